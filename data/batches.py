@@ -1,0 +1,74 @@
+"""Batches made on the device: whole batches are shuffled, cropped, flipped and normalised as tensors."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+
+class Normalizer:
+    """uint8 images to float32, (x/255 - mean)/std a channel."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device):
+        self.shift = 255 * torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1).to(device)
+        self.scale = 255 * torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1).to(device)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        return (pixels.float() - self.shift) / self.scale
+
+
+class TrainingBatches:
+    """A training set on the device, and its augmented batches.
+
+    Every image is shifted by up to `padding` pixels each way over black (a random crop of the padded image) and, with `flip`,
+    mirrored with probability ½; each image has its own offsets.
+
+    Args:
+        pixels: uint8 [N, 3, H, W].
+        labels: int64 [N].
+        normalize: maps a uint8 batch to the network's inputs.
+        batch_size: images a batch; the last of an epoch may be smaller.
+        padding: pixels on each side.
+        flip: whether to mirror.
+        device: where the images live and the batches are made.
+    """
+
+    def __init__(self, pixels, labels, normalize: Normalizer, batch_size: int, padding: int, flip: bool, device: torch.device):
+        self.size = pixels.shape[-2:]
+        padded = torch.nn.functional.pad(pixels, (padding,) * 4)
+        # Channels last: one gather of rows and columns then moves three neighbouring bytes at a time.
+        self.padded = padded.permute(0, 2, 3, 1).contiguous().to(device)
+        self.labels = labels.to(device)
+        self.normalize, self.batch_size, self.padding, self.flip = normalize, batch_size, padding, flip
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return -(-len(self.labels) // self.batch_size)
+
+    def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """An epoch's batches (inputs float32 [B, 3, H, W], targets int64 [B]), drawn from a CPU generator.
+
+        The whole epoch is drawn before its first step: one transfer, and no step waits for the host.
+        """
+        count, shifts = len(self.labels), 2 * self.padding + 1
+        order = torch.randperm(count, generator=generator)
+        offsets = torch.randint(shifts, (2, count), generator=generator)
+        mirrored = torch.rand(count, generator=generator) < (0.5 if self.flip else 0)
+        device = self.labels.device
+        plan = [part.to(device).split(self.batch_size) for part in (order, offsets[0], offsets[1], mirrored)]
+        for chosen, top, left, mirror in zip(*plan, strict=True):
+            yield self.normalize(self._crop(chosen, top, left, mirror)), self.labels[chosen]
+
+    def _crop(self, chosen: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> Tensor:
+        """The windows [B, 3, H, W] of the padded images at their own offsets, mirrored where told."""
+        height, width = self.size
+        rows = top[:, None] + torch.arange(height, device=top.device)
+        columns = torch.arange(width, device=left.device).expand(len(left), -1)
+        columns = left[:, None] + torch.where(mirror[:, None], width - 1 - columns, columns)
+        return self.padded[chosen[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def plain_batches(pixels: Tensor, normalize: Normalizer, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+    """A data set's images in order and as they are, normalised: float32 [B, 3, H, W]."""
+    for batch in pixels.split(batch_size):
+        yield normalize(batch.to(device))

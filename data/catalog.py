@@ -1,0 +1,77 @@
+"""Every data set's facts, once."""
+
+from dataclasses import dataclass
+
+# How far an out-of-distribution set lies from the in-distribution one, as the paper's table groups them.
+ROLES = ("near", "far", "very_far")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """An in-distribution data set: how it is trained by default and what it is tested against."""
+
+    title: str
+    partners: tuple[tuple[str, str], ...]  # (role, source) of its out-of-distribution sets
+    mean: tuple[float, float, float] | None = None  # of the channels in [0, 1]; None: measured on the training images
+    std: tuple[float, float, float] | None = None
+    flip: bool = True  # whether a mirrored image is still of its class
+    validation: float = 0.1  # share of the training images that the held-out protocol keeps back
+    model: str = "densenetbc100"
+    epochs: int = 300
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A data set that comes as a tar of images."""
+
+    title: str
+    url: str
+    md5: str
+    folder: str  # where its images lie once unpacked
+    count: int  # how many they are
+
+
+_FAR = (("far", "tinyimagenet_resize"), ("far", "lsun_resize"))
+BUILT_IN_PARTNERS = (("far", "photos"), ("very_far", "noise"))
+
+DATA_SETS = {
+    "digits": DataSet(
+        "Digits 0-7", (("near", "digits89"), *BUILT_IN_PARTNERS), flip=False, validation=0.25, model="smallcnn", epochs=60
+    ),
+    "cifar10": DataSet(
+        "CIFAR-10", (("near", "cifar100"), *_FAR, ("very_far", "svhn")), (0.491, 0.482, 0.446), (0.247, 0.243, 0.261)
+    ),
+    "cifar100": DataSet(
+        "CIFAR-100", (("near", "cifar10"), *_FAR, ("very_far", "svhn")), (0.507, 0.486, 0.440), (0.267, 0.256, 0.276)
+    ),
+    "svhn": DataSet("SVHN", (("near", "cifar10"), *_FAR), flip=False),
+    "fashionmnist": DataSet("Fashion-MNIST", BUILT_IN_PARTNERS),
+}
+
+ARCHIVES = {
+    "tinyimagenet_resize": Archive(
+        "TinyImageNet-resize",
+        "https://www.dropbox.com/s/raw/kp3my3412u5k9rl/Imagenet_resize.tar.gz",
+        "0f9ff11d45babf2eff5fe12281d1ac31",
+        "Imagenet_resize",
+        10_000,
+    ),
+    "lsun_resize": Archive(
+        "LSUN-resize",
+        "https://www.dropbox.com/s/raw/moqh2wh8696c3yl/LSUN_resize.tar.gz",
+        "278b7b31c8cb7e804a1465a8ce03a2dc",
+        "LSUN_resize",
+        10_000,
+    ),
+}
+
+BUILT_IN = {"digits89": "Digits 8-9", "photos": "Photographs", "noise": "Noise"}  # out-of-distribution only, made on the spot
+
+
+def title_of(source: str) -> str:
+    """What tables call a data set; a path goes by its last part."""
+    if source in DATA_SETS:
+        return DATA_SETS[source].title
+    if source in ARCHIVES:
+        return ARCHIVES[source].title
+    return BUILT_IN.get(source, source.rstrip("/").rsplit("/", 1)[-1].removesuffix(".npz"))

@@ -1,0 +1,101 @@
+"""A user's own images: a folder of class folders, or an .npz. All errors are ValueErrors that name the file."""
+
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .images import Images, resize
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
+
+
+def _decode(path: Path) -> Tensor:
+    """One image file as uint8 [3, H, W]."""
+    try:
+        with Image.open(path) as image:
+            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as an image ({error}): delete it or fetch it again") from error
+
+
+def image_files(folder: Path) -> list[Path]:
+    """All image files below a folder, sorted; hidden ones (.DS_Store, ._x.png) left out."""
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not paths:
+        raise ValueError(f"{folder} holds no image files ({', '.join(sorted(SUFFIXES))})")
+    return paths
+
+
+def load_folder(folder: Path, size: tuple[int, int] | None = None) -> Images:
+    """All images below a folder; an image's class is the name of its first folder below it.
+
+    With `size` (height, width) each is resized to it; without, they must all be of one size.
+    """
+    paths = image_files(folder)
+    names = [path.relative_to(folder).parts[0] if path.parent != folder else "" for path in paths]
+    classes = tuple(sorted(set(names)))
+    images = []
+    for path in paths:
+        image = _decode(path)
+        if size:
+            image = resize(image[None], size)[0]
+        elif images and image.shape != images[0].shape:
+            one, other = ("×".join(map(str, shape[1:])) for shape in (images[0].shape, image.shape))
+            raise ValueError(f"{folder} holds images of several sizes ({paths[0].name} {one}, {path} {other}): resize them to one")
+        images.append(image)
+    return Images(torch.stack(images), torch.tensor([classes.index(name) for name in names]), classes)
+
+
+def load_npz(path: Path, labelled: bool = True) -> Images:
+    """An .npz with `images` uint8 [N, H, W, 3 or 1], `labels` integers [N] and, where given, `class_names` [C].
+
+    Without `labelled` the labels are not read and are all -1.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in ("images", "labels", "class_names") if name in archive}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read as an .npz without pickles ({error})") from error
+    if "images" not in arrays or (labelled and "labels" not in arrays):
+        raise ValueError(f"{path} needs arrays named images and labels, it has {', '.join(arrays) or 'neither'}")
+    images = arrays["images"]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+        raise ValueError(f"{path}: images must be uint8 [N, H, W, 3], got {images.dtype} {list(images.shape)}")
+    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).expand(-1, 3, -1, -1)
+    if not labelled:
+        return Images(pixels, torch.full((len(pixels),), -1), ())
+    labels = arrays["labels"]
+    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{path}: labels must be integers [{len(images)}], got {labels.dtype} {list(labels.shape)}")
+    count = len(arrays["class_names"]) if "class_names" in arrays else int(labels.max()) + 1
+    classes = tuple(map(str, arrays.get("class_names", range(count))))
+    return Images(pixels, torch.from_numpy(labels.astype(np.int64)), classes)
+
+
+def load_train_and_test(folder: Path) -> tuple[Images, Images]:
+    """An in-distribution set: a folder that holds `train` and `test`, each a folder of class folders or an .npz."""
+    parts = []
+    for split in ("train", "test"):
+        if (folder / f"{split}.npz").is_file():
+            parts.append(load_npz(folder / f"{split}.npz"))
+        elif (folder / split).is_dir():
+            parts.append(load_folder(folder / split))
+        else:
+            raise ValueError(f"{folder} holds no {split}.npz and no folder {split}: an in-distribution set needs train and test")
+    train, test = parts
+    if train.pixels.shape[1:] != test.pixels.shape[1:]:
+        sizes = " and ".join("×".join(map(str, part.pixels.shape[2:])) for part in parts)
+        raise ValueError(f"{folder}: train and test images differ in size ({sizes}): resize them to one")
+    if (folder / "test").is_dir() and not (folder / "test.npz").is_file() and test.classes != train.classes:
+        raise ValueError(f"{folder}: train and test have different class folders ({train.classes} and {test.classes})")
+    return train, replace(test, classes=train.classes)
+
+
+def load_out(path: Path, size: tuple[int, int]) -> Tensor:
+    """An out-of-distribution set, an .npz or a folder with images anywhere below it: uint8 [N, 3, height, width]."""
+    return load_folder(path, size).pixels if path.is_dir() else resize(load_npz(path, labelled=False).pixels, size)

@@ -1,0 +1,58 @@
+"""Images in memory, and the two changes of format an out-of-distribution set may need."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as transforms
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set's split in memory."""
+
+    pixels: Tensor  # uint8 [N, 3, H, W]
+    labels: Tensor  # int64 [N]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def take(self, positions: Tensor) -> "Images":
+        """The images at these positions."""
+        return Images(self.pixels[positions], self.labels[positions], self.classes)
+
+
+def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 [N, 3, H, W] at another (height, width), bilinear with antialiasing."""
+    if tuple(pixels.shape[-2:]) == size:
+        return pixels
+    return transforms.resize(pixels, list(size), antialias=True)
+
+
+def is_grey(pixels: Tensor) -> bool:
+    """Whether the images carry no colour (three equal channels), judged by the first hundred."""
+    first = pixels[:100]
+    return bool((first == first[:, :1]).all())
+
+
+def to_grey(pixels: Tensor) -> Tensor:
+    """The luminance, in three equal channels."""
+    return transforms.rgb_to_grayscale(pixels, num_output_channels=3)
+
+
+def like(pixels: Tensor, reference: Tensor) -> Tensor:
+    """Images in a reference's format: its size, and grey where it is, so that neither gives an image away."""
+    pixels = resize(pixels, tuple(reference.shape[-2:]))
+    return to_grey(pixels) if is_grey(reference) and not is_grey(pixels) else pixels
+
+
+def channel_statistics(pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the channels in [0, 1], with a floor of 1/255 on the latter (constant channels)."""
+    # A histogram of the 256 values is exact and needs no float copy of the images.
+    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in pixels.transpose(0, 1)]).double()
+    values = torch.arange(256, dtype=torch.float64) / 255
+    share = counts / counts.sum(1, keepdim=True)
+    mean = share @ values
+    std = (share @ values**2 - mean**2).clamp_min(0).sqrt().clamp_min(1 / 255)
+    return tuple(mean.tolist()), tuple(std.tolist())

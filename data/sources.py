@@ -1,0 +1,154 @@
+"""Loads a data set by name or path into memory."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torchvision import datasets
+
+from . import builtin, files
+from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, ROLES, DataSet, title_of
+from .images import Images, like
+
+TORCHVISION = ("cifar10", "cifar100", "svhn", "fashionmnist")
+
+
+def describe(source: str) -> DataSet:
+    """The catalog's entry of an in-distribution set; for a path, one with the built-in out-of-distribution partners.
+
+    Raises ValueError for what is neither a name in the catalog nor an existing folder.
+    """
+    if source in DATA_SETS:
+        return DATA_SETS[source]
+    if not Path(source).is_dir():
+        raise ValueError(f"unknown data set {source!r}: choose from {', '.join(DATA_SETS)}, or give a folder with train and test")
+    return DataSet(title_of(source), BUILT_IN_PARTNERS)
+
+
+def partners(source: str, given: tuple[str, ...]) -> list[tuple[str, str]]:
+    """(role, source) of the out-of-distribution sets: those given as SOURCE or ROLE=SOURCE, else the data set's own.
+
+    Without a role, a partner of the data set keeps its own; others are far.
+    """
+    own = {name: role for role, name in describe(source).partners}
+    if not given:
+        return [(role, name) for name, role in own.items()]
+    chosen = []
+    for item in given:
+        role, separator, name = item.partition("=")
+        if not separator or role not in ROLES:
+            role, name = own.get(item, "far"), item
+        if name in [earlier for _, earlier in chosen]:
+            raise ValueError(f"the out-of-distribution set {name!r} is given twice")
+        chosen.append((role, name))
+    return chosen
+
+
+def _torchvision(name: str, train: bool, root: Path) -> Images:
+    """A split of a data set that torchvision downloads, checks and reads."""
+    try:
+        if name == "svhn":
+            svhn = datasets.SVHN(root, split="train" if train else "test")
+            return Images(torch.from_numpy(svhn.data), torch.from_numpy(svhn.labels), tuple(map(str, range(10))))
+        if name == "fashionmnist":
+            fashion = datasets.FashionMNIST(root, train=train)
+            return Images(fashion.data[:, None].expand(-1, 3, -1, -1), fashion.targets, tuple(fashion.classes))
+        cifar = (datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100)(root, train=train)
+        pixels = torch.from_numpy(np.ascontiguousarray(cifar.data.transpose(0, 3, 1, 2)))
+        return Images(pixels, torch.tensor(cifar.targets), tuple(cifar.classes))
+    except (RuntimeError, OSError, EOFError, ValueError) as error:
+        raise FileNotFoundError(
+            f"{title_of(name)} is missing or damaged in {root}: fetch it with `bash prepare-cifar.sh {name}`"
+        ) from error
+
+
+def load_in(source: str, root: Path) -> tuple[Images, Images]:
+    """The training and the test split of an in-distribution set.
+
+    Args:
+        source: a name in the catalog, or a folder with `train` and `test`.
+        root: where downloads lie.
+
+    Raises ValueError for bad data, FileNotFoundError for data that is not there.
+    """
+    describe(source)
+    if source == "digits":
+        train, test = builtin.digits()
+    elif source in DATA_SETS:
+        train, test = _torchvision(source, True, root), _torchvision(source, False, root)
+    else:
+        train, test = files.load_train_and_test(Path(source))
+    for split, part in (("train", train), ("test", test)):
+        low, high = int(part.labels.min()), int(part.labels.max())
+        if low < 0 or high >= len(train.classes):
+            raise ValueError(f"{source}, {split}: labels run from {low} to {high}, outside 0 to {len(train.classes) - 1}")
+    if len(train.classes) < 2:
+        raise ValueError(f"{source}: one class only ({train.classes[0]!r}), a classifier needs two or more")
+    return train, test
+
+
+def load_out(source: str, root: Path, reference: Tensor) -> Tensor:
+    """An out-of-distribution set as uint8 [N, 3, H, W], brought to the size and greyness of the reference images.
+
+    Args:
+        source: a name in the catalog (its test split), an .npz, or a folder with images.
+        root: where downloads lie.
+        reference: in-distribution images, uint8 [M, 3, H, W].
+
+    Raises ValueError for bad data or an unknown name, FileNotFoundError for data that is not there.
+    """
+    size = tuple(reference.shape[-2:])
+    if source in BUILT_IN:
+        pixels = {"digits89": builtin.digits89, "photos": lambda: builtin.photos(size), "noise": lambda: builtin.noise(size)}[source]()
+    elif source == "digits":
+        pixels = builtin.digits()[1].pixels
+    elif source in TORCHVISION:
+        pixels = _torchvision(source, False, root).pixels
+    elif source in ARCHIVES:
+        pixels = _archive(source, root, size)
+    elif Path(source).exists():
+        pixels = files.load_out(Path(source), size)
+    else:
+        names = ", ".join([*DATA_SETS, *ARCHIVES, *BUILT_IN])
+        raise ValueError(f"unknown out-of-distribution set {source!r}: choose from {names}, or give an .npz or a folder of images")
+    return like(pixels, reference)
+
+
+def _archive(name: str, root: Path, size: tuple[int, int]) -> Tensor:
+    archive = ARCHIVES[name]
+    folder = root / archive.folder
+    fetch = f"fetch it with `bash prepare-cifar.sh {name}`, or name the sets you have with --ood"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{archive.title} is not in {folder}: {fetch}")
+    pixels = files.load_folder(folder, size).pixels
+    if len(pixels) != archive.count:
+        raise FileNotFoundError(f"{folder} holds {len(pixels)} images, {archive.title} has {archive.count}: {fetch}")
+    return pixels
+
+
+def hold_out(train: Images, share: float) -> tuple[Images, Images]:
+    """A training set in two: what stays, and a stratified share held out. The same for every run and seed.
+
+    Raises ValueError if a class has fewer than two images or the share less than one image a class.
+    """
+    count = math.ceil(share * len(train))
+    try:
+        stay, out = train_test_split(np.arange(len(train)), test_size=count, stratify=train.labels, random_state=0)
+    except ValueError as error:
+        raise ValueError(f"cannot hold out {count} of {len(train)} training images for validation: {error}") from error
+    return train.take(torch.from_numpy(stay)), train.take(torch.from_numpy(out))
+
+
+def shuffled(pixels: Tensor) -> Tensor:
+    """In an order that is always the same but has nothing to do with the files'."""
+    return pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))]
+
+
+def first(images: Images, limit: int | None) -> Images:
+    """At most `limit` images, drawn without order, always the same ones."""
+    if limit is None or limit >= len(images):
+        return images
+    return images.take(torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:limit])

@@ -1,0 +1,195 @@
+"""The contract between a loss, a network and the training loop.
+
+A loss has two parts. The *first part* is the classifier's last layer, in the place of `nn.Linear`; the *second part* is the
+criterion, in the place of `nn.CrossEntropyLoss`. The training loop knows these two classes and nothing else: whatever a method
+needs beyond a forward pass (mixing the batch, a penalty on the inputs' gradients, something after each step or epoch, parameter
+groups, wrapped modules) is a hook of `LossSecondPart` with an empty default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import scores as score_functions
+
+# The percentiles of the in-distribution scores that are kept with the weights.
+PERCENTILES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 1, 2, 3, 4, *range(5, 101, 5))
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The same values in float32 or wider: half precision is raised to float32, float64 stays float64."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def without_autocast(tensor: Tensor):
+    """A context in which autocast does not lower the precision of operations on the tensor's device."""
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+
+
+class LossFirstPart(nn.Module):
+    """Base of all classifier heads: features [B, num_features] to logits [B, num_classes].
+
+    A subclass defines `raw_logits`. The head owns what belongs to the deployed classifier:
+
+    - `temperature`, a buffer [1]. `forward` returns logits already divided by it, so nothing divides again. It is 1 while
+      training (`train()` resets it) and is fitted afterwards.
+    - `thresholds`, a buffer [len(PERCENTILES)]: percentiles of in-distribution scores, NaN until `set_thresholds` is called.
+    """
+
+    score_type: ClassVar[str]  # the score that the method's paper takes for detection
+
+    def __init__(self, num_features: int, num_classes: int):
+        super().__init__()
+        if num_features < 1 or num_classes < 1:
+            raise ValueError(f"a head needs num_features and num_classes of 1 or more, got {num_features} and {num_classes}")
+        self.num_features, self.num_classes = num_features, num_classes
+        self.register_buffer("temperature", torch.ones(1))
+        self.register_buffer("thresholds", torch.full((len(PERCENTILES),), torch.nan))
+
+    def raw_logits(self, features: Tensor) -> Tensor:
+        """Logits [B, C] at temperature 1 of features [B, D] that are float32 or wider."""
+        raise NotImplementedError
+
+    def named_outputs(self, features: Tensor) -> dict[str, Tensor]:
+        """Everything the head's scores are functions of, by name; at least `logits` [B, C] at temperature 1.
+
+        Computed in float32 or wider, under autocast too.
+        """
+        if features.ndim != 2 or features.shape[1] != self.num_features:
+            raise ValueError(f"{type(self).__name__} takes features [B, {self.num_features}], got {list(features.shape)}")
+        with without_autocast(features):
+            return {"logits": self.raw_logits(at_least_float32(features))}
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits [B, C] divided by the temperature."""
+        return self.named_outputs(features)["logits"] / self.temperature
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """The head's own detection score [B] of the logits [B, C] it returned; higher is more in-distribution."""
+        return score_functions.SCORES[self.score_type](logits)
+
+    def all_scores(self, outputs: Mapping[str, Tensor], temperature: float) -> dict[str, Tensor]:
+        """Every score [B] this head offers, by name, from its `named_outputs` and a temperature."""
+        logits = outputs["logits"] / temperature
+        return {name: function(logits) for name, function in score_functions.SCORES.items()}
+
+    def train(self, mode: bool = True):
+        """As `nn.Module.train`; training mode also forgets the calibration, which no longer holds for changed weights."""
+        if mode:
+            self.temperature.fill_(1)
+            self.thresholds.fill_(torch.nan)
+        return super().train(mode)
+
+    @torch.no_grad()
+    def set_thresholds(self, in_scores: Tensor) -> None:
+        """Keep the percentiles of the in-distribution scores [N]. Each is one of the scores: no interpolation.
+
+        Raises ValueError for no scores or non-finite ones.
+        """
+        ordered = at_least_float32(in_scores.flatten()).sort().values
+        if not len(ordered) or not ordered.isfinite().all():
+            raise ValueError("thresholds need one finite in-distribution score or more")
+        # Rounding the position down keeps the share of scores at or above the threshold at least 1 - percentile/100.
+        positions = [int((len(ordered) - 1) * percentile / 100) for percentile in PERCENTILES]
+        self.thresholds.copy_(ordered[positions])
+
+    def threshold(self, tpr: float = 0.95) -> float:
+        """The score at or above which an image counts as in-distribution, at a true-positive rate of at least `tpr`.
+
+        Of the stored percentiles it is the highest that still keeps the rate. Raises ValueError for a rate outside [0, 1] and
+        RuntimeError if no thresholds were set.
+        """
+        if not 0 <= tpr <= 1:
+            raise ValueError(f"tpr is a rate in [0, 1], got {tpr}")
+        allowed = max(i for i, percentile in enumerate(PERCENTILES) if percentile <= 100 * (1 - tpr) + 1e-9)
+        value = float(self.thresholds[allowed])
+        if value != value:
+            raise RuntimeError("this head has no thresholds: call set_thresholds(scores) with in-distribution scores first")
+        return value
+
+    def extra_repr(self) -> str:
+        return f"num_features={self.num_features}, num_classes={self.num_classes}"
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        """Load also what carries only the weights: `nn.Linear`'s own, or the authors' heads, of other shapes for one number."""
+        fresh = {"temperature": torch.ones_like(self.temperature), "thresholds": torch.full_like(self.thresholds, torch.nan)}
+        for name, value in fresh.items():
+            state_dict.setdefault(prefix + name, value)
+        for name, own in self.state_dict().items():
+            given = state_dict.get(prefix + name)
+            if own.numel() == 1 and given is not None and given.numel() == 1:
+                state_dict[prefix + name] = given.reshape(own.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class LossSecondPart(nn.Module):
+    """Base of all criteria: logits [B, C] (as the head returns them) and class indices [B] to a scalar.
+
+    Its mode follows the head's: while `classifier.training` it is the training loss, afterwards plain cross-entropy of the
+    logits. A subclass sets `entropic_scale` or overrides `training_loss`, and whichever hook its method needs.
+    """
+
+    entropic_scale: ClassVar[float] = 1.0  # E: multiplies the logits in the training loss only
+    penalizes_inputs: bool = False  # the loop lets gradients reach the inputs before it calls `penalty`
+
+    def __init__(self, classifier: LossFirstPart):
+        super().__init__()
+        if not isinstance(classifier, LossFirstPart):
+            raise TypeError(f"{type(self).__name__} takes the model's head (a LossFirstPart), got {type(classifier).__name__}")
+        # Not registered as a submodule: the head's parameters belong to the model alone.
+        self.__dict__["classifier"] = classifier
+
+    def preprocess(
+        self, inputs: Tensor, targets: Tensor, *, generator: torch.Generator | None = None, tail: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Change a batch before the forward pass; the identity where there is nothing to do.
+
+        Args:
+            inputs: images [B, channels, H, W].
+            targets: class indices [B].
+            generator: source of randomness on the inputs' device; the global one by default.
+            tail: this is an epoch's short last batch: if it is too small for the method, do without rather than raise.
+        """
+        return inputs, targets
+
+    def labelled(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The part of the preprocessed batch that shows what its labels say: where accuracy means something."""
+        return logits, targets
+
+    def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The method's loss of logits [B, C] in float32 or wider."""
+        return F.cross_entropy(self.entropic_scale * logits, targets)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """A scalar: the training loss, or cross-entropy when the head is in evaluation mode."""
+        with without_autocast(logits):
+            logits = at_least_float32(logits)
+            return self.training_loss(logits, targets) if self.classifier.training else F.cross_entropy(logits, targets)
+
+    def penalty(self, inputs: Tensor, logits: Tensor) -> Tensor | float:
+        """Added to the loss; `inputs` carry gradients if `penalizes_inputs`."""
+        return 0.0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model with the modules replaced that the method needs otherwise; called once, before the optimizer is made."""
+        return model
+
+    def parameter_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+        """The optimizer's parameter groups."""
+        return [{"params": list(model.parameters()), "weight_decay": weight_decay}]
+
+    def before_epoch(self, epoch: int) -> None:
+        """Called before each epoch's first step; epochs count from 1."""
+
+    def after_step(self, logits: Tensor, targets: Tensor) -> None:
+        """Called after each optimizer step with the step's (detached) logits and targets."""
+
+    def after_epoch(self, epoch: int) -> None:
+        """Called after each epoch's last step, before the model is evaluated."""

@@ -1,0 +1,95 @@
+"""DisMax, the distinction maximization loss (arXiv 2205.05874), with or without FPR."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from . import fpr
+from .contract import LossFirstPart, LossSecondPart
+from .isomaxplus import IsoMaxPlusLossFirstPart
+
+SMALLEST_BATCH = 2 * fpr.SOURCES  # whose second half is enough for mosaics
+
+
+class DisMaxLossFirstPart(IsoMaxPlusLossFirstPart):
+    """Logits -(d_j + mean_k d_k), d_j = |s|·‖f̂ - p̂_j‖/√2: IsoMax+'s distances, in [0, √2]·|s|, and their mean.
+
+    Parameters: `prototypes` p [C, D], from N(0, 1); `distance_scale` s [1], from 1.
+    """
+
+    score_type = "MMLES"
+
+    def raw_logits(self, features: Tensor) -> Tensor:
+        distances = -super().raw_logits(features) / math.sqrt(2)
+        return -(distances + distances.mean(1, keepdim=True))
+
+
+class DisMaxLossSecondPart(LossSecondPart):
+    """DisMax's criterion.
+
+    In training with FPR, the batch that `preprocess` returned gives ½·CE(E·logits) on its plain half plus
+    ½·α·KL(q ‖ softmax(E·logits)) on its mosaics, with q as `fpr.fractional_targets` defines it and E = 10. Without FPR, and on a
+    tail too small for mosaics, it is CE(E·logits). In evaluation mode it is CE(logits).
+
+    Args:
+        classifier: the model's `DisMaxLossFirstPart`.
+        regularization: "fpr", or None to train without.
+        alpha: the weight α of the mosaics' half, 0 or more.
+    """
+
+    entropic_scale = 10.0
+
+    def __init__(self, classifier: LossFirstPart, regularization: str | None = "fpr", alpha: float = 1.0):
+        super().__init__(classifier)
+        if regularization not in ("fpr", None):
+            raise ValueError(f'regularization is "fpr" or None, got {regularization!r}')
+        if not (math.isfinite(alpha) and alpha >= 0):
+            raise ValueError(f"alpha is a finite number of 0 or more, got {alpha}")
+        self.regularization, self.alpha = regularization, alpha
+        self._targets: Tensor | None = None  # what `preprocess` returned last
+        self._plain = 0  # how many of them, from the start, are images as they were
+
+    def preprocess(self, inputs, targets, *, generator=None, tail=False):
+        """Shuffle the batch and turn its second half (⌊B/2⌋ images) into mosaics. The identity in evaluation mode or without FPR.
+
+        The returned targets are class indices [B], for a mosaic those of its top-left image. Pass them to the criterion as they
+        are: it knows them by identity. Raises ValueError for a batch under 8 images (unless it is a tail) or of odd sides.
+        """
+        if self.regularization is None or not self.classifier.training:
+            return inputs, targets
+        if len(inputs) != len(targets):
+            raise ValueError(f"got {len(inputs)} inputs and {len(targets)} targets")
+        self._targets, self._plain = targets, len(targets)
+        if len(inputs) < SMALLEST_BATCH:
+            if tail:
+                return inputs, targets
+            raise ValueError(
+                f"a batch of {len(inputs)} is too small for FPR, which mixes half of it in fours: take {SMALLEST_BATCH} "
+                "or more (for a DataLoader's short last batch: drop_last=True, or tail=True here)"
+            )
+        order = torch.randperm(len(inputs), device=inputs.device, generator=generator)
+        inputs, targets = inputs[order], targets[order.to(targets.device)]
+        self._targets, self._plain = targets, len(targets) - len(targets) // 2
+        return torch.cat([inputs[: self._plain], fpr.mosaics(inputs[self._plain :])]), targets
+
+    def labelled(self, logits, targets):
+        return (logits[: self._plain], targets[: self._plain]) if targets is self._targets else (logits, targets)
+
+    def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if self.regularization is None:
+            return super().training_loss(logits, targets)
+        if targets is not self._targets:
+            raise RuntimeError(
+                "FPR needs `inputs, targets = criterion.preprocess(inputs, targets)` before each forward pass, and the targets it "
+                "returned here (move the batch to its device before preprocess; regularization=None trains without FPR)"
+            )
+        plain = super().training_loss(logits[: self._plain], targets[: self._plain])
+        if self._plain == len(targets):
+            return plain
+        q = fpr.fractional_targets(targets[self._plain :], logits.shape[1], logits.dtype)
+        log_p = F.log_softmax(self.entropic_scale * logits[self._plain :], dim=1)
+        return 0.5 * plain + 0.5 * self.alpha * F.kl_div(log_p, q, reduction="batchmean")

@@ -1,0 +1,26 @@
+"""IsoMax, the isotropy maximization loss (Macêdo et al. 2021, arXiv 1908.05569)."""
+
+import torch
+from torch import Tensor, nn
+
+from .contract import LossFirstPart, LossSecondPart, at_least_float32
+from .geometry import distances
+
+
+class IsoMaxLossFirstPart(LossFirstPart):
+    """Logits -‖f - p_j‖ with `prototypes` p [C, D] that start at zero."""
+
+    score_type = "ES"
+
+    def __init__(self, num_features: int, num_classes: int):
+        super().__init__(num_features, num_classes)
+        self.prototypes = nn.Parameter(torch.zeros(num_classes, num_features))
+
+    def raw_logits(self, features: Tensor) -> Tensor:
+        return -distances(features, at_least_float32(self.prototypes))
+
+
+class IsoMaxLossSecondPart(LossSecondPart):
+    """Cross-entropy of E times the logits, E = 10, in training; of the logits themselves in evaluation mode."""
+
+    entropic_scale = 10.0

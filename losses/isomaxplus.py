@@ -1,0 +1,31 @@
+"""IsoMax+, the enhanced isotropy maximization loss (Macêdo & Ludermir 2022, arXiv 2105.14399)."""
+
+import torch
+from torch import Tensor, nn
+
+from .contract import LossFirstPart, LossSecondPart, at_least_float32
+from .geometry import distances, unit
+
+
+class IsoMaxPlusLossFirstPart(LossFirstPart):
+    """Logits -|s|·‖f̂ - p̂_j‖: distances between directions.
+
+    Parameters: `prototypes` p [C, D], from N(0, 1); `distance_scale` s [1], from 1.
+    """
+
+    score_type = "MDS"
+
+    def __init__(self, num_features: int, num_classes: int):
+        super().__init__(num_features, num_classes)
+        self.prototypes = nn.Parameter(torch.randn(num_classes, num_features))
+        self.distance_scale = nn.Parameter(torch.ones(1))
+
+    def raw_logits(self, features: Tensor) -> Tensor:
+        directions = distances(unit(features), unit(at_least_float32(self.prototypes)))
+        return -at_least_float32(self.distance_scale).abs() * directions
+
+
+class IsoMaxPlusLossSecondPart(LossSecondPart):
+    """Cross-entropy of E times the logits, E = 10, in training; of the logits themselves in evaluation mode."""
+
+    entropic_scale = 10.0

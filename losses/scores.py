@@ -1,0 +1,55 @@
+"""Detection scores: pure functions of logits [N, C] to scores [N], higher = more in-distribution.
+
+The logits are already divided by the temperature. ℓ are the logits, p = softmax(ℓ). Half precision is raised to float32.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def _float(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def maximum_probability(logits: Tensor) -> Tensor:
+    """MPS, max p (Hendrycks & Gimpel 2017)."""
+    return _float(logits).softmax(1).amax(1)
+
+
+def negative_entropy(logits: Tensor) -> Tensor:
+    """ES, Σ p log p (Macêdo et al. 2021); p log p is 0 at p = 0."""
+    log_p = _float(logits).log_softmax(1)
+    p = log_p.exp()
+    return torch.where(p > 0, p * log_p, 0).sum(1)
+
+
+def maximum_logit(logits: Tensor) -> Tensor:
+    """MDS, max ℓ: with distance losses, minus the smallest distance (Macêdo & Ludermir 2022)."""
+    return _float(logits).amax(1)
+
+
+def maximum_mean_logit(logits: Tensor) -> Tensor:
+    """MMLS, max ℓ + mean ℓ."""
+    return _float(logits).amax(1) + _float(logits).mean(1)
+
+
+def maximum_mean_logit_entropy(logits: Tensor) -> Tensor:
+    """MMLES, max ℓ + mean ℓ + Σ p log p: DisMax's score (arXiv 2205.05874)."""
+    return maximum_mean_logit(logits) + negative_entropy(logits)
+
+
+def maximum_mean_logit_entropy_probability(logits: Tensor) -> Tensor:
+    """MMLEPS, MMLES + max p."""
+    return maximum_mean_logit_entropy(logits) + maximum_probability(logits)
+
+
+SCORES: dict[str, Callable[[Tensor], Tensor]] = {
+    "MPS": maximum_probability,
+    "ES": negative_entropy,
+    "MDS": maximum_logit,
+    "MMLS": maximum_mean_logit,
+    "MMLES": maximum_mean_logit_entropy,
+    "MMLEPS": maximum_mean_logit_entropy_probability,
+}

@@ -1,0 +1,26 @@
+"""SoftMax: the usual linear layer and cross-entropy, scored by the maximum probability (Hendrycks & Gimpel 2017)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .contract import LossFirstPart, LossSecondPart
+
+
+class SoftMaxLossFirstPart(LossFirstPart):
+    """Logits f·Wᵀ + b, with `nn.Linear`'s parameters (`weight` [C, D], `bias` [C]) and initialisation."""
+
+    score_type = "MPS"
+
+    def __init__(self, num_features: int, num_classes: int):
+        super().__init__(num_features, num_classes)
+        linear = nn.Linear(num_features, num_classes)
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def raw_logits(self, features: Tensor) -> Tensor:
+        dtype = torch.promote_types(features.dtype, self.weight.dtype)
+        return F.linear(features.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
+
+
+class SoftMaxLossSecondPart(LossSecondPart):
+    """Cross-entropy of the logits."""

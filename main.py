@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+"""One run: train a network with a loss and a seed, calibrate its temperature, detect out-of-distribution data, record it all."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+from data import images, sources
+from data.batches import Normalizer, TrainingBatches, plain_batches
+from data.catalog import title_of
+from losses import LossFirstPart, get_loss
+from models import Network, build_model, model_title
+from utils import checkpoint, records, runtime
+from utils.calibration import fit_temperature
+from utils.config import RunConfig
+from utils.evaluation import detection_results, predict
+from utils.metrics import accuracy, classification_metrics
+from utils.progress import Progress
+from utils.training import RECIPES, NonFiniteLoss, Trainer
+
+EVALUATION_BATCH = 500
+
+
+@dataclass
+class Run:
+    """Everything one run works with, once it is known to be possible."""
+
+    config: RunConfig
+    device: torch.device
+    train: images.Images
+    evaluation: dict[str, images.Images]  # "test", and "validation" under the held-out protocol
+    outside: dict[str, tuple[str, Tensor]]  # source → role, images
+    normalize: Normalizer
+    mean: Sequence[float]
+    std: Sequence[float]
+    model: Network
+    trainer: Trainer
+
+    @property
+    def deciding(self) -> str:
+        """The split that chooses the epoch and fits the temperature."""
+        return "validation" if "validation" in self.evaluation else "test"
+
+    def outputs(self, pixels: Tensor) -> dict[str, Tensor]:
+        """The head's named outputs for uint8 images."""
+        batches = plain_batches(pixels, self.normalize, EVALUATION_BATCH, self.device)
+        return predict(self.model, batches, runtime.autocast(self.device, self.config.precision))
+
+
+def parse(arguments: Sequence[str] | None = None) -> RunConfig:
+    """The command line as a configuration with nothing left open. Raises ValueError for a value that cannot be."""
+    given = tyro.cli(RunConfig, args=arguments, description=RunConfig.__doc__)
+    data = sources.describe(given.data)
+    get_loss(given.loss)
+    config = replace(given, model=given.model or data.model, epochs=given.epochs or data.epochs)
+    model_title(str(config.model))
+    return config
+
+
+def load_data(config: RunConfig):
+    """The training images, the evaluation splits, and the out-of-distribution sets by source."""
+    train, test = sources.load_in(config.data, config.data_dir)
+    evaluation = {"test": test}
+    if config.protocol == "heldout":
+        train, evaluation["validation"] = sources.hold_out(train, sources.describe(config.data).validation)
+    train = sources.first(train, config.limit_train)
+    evaluation = {split: sources.first(part, config.limit_eval) for split, part in evaluation.items()}
+    outside = {}
+    for role, source in sources.partners(config.data, config.ood):
+        pixels = sources.load_out(source, config.data_dir, train.pixels)
+        outside[source] = role, sources.shuffled(pixels)[: config.limit_eval]
+    return train, evaluation, outside
+
+
+def build(config: RunConfig) -> Run:
+    """Load and check all that the run needs. Raises ValueError or an OSError, in one line, for what cannot work."""
+    device = runtime.find_device(config.device)
+    runtime.make_repeatable()
+    train, evaluation, outside = load_data(config)
+    entry, loss = sources.describe(config.data), get_loss(config.loss)
+    if entry.mean and entry.std:
+        mean, std = entry.mean, entry.std
+    else:
+        mean, std = images.channel_statistics(train.pixels)
+    normalize = Normalizer(mean, std, device)
+    padding = max(train.pixels.shape[-2:]) // 8  # 4 at 32 pixels, as the paper has it
+    batches = TrainingBatches(train.pixels, train.labels, normalize, config.batch_size, padding, entry.flip, device)
+
+    torch.manual_seed(config.seed)
+    model = build_model(str(config.model), len(train.classes), loss.head)
+    criterion = loss.criterion(model.classifier)
+    model = criterion.wrap(model).to(device)
+    # The method itself says, before anything is written, if it cannot take such batches.
+    sample = slice(config.batch_size)
+    criterion.preprocess(train.pixels[sample], train.labels[sample], generator=torch.Generator())
+    if config.compile:
+        model.compile()
+    context = runtime.autocast(device, config.precision)
+    scale_loss = config.precision == "fp16"
+    recipe = RECIPES[config.recipe]
+    trainer = Trainer(model, criterion, batches, recipe, int(config.epochs or 0), config.seed, context, scale_loss, device)
+    return Run(config, device, train, evaluation, outside, normalize, mean, std, model, trainer)
+
+
+def train(run: Run) -> dict[str, Any]:
+    """Train to the last epoch, from the last checkpoint if there is one; leave the model at its best epoch.
+
+    Returns the history: `epochs` (a dict each), `best` (epoch and accuracy on the deciding split) and `seconds`.
+    """
+    config, trainer, folder = run.config, run.trainer, run.config.folder
+    history: dict[str, Any] = {"epochs": [], "best": {"epoch": 0, "accuracy": -1.0}, "seconds": 0.0}
+    if (folder / records.LAST).exists():
+        saved = checkpoint.load(folder / records.LAST)
+        trainer.load_state_dict(saved["trainer"])
+        history = saved["history"]
+        print(f"resuming after epoch {trainer.epoch} of {config.epochs}")
+    total = int(config.epochs or 0)
+    progress = Progress(total, len(run.train), trainer.epoch)
+    decide = run.evaluation[run.deciding]
+    while trainer.epoch < total:
+        started, rate = time.monotonic(), trainer.learning_rate
+        summary = trainer.run_epoch(progress.report)
+        trained = time.monotonic() - started
+        reached = accuracy(run.outputs(decide.pixels)["logits"], decide.labels)
+        if reached >= history["best"]["accuracy"]:  # of equally good epochs the latest
+            history["best"] = {"epoch": trainer.epoch, "accuracy": reached}
+            checkpoint.save(folder / records.BEST, {"model": run.model.state_dict()})
+        history["seconds"] += time.monotonic() - started
+        speed = len(run.train) / trained
+        history["epochs"].append(
+            {
+                "epoch": trainer.epoch,
+                "learning_rate": rate,
+                "loss": summary.loss,
+                "train_accuracy": summary.accuracy,
+                f"{run.deciding}_accuracy": reached,
+                "images_per_second": round(speed, 1),
+            }
+        )
+        checkpoint.save(folder / records.LAST, {"trainer": trainer.state_dict(), "history": history})
+        records.write_lines(folder / records.EPOCHS, history["epochs"])
+        progress.epoch_done(summary, reached, run.deciding, speed)
+    progress.close()
+    run.model.load_state_dict(checkpoint.load(folder / records.BEST)["model"])
+    return history
+
+
+def calibrate(run: Run, outputs: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
+    """Fit the temperature on the deciding split; put it and that split's thresholds into the head."""
+    head: LossFirstPart = run.model.classifier
+    logits, labels = outputs[run.deciding]["logits"], run.evaluation[run.deciding].labels
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        temperature = fit_temperature(logits, labels, "ece")
+        nll = fit_temperature(logits, labels, "nll")
+    head.eval()
+    head.temperature.fill_(temperature)
+    head.set_thresholds(head.scores(logits.to(run.device) / head.temperature))
+    return {
+        "value": temperature,
+        "objective": "ece",
+        "split": run.deciding,
+        "by_nll": nll,
+        "warnings": [str(warning.message) for warning in caught],
+    }
+
+
+def results(run: Run, outputs: dict[str, dict[str, Tensor]], temperature: dict[str, Any]) -> dict[str, Any]:
+    """Classification on each split and detection of each set, at T = 1 and at the fitted temperature."""
+    head, at = run.model.classifier, {"t1": 1.0, "calibrated": temperature["value"]}
+    classification = {
+        split: {"n": len(part)} | {name: classification_metrics(outputs[split]["logits"] / t, part.labels) for name, t in at.items()}
+        for split, part in run.evaluation.items()
+    }
+    detection = {}
+    for source, (role, pixels) in run.outside.items():
+        scores = {name: detection_results(head, outputs["test"], outputs[source], t) for name, t in at.items()}
+        detection[source] = {"title": title_of(source), "role": role, "n": len(pixels), "scores": scores}
+    return {"temperature": temperature, "classification": classification, "detection": detection}
+
+
+def finish(run: Run, history: dict[str, Any], started: str) -> dict[str, Any]:
+    """Evaluate the trained model once on everything and write the run's files, the record last."""
+    config, folder, trainer = run.config, run.config.folder, run.trainer
+    begun = time.monotonic()
+    outputs = {split: run.outputs(part.pixels) for split, part in run.evaluation.items()}
+    outputs |= {source: run.outputs(pixels) for source, (_, pixels) in run.outside.items()}
+    numbers = results(run, outputs, calibrate(run, outputs))
+    loss, recipe = get_loss(config.loss), RECIPES[config.recipe]
+    record = {
+        "format": records.FORMAT,
+        "config": config.as_json(),
+        "titles": {"data": title_of(config.data), "model": model_title(str(config.model)), "loss": loss.title},
+        "recipe": vars(recipe) | {"decay_after": recipe.epochs_of_decay(trainer.epoch)},
+        "score": run.model.classifier.score_type,
+        "scores_at": "t1" if config.protocol == "paper" else "calibrated",
+        "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+        "train_images": len(run.train),
+        "best": history["best"] | {"split": run.deciding},
+        **numbers,
+        "started": started,
+        "seconds": {"training": round(history["seconds"], 1), "evaluation": round(time.monotonic() - begun, 1)},
+        "environment": runtime.environment(run.device),
+    }
+    arrays = {f"{name}/{output}": value.numpy() for name, part in outputs.items() for output, value in part.items()}
+    arrays |= {f"{split}/labels": part.labels.numpy() for split, part in run.evaluation.items()}
+    with records.whole_file(folder / records.PREDICTIONS) as path, open(path, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    network = {"config": config.as_json(), "classes": list(run.train.classes), "size": list(run.train.pixels.shape[-2:])}
+    network |= {"mean": list(run.mean), "std": list(run.std), "state_dict": run.model.state_dict()}
+    checkpoint.save(folder / records.MODEL, network)
+    records.write_json(folder / records.METRICS, record)
+    for temporary in (records.LAST, records.BEST):
+        (folder / temporary).unlink(missing_ok=True)
+    return record
+
+
+def summary(record: dict[str, Any]) -> str:
+    """A run's outcome in a line or two."""
+    at, score, test = record["scores_at"], record["score"], record["classification"]["test"]
+    sets = [
+        f"{found['title']} {found['scores'][at][score]['auroc']:.1%}" for found in record["detection"].values()
+    ]
+    return (
+        f"accuracy {test['t1']['accuracy']:.2%} (epoch {record['best']['epoch']}), "
+        f"ECE {test['t1']['ece']:.4f} -> {test['calibrated']['ece']:.4f} at T = {record['temperature']['value']:.3g}\n"
+        f"AUROC [{score}, {'T = 1' if at == 't1' else 'fitted T'}]: {', '.join(sets)}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0 done, 1 training failed, 2 bad input, 130 interrupted."""
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    try:
+        config = parse(arguments)
+        if records.finished(config.folder, config.identity()):
+            print(f"{config.folder} is finished: skipped")
+            return 0
+        run = build(config)
+        records.claim(config.folder, config.as_json())
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    titles = f"{title_of(config.data)}, {model_title(str(config.model))}, {get_loss(config.loss).title}, seed {config.seed}"
+    print(f"{titles}: {config.epochs} epochs of {len(run.train)} images on {run.device}")
+    try:
+        record = finish(run, train(run), started)
+    except NonFiniteLoss as error:
+        print(f"error: {error}; the checkpoint before it is kept in {config.folder}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: the same command goes on from the last whole epoch in {config.folder}", file=sys.stderr)
+        return 130
+    print(summary(record))
+    print(f"written to {config.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""Checkpoints: written whole or not at all, and loaded without running any code in them."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .records import whole_file
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values."""
+    with whole_file(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read what `save` wrote, onto the CPU. Raises ValueError, naming the file, if it is damaged or not of that kind."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError) as error:
+        raise ValueError(f"{path} is damaged or no checkpoint ({str(error).splitlines()[0]}): delete it to start afresh") from error

@@ -1,0 +1,101 @@
+"""Numbers from logits, labels and score values. Float64 throughout; arrays or CPU tensors come in, Python floats go out."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax
+from sklearn.metrics import auc, average_precision_score, roc_curve
+
+
+def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
+    """log p [N, C] and labels [N]. Raises ValueError for no images, shapes that do not match, labels outside 0 to C-1, or NaN."""
+    values, classes = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    if values.ndim != 2 or not len(values) or classes.shape != (len(values),):
+        raise ValueError(f"need logits [N, C] and labels [N] with N of 1 or more, got {list(values.shape)} and {list(classes.shape)}")
+    if classes.min() < 0 or classes.max() >= values.shape[1]:
+        raise ValueError(f"labels run from {classes.min()} to {classes.max()}, outside 0 to {values.shape[1] - 1}")
+    if not np.isfinite(values).all():
+        raise ValueError("the logits are not all finite")
+    return log_softmax(values, axis=1), classes
+
+
+def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
+    """The share of images whose largest logit is their label's; of equal logits the first counts."""
+    log_p, classes = _checked(logits, labels)
+    return float((log_p.argmax(1) == classes).mean())
+
+
+def negative_log_likelihood(logits: ArrayLike, labels: ArrayLike) -> float:
+    """The mean of -log p of the label, in nats."""
+    log_p, classes = _checked(logits, labels)
+    return float(-log_p[np.arange(len(classes)), classes].mean())
+
+
+def brier_score(logits: ArrayLike, labels: ArrayLike) -> float:
+    """The mean over images of the sum over classes of (p - one-hot)², in [0, 2] (Brier 1950)."""
+    log_p, classes = _checked(logits, labels)
+    return float(((np.exp(log_p) - np.eye(log_p.shape[1])[classes]) ** 2).sum(1).mean())
+
+
+def expected_calibration_error(logits: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
+    """ECE: the mean over images of |accuracy - mean confidence| of their bin (Naeini et al. 2015, Guo et al. 2017).
+
+    Confidence is max p. Bins are of equal width and closed above, (k/bins, (k+1)/bins]; a confidence of exactly 1 lies in the last.
+    """
+    if bins < 1:
+        raise ValueError(f"bins must be 1 or more, got {bins}")
+    log_p, classes = _checked(logits, labels)
+    confidence = np.exp(log_p.max(1))
+    correct = log_p.argmax(1) == classes
+    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return float(np.abs(np.bincount(which, correct - confidence, bins)).sum() / len(classes))
+
+
+def classification_metrics(logits: ArrayLike, labels: ArrayLike) -> dict[str, float]:
+    """accuracy, nll, ece and brier of logits [N, C], already divided by the temperature, and labels [N]."""
+    return {
+        "accuracy": accuracy(logits, labels),
+        "nll": negative_log_likelihood(logits, labels),
+        "ece": expected_calibration_error(logits, labels),
+        "brier": brier_score(logits, labels),
+    }
+
+
+def _true_negatives(positive: NDArray, negative: NDArray, rate: float) -> float:
+    """The share of negatives below the highest threshold that keeps the share of positives, ties included, at least `rate`."""
+    # The k-th largest positive, k the fewest that make the rate; rounding guards 0.95 * 20 = 19.0.
+    fewest = max(1, int(np.ceil(round(rate * len(positive), 9))))
+    threshold = np.partition(positive, len(positive) - fewest)[len(positive) - fewest]
+    return float((negative < threshold).mean())
+
+
+def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, float]:
+    """How well scores [N] and [M] (higher = more in-distribution) tell the two sets apart. All are shares in [0, 1].
+
+    Returns:
+        auroc: the probability that an in-distribution score is above an out-of-distribution one, ties counting half.
+        aupr_in, aupr_out: average precision with in-, with out-of-distribution as the positive class.
+        tnr95: the share of out-of-distribution images rejected at the highest threshold that accepts at least 95 % of the
+            in-distribution ones (those at the threshold are accepted).
+        fpr95_in: 1 - tnr95: false positives at 95 % TPR with in-distribution positive.
+        fpr95_out: the share of in-distribution images rejected when at least 95 % of the out-of-distribution ones are.
+        dtacc: the best mean of TPR and TNR over all thresholds (detection accuracy).
+
+    Raises ValueError for an empty set or non-finite scores.
+    """
+    inside, outside = (np.asarray(scores, dtype=np.float64).ravel() for scores in (in_scores, out_scores))
+    for name, values in (("in-distribution", inside), ("out-of-distribution", outside)):
+        if not len(values) or not np.isfinite(values).all():
+            raise ValueError(f"the {name} scores are empty or not all finite")
+    is_in = np.concatenate([np.ones(len(inside), bool), np.zeros(len(outside), bool)])
+    scores = np.concatenate([inside, outside])
+    false_positives, true_positives, _ = roc_curve(is_in, scores, drop_intermediate=False)
+    tnr95 = _true_negatives(inside, outside, 0.95)
+    return {
+        "auroc": float(auc(false_positives, true_positives)),
+        "aupr_in": float(average_precision_score(is_in, scores)),
+        "aupr_out": float(average_precision_score(~is_in, -scores)),
+        "tnr95": tnr95,
+        "fpr95_in": 1 - tnr95,
+        "fpr95_out": 1 - _true_negatives(-outside, -inside, 0.95),
+        "dtacc": float((true_positives + 1 - false_positives).max() / 2),
+    }

@@ -1,0 +1,52 @@
+"""What a run shows while it trains: a bar on a terminal, a line now and then in a file."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from .training import Summary
+
+SECONDS_BETWEEN_LINES = 20  # where the output is no terminal
+
+
+class Progress:
+    """Images done, rate, time left, epoch, loss and accuracy of a whole run.
+
+    Args:
+        epochs: of the run.
+        images: an epoch.
+        done: epochs done already (a resumed run).
+    """
+
+    def __init__(self, epochs: int, images: int, done: int = 0):
+        self.epochs, self.images, self.epoch = epochs, images, done
+        self.on_terminal = sys.stderr.isatty()
+        self.bar = tqdm(
+            total=epochs * images, initial=done * images, unit="img", unit_scale=True, dynamic_ncols=True, disable=not self.on_terminal
+        )
+        self.started = self.last_line = time.monotonic()
+
+    def report(self, images: int, so_far: Summary | None) -> None:
+        """Count images, and show the epoch so far if it was read."""
+        self.bar.update(images)
+        if so_far:
+            self.bar.set_description(f"epoch {self.epoch + 1}/{self.epochs}", refresh=False)
+            self.bar.set_postfix_str(f"loss {so_far.loss:.3f}, accuracy {so_far.accuracy:.1%}", refresh=False)
+
+    def epoch_done(self, summary: Summary, accuracy: float, split: str, images_per_second: float) -> None:
+        """Show an epoch's end, with the accuracy on the split that chooses the epoch."""
+        self.epoch += 1
+        last, now = self.epoch == self.epochs, time.monotonic()
+        if self.on_terminal or not (last or now - self.last_line > SECONDS_BETWEEN_LINES):
+            return
+        self.last_line = now
+        print(
+            f"epoch {self.epoch}/{self.epochs}: loss {summary.loss:.3f}, accuracy {summary.accuracy:.1%}, "
+            f"{split} {accuracy:.1%}, {images_per_second:.0f} images/s",
+            flush=True,
+        )
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self.bar.close()

@@ -1,0 +1,94 @@
+"""The only reader and writer of result files. Every file is written whole or not at all."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1  # of metrics.json; a reader refuses what it does not know
+
+CONFIG, EPOCHS, METRICS, PREDICTIONS, MODEL = "config.json", "epochs.jsonl", "metrics.json", "predictions.npz", "model.pt"
+LAST, BEST = "last.pt", "best.pt"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path in the file's folder that becomes the file if the block ends well, and goes if it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented JSON. Raises ValueError for NaN and infinities, which JSON does not have."""
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
+    with whole_file(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_lines(path: Path, values: list[Any]) -> None:
+    """One JSON value a line."""
+    with whole_file(path) as temporary:
+        temporary.write_text("".join(json.dumps(value) + "\n" for value in values))
+
+
+def read_json(path: Path) -> Any:
+    """Raises ValueError, naming the file, for one that is cut short or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is cut short or damaged ({error})") from error
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A run's metrics.json. Raises ValueError, naming the file, for one that is damaged or of another format."""
+    record = read_json(path)
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else type(record).__name__
+        raise ValueError(f"{path} is of format {found}, this version reads format {FORMAT}: run it again into another folder")
+    return record
+
+
+def find_records(root: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """All records below a folder in a fixed order, and a line for each file that could not be read."""
+    records, problems = [], []
+    for path in sorted(root.rglob(METRICS)):
+        try:
+            records.append(read_record(path))
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    return records, problems
+
+
+def finished(folder: Path, identity: dict[str, Any]) -> bool:
+    """Whether the folder holds this run's results.
+
+    Raises ValueError if it holds another run (one whose `config.json` has another identity), or files that cannot be read.
+    """
+    if not (folder / CONFIG).exists():
+        if (folder / METRICS).exists():
+            raise ValueError(f"{folder} holds results without their {CONFIG}: choose another folder with --runs, or delete it")
+        return False
+    held = read_json(folder / CONFIG)
+    differing = [f"{name} {held.get(name)!r} there, {value!r} here" for name, value in identity.items() if held.get(name) != value]
+    if differing:
+        raise ValueError(f"{folder} holds another run ({'; '.join(differing)}): choose another folder with --runs, or delete it")
+    return (folder / METRICS).exists() and bool(read_record(folder / METRICS))
+
+
+def claim(folder: Path, config: dict[str, Any]) -> None:
+    """Make the folder this run's own, by its configuration."""
+    if not (folder / CONFIG).exists():
+        write_json(folder / CONFIG, config)

@@ -1,0 +1,73 @@
+"""Where and how a run computes: device, precision, seeds, and what there is to know of the machine."""
+
+import os
+import platform
+import subprocess
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name, `auto` being a GPU if there is one. Raises ValueError for one that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--device {name} cannot be used here ({reason}): take --device cpu, or auto") from error
+    return device
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """The context in which the network runs in a precision: fp32, bf16 or fp16."""
+    if precision not in DTYPES:
+        return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device.type, dtype=DTYPES[precision])
+
+
+def make_repeatable() -> None:
+    """Ask for the same numbers at every run on the same machine; operations that cannot promise it warn."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+
+
+def seeds(seed: int, count: int) -> list[int]:
+    """Independent seeds for a run's generators, derived from its one seed."""
+    return [int(state >> np.uint64(1)) for state in np.random.SeedSequence(seed).generate_state(count, np.uint64)]
+
+
+def commit() -> str | None:
+    """The commit the code stands at, with "+" behind it if the work tree differs; None outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        said = [
+            subprocess.run(["git", *call], cwd=folder, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+            for call in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        ]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said[0] + ("+" if said[1] else "")
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a reader of a result should know of where it was made."""
+    processor = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "device": str(device),
+        "processor": processor,
+        "threads": torch.get_num_threads(),
+    }
