@@ -69,7 +69,7 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
         finer = (points[values.argsort(stable=True)[:KEPT], None] + around).flatten().clamp(low, high).unique()
         points, values = torch.cat([points, finer]), torch.cat([values, value_at(10**finer)])
         spacing /= (FINER - 1) / 2
-    ties = points[values <= values.min()]
+    ties = points[values <= values.min() + 1e-12]
     best = ties[ties.abs().argmin()].item()
     if best in (low, high):
         warnings.warn(f"the best temperature lies at the bound {10**best:g} of [{LOWEST}, {HIGHEST:g}]", stacklevel=2)

@@ -25,7 +25,7 @@ class RunConfig:
     recipe: Literal["paper"] = "paper"
     """How to train: SGD with Nesterov momentum, learning rate 0.1 that falls tenfold at 1/2, 2/3 and 5/6 of the epochs."""
     epochs: int | None = None
-    """The data set's own by default: 60 for digits, 300 for the rest."""
+    """The data set's own by default: 100 for digits, 300 for the rest."""
     batch_size: int = 64
     """Images a training step."""
     ood: tuple[str, ...] = ()
