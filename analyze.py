@@ -168,7 +168,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for problem in problems:
         print(f"warning: {problem}: left out", file=sys.stderr)
     if not found:
-        print(f"error: no finished run below {options.runs}: make one with python main.py, or name a folder with --runs", file=sys.stderr)
+        print(
+            f"error: no finished run below {options.runs}: make one with python main.py, or name a folder with --runs",
+            file=sys.stderr,
+        )
         return 2
     if options.format == "csv":
         table = detail_rows(found)

@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -180,7 +180,8 @@ def results(run: Run, outputs: dict[str, dict[str, Tensor]], temperature: dict[s
     """Classification on each split and detection of each set, at T = 1 and at the fitted temperature."""
     head, at = run.model.classifier, {"t1": 1.0, "calibrated": temperature["value"]}
     classification = {
-        split: {"n": len(part)} | {name: classification_metrics(outputs[split]["logits"] / t, part.labels) for name, t in at.items()}
+        split: {"n": len(part)}
+        | {name: classification_metrics(outputs[split]["logits"] / t, part.labels) for name, t in at.items()}
         for split, part in run.evaluation.items()
     }
     detection = {}
@@ -229,9 +230,7 @@ def finish(run: Run, history: dict[str, Any], started: str) -> dict[str, Any]:
 def summary(record: dict[str, Any]) -> str:
     """A run's outcome in a line or two."""
     at, score, test = record["scores_at"], record["score"], record["classification"]["test"]
-    sets = [
-        f"{found['title']} {found['scores'][at][score]['auroc']:.1%}" for found in record["detection"].values()
-    ]
+    sets = [f"{found['title']} {found['scores'][at][score]['auroc']:.1%}" for found in record["detection"].values()]
     return (
         f"accuracy {test['t1']['accuracy']:.2%} (epoch {record['best']['epoch']}), "
         f"ECE {test['t1']['ece']:.4f} -> {test['calibrated']['ece']:.4f} at T = {record['temperature']['value']:.3g}\n"
@@ -241,7 +240,7 @@ def summary(record: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 1 training failed, 2 bad input, 130 interrupted."""
-    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         config = parse(arguments)
         if records.finished(config.folder, config.identity()):

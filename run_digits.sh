@@ -7,7 +7,7 @@ export LOSSES SEEDS
 [ "${1-}" = --list ] && { shift; exec bash utils/run_all.sh --list digits smallcnn "$@"; }
 . utils/environment.sh
 use_environment requirements.txt || exit
-export PYTHON
+export PYTHON # the runs take the same
 bash utils/run_all.sh digits smallcnn "$@" || exit
 "$PYTHON" analyze.py --no-detail
 echo

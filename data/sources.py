@@ -102,7 +102,9 @@ def load_out(source: str, root: Path, reference: Tensor) -> Tensor:
     """
     size = tuple(reference.shape[-2:])
     if source in BUILT_IN:
-        pixels = {"digits89": builtin.digits89, "photos": lambda: builtin.photos(size), "noise": lambda: builtin.noise(size)}[source]()
+        pixels = {"digits89": builtin.digits89, "photos": lambda: builtin.photos(size), "noise": lambda: builtin.noise(size)}[
+            source
+        ]()
     elif source == "digits":
         pixels = builtin.digits()[1].pixels
     elif source in TORCHVISION:

@@ -56,7 +56,7 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
         raise ValueError(f"unknown objective {objective!r}: choose from {', '.join(OBJECTIVES)}")
     logits, labels = torch.as_tensor(logits).detach().double().cpu(), torch.as_tensor(labels).cpu().long()
     if logits.ndim != 2 or not len(logits) or labels.shape != logits.shape[:1]:
-        raise ValueError(f"need logits [N, C] and labels [N] with N of 1 or more, got {list(logits.shape)} and {list(labels.shape)}")
+        raise ValueError(f"need logits [N, C] and labels [N], N of 1 or more, got {list(logits.shape)} and {list(labels.shape)}")
     if not logits.isfinite().all() or labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(f"the logits must be finite and the labels in 0 to {logits.shape[1] - 1}")
     value_at = OBJECTIVES[objective](logits, labels)

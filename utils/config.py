@@ -1,6 +1,6 @@
 """The configuration of one run: a frozen dataclass, from which the command line is made and which is kept with the results."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,7 +68,5 @@ class RunConfig:
 
     def as_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
-        return self.identity() | {"device": self.device, "compile": self.compile, "runs": str(self.runs), "data_dir": str(self.data_dir)}
-
-
-FIELDS = tuple(field.name for field in fields(RunConfig))
+        elsewhere = {"device": self.device, "compile": self.compile, "runs": str(self.runs), "data_dir": str(self.data_dir)}
+        return self.identity() | elsewhere

@@ -10,7 +10,7 @@ def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
     """log p [N, C] and labels [N]. Raises ValueError for no images, shapes that do not match, labels outside 0 to C-1, or NaN."""
     values, classes = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if values.ndim != 2 or not len(values) or classes.shape != (len(values),):
-        raise ValueError(f"need logits [N, C] and labels [N] with N of 1 or more, got {list(values.shape)} and {list(classes.shape)}")
+        raise ValueError(f"need logits [N, C] and labels [N], N of 1 or more, got {list(values.shape)} and {list(classes.shape)}")
     if classes.min() < 0 or classes.max() >= values.shape[1]:
         raise ValueError(f"labels run from {classes.min()} to {classes.max()}, outside 0 to {values.shape[1] - 1}")
     if not np.isfinite(values).all():

@@ -22,9 +22,8 @@ class Progress:
     def __init__(self, epochs: int, images: int, done: int = 0):
         self.epochs, self.images, self.epoch = epochs, images, done
         self.on_terminal = sys.stderr.isatty()
-        self.bar = tqdm(
-            total=epochs * images, initial=done * images, unit="img", unit_scale=True, dynamic_ncols=True, disable=not self.on_terminal
-        )
+        total, initial = epochs * images, done * images
+        self.bar = tqdm(total=total, initial=initial, unit="img", unit_scale=True, dynamic_ncols=True, disable=not self.on_terminal)
         self.started = self.last_line = time.monotonic()
 
     def report(self, images: int, so_far: Summary | None) -> None:

@@ -5,6 +5,10 @@
 set -u
 list=
 [ "${1-}" = --list ] && { list=1; shift; }
+if [ -z "$list" ] && [ -z "${PYTHON-}" ]; then
+    . utils/environment.sh
+    use_environment requirements.txt || exit
+fi
 data=$1 model=$2
 shift 2
 failed=0

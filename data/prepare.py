@@ -1,0 +1,143 @@
+"""Downloads and checks the data sets: `python -m data.prepare [NAME ...]`, or prepare-cifar.sh.
+
+What is there and right is skipped, a download that was cut goes on where it stopped, and a failure stops only its own set.
+"""
+
+import hashlib
+import shutil
+import sys
+import tarfile
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from torchvision import datasets
+from tqdm import tqdm
+
+from .catalog import ARCHIVES, Archive, title_of
+from .files import image_files
+
+ROOT = Path("data/downloads")
+CHUNK = 1 << 20
+CIFAR = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}
+NAMES = ("cifar10", "cifar100", "svhn", "tinyimagenet_resize", "lsun_resize", "fashionmnist")
+BY_DEFAULT = NAMES[:-1]  # what the paper's tables need
+
+
+def md5_of(path: Path) -> str:
+    """The file's MD5, as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def fetch(url: str, path: Path, md5: str) -> None:
+    """Download a file unless it is there and right; go on where an earlier download stopped.
+
+    Raises ValueError if what arrives has another checksum (it is deleted), OSError if the
+    connection fails (what has arrived is kept).
+    """
+    if path.exists() and md5_of(path) == md5:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "Mozilla/5.0"} | ({"Range": f"bytes={have}-"} if have else {}))
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            if response.status != 206:  # the server sends the whole file
+                have = 0
+            length = int(response.headers.get("Content-Length") or 0)
+            with (
+                open(part, "ab" if have else "wb") as file,
+                tqdm(total=have + length or None, initial=have, unit="B", unit_scale=True, desc=path.name, disable=None) as bar,
+            ):
+                while chunk := response.read(CHUNK):
+                    file.write(chunk)
+                    bar.update(len(chunk))
+        if length and part.stat().st_size < have + length:
+            raise ConnectionError(
+                f"the connection closed after {part.stat().st_size} of {have + length} bytes: run it again to go on"
+            )
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # 416: nothing is left to send
+            raise
+    if (found := md5_of(part)) != md5:
+        part.unlink()
+        raise ValueError(f"what {url} sent has the MD5 {found}, not {md5}: the link may be dead, or the file may have changed")
+    part.replace(path)
+
+
+def unpack(archive: Path, into: Path) -> None:
+    """Unpack a tar of plain files and folders. Raises ValueError for one with paths or links that point outside."""
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(into, filter="data")
+    except tarfile.TarError as error:
+        raise ValueError(f"{archive} cannot be unpacked safely ({error})") from error
+
+
+def prepare_archive(archive: Archive, root: Path) -> None:
+    """Fetch, check and unpack a tar of images; a complete folder that came some other way is accepted."""
+    folder = root / archive.folder
+    if folder.is_dir() and len(image_files(folder)) == archive.count:
+        return
+    path = root / f"{archive.folder}.tar.gz"
+    fetch(archive.url, path, archive.md5)
+    # Unpacked beside its place and moved there when it is whole.
+    unpacked = root / f".{archive.folder}.unpacking"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    try:
+        unpack(path, unpacked)
+        count = len(image_files(unpacked))
+        if count != archive.count:
+            raise ValueError(f"{path} holds {count} images, not {archive.count}")
+        shutil.rmtree(folder, ignore_errors=True)
+        unpacked.replace(folder)
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+
+
+def prepare(name: str, root: Path) -> None:
+    """Fetch one data set. Raises ValueError, RuntimeError or OSError if that fails."""
+    if name in ARCHIVES:
+        prepare_archive(ARCHIVES[name], root)
+    elif name in CIFAR:
+        kind = CIFAR[name]
+        fetch(kind.url, root / kind.filename, kind.tgz_md5)
+        kind(root, download=True)  # checks and unpacks what was fetched
+    elif name == "svhn":
+        for split in ("train", "test"):
+            url, filename, md5 = datasets.SVHN.split_list[split]
+            fetch(url, root / filename, md5)
+    else:
+        datasets.FashionMNIST(root, download=True)
+
+
+def main(names: Sequence[str]) -> int:
+    """Returns the exit status: 0 all there, 1 something failed, 2 an unknown name."""
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        print(f"error: unknown data set {unknown[0]!r}: choose from {', '.join(NAMES)}", file=sys.stderr)
+        return 2
+    failed = []
+    for name in names or BY_DEFAULT:
+        try:
+            prepare(name, ROOT)
+            print(f"{title_of(name)}: ready in {ROOT}")
+        except (ValueError, RuntimeError, OSError) as error:
+            failed.append(name)
+            print(f"{title_of(name)}: failed: {' '.join(str(error).split())}", file=sys.stderr)
+    if failed:
+        print(
+            f"error: {len(failed)} of {len(names or BY_DEFAULT)} failed; try again: bash prepare-cifar.sh {' '.join(failed)}",
+            file=sys.stderr,
+        )
+        folders = ", ".join(f"{ARCHIVES[name].folder}/" for name in failed if name in ARCHIVES)
+        if folders:
+            print(f"or put the images, however you came by them, into {ROOT}: {folders}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
