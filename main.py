@@ -60,7 +60,8 @@ class Run:
 
 def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     """The command line as a configuration with nothing left open. Raises ValueError for a value that cannot be."""
-    given = tyro.cli(RunConfig, args=arguments, description=RunConfig.__doc__)
+    given = tyro.cli(RunConfig, prog="main.py", args=arguments, description=RunConfig.__doc__)
+    given.check()
     data = sources.describe(given.data)
     get_loss(given.loss)
     config = replace(given, model=given.model or data.model, epochs=given.epochs or data.epochs)

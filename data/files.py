@@ -91,7 +91,8 @@ def load_train_and_test(folder: Path) -> tuple[Images, Images]:
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
         sizes = " and ".join("×".join(map(str, part.pixels.shape[2:])) for part in parts)
         raise ValueError(f"{folder}: train and test images differ in size ({sizes}): resize them to one")
-    if (folder / "test").is_dir() and not (folder / "test.npz").is_file() and test.classes != train.classes:
+    from_folders = not any((folder / f"{split}.npz").is_file() for split in ("train", "test"))
+    if from_folders and test.classes != train.classes:  # an .npz has numbers, and names only where it cares to
         raise ValueError(f"{folder}: train and test have different class folders ({train.classes} and {test.classes})")
     return train, replace(test, classes=train.classes)
 

@@ -81,12 +81,12 @@ def load_in(source: str, root: Path) -> tuple[Images, Images]:
         train, test = _torchvision(source, True, root), _torchvision(source, False, root)
     else:
         train, test = files.load_train_and_test(Path(source))
+    if len(train.classes) < 2:
+        raise ValueError(f"{source}: one class only ({train.classes[0]!r}), a classifier needs two or more")
     for split, part in (("train", train), ("test", test)):
         low, high = int(part.labels.min()), int(part.labels.max())
         if low < 0 or high >= len(train.classes):
             raise ValueError(f"{source}, {split}: labels run from {low} to {high}, outside 0 to {len(train.classes) - 1}")
-    if len(train.classes) < 2:
-        raise ValueError(f"{source}: one class only ({train.classes[0]!r}), a classifier needs two or more")
     return train, test
 
 

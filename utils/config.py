@@ -46,7 +46,8 @@ class RunConfig:
     data_dir: Path = Path("data/downloads")
     """Where prepare-cifar.sh put the data."""
 
-    def __post_init__(self):
+    def check(self) -> None:
+        """Raises ValueError for a number that cannot be."""
         for name in ("epochs", "batch_size", "limit_train", "limit_eval"):
             value = getattr(self, name)
             if value is not None and value < 1:

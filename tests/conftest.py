@@ -1,0 +1,36 @@
+"""What all tests share: one thread a worker, so that two workers share two cores."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def run_main(tmp_path, capsys):
+    """Runs main.py's `main` into a temporary runs folder; gives exit status, standard output and error."""
+    import main
+
+    def run(*arguments: str):
+        status = main.main([*arguments, "--runs", str(tmp_path / "runs"), "--device", "cpu"])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture
+def script():
+    """Runs a Python file of the repository in a process of its own."""
+    import subprocess
+
+    def run(*arguments: str, **options):
+        return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
+
+    return run

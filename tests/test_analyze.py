@@ -1,0 +1,154 @@
+"""The tables: means and deviations recomputed, the paper's numbers beside them, and damaged records left out by name."""
+
+import copy
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import analyze
+from utils import records
+
+SETS = (("cifar100", "CIFAR-100", "near"), ("tinyimagenet_resize", "TinyImageNet-resize", "far"))
+SETS += (("lsun_resize", "LSUN-resize", "far"), ("svhn", "SVHN", "very_far"))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Records as main.py writes them, of made-up numbers: three seeds of two losses on CIFAR-10 with DenseNet-BC-100."""
+    rng = np.random.default_rng(0)
+    written = []
+    for loss in ("SoftMax", "DisMax without FPR"):
+        for seed in (1, 2, 3):
+
+            def metrics(_=None):
+                return {name: float(rng.uniform()) for name in ("auroc", "aupr_in", "aupr_out", "tnr95", "fpr95_in", "fpr95_out", "dtacc")}
+
+            def scores():
+                return {at: {name: metrics() for name in ("MPS", "MMLES")} for at in ("t1", "calibrated")}
+
+            record = {
+                "format": records.FORMAT,
+                "config": {"data": "cifar10", "protocol": "paper", "recipe": "paper", "epochs": 300, "batch_size": 64, "seed": seed}
+                | {"precision": "fp32", "limit_train": None, "limit_eval": None, "ood": []},
+                "titles": {"data": "CIFAR-10", "model": "DenseNet-BC-100", "loss": loss},
+                "score": "MPS" if loss == "SoftMax" else "MMLES",
+                "scores_at": "t1",
+                "classification": {"test": {at: {"accuracy": float(rng.uniform()), "ece": 0.01 * rng.uniform()} for at in ("t1", "calibrated")}},
+                "detection": {source: {"title": title, "role": role, "scores": scores()} for source, title, role in SETS},
+            }
+            path = tmp_path / loss / str(seed) / records.METRICS
+            path.parent.mkdir(parents=True)
+            path.write_text(json.dumps(record))
+            written.append(record)
+    return tmp_path, written
+
+
+def printed(capsys, *arguments):
+    status = analyze.main(list(map(str, arguments)))
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def rows_of(out):
+    """A markdown table's rows: first cell → the others."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line.startswith("|")]
+    return lines[0], lines[2:]
+
+
+def test_the_table_is_mean_deviation_paper_and_difference(runs, capsys):
+    folder, written = runs
+    status, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    assert status == 0
+    heads, rows = rows_of(out)
+    assert heads[1:] == ["ACC %", "ECE", "near AUPR %", "near [MPS] AUPR %", "Tiny- IN AUROC %", "LSUN AUROC %", "SVHN AUPR %"]
+    at = next(index for index, row in enumerate(rows) if row[0] == "DisMax without FPR (n=3)")
+    ours, paper, difference = rows[at : at + 3]
+    mine = [record for record in written if record["titles"]["loss"] == "DisMax without FPR"]
+
+    def expected(values, scale=100, digits=1):
+        return f"{scale * statistics.mean(values):.{digits}f}±{scale * statistics.stdev(values):.{digits}f}".replace("±0.", "±.")
+
+    assert ours[1] == expected([record["classification"]["test"]["t1"]["accuracy"] for record in mine])
+    assert ours[2] == expected([record["classification"]["test"]["calibrated"]["ece"] for record in mine], 1, 4)[1:]
+    columns = (("cifar100", "MMLES", "aupr_out"), ("cifar100", "MPS", "aupr_out"), ("tinyimagenet_resize", "MMLES", "auroc"))
+    columns += (("lsun_resize", "MMLES", "auroc"), ("svhn", "MMLES", "aupr_out"))
+    for cell, (source, score, metric) in zip(ours[3:], columns, strict=True):
+        assert cell == expected([record["detection"][source]["scores"]["t1"][score][metric] for record in mine])
+    assert paper == ["· paper", "95.1±.1", ".0045±.0021", "90.0±.2", "90.0±.2", "98.0±.5", "98.4±.3", "99.9±.1"]
+    accuracy = 100 * statistics.mean(record["classification"]["test"]["t1"]["accuracy"] for record in mine)
+    assert difference[1] == f"{accuracy - 95.1:+.1f}"
+
+
+def test_rows_without_runs_say_so(runs, capsys):
+    folder, _ = runs
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    labels = [row[0] for row in rows_of(out)[1]]
+    assert "IsoMax+ (no runs)" in labels
+    assert "Scaled Cosine (no runs)" in labels
+
+
+def test_the_terminal_table_fits_80_columns(runs, capsys):
+    folder, _ = runs
+    _, out, _ = printed(capsys, "--runs", folder, "--no-detail")
+    assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("style", ["table", "markdown", "latex"])
+def test_every_score_of_every_set_is_printed(runs, capsys, style):
+    folder, _ = runs
+    _, out, _ = printed(capsys, "--runs", folder, "--format", style)
+    assert out.count("MMLES") == 2 * len(SETS)
+    assert out.count("DTACC") == len(SETS)
+
+
+def test_csv_holds_every_number(runs, tmp_path, capsys):
+    folder, written = runs
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "csv")
+    (tmp_path / "out.csv").write_text(out)
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert len(table) == len(written) * len(SETS) * 2 * 2
+    one = table[(table["method"] == "SoftMax") & (table["seed"] == 2) & (table["set"] == "SVHN") & (table["at"] == "t1")]
+    one = one.set_index("score").loc["MPS"]
+    assert one["auroc"] == pytest.approx(written[1]["detection"]["svhn"]["scores"]["t1"]["MPS"]["auroc"])
+
+
+def test_damaged_and_foreign_records_are_named_and_left_out(runs, capsys):
+    folder, written = runs
+    for number, content in enumerate((json.dumps(written[0])[:200], "", "[]", json.dumps(written[0] | {"format": 99}))):
+        path = folder / f"bad{number}" / records.METRICS
+        path.parent.mkdir()
+        path.write_text(content)
+    status, out, err = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    assert status == 0
+    assert "SoftMax (n=3)" in out
+    assert [f"bad{number}" in line for number, line in enumerate(err.splitlines())] == [True] * 4
+
+
+def test_runs_that_differ_do_not_share_a_table(runs, capsys):
+    folder, written = runs
+    other = copy.deepcopy(written[0])
+    other["config"] |= {"epochs": 5, "precision": "bf16"}
+    path = folder / "other" / records.METRICS
+    path.parent.mkdir()
+    path.write_text(json.dumps(other))
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    assert "SoftMax (n=3)" in out
+    assert "SoftMax (n=1)" in out
+    assert "5 epochs, scores at T = 1, precision bf16" in out
+
+
+def test_nothing_to_print_says_so(tmp_path, capsys):
+    status, out, err = printed(capsys, "--runs", tmp_path / "none")
+    assert (status, out) == (2, "")
+    assert "no finished run" in err
+
+
+def test_the_papers_table_is_whole():
+    table = pd.read_csv(Path(analyze.PAPER))
+    assert len(table) == 33
+    assert table.groupby(["data", "network"]).ngroups == 6
+    assert not table["acc"].isna().any()

@@ -1,0 +1,265 @@
+"""The data: what is built in, a user's own, batches, and downloads from a real (local) server."""
+
+import hashlib
+import io
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from data import builtin, catalog, files, images, prepare, sources
+from data.batches import Normalizer, TrainingBatches, plain_batches
+
+
+def test_digits_are_scikit_learns_and_split_without_overlap():
+    train, test = sources.load_in("digits", Path("nowhere"))
+    stay, out = sources.hold_out(train, 0.5)
+    original = load_digits()
+    bytes_of = [(image * 255 / 16).round().astype(np.uint8).tobytes() for image in original.images]
+    known = dict(zip(bytes_of, original.target, strict=True))
+    parts = [stay, out, test]
+    assert sum(map(len, parts)) == (original.target < 8).sum()
+    seen = [pixels[0].numpy().tobytes() for part in parts for pixels in part.pixels]
+    labels = torch.cat([part.labels for part in parts]).tolist()
+    assert [known[image] for image in seen] == labels
+    assert len(set(seen)) == len(seen)
+    for part in parts:  # stratified
+        share = torch.bincount(part.labels, minlength=8) / len(part)
+        assert share.min() > 0.11
+        assert share.max() < 0.14
+    again, _ = sources.hold_out(sources.load_in("digits", Path("nowhere"))[0], 0.5)
+    assert again.pixels.equal(stay.pixels)
+
+
+def test_built_in_sets_have_the_format_of_the_in_distribution_images():
+    grey, colour = torch.zeros(3, 3, 8, 8, dtype=torch.uint8), torch.randint(256, (3, 3, 20, 12), dtype=torch.uint8)
+    for source in (*catalog.BUILT_IN, "digits"):
+        for reference in (grey, colour):
+            pixels = sources.load_out(source, Path("nowhere"), reference)
+            assert pixels.dtype == torch.uint8
+            assert pixels.shape[1:] == reference.shape[1:]
+            assert images.is_grey(pixels) == (images.is_grey(reference) or "digits" in source)
+    assert builtin.photos((8, 8)).equal(builtin.photos((8, 8)))
+    assert len(builtin.digits89()) == (load_digits().target >= 8).sum()
+
+
+def test_every_partner_is_in_the_catalog():
+    known = {*catalog.DATA_SETS, *catalog.ARCHIVES, *catalog.BUILT_IN}
+    for data_set in catalog.DATA_SETS.values():
+        assert {source for _, source in data_set.partners} <= known
+        assert {role for role, _ in data_set.partners} <= set(catalog.ROLES)
+
+
+def test_partners_take_roles():
+    assert sources.partners("cifar10", ("svhn", "near=x.npz", "y")) == [("very_far", "svhn"), ("near", "x.npz"), ("far", "y")]
+    with pytest.raises(ValueError, match="'svhn' is given twice"):
+        sources.partners("cifar10", ("svhn", "far=svhn"))
+
+
+def save_npz(path, count=20, size=6, **changes):
+    rng = np.random.default_rng(0)
+    arrays = {"images": rng.integers(0, 256, (count, size, size, 3)).astype(np.uint8), "labels": np.arange(count) % 4} | changes
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return arrays
+
+
+def save_folders(root, arrays):
+    for index, (image, label) in enumerate(zip(arrays["images"], arrays["labels"], strict=True)):
+        folder = root / f"class{label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{index:03}.png")
+
+
+def test_npz_and_folders_load_the_same_images(tmp_path):
+    arrays = save_npz(tmp_path / "train.npz")
+    save_folders(tmp_path / "test", arrays)
+    train, test = sources.load_in(str(tmp_path), Path("nowhere"))
+    assert train.pixels.numpy().transpose(0, 2, 3, 1).tobytes() == arrays["images"].tobytes()
+    order = sorted(range(20), key=lambda index: (index % 4, index))
+    assert test.pixels.equal(train.pixels[order])
+    assert test.labels.equal(train.labels[order])
+    out = sources.load_out(str(tmp_path / "test"), Path("nowhere"), torch.randint(256, (1, 3, 10, 8), dtype=torch.uint8))
+    assert out.shape == (20, 3, 10, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": np.zeros((20, 6, 6, 3), np.float32)}, "uint8"),
+        ({"images": np.zeros((20, 6, 6), np.uint8)}, "uint8"),
+        ({"images": np.zeros((0, 6, 6, 3), np.uint8), "labels": np.zeros(0, int)}, "uint8"),
+        ({"labels": np.zeros(19, int)}, "labels must be integers"),
+        ({"labels": np.zeros(20)}, "labels must be integers"),
+        ({"labels": np.array([{}] * 20)}, "without pickles"),
+        ({"labels": None}, "images and labels"),
+        ({"labels": np.arange(20) - 1}, "from -1 to 18"),
+        ({"labels": np.zeros(20, int)}, "one class only"),
+        ({"class_names": np.array(["a", "b"])}, "from 0 to 3, outside 0 to 1"),
+    ],
+)
+def test_bad_arrays_are_named(tmp_path, changes, message):
+    save_npz(tmp_path / "train.npz", **changes)
+    save_npz(tmp_path / "test.npz")
+    with pytest.raises(ValueError, match=message):
+        sources.load_in(str(tmp_path), Path("nowhere"))
+
+
+def test_damaged_files_are_named(tmp_path):
+    whole = tmp_path / "whole.npz"
+    save_npz(whole)
+    for length in (0, 10, 500, whole.stat().st_size - 30):
+        (tmp_path / "cut.npz").write_bytes(whole.read_bytes()[:length])
+        with pytest.raises(ValueError, match=r"cut\.npz cannot be read"):
+            files.load_npz(tmp_path / "cut.npz")
+    save_folders(tmp_path / "folder", {"images": np.zeros((4, 6, 6, 3), np.uint8), "labels": np.arange(4)})
+    (tmp_path / "folder" / "class1" / "broken.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"broken\.png cannot be read as an image"):
+        files.load_folder(tmp_path / "folder")
+    Image.new("RGB", (9, 5)).save(tmp_path / "folder" / "class1" / "broken.png")
+    with pytest.raises(ValueError, match="several sizes"):
+        files.load_folder(tmp_path / "folder")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no image files"):
+        files.load_folder(tmp_path / "empty")
+    with pytest.raises(ValueError, match="no train"):
+        sources.load_in(str(tmp_path / "empty"), Path("nowhere"))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn", "fashionmnist"])
+def test_missing_downloads_name_the_command_that_fetches_them(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match=f"bash prepare-cifar.sh {name}"):
+        sources.load_in(name, tmp_path)
+    with pytest.raises(FileNotFoundError, match="bash prepare-cifar.sh lsun_resize"):
+        sources.load_out("lsun_resize", tmp_path, torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+
+
+def batches_of(pixels, **options):
+    normalize = Normalizer((0.0,) * 3, (1.0,) * 3, torch.device("cpu"))
+    settings = {"batch_size": 8, "padding": 2, "flip": True, "device": torch.device("cpu")} | options
+    return TrainingBatches(pixels, torch.arange(len(pixels)), normalize, **settings)
+
+
+def test_augmented_images_are_shifted_or_mirrored_originals_each_in_its_own_way():
+    pixels = torch.randint(1, 256, (50, 3, 6, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(pixels, (2,) * 4)
+    ways, seen = set(), []
+    for inputs, targets in batches_of(pixels).epoch(torch.Generator().manual_seed(1)):
+        for image, target in zip((inputs * 255).round().to(torch.uint8), targets.tolist(), strict=True):
+            windows = {
+                (top, left, mirrored): padded[target, :, top : top + 6, left : left + 8].flip(-1 if mirrored else ())
+                for top in range(5)
+                for left in range(5)
+                for mirrored in (False, True)
+            }
+            found = [way for way, window in windows.items() if image.equal(window)]
+            assert found
+            ways.add(found[0])
+            seen.append(target)
+    assert sorted(seen) == list(range(50))
+    assert len(ways) > 20
+    assert {mirrored for *_, mirrored in ways} == {False, True}
+
+
+def test_without_padding_and_flip_batches_are_the_images():
+    pixels = torch.randint(256, (20, 3, 4, 4), dtype=torch.uint8)
+    mean, std = images.channel_statistics(pixels)
+    normalize = Normalizer(mean, std, torch.device("cpu"))
+    batches = batches_of(pixels, padding=0, flip=False)
+    batches.normalize = normalize
+    plain = torch.cat(list(plain_batches(pixels, normalize, 7, torch.device("cpu"))))
+    assert len(batches) == 3
+    for inputs, targets in batches.epoch(torch.Generator()):
+        assert inputs.equal(plain[targets])
+    torch.testing.assert_close(plain.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(plain.std((0, 2, 3), unbiased=False), torch.ones(3), atol=1e-5, rtol=0)
+
+
+@pytest.fixture
+def server():
+    """A web server on this machine that serves bytes with ranges, and can cut a connection."""
+    content: dict[str, bytes] = {}
+    cut: dict[str, int] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path not in content:
+                return self.send_error(404)
+            body = content[self.path]
+            start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(body) - start))
+            self.end_headers()
+            self.wfile.write(body[start : cut.pop(self.path, len(body))])
+            return None
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}", content, cut
+        running.shutdown()
+
+
+def test_a_cut_download_goes_on_and_a_wrong_one_is_refused(tmp_path, server):
+    address, content, cut = server
+    body = bytes(range(256)) * 100
+    content["/file"], cut["/file"] = body, 1000
+    md5 = hashlib.md5(body).hexdigest()
+    with pytest.raises(OSError, match="1000 of 25600|IncompleteRead"):
+        prepare.fetch(f"{address}/file", tmp_path / "file", md5)
+    assert not (tmp_path / "file").exists()
+    assert (tmp_path / "file.part").stat().st_size == 1000
+    prepare.fetch(f"{address}/file", tmp_path / "file", md5)
+    assert (tmp_path / "file").read_bytes() == body
+    content.clear()
+    prepare.fetch(f"{address}/file", tmp_path / "file", md5)  # there and right: nothing is asked
+    content["/file"] = b"another"
+    with pytest.raises(ValueError, match="MD5"):
+        prepare.fetch(f"{address}/file", tmp_path / "other", md5)
+    assert not list(tmp_path.glob("other*"))
+
+
+def make_tar(members: dict[str, bytes], link: str | None = None) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, body in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(body)
+            tar.addfile(member, io.BytesIO(body))
+        if link:
+            member = tarfile.TarInfo("link")
+            member.type, member.linkname = tarfile.SYMTYPE, link
+            tar.addfile(member)
+    return buffer.getvalue()
+
+
+def test_archives_are_unpacked_whole_and_never_outside(tmp_path, server):
+    address, content, _ = server
+    image = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(image, "PNG")
+    members = {f"Some/{index}.png": image.getvalue() for index in range(3)}
+    content["/good"] = make_tar(members)
+    archive = catalog.Archive("Some", f"{address}/good", hashlib.md5(content["/good"]).hexdigest(), "Some", 3)
+    prepare.prepare_archive(archive, tmp_path)
+    assert len(files.load_folder(tmp_path / "Some")) == 3
+    content.clear()
+    prepare.prepare_archive(archive, tmp_path)  # complete: nothing is asked
+    for bad in (make_tar({"../escaped.png": b"x"}), make_tar({"/tmp/escaped.png": b"x", **members}), make_tar(members, "/etc/passwd")):
+        content["/bad"] = bad
+        evil = catalog.Archive("Evil", f"{address}/bad", hashlib.md5(bad).hexdigest(), "Evil", 3)
+        root = tmp_path / "root"
+        try:
+            prepare.prepare_archive(evil, root)
+        except ValueError as error:
+            assert "safely" in str(error) or "holds" in str(error)
+        assert not (tmp_path / "escaped.png").exists()
+        assert not Path("/tmp/escaped.png").exists()
+        assert not any(path.is_symlink() for path in root.rglob("*"))
+        (root / "Evil.tar.gz").unlink()

@@ -1,0 +1,366 @@
+"""Each loss recomputed by another route in float64, its gradients, its extremes, and the contract it keeps."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from scipy.special import log_softmax, logsumexp, rel_entr, softmax
+from torch import nn
+
+import losses
+from losses import LOSSES, fpr
+
+B, D, C = 12, 5, 4
+DISTANCE_LOSSES = ["isomax", "isomaxplus", "dismax", "dismax_nofpr"]
+
+
+def build(name, dtype=torch.float64, features=D, classes=C):
+    torch.manual_seed(3)
+    head = LOSSES[name].head(features, classes).to(dtype)
+    with torch.no_grad():
+        if name == "isomax":
+            head.prototypes.normal_()  # away from where they start, so that they differ
+        if hasattr(head, "distance_scale"):
+            head.distance_scale.fill_(-1.7)  # its absolute value counts
+    return head, LOSSES[name].criterion(head)
+
+
+def batch(dtype=torch.float64):
+    generator = torch.Generator().manual_seed(5)
+    return torch.randn(B, D, generator=generator, dtype=dtype), torch.randint(C, (B,), generator=generator)
+
+
+def expected_logits(name, head, features):
+    """The definitions, in numpy."""
+    f = features.detach().numpy()
+    if name == "softmax":
+        return f @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    p = head.prototypes.detach().numpy()
+    if name == "isomax":
+        return -cdist(f, p)
+    f, p = f / np.linalg.norm(f, axis=1, keepdims=True), p / np.linalg.norm(p, axis=1, keepdims=True)
+    d = abs(head.distance_scale.item()) * cdist(f, p)
+    if name == "isomaxplus":
+        return -d
+    d = d / math.sqrt(2)
+    return -(d + d.mean(1, keepdims=True))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_logits_are_the_definitions(name):
+    head, _ = build(name)
+    features, _ = batch()
+    head.temperature.fill_(0.5)
+    np.testing.assert_allclose(head(features).detach(), expected_logits(name, head, features) / 0.5, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "dismax"])
+def test_losses_are_the_definitions(name):
+    head, criterion = build(name)
+    features, targets = batch()
+    logits = expected_logits(name, head, features)
+    scale = 1 if name == "softmax" else 10
+    expected = -log_softmax(scale * logits, axis=1)[np.arange(B), targets].mean()
+    assert criterion(head(features), targets).item() == pytest.approx(expected, rel=1e-12)
+    head.eval()  # without E
+    expected = -log_softmax(logits, axis=1)[np.arange(B), targets].mean()
+    assert criterion(head(features), targets).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.3])
+def test_dismax_with_fpr_is_the_definition(alpha):
+    head, _ = build("dismax")
+    criterion = losses.DisMaxLossSecondPart(head, alpha=alpha)
+    features, targets = batch()
+    _, targets = criterion.preprocess(torch.zeros(B, 1, 2, 2), targets)
+    value = criterion(head(features), targets)
+    log_p = log_softmax(10 * expected_logits("dismax", head, features), axis=1)
+    half = B // 2
+    plain = -log_p[np.arange(half), targets[:half]].mean()
+    q = np.zeros((half, C))
+    for i in range(half):
+        for places in range(4):
+            q[i, targets[half + (i - places) % half]] += 0.25
+    divergence = rel_entr(q, np.exp(log_p[half:])).sum(1).mean()
+    assert value.item() == pytest.approx(0.5 * plain + 0.5 * alpha * divergence, rel=1e-12)
+
+
+def test_the_authors_two_step_cross_entropy_is_the_same_function_until_it_overflows():
+    head, criterion = build("dismax_nofpr", torch.float32)
+    features, targets = batch(torch.float32)
+    for scale, finite in ((1.0, True), (100.0, False)):
+        head.distance_scale.data.fill_(scale)
+        logits = head(features)
+        two_steps = -torch.log(torch.softmax(10 * logits, 1))[torch.arange(B), targets].mean()
+        assert two_steps.isfinite().item() is finite
+        stable = criterion(logits, targets)
+        assert stable.isfinite()
+        if finite:
+            torch.testing.assert_close(stable, two_steps)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients(name):
+    head, criterion = build(name)
+    features, targets = batch()
+    _, targets = criterion.preprocess(torch.zeros(B, 1, 2, 2), targets)
+    parameters = [parameter for parameter in head.parameters()]
+
+    def loss(features, *_):
+        return criterion(head(features), targets)
+
+    assert torch.autograd.gradcheck(loss, (features.requires_grad_(), *parameters))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("case", ["prototype", "zero", 1e-20, 1e-6, 1e6, 1e20])
+def test_extreme_features_stay_finite_with_finite_gradients(name, case):
+    head, criterion = build(name, torch.float32)
+    features, targets = batch(torch.float32)
+    if case == "zero":
+        features[:4] = 0
+    elif case == "prototype":
+        features[:C] = head.prototypes.detach() if hasattr(head, "prototypes") else head.weight.detach()
+    else:
+        features *= case
+    features.requires_grad_()
+    _, targets = criterion.preprocess(torch.zeros(B, 1, 2, 2), targets)
+    logits = head(features)
+    loss = criterion(logits, targets)
+    loss.backward()
+    assert loss.isfinite()
+    for tensor in (logits, features.grad, *(parameter.grad for parameter in head.parameters())):
+        assert tensor.isfinite().all()
+    if case == "zero" and name not in ("softmax", "isomax"):
+        assert (features.grad[:4] == 0).all()
+    if case == "prototype" and name in DISTANCE_LOSSES[:2]:
+        assert (logits[:C].diagonal() == 0).all()
+    if isinstance(case, float) and name not in ("softmax", "isomax"):  # directions do not depend on the scale
+        torch.testing.assert_close(logits, head(batch(torch.float32)[0]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_small_temperature_and_a_large_scale_stay_finite(name):
+    head, criterion = build(name, torch.float32)
+    if hasattr(head, "distance_scale"):
+        head.distance_scale.data.fill_(1e4)
+    features, targets = batch(torch.float32)
+    head.eval().temperature.fill_(0.001)
+    logits = head(features)
+    assert criterion(logits, targets).isfinite()
+    for score in head.all_scores({"logits": logits}, 1.0).values():
+        assert score.isfinite().all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_precision_is_computed_in_float32_and_double_stays_double(name):
+    head, criterion = build(name, torch.float32)
+    features, targets = batch(torch.float32)
+    head.eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = head(features.bfloat16())
+        assert logits.dtype == criterion(logits, targets).dtype == torch.float32
+    torch.testing.assert_close(logits, head(features.bfloat16().float()), rtol=0, atol=0)
+    assert head(features.double()).dtype == torch.float64
+    assert head.scores(logits.half()).dtype == torch.float32
+
+
+def test_scores_are_the_definitions():
+    logits = np.random.default_rng(0).normal(size=(6, 5)) * 3
+    p = softmax(logits, axis=1)
+    entropy = (p * np.log(p)).sum(1)
+    highest, mean = logits.max(1), logits.mean(1)
+    expected = {"MPS": p.max(1), "ES": entropy, "MDS": highest, "MMLS": highest + mean}
+    expected |= {"MMLES": highest + mean + entropy, "MMLEPS": highest + mean + entropy + p.max(1)}
+    assert list(expected) == list(losses.scores.SCORES)
+    for name, values in expected.items():
+        np.testing.assert_allclose(losses.scores.SCORES[name](torch.tensor(logits)), values, rtol=1e-12)
+
+
+def test_entropy_is_zero_and_not_nan_where_probabilities_vanish():
+    for logits in ([[0.0, -1e5]], [[0.0, -math.inf]], [[1e30, -1e30]]):
+        assert losses.scores.SCORES["ES"](torch.tensor(logits)).tolist() == [0.0]
+
+
+def test_each_head_has_its_papers_score():
+    expected = {"softmax": "MPS", "isomax": "ES", "isomaxplus": "MDS", "dismax": "MMLES", "dismax_nofpr": "MMLES"}
+    logits = torch.randn(7, C)
+    for name, score in expected.items():
+        head, _ = build(name)
+        assert head.score_type == score
+        assert head.scores(logits).equal(losses.scores.SCORES[score](logits))
+
+
+def test_prototypes_start_as_published():
+    assert (losses.IsoMaxLossFirstPart(8, 3).prototypes == 0).all()
+    torch.manual_seed(0)
+    head = losses.DisMaxLossFirstPart(500, 100)
+    assert head.prototypes.mean().abs() < 0.02
+    assert head.prototypes.std().item() == pytest.approx(1, abs=0.02)
+    assert head.distance_scale.tolist() == head.temperature.tolist() == [1.0]
+
+
+def test_mosaics_and_targets_follow_the_pixels():
+    # Every image is one colour, its position: a mosaic's pixels then say which images it was made of.
+    head, criterion = build("dismax")
+    count, classes = 16, 4
+    inputs = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 6, 4).float()
+    targets = torch.arange(count) % classes
+    mixed, returned = criterion.preprocess(inputs, targets)
+    half = count // 2
+    assert mixed.shape == inputs.shape
+    for image, target in zip(mixed[:half], returned[:half], strict=True):
+        assert image.unique().numel() == 1
+        assert int(image[0, 0, 0]) % classes == target
+    q = fpr.fractional_targets(returned[half:], classes, torch.float64)
+    for image, target, shares in zip(mixed[half:], returned[half:], q, strict=True):
+        assert image.unique().numel() == 4
+        assert int(image[0, 0, 0]) % classes == target  # its own quadrant is top-left
+        counted = torch.bincount(image[0].flatten().long() % classes, minlength=classes) / image[0].numel()
+        assert counted.tolist() == shares.tolist()
+    shown = torch.cat([mixed[:half, 0, 0, 0], mixed[half:, 0, 0, 0]])
+    assert sorted(shown.tolist()) == list(range(count))  # the batch is shuffled, and no image is lost
+
+
+def test_labelled_is_the_plain_half():
+    head, criterion = build("dismax")
+    _, targets = criterion.preprocess(torch.zeros(9, 1, 2, 2), torch.arange(9) % C)
+    logits, labels = criterion.labelled(torch.zeros(9, C), targets)
+    assert len(logits) == len(labels) == 5
+
+
+def test_preprocess_repeats_with_its_generator_and_leaves_the_global_one():
+    head, criterion = build("dismax")
+    inputs, targets = torch.randn(16, 3, 4, 4), torch.arange(16)
+    before = torch.get_rng_state()
+    first, second = (criterion.preprocess(inputs, targets, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    assert first[0].equal(second[0])
+    assert first[1].equal(second[1])
+    assert torch.get_rng_state().equal(before)
+
+
+def test_fpr_refuses_what_it_cannot_mix():
+    head, criterion = build("dismax")
+    with pytest.raises(ValueError, match="batch of 7 is too small"):
+        criterion.preprocess(torch.zeros(7, 3, 4, 4), torch.zeros(7).long())
+    with pytest.raises(ValueError, match="even height and width, got 4×5"):
+        criterion.preprocess(torch.zeros(8, 3, 4, 5), torch.zeros(8).long())
+    with pytest.raises(RuntimeError, match="preprocess"):
+        criterion(torch.zeros(8, C), torch.zeros(8).long())
+    with pytest.raises(ValueError, match="regularization"):
+        losses.DisMaxLossSecondPart(head, regularization="mixup")
+    with pytest.raises(TypeError, match="head"):
+        losses.DisMaxLossSecondPart(nn.Linear(2, 2))
+
+
+def test_a_tail_too_small_for_mosaics_trains_without_fpr():
+    head, criterion = build("dismax")
+    features, targets = batch()
+    inputs, returned = criterion.preprocess(torch.zeros(5, 1, 2, 2), targets[:5], tail=True)
+    logits = head(features[:5])
+    expected = -(10 * logits - torch.from_numpy(logsumexp(10 * logits.detach().numpy(), axis=1, keepdims=True)))
+    assert criterion(logits, returned).item() == pytest.approx(expected[torch.arange(5), targets[:5]].mean().item())
+
+
+def test_evaluation_mode_neither_mixes_nor_needs_it():
+    head, criterion = build("dismax")
+    head.eval()
+    inputs, targets = torch.randn(3, 3, 5, 5), torch.tensor([0, 1, 2])
+    assert criterion.preprocess(inputs, targets) == (inputs, targets)
+    logits = head(torch.randn(3, D).double())
+    torch.testing.assert_close(criterion(logits, targets), nn.functional.cross_entropy(logits, targets))
+
+
+def test_criteria_do_not_own_the_heads_parameters():
+    for name in LOSSES:
+        _, criterion = build(name)
+        assert not list(criterion.parameters())
+        assert not criterion.state_dict()
+
+
+def test_training_mode_forgets_the_calibration_and_evaluation_mode_keeps_it():
+    head, _ = build("dismax")
+    head.eval()
+    head.temperature.fill_(0.1)
+    head.set_thresholds(torch.arange(100.0))
+    head.eval()
+    assert head.temperature.item() == pytest.approx(0.1)
+    head.train()
+    assert head.temperature.item() == 1
+    assert head.thresholds.isnan().all()
+
+
+@pytest.mark.parametrize("count", [1, 7, 100, 1000])
+def test_thresholds_keep_at_least_the_rate(count):
+    head, _ = build("dismax", torch.float32)
+    scores = torch.randn(count, generator=torch.Generator().manual_seed(count)).round(decimals=1)  # with ties
+    with pytest.raises(RuntimeError, match="no thresholds"):
+        head.threshold()
+    head.set_thresholds(scores)
+    assert head.threshold(1.0) == scores.min().item()
+    for tpr in (1, 0.999, 0.95, 0.93, 0.9, 0.5, 0.0):
+        assert (scores >= head.threshold(tpr)).float().mean() >= tpr
+    for bad in (torch.tensor([]), torch.tensor([1.0, math.nan])):
+        with pytest.raises(ValueError, match="finite"):
+            head.set_thresholds(bad)
+
+
+def test_state_dicts_of_the_authors_and_of_linear_layers_load():
+    head = losses.DisMaxLossFirstPart(D, C)
+    for shape in ((), (1,)):
+        state = {"prototypes": torch.randn(C, D), "distance_scale": torch.full(shape, 2.0), "temperature": torch.full(shape, 0.1)}
+        head.load_state_dict(state)
+        assert head.distance_scale.tolist() == [2.0]
+        assert head.temperature.item() == pytest.approx(0.1)
+    linear = nn.Linear(D, C)
+    softmax_head = losses.SoftMaxLossFirstPart(D, C).eval()
+    softmax_head.load_state_dict(linear.state_dict())
+    features = torch.randn(3, D)
+    torch.testing.assert_close(softmax_head(features), linear(features))
+    with pytest.raises(RuntimeError, match="Missing key"):
+        head.load_state_dict({"temperature": torch.ones(1)})
+
+
+def test_wrong_shapes_and_names_say_so():
+    head, _ = build("dismax")
+    with pytest.raises(ValueError, match=r"\[B, 5\], got \[2, 6\]"):
+        head(torch.zeros(2, 6))
+    with pytest.raises(ValueError, match=r"num_features.*got 0 and 3"):
+        losses.DisMaxLossFirstPart(0, 3)
+    with pytest.raises(ValueError, match="'dismaxx'.*softmax, isomax"):
+        losses.get_loss("dismaxx")
+
+
+def test_the_published_snippet_trains():
+    torch.manual_seed(0)
+
+    class Model(nn.Module):
+        def __init__(self, num_features, num_classes):
+            super().__init__()
+            self.body = nn.Sequential(nn.Flatten(), nn.Linear(12, num_features), nn.ReLU())
+            self.classifier = losses.DisMaxLossFirstPart(num_features, num_classes)
+
+        def forward(self, x):
+            return self.classifier(self.body(x))
+
+    model = Model(16, 2)
+    criterion = losses.DisMaxLossSecondPart(model.classifier)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    images, labels = torch.randn(64, 3, 2, 2), torch.arange(64) % 2
+    images += 3 * labels.view(-1, 1, 1, 1)
+    history = []
+    for _ in range(60):
+        inputs, targets = criterion.preprocess(images, labels)
+        outputs = model(inputs)
+        loss = criterion(outputs, targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(loss.item())
+    assert history[-1] < 0.7 * history[0]
+    model.eval()
+    outputs = model(images)
+    assert (outputs.argmax(1) == labels).float().mean() > 0.95
+    assert model.classifier.scores(outputs).shape == (64,)

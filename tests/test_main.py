@@ -1,0 +1,316 @@
+"""main.py end to end on the built-in digits, the training loop's contract, and what bad input says."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import losses
+import main
+from data.batches import Normalizer, TrainingBatches
+from losses import LOSSES, LossFirstPart, LossSecondPart
+from models import build_model
+from utils import checkpoint, records, runtime
+from utils.config import RunConfig
+from utils.evaluation import predict
+from utils.metrics import accuracy, detection_metrics, expected_calibration_error
+from utils.training import RECIPES, NonFiniteLoss, Trainer
+
+QUICK = ("--epochs", "3")
+
+
+def record_of(tmp_path, loss="dismax", seed=1):
+    return records.read_record(tmp_path / "runs" / "digits" / "smallcnn" / loss / str(seed) / records.METRICS)
+
+
+@pytest.mark.parametrize("protocol", ["heldout", "paper"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
+    status, out, err = run_main("--loss", loss, "--protocol", protocol, *QUICK)
+    assert (status, err) == (0, "")
+    folder = tmp_path / "runs" / "digits" / "smallcnn" / loss / "1"
+    names = {records.CONFIG, records.EPOCHS, records.METRICS, records.MODEL, records.PREDICTIONS}
+    assert {path.name for path in folder.iterdir()} == names
+    record = record_of(tmp_path, loss)
+    split = {"heldout": "validation", "paper": "test"}[protocol]
+    assert record["temperature"]["split"] == record["best"]["split"] == split
+    assert record["scores_at"] == {"heldout": "calibrated", "paper": "t1"}[protocol]
+    assert record["train_images"] == {"heldout": 360, "paper": 721}[protocol]
+
+    # Every number again, from the stored predictions alone.
+    predictions = np.load(folder / records.PREDICTIONS)
+    temperature = record["temperature"]["value"]
+    logits, labels = predictions["test/logits"], predictions["test/labels"]
+    found = record["classification"]["test"]
+    assert found["t1"]["accuracy"] == accuracy(logits, labels)
+    assert found["t1"]["ece"] == pytest.approx(expected_calibration_error(logits, labels), abs=1e-6)
+    assert found["calibrated"]["ece"] == pytest.approx(expected_calibration_error(logits / temperature, labels), abs=1e-6)
+    for source, role in (("digits89", "near"), ("photos", "far"), ("noise", "very_far")):
+        detection = record["detection"][source]
+        assert detection["role"] == role
+        for at, t in (("t1", 1.0), ("calibrated", temperature)):
+            assert set(detection["scores"][at]) == set(losses.scores.SCORES)
+            for score, function in losses.scores.SCORES.items():
+                inside, outside = (function(torch.tensor(predictions[f"{name}/logits"]).double() / t) for name in ("test", source))
+                assert detection["scores"][at][score] == detection_metrics(inside, outside)
+    history = [json.loads(line) for line in (folder / records.EPOCHS).read_text().splitlines()]
+    best = max(history, key=lambda epoch: (epoch[f"{split}_accuracy"], epoch["epoch"]))
+    assert record["best"]["epoch"] == best["epoch"]
+
+    # The saved network, loaded as anyone would load it, gives the same logits divided by its temperature.
+    saved = checkpoint.load(folder / records.MODEL)
+    model = build_model("smallcnn", 8, LOSSES[loss].head)
+    model.load_state_dict(saved["state_dict"])
+    model.eval()
+    config = RunConfig(data="digits", protocol=protocol, epochs=3, model="smallcnn")
+    _, evaluation, _ = main.load_data(config)
+    inputs = Normalizer(saved["mean"], saved["std"], torch.device("cpu"))(evaluation["test"].pixels)
+    torch.testing.assert_close(model(inputs).detach(), torch.tensor(logits) / temperature, rtol=1e-4, atol=1e-3)
+    decided = evaluation[split]
+    scores = model.classifier.scores(model(Normalizer(saved["mean"], saved["std"], torch.device("cpu"))(decided.pixels)))
+    assert (scores >= model.classifier.threshold(0.95) - 1e-3).float().mean() >= 0.95
+
+
+def without_times(record):
+    return {name: value for name, value in record.items() if name not in ("started", "seconds", "environment", "config")}
+
+
+def test_the_same_seed_gives_the_same_record_and_another_does_not(run_main, tmp_path):
+    run_main(*QUICK)
+    first = without_times(record_of(tmp_path))
+    weights = checkpoint.load(tmp_path / "runs/digits/smallcnn/dismax/1/model.pt")["state_dict"]
+    (tmp_path / "runs").rename(tmp_path / "earlier")
+    torch.manual_seed(99)  # what was drawn before has no part in it
+    run_main(*QUICK)
+    again = checkpoint.load(tmp_path / "runs/digits/smallcnn/dismax/1/model.pt")["state_dict"]
+    assert without_times(record_of(tmp_path)) == first
+    assert all(weights[name].equal(again[name]) or weights[name].isnan().all() for name in weights)
+    run_main(*QUICK, "--seed", "2")
+    assert without_times(record_of(tmp_path, seed=2)) != first
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_an_interrupted_run_goes_on_to_the_same_record(run_main, tmp_path, monkeypatch, stop_after):
+    run_main(*QUICK)
+    whole = without_times(record_of(tmp_path))
+    (tmp_path / "runs").rename(tmp_path / "earlier")
+    write_lines = records.write_lines
+
+    def interrupt(path, lines):
+        write_lines(path, lines)
+        if len(lines) == stop_after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "write_lines", interrupt)
+    status, _, err = run_main(*QUICK)
+    assert status == 130
+    assert "goes on" in err
+    monkeypatch.undo()
+    status, out, _ = run_main(*QUICK)
+    assert status == 0
+    assert f"resuming after epoch {stop_after}" in out
+    assert without_times(record_of(tmp_path)) == whole
+
+
+def test_a_finished_run_is_skipped_and_a_folder_with_another_is_left_alone(run_main, tmp_path):
+    run_main(*QUICK)
+    before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.*")}
+    status, out, _ = run_main(*QUICK)
+    assert status == 0
+    assert "is finished: skipped" in out
+    status, _, err = run_main("--epochs", "4")
+    assert status == 2
+    assert "another run (epochs 3 there, 4 here)" in err
+    assert "--runs" in err
+    assert {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.*")} == before
+
+
+BAD_INPUT = [
+    (["--data", "cifar11"], "'cifar11': choose from digits, cifar10"),
+    (["--model", "vgg"], "'vgg': choose from densenetbc100"),
+    (["--loss", "dis"], "'dis': choose from softmax"),
+    (["--ood", "mnist"], "'mnist': choose from digits"),
+    (["--data", "cifar10", "--data-dir", "/nowhere"], "bash prepare-cifar.sh cifar10"),
+    (["--batch-size", "4"], "batch of 4 is too small for FPR"),
+    (["--limit-train", "5"], "batch of 5 is too small for FPR"),
+    (["--epochs", "0"], "--epochs must be 1 or more, got 0"),
+    (["--seed", "-1"], "--seed must be in 0"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_INPUT)
+def test_bad_input_says_what_and_writes_nothing(run_main, tmp_path, arguments, message):
+    status, out, err = run_main(*arguments)
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_cuda_where_there_is_none_says_so(capsys, tmp_path):
+    assert main.main(["--device", "cuda", "--runs", str(tmp_path / "runs")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: --device cuda cannot be used here")
+    assert err.count("\n") == 1
+
+
+def test_images_that_fpr_cannot_mix_are_refused_before_anything_is_written(run_main, tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / "odd").mkdir(exist_ok=True)
+        np.savez(tmp_path / "odd" / f"{split}.npz", images=np.zeros((40, 7, 7, 3), np.uint8), labels=np.arange(40) % 2)
+    status, _, err = run_main("--data", str(tmp_path / "odd"), "--model", "smallcnn")
+    assert status == 2
+    assert "even height and width, got 7×7" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_users_own_images_run(run_main, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "mine").mkdir()
+    for split in ("train", "test"):
+        images = rng.integers(0, 256, (80, 12, 12, 3)).astype(np.uint8)
+        labels = np.arange(80) % 2
+        images[labels == 1] //= 2
+        np.savez(tmp_path / "mine" / f"{split}.npz", images=images, labels=labels)
+    np.savez(tmp_path / "out.npz", images=rng.integers(0, 256, (30, 9, 9, 3)).astype(np.uint8))
+    mine, out_set = str(tmp_path / "mine"), str(tmp_path / "out.npz")
+    status, _, err = run_main("--data", mine, "--model", "smallcnn", "--ood", f"near={out_set}", "noise", *QUICK)
+    assert (status, err) == (0, "")
+    record = records.read_record(tmp_path / "runs" / "mine" / "smallcnn" / "dismax" / "1" / records.METRICS)
+    assert {source: found["role"] for source, found in record["detection"].items()} == {out_set: "near", "noise": "very_far"}
+    assert record["titles"]["data"] == "mine"
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_lower_precisions_run(run_main, tmp_path, precision):
+    status, _, err = run_main("--precision", precision, *QUICK)
+    assert (status, err) == (0, "")
+    assert record_of(tmp_path)["classification"]["test"]["t1"]["accuracy"] > 0.3
+
+
+class WatchedHead(LossFirstPart):
+    score_type = "MPS"
+
+    def __init__(self, num_features, num_classes):
+        super().__init__(num_features, num_classes)
+        self.linear = nn.Linear(num_features, num_classes)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def raw_logits(self, features):
+        return self.linear(features)
+
+
+class WatchedCriterion(LossSecondPart):
+    """Uses every hook of the contract, as DUQ's gradient penalty and SNGP's reset will."""
+
+    penalizes_inputs = True
+
+    def __init__(self, classifier):
+        super().__init__(classifier)
+        self.calls = []
+
+    def penalty(self, inputs, logits):
+        (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
+        return 0.1 * gradient.square().sum((1, 2, 3)).mean()
+
+    def wrap(self, model):
+        model.body[0] = nn.utils.parametrizations.spectral_norm(model.body[0])
+        return model
+
+    def parameter_groups(self, model, weight_decay):
+        head = list(self.classifier.parameters())
+        rest = [p for p in model.parameters() if not any(p is other for other in head)]
+        return [{"params": rest, "weight_decay": weight_decay}, {"params": head, "weight_decay": 0.0}]
+
+    def before_epoch(self, epoch):
+        self.calls.append(("before", epoch))
+        self.classifier.steps.zero_()
+
+    def after_step(self, logits, targets):
+        assert not logits.requires_grad
+        self.classifier.steps += 1
+
+    def after_epoch(self, epoch):
+        self.calls.append(("after", epoch, int(self.classifier.steps)))
+
+
+def make_trainer(head, make_criterion, epochs=2, seed=1, learning_rate=None):
+    torch.manual_seed(seed)
+    device = torch.device("cpu")
+    model = build_model("smallcnn", 4, head)
+    criterion = make_criterion(model.classifier)
+    model = criterion.wrap(model)
+    pixels = torch.randint(256, (44, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    normalize = Normalizer((0.5,) * 3, (0.3,) * 3, device)
+    batches = TrainingBatches(pixels, torch.arange(44) % 4, normalize, 16, 1, True, device)
+    recipe = RECIPES["paper"]
+    if learning_rate:
+        recipe = dataclasses.replace(recipe, learning_rate=learning_rate)
+    return Trainer(model, criterion, batches, recipe, epochs, seed, runtime.autocast(device, "fp32"), False, device)
+
+
+def test_the_loop_serves_every_hook_of_the_contract():
+    trainer = make_trainer(WatchedHead, WatchedCriterion)
+    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [1e-4, 0.0]
+    reported = []
+    summaries = [trainer.run_epoch(lambda images, _: reported.append(images)) for _ in range(2)]
+    assert trainer.criterion.calls == [("before", 1), ("after", 1, 3), ("before", 2), ("after", 2, 3)]
+    assert sum(reported) == 88
+    assert all(math.isfinite(summary.loss) for summary in summaries)
+
+
+def test_training_state_resumes_bit_for_bit_and_evaluation_does_not_disturb_it(tmp_path):
+    def trained(interrupted):
+        trainer = make_trainer(LOSSES["dismax"].head, LOSSES["dismax"].criterion, epochs=3)
+        summaries = []
+        for _ in range(3):
+            summaries.append(trainer.run_epoch(lambda *_: None))
+            if interrupted:
+                predict(trainer.model, [torch.randn(5, 3, 8, 8)], trainer.context)
+                state = trainer.state_dict()
+                torch.save(state, interrupted)
+                trainer = make_trainer(LOSSES["dismax"].head, LOSSES["dismax"].criterion, epochs=3, seed=7)
+                trainer.load_state_dict(checkpoint.load(interrupted))
+        return summaries, {n: v for n, v in trainer.model.state_dict().items() if "thresholds" not in n}, trainer.learning_rate
+
+    path = tmp_path / "state.pt"
+    summaries, weights, rate = trained(None)
+    resumed_summaries, resumed_weights, resumed_rate = trained(path)
+    assert summaries == resumed_summaries
+    assert rate == resumed_rate
+    assert all(weights[name].equal(resumed_weights[name]) for name in weights)
+
+
+def test_a_loss_that_is_not_finite_stops_with_epoch_and_step():
+    trainer = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, learning_rate=1e30)
+    with pytest.raises(NonFiniteLoss, match=r"epoch 1 at step [23] \(learning rate 1e\+30\)"):
+        trainer.run_epoch(lambda *_: None)
+
+
+def test_the_learning_rate_falls_where_the_paper_says():
+    assert RECIPES["paper"].epochs_of_decay(300) == [150, 200, 250]
+    assert RECIPES["paper"].epochs_of_decay(1) == [1, 1, 1]
+    trainer = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=6)
+    rates = []
+    for _ in range(6):
+        rates.append(trainer.learning_rate)
+        trainer.run_epoch(lambda *_: None)
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.01, 0.001, 0.0001])
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "value.json"
+    records.write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        records.write_json(path, {"a": math.nan})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["value.json"]
+    (tmp_path / "cut.pt").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ValueError, match=r"cut\.pt is damaged"):
+        checkpoint.load(tmp_path / "cut.pt")

@@ -1,0 +1,152 @@
+"""Metrics against scikit-learn, by-hand cases and brute force; the temperature against a dense grid."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import log_loss, roc_auc_score
+
+from utils.calibration import fit_temperature
+from utils.metrics import brier_score, classification_metrics, detection_metrics, expected_calibration_error, negative_log_likelihood
+
+# Few different values, so that ties are common.
+some_scores = arrays(np.float64, st.integers(1, 30), elements=st.integers(-3, 3).map(float) | st.floats(-1e6, 1e6))
+
+
+def brute_force(inside, outside):
+    """Each rate from its definition, over every threshold."""
+    thresholds = [-math.inf, *np.unique(np.concatenate([inside, outside])), math.inf]
+    tpr = np.array([(inside >= t).mean() for t in thresholds])
+    tnr = np.array([(outside < t).mean() for t in thresholds])
+    out_tpr = np.array([(outside <= t).mean() for t in thresholds])
+    in_rejected = np.array([(inside <= t).mean() for t in thresholds])
+    pairs = (inside[:, None] > outside).mean() + 0.5 * (inside[:, None] == outside).mean()
+    return {
+        "auroc": pairs,
+        "tnr95": tnr[tpr >= 0.95 - 1e-12].max(),
+        "fpr95_out": in_rejected[out_tpr >= 0.95 - 1e-12].min(),
+        "dtacc": ((tpr + tnr) / 2).max(),
+    }
+
+
+@settings(max_examples=200, deadline=None)
+@given(some_scores, some_scores)
+def test_detection_metrics_are_their_definitions(inside, outside):
+    metrics = detection_metrics(inside, outside)
+    for name, value in brute_force(inside, outside).items():
+        assert metrics[name] == pytest.approx(value, abs=1e-9), name
+    assert metrics["fpr95_in"] == pytest.approx(1 - metrics["tnr95"])
+    assert all(0 <= value <= 1 for value in metrics.values())
+    # Increasing changes of the scores change nothing; exchanging the sets exchanges the conventions.
+    exchanged = detection_metrics(-outside, -inside)
+    assert exchanged["auroc"] == pytest.approx(metrics["auroc"])
+    assert exchanged["aupr_in"] == pytest.approx(metrics["aupr_out"])
+    assert exchanged["fpr95_in"] == pytest.approx(metrics["fpr95_out"])
+
+
+def test_detection_by_hand():
+    metrics = detection_metrics([3, 2, 1, 0], [1, -1])
+    assert metrics["auroc"] == 6.5 / 8  # of 8 pairs 6 are right, one ties, one is wrong
+    assert metrics["tnr95"] == 0.5  # all four in: the threshold is 0
+    assert metrics["dtacc"] == 0.75  # at 2: half of the in set, all of the out set; at 0: all and half
+    equal = detection_metrics([1, 1, 1], [1])
+    assert equal["auroc"] == equal["dtacc"] == 0.5
+    assert (equal["aupr_in"], equal["aupr_out"]) == (0.75, 0.25)
+    assert (equal["tnr95"], equal["fpr95_out"]) == (0.0, 1.0)
+
+
+def test_the_rate_of_95_percent_is_reached_and_not_just_neared():
+    inside = np.arange(20.0)  # 19 of 20 are 95 % exactly
+    assert detection_metrics(inside, [0.5])["tnr95"] == 1
+    inside = np.arange(21.0)  # 19 of 21 are 90 %, 20 are 95.2 %
+    assert detection_metrics(inside, [0.5, 1.5])["tnr95"] == 0.5
+
+
+@pytest.mark.parametrize("bad", [[], [math.nan], [math.inf]])
+def test_detection_refuses_empty_and_non_finite_scores(bad):
+    with pytest.raises(ValueError, match="out-of-distribution scores are empty or not all finite"):
+        detection_metrics([1.0], bad)
+
+
+def random_logits(n, c, seed=0, spread=3.0):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(n, c)) * spread
+    return logits, (logits + rng.normal(size=(n, c)) * spread).argmax(1)
+
+
+def test_classification_metrics_are_scikit_learns():
+    logits, labels = random_logits(300, 4)
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    metrics = classification_metrics(logits, labels)
+    assert metrics["accuracy"] == (p.argmax(1) == labels).mean()
+    assert metrics["nll"] == pytest.approx(log_loss(labels, p))
+    assert metrics["brier"] == pytest.approx(np.mean([((row - np.eye(4)[label]) ** 2).sum() for row, label in zip(p, labels, strict=True)]))
+    confidence, correct = p.max(1), p.argmax(1) == labels
+    expected = 0.0
+    for low in range(15):
+        inside = (confidence > low / 15) & (confidence <= (low + 1) / 15)
+        if inside.any():
+            expected += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    assert metrics["ece"] == pytest.approx(expected)
+
+
+def test_calibration_error_at_the_edges():
+    sure = np.array([[1e4, 0.0], [1e4, 0.0]])  # confidence exactly 1
+    assert expected_calibration_error(sure, [0, 0]) == 0
+    assert expected_calibration_error(sure, [0, 1]) == 0.5
+    assert expected_calibration_error(np.zeros((4, 1)), [0] * 4) == 0  # a single class
+    assert negative_log_likelihood(sure, [0, 1]) == 5e3
+    assert brier_score(sure, [1, 1]) == 2
+    with pytest.raises(ValueError, match="outside 0 to 1"):
+        expected_calibration_error(sure, [0, 2])
+    with pytest.raises(ValueError, match="not all finite"):
+        expected_calibration_error(sure * math.nan, [0, 0])
+
+
+@pytest.mark.parametrize(("n", "c"), [(1, 2), (30, 3), (500, 10)])
+@pytest.mark.parametrize("spread", [0.05, 1.0, 30.0])
+def test_no_temperature_of_a_dense_grid_is_better(n, c, spread):
+    logits, labels = random_logits(n, c, seed=n, spread=spread)
+    measures = {"ece": expected_calibration_error, "nll": negative_log_likelihood}
+    for objective, measure in measures.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some of these lie at a bound
+            fitted = fit_temperature(torch.tensor(logits), torch.tensor(labels), objective)
+        grid = np.geomspace(0.001, 100, 777)
+        best = min(measure(logits / t, labels) for t in grid)
+        assert measure(logits / fitted, labels) <= best + 1e-6
+        assert 0.001 <= fitted <= 100
+
+
+def test_the_temperature_that_made_the_labels_is_found_again():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(20_000, 5, generator=generator) * 2
+    labels = torch.multinomial((logits / 0.25).softmax(1), 1, generator=generator).squeeze(1)
+    for objective in ("ece", "nll"):
+        assert fit_temperature(logits, labels, objective) == pytest.approx(0.25, rel=0.1)
+
+
+def test_of_equally_good_temperatures_the_one_nearest_1():
+    logits = torch.tensor([[1.0, 1.0], [2.0, 2.0]])  # every temperature gives the same probabilities
+    assert fit_temperature(logits, torch.tensor([0, 1])) == pytest.approx(1)
+
+
+def test_a_bound_warns_and_bad_input_raises():
+    with pytest.warns(UserWarning, match=r"bound 0\.001"):
+        fit_temperature(torch.tensor([[0.001, 0.0]]), torch.tensor([0]), "nll")
+    with pytest.raises(ValueError, match="'brier'.*ece, nll"):
+        fit_temperature(torch.zeros(2, 2), torch.zeros(2), "brier")
+    with pytest.raises(ValueError, match="finite"):
+        fit_temperature(torch.full((2, 2), math.nan), torch.zeros(2))
+
+
+def test_auroc_is_scikit_learns():
+    rng = np.random.default_rng(1)
+    inside, outside = rng.normal(1, 1, 500).round(1), rng.normal(0, 1, 300).round(1)
+    expected = roc_auc_score(np.r_[np.ones(500), np.zeros(300)], np.r_[inside, outside])
+    assert detection_metrics(inside, outside)["auroc"] == pytest.approx(expected)

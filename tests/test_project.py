@@ -1,0 +1,148 @@
+"""Promises of the repository: who imports whom, scripts whose every line parses, README snippets that run."""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import main
+from losses import LOSSES
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+SCRIPTS = sorted(ROOT.glob("*.sh")) + [ROOT / "data" / "prepare-cifar.sh", ROOT / ".ci" / "run", *sorted((ROOT / "utils").glob("*.sh"))]
+RUN_SCRIPTS = [path for path in SCRIPTS if path.name.startswith(("run_cifar", "run_digits"))]
+PACKAGES = {"losses", "models", "data", "utils"}
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules a file imports, from the top of their names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_packages_do_not_import_each_other(package):
+    for path in (ROOT / package).glob("*.py"):
+        tops = {name.split(".")[0] for name in imports_of(path)}
+        assert not tops & (PACKAGES | {"main", "analyze", "example"}), path
+
+
+def test_the_losses_need_torch_alone():
+    for path in (ROOT / "losses").glob("*.py"):
+        tops = {name.split(".")[0] for name in imports_of(path)}
+        assert tops - set(sys.stdlib_module_names) <= {"torch"}, path
+
+
+def test_analyze_reads_records_without_torch(script):
+    assert {name for name in imports_of(ROOT / "analyze.py") if name.split(".")[0] in PACKAGES} == {"utils"}
+    done = script("-c", "import sys, analyze; print('torch' in sys.modules)")
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_only_records_opens_result_files():
+    for path in [*ROOT.glob("*.py"), *(file for package in PACKAGES for file in (ROOT / package).glob("*.py"))]:
+        if path.name != "records.py":
+            assert not re.search(r"""["'](metrics\.json|config\.json|epochs\.jsonl)["']""", path.read_text()), path
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_are_bash(path):
+    assert subprocess.run(["bash", "-n", path], capture_output=True).returncode == 0
+    assert path.name == "environment.sh" or path.stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("path", RUN_SCRIPTS, ids=lambda path: path.name)
+def test_every_run_of_every_script_parses(path):
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": "python"}
+    done = subprocess.run(["bash", path, "--list", "--epochs", "7"], capture_output=True, text=True, env=environment, cwd="/")
+    lines = done.stdout.splitlines()
+    configs = [main.parse(shlex.split(line)[2:]) for line in lines]
+    data, model = ("digits", "smallcnn") if "digits" in path.name else path.stem.split("_")[1:]
+    assert {(config.data, config.model, config.epochs) for config in configs} == {(data, model, 7)}
+    losses = {config.loss for config in configs}
+    assert losses <= set(LOSSES)
+    assert {"softmax", "isomaxplus", "dismax", "dismax_nofpr"} <= losses
+    seeds = {config.seed for config in configs}
+    assert len(configs) == len(seeds) * len(losses)
+    if data != "digits":
+        assert len(seeds) == 5
+        assert {config.protocol for config in configs} == {"paper"}
+    assert len({config.folder for config in configs}) == len(configs)
+    chosen = subprocess.run(
+        ["bash", path, "--list"], capture_output=True, text=True, env=environment | {"LOSSES": "dismax", "SEEDS": "8 9"}
+    ).stdout
+    assert [main.parse(shlex.split(line)[2:]).seed for line in chosen.splitlines()] == [8, 9]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def test_readme_python_runs():
+    assert blocks("python")
+    namespace: dict = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), namespace)
+    assert namespace["is_in"].dtype.is_floating_point is False
+
+
+def test_readme_commands_exist_and_parse():
+    lines = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
+    commands = [shlex.split(re.sub(r"^(\w+=(\"[^\"]*\"|\S+) )+", "", line)) for line in lines if line]
+    assert any(command[:2] == ["bash", "run_digits.sh"] for command in commands)
+    for command in commands:
+        if command[0] == "python" and command[1] == "main.py":
+            if not any("path/to" in word for word in command):
+                main.parse(command[2:])
+        else:
+            assert any((ROOT / word).is_file() for word in command[:2]) or command[0] in ("git", "cd"), command
+
+
+def test_the_readme_names_every_file_at_the_top_and_in_the_packages():
+    for package in ("losses", "models", "data", "utils"):
+        for path in (ROOT / package).glob("*.py"):
+            assert path.name == "__init__.py" or path.name in README, path
+
+
+@pytest.mark.slow
+def test_the_example_trains_and_detects(script):
+    done = script("example.py", "--epochs", "15")
+    assert done.returncode == 0, done.stderr
+    accuracy = float(re.search(r"accuracy ([\d.]+)%", done.stdout)[1])
+    accepted = {name: float(share) for share, name in re.findall(r"accepted: ([\d.]+)% of (?:the )?(\w+)", done.stdout)}
+    assert accuracy > 90
+    assert accepted["test"] > 85
+    assert accepted["noise"] < accepted["test"] - 20
+
+
+@pytest.mark.slow
+def test_run_digits_trains_resumes_skips_and_prints_the_table(tmp_path):
+    """The script in a copy of the work tree, with this environment active."""
+    copy = tmp_path / "copy"
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in files.stdout.splitlines():
+        target = copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / name).read_bytes())
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    environment = {"PATH": path, "LOSSES": "softmax dismax", "SEEDS": "1", "OMP_NUM_THREADS": "1"}
+    first, second = (
+        subprocess.run(["bash", "run_digits.sh", "--epochs", "5"], cwd=copy, env=environment, capture_output=True, text=True)
+        for _ in range(2)
+    )
+    assert first.returncode == second.returncode == 0, first.stderr
+    assert not (copy / ".venv").exists()  # the active environment has everything
+    for done, skipped in ((first, 0), (second, 2)):
+        assert "SoftMax (n=1)" in done.stdout
+        assert "DisMax (n=1)" in done.stdout
+        assert done.stdout.count("is finished: skipped") == skipped
