@@ -90,7 +90,8 @@ def main_table(members: list[dict[str, Any]], data: str, network: str) -> tuple[
     columns = ours.drop_duplicates("column")[["column", "paper_column"]].values.tolist()
     statistics = ours.groupby(["method", "column"], sort=False)["value"].agg(["mean", "std", "count"])
     published = paper_rows(data, network)
-    methods = list(dict.fromkeys([*published, *ours["method"]]))
+    order = [*pd.read_csv(PAPER)["method"], *ours["method"]]  # the paper's; others follow
+    methods = [method for method in dict.fromkeys(order) if method in published or (ours["method"] == method).any()]
     rows = []
     for method in methods:
         known = method in statistics.index.get_level_values(0)

@@ -23,7 +23,8 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 def digits() -> tuple[Images, Images]:
     """Digits 0-7: a training and a test set, half and half, stratified, always the same.
 
-    A small training set: with more of these digits a network makes no errors, and there is nothing to calibrate.
+    Most of the training set is for validation (the catalog says how much): with more of these digits to train on, a network makes
+    no errors there, and nothing is left to calibrate.
     """
     pixels, labels = _digits()
     known = np.flatnonzero(labels < IN_CLASSES)

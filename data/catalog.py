@@ -36,7 +36,7 @@ BUILT_IN_PARTNERS = (("far", "photos"), ("very_far", "noise"))
 
 DATA_SETS = {
     "digits": DataSet(
-        "Digits 0-7", (("near", "digits89"), *BUILT_IN_PARTNERS), flip=False, validation=0.5, model="smallcnn", epochs=100
+        "Digits 0-7", (("near", "digits89"), *BUILT_IN_PARTNERS), flip=False, validation=0.75, model="smallcnn", epochs=100
     ),
     "cifar10": DataSet(
         "CIFAR-10", (("near", "cifar100"), *_FAR, ("very_far", "svhn")), (0.491, 0.482, 0.446), (0.247, 0.243, 0.261)

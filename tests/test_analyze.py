@@ -25,7 +25,10 @@ def runs(tmp_path):
         for seed in (1, 2, 3):
 
             def metrics(_=None):
-                return {name: float(rng.uniform()) for name in ("auroc", "aupr_in", "aupr_out", "tnr95", "fpr95_in", "fpr95_out", "dtacc")}
+                return {
+                    name: float(rng.uniform())
+                    for name in ("auroc", "aupr_in", "aupr_out", "tnr95", "fpr95_in", "fpr95_out", "dtacc")
+                }
 
             def scores():
                 return {at: {name: metrics() for name in ("MPS", "MMLES")} for at in ("t1", "calibrated")}
@@ -37,7 +40,9 @@ def runs(tmp_path):
                 "titles": {"data": "CIFAR-10", "model": "DenseNet-BC-100", "loss": loss},
                 "score": "MPS" if loss == "SoftMax" else "MMLES",
                 "scores_at": "t1",
-                "classification": {"test": {at: {"accuracy": float(rng.uniform()), "ece": 0.01 * rng.uniform()} for at in ("t1", "calibrated")}},
+                "classification": {
+                    "test": {at: {"accuracy": float(rng.uniform()), "ece": 0.01 * rng.uniform()} for at in ("t1", "calibrated")}
+                },
                 "detection": {source: {"title": title, "role": role, "scores": scores()} for source, title, role in SETS},
             }
             path = tmp_path / loss / str(seed) / records.METRICS

@@ -251,7 +251,11 @@ def test_archives_are_unpacked_whole_and_never_outside(tmp_path, server):
     assert len(files.load_folder(tmp_path / "Some")) == 3
     content.clear()
     prepare.prepare_archive(archive, tmp_path)  # complete: nothing is asked
-    for bad in (make_tar({"../escaped.png": b"x"}), make_tar({"/tmp/escaped.png": b"x", **members}), make_tar(members, "/etc/passwd")):
+    for bad in (
+        make_tar({"../escaped.png": b"x"}),
+        make_tar({"/tmp/escaped.png": b"x", **members}),
+        make_tar(members, "/etc/passwd"),
+    ):
         content["/bad"] = bad
         evil = catalog.Archive("Evil", f"{address}/bad", hashlib.md5(bad).hexdigest(), "Evil", 3)
         root = tmp_path / "root"

@@ -12,7 +12,13 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import log_loss, roc_auc_score
 
 from utils.calibration import fit_temperature
-from utils.metrics import brier_score, classification_metrics, detection_metrics, expected_calibration_error, negative_log_likelihood
+from utils.metrics import (
+    brier_score,
+    classification_metrics,
+    detection_metrics,
+    expected_calibration_error,
+    negative_log_likelihood,
+)
 
 # Few different values, so that ties are common.
 some_scores = arrays(np.float64, st.integers(1, 30), elements=st.integers(-3, 3).map(float) | st.floats(-1e6, 1e6))
@@ -85,7 +91,9 @@ def test_classification_metrics_are_scikit_learns():
     metrics = classification_metrics(logits, labels)
     assert metrics["accuracy"] == (p.argmax(1) == labels).mean()
     assert metrics["nll"] == pytest.approx(log_loss(labels, p))
-    assert metrics["brier"] == pytest.approx(np.mean([((row - np.eye(4)[label]) ** 2).sum() for row, label in zip(p, labels, strict=True)]))
+    assert metrics["brier"] == pytest.approx(
+        np.mean([((row - np.eye(4)[label]) ** 2).sum() for row, label in zip(p, labels, strict=True)])
+    )
     confidence, correct = p.max(1), p.argmax(1) == labels
     expected = 0.0
     for low in range(15):

@@ -14,7 +14,11 @@ from losses import LOSSES
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
-SCRIPTS = sorted(ROOT.glob("*.sh")) + [ROOT / "data" / "prepare-cifar.sh", ROOT / ".ci" / "run", *sorted((ROOT / "utils").glob("*.sh"))]
+SCRIPTS = sorted(ROOT.glob("*.sh")) + [
+    ROOT / "data" / "prepare-cifar.sh",
+    ROOT / ".ci" / "run",
+    *sorted((ROOT / "utils").glob("*.sh")),
+]
 RUN_SCRIPTS = [path for path in SCRIPTS if path.name.startswith(("run_cifar", "run_digits"))]
 PACKAGES = {"losses", "models", "data", "utils"}
 
