@@ -44,9 +44,9 @@ def group_of(record: dict[str, Any]) -> tuple[str, ...]:
     """What runs must share to stand in one table: data set, network, and how they were trained and scored."""
     config, at = record["config"], "T = 1" if record["scores_at"] == "t1" else "the fitted T"
     how = f"{config['protocol']} protocol, {config['recipe']} recipe, {config['epochs']} epochs, scores at {at}"
-    unusual = {"batch_size": 64, "precision": "fp32", "limit_train": None, "limit_eval": None, "ood": []}
+    unusual = {"batch_size": 64, "precision": "fp32", "limit_train": None, "limit_eval": None}
     how += "".join(f", {name.replace('_', '-')} {config[name]}" for name, usual in unusual.items() if config[name] != usual)
-    return config["data"], record["titles"]["data"], record["titles"]["model"], how
+    return config["data"], record["titles"]["data"], record["titles"]["model"], how, *config["ood"]
 
 
 def cells(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -149,10 +149,10 @@ def print_tables(found: list[dict[str, Any]], options: Options) -> None:
     style = STYLES[options.format]
     groups = {group: [run for run in found if group_of(run) == group] for group in map(group_of, found)}
     for group, members in groups.items():
-        data, data_title, network, how = group
+        data, data_title, network, how = group[:4]
         heads, rows = main_table(members, data, network)
         if options.format == "table":
-            heads = ["\n".join(head.split(" ")) for head in heads]
+            heads = ["\n".join(head.replace("_", "_ ").split(" ")) for head in heads]
             rows = [[textwrap.fill(row[0], 13), *row[1:]] for row in rows]
         heading = f"{data_title}, {network}\n{how}"
         print(f"\n{heading}\n" if options.format == "table" else f"\n**{data_title}, {network}** ({how})\n")

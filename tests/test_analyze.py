@@ -26,7 +26,7 @@ def runs(tmp_path):
 
             def metrics(_=None):
                 return {
-                    name: float(rng.uniform())
+                    name: float(rng.uniform(0.9, 0.95))
                     for name in ("auroc", "aupr_in", "aupr_out", "tnr95", "fpr95_in", "fpr95_out", "dtacc")
                 }
 
@@ -41,7 +41,9 @@ def runs(tmp_path):
                 "score": "MPS" if loss == "SoftMax" else "MMLES",
                 "scores_at": "t1",
                 "classification": {
-                    "test": {at: {"accuracy": float(rng.uniform()), "ece": 0.01 * rng.uniform()} for at in ("t1", "calibrated")}
+                    "test": {
+                        at: {"accuracy": float(rng.uniform(0.9, 0.95)), "ece": 0.01 * rng.uniform()} for at in ("t1", "calibrated")
+                    }
                 },
                 "detection": {source: {"title": title, "role": role, "scores": scores()} for source, title, role in SETS},
             }

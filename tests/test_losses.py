@@ -106,7 +106,7 @@ def test_gradients(name):
     head, criterion = build(name)
     features, targets = batch()
     _, targets = criterion.preprocess(torch.zeros(B, 1, 2, 2), targets)
-    parameters = [parameter for parameter in head.parameters()]
+    parameters = list(head.parameters())
 
     def loss(features, *_):
         return criterion(head(features), targets)
@@ -204,7 +204,7 @@ def test_prototypes_start_as_published():
 
 def test_mosaics_and_targets_follow_the_pixels():
     # Every image is one colour, its position: a mosaic's pixels then say which images it was made of.
-    head, criterion = build("dismax")
+    _head, criterion = build("dismax")
     count, classes = 16, 4
     inputs = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 6, 4).float()
     targets = torch.arange(count) % classes
@@ -225,14 +225,14 @@ def test_mosaics_and_targets_follow_the_pixels():
 
 
 def test_labelled_is_the_plain_half():
-    head, criterion = build("dismax")
+    _head, criterion = build("dismax")
     _, targets = criterion.preprocess(torch.zeros(9, 1, 2, 2), torch.arange(9) % C)
     logits, labels = criterion.labelled(torch.zeros(9, C), targets)
     assert len(logits) == len(labels) == 5
 
 
 def test_preprocess_repeats_with_its_generator_and_leaves_the_global_one():
-    head, criterion = build("dismax")
+    _head, criterion = build("dismax")
     inputs, targets = torch.randn(16, 3, 4, 4), torch.arange(16)
     before = torch.get_rng_state()
     first, second = (criterion.preprocess(inputs, targets, generator=torch.Generator().manual_seed(1)) for _ in range(2))
@@ -258,7 +258,7 @@ def test_fpr_refuses_what_it_cannot_mix():
 def test_a_tail_too_small_for_mosaics_trains_without_fpr():
     head, criterion = build("dismax")
     features, targets = batch()
-    inputs, returned = criterion.preprocess(torch.zeros(5, 1, 2, 2), targets[:5], tail=True)
+    _inputs, returned = criterion.preprocess(torch.zeros(5, 1, 2, 2), targets[:5], tail=True)
     logits = head(features[:5])
     expected = -(10 * logits - torch.from_numpy(logsumexp(10 * logits.detach().numpy(), axis=1, keepdims=True)))
     assert criterion(logits, returned).item() == pytest.approx(expected[torch.arange(5), targets[:5]].mean().item())

@@ -30,7 +30,7 @@ def record_of(tmp_path, loss="dismax", seed=1):
 @pytest.mark.parametrize("protocol", ["heldout", "paper"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
-    status, out, err = run_main("--loss", loss, "--protocol", protocol, *QUICK)
+    status, _out, err = run_main("--loss", loss, "--protocol", protocol, *QUICK)
     assert (status, err) == (0, "")
     folder = tmp_path / "runs" / "digits" / "smallcnn" / loss / "1"
     names = {records.CONFIG, records.EPOCHS, records.METRICS, records.MODEL, records.PREDICTIONS}
@@ -39,7 +39,7 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
     split = {"heldout": "validation", "paper": "test"}[protocol]
     assert record["temperature"]["split"] == record["best"]["split"] == split
     assert record["scores_at"] == {"heldout": "calibrated", "paper": "t1"}[protocol]
-    assert record["train_images"] == {"heldout": 360, "paper": 721}[protocol]
+    assert record["train_images"] == {"heldout": 180, "paper": 721}[protocol]
 
     # Every number again, from the stored predictions alone.
     predictions = np.load(folder / records.PREDICTIONS)
@@ -189,9 +189,9 @@ def test_a_users_own_images_run(run_main, tmp_path):
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_lower_precisions_run(run_main, tmp_path, precision):
-    status, _, err = run_main("--precision", precision, *QUICK)
+    status, _, err = run_main("--precision", precision, "--epochs", "10")
     assert (status, err) == (0, "")
-    assert record_of(tmp_path)["classification"]["test"]["t1"]["accuracy"] > 0.3
+    assert record_of(tmp_path)["classification"]["test"]["t1"]["accuracy"] > 0.5
 
 
 class WatchedHead(LossFirstPart):

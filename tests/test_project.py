@@ -14,7 +14,8 @@ from losses import LOSSES
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
-SCRIPTS = sorted(ROOT.glob("*.sh")) + [
+SCRIPTS = [
+    *sorted(ROOT.glob("*.sh")),
     ROOT / "data" / "prepare-cifar.sh",
     ROOT / ".ci" / "run",
     *sorted((ROOT / "utils").glob("*.sh")),
