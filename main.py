@@ -114,18 +114,24 @@ def build(config: RunConfig) -> Run:
     return Run(config, device, train, evaluation, outside, normalize, mean, std, model, trainer)
 
 
-def train(run: Run) -> dict[str, Any]:
-    """Train to the last epoch, from the last checkpoint if there is one; leave the model at its best epoch.
+def resume(run: Run) -> dict[str, Any]:
+    """Go back to the last checkpoint, if there is one.
 
-    Returns the history: `epochs` (a dict each), `best` (epoch and accuracy on the deciding split) and `seconds`.
+    Returns the history so far: `epochs` (a dict each), `best` (epoch and accuracy on the deciding split) and `seconds`. Raises
+    ValueError for a damaged checkpoint.
     """
+    path = run.config.folder / records.LAST
+    if not path.exists():
+        return {"epochs": [], "best": {"epoch": 0, "accuracy": -1.0}, "seconds": 0.0}
+    saved = checkpoint.load(path)
+    run.trainer.load_state_dict(saved["trainer"])
+    print(f"resuming after epoch {run.trainer.epoch} of {run.config.epochs}")
+    return saved["history"]
+
+
+def train(run: Run, history: dict[str, Any]) -> None:
+    """Train to the last epoch, adding to the history; leave the model at its best epoch."""
     config, trainer, folder = run.config, run.trainer, run.config.folder
-    history: dict[str, Any] = {"epochs": [], "best": {"epoch": 0, "accuracy": -1.0}, "seconds": 0.0}
-    if (folder / records.LAST).exists():
-        saved = checkpoint.load(folder / records.LAST)
-        trainer.load_state_dict(saved["trainer"])
-        history = saved["history"]
-        print(f"resuming after epoch {trainer.epoch} of {config.epochs}")
     total = int(config.epochs or 0)
     progress = Progress(total, len(run.train), trainer.epoch)
     decide = run.evaluation[run.deciding]
@@ -154,7 +160,6 @@ def train(run: Run) -> dict[str, Any]:
         progress.epoch_done(summary, reached, run.deciding, speed)
     progress.close()
     run.model.load_state_dict(checkpoint.load(folder / records.BEST)["model"])
-    return history
 
 
 def calibrate(run: Run, outputs: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
@@ -248,6 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{config.folder} is finished: skipped")
             return 0
         run = build(config)
+        history = resume(run)
         records.claim(config.folder, config.as_json())
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -255,7 +261,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     titles = f"{title_of(config.data)}, {model_title(str(config.model))}, {get_loss(config.loss).title}, seed {config.seed}"
     print(f"{titles}: {config.epochs} epochs of {len(run.train)} images on {run.device}")
     try:
-        record = finish(run, train(run), started)
+        train(run, history)
+        record = finish(run, history, started)
     except NonFiniteLoss as error:
         print(f"error: {error}; the checkpoint before it is kept in {config.folder}", file=sys.stderr)
         return 1

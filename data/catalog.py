@@ -1,6 +1,7 @@
 """Every data set's facts, once."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 # How far an out-of-distribution set lies from the in-distribution one, as the paper's table groups them.
 ROLES = ("near", "far", "very_far")
@@ -74,4 +75,4 @@ def title_of(source: str) -> str:
         return DATA_SETS[source].title
     if source in ARCHIVES:
         return ARCHIVES[source].title
-    return BUILT_IN.get(source, source.rstrip("/").rsplit("/", 1)[-1].removesuffix(".npz"))
+    return BUILT_IN.get(source, Path(source).resolve().name.removesuffix(".npz"))

@@ -129,6 +129,24 @@ def test_a_finished_run_is_skipped_and_a_folder_with_another_is_left_alone(run_m
     assert {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.*")} == before
 
 
+@pytest.mark.parametrize("name", [records.CONFIG, records.METRICS, records.LAST])
+def test_a_damaged_file_of_the_run_is_named_and_left(run_main, tmp_path, name):
+    run_main(*QUICK)
+    path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / name
+    if name == records.LAST:
+        path.with_name(records.METRICS).unlink()
+        path.write_bytes(b"PK cut short")
+    else:
+        path.write_text(path.read_text()[:50])
+    before = path.read_bytes()
+    status, _, err = run_main(*QUICK)
+    assert status == 2
+    assert f"{path} is " in err
+    assert "delete it" in err
+    assert err.count("\n") == 1
+    assert path.read_bytes() == before
+
+
 BAD_INPUT = [
     (["--data", "cifar11"], "'cifar11': choose from digits, cifar10"),
     (["--model", "vgg"], "'vgg': choose from densenetbc100"),

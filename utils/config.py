@@ -64,8 +64,8 @@ class RunConfig:
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        data = Path(self.data).resolve().name if "/" in self.data else self.data
-        return self.runs / data / str(self.model) / self.loss / str(self.seed)
+        # A path goes by its last part, "." and trailing slashes included; a name is its own last part.
+        return self.runs / Path(self.data).resolve().name / str(self.model) / self.loss / str(self.seed)
 
     def as_json(self) -> dict[str, Any]:
         """All fields as JSON values."""

@@ -49,7 +49,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is cut short or damaged ({error})") from error
+        raise ValueError(f"{path} is cut short or damaged ({error}): delete it, and run the same command again") from error
 
 
 def read_record(path: Path) -> dict[str, Any]:
