@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """DisMax in a plain PyTorch training loop: the loss is two lines, the detection at inference one more.
 
-python example.py                     # the built-in digits, a minute on a laptop
+python example.py                     # the built-in digits, seconds on a laptop
 python example.py --data cifar100     # once `bash prepare-cifar.sh cifar100` has fetched it
 """
 
@@ -47,7 +47,7 @@ def infer(model, dataset, device):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="digits")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=60)
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(1)
@@ -69,7 +69,7 @@ def main() -> None:
             loss.backward()
             optimizer.step()
         scheduler.step()
-        print(f"epoch {epoch + 1}: last loss {loss.item():.3f}")
+        print(f"epoch {epoch + 1:3}: last loss {loss.item():.3f}")
 
     # Calibrate, and keep thresholds, on images that were not trained on.
     logits, labels = infer(model, as_dataset(validation), device)
