@@ -117,8 +117,8 @@ def build(config: RunConfig) -> Run:
 def resume(run: Run) -> dict[str, Any]:
     """Go back to the last checkpoint, if there is one.
 
-    Returns the history so far: `epochs` (a dict each), `best` (epoch and accuracy on the deciding split) and `seconds`. Raises
-    ValueError for a damaged checkpoint.
+    Returns the history so far: `epochs` (a dict each), `best` (epoch, accuracy on the deciding split, and the model's state then)
+    and `seconds`. Raises ValueError for a damaged checkpoint.
     """
     path = run.config.folder / records.LAST
     if not path.exists():
@@ -141,8 +141,8 @@ def train(run: Run, history: dict[str, Any]) -> None:
         trained = time.monotonic() - started
         reached = accuracy(run.outputs(decide.pixels)["logits"], decide.labels)
         if reached >= history["best"]["accuracy"]:  # of equally good epochs the latest
-            history["best"] = {"epoch": trainer.epoch, "accuracy": reached}
-            checkpoint.save(folder / records.BEST, {"model": run.model.state_dict()})
+            state = {name: value.clone() for name, value in run.model.state_dict().items()}
+            history["best"] = {"epoch": trainer.epoch, "accuracy": reached, "model": state}
         history["seconds"] += time.monotonic() - started
         speed = len(run.train) / trained
         history["epochs"].append(
@@ -159,7 +159,7 @@ def train(run: Run, history: dict[str, Any]) -> None:
         records.write_lines(folder / records.EPOCHS, history["epochs"])
         progress.epoch_done(summary, reached, run.deciding, speed)
     progress.close()
-    run.model.load_state_dict(checkpoint.load(folder / records.BEST)["model"])
+    run.model.load_state_dict(history["best"]["model"])
 
 
 def calibrate(run: Run, outputs: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def finish(run: Run, history: dict[str, Any], started: str) -> dict[str, Any]:
         "scores_at": "t1" if config.protocol == "paper" else "calibrated",
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "train_images": len(run.train),
-        "best": history["best"] | {"split": run.deciding},
+        "best": {"epoch": history["best"]["epoch"], "accuracy": history["best"]["accuracy"], "split": run.deciding},
         **numbers,
         "started": started,
         "seconds": {"training": round(history["seconds"], 1), "evaluation": round(time.monotonic() - begun, 1)},
@@ -228,8 +228,7 @@ def finish(run: Run, history: dict[str, Any], started: str) -> dict[str, Any]:
     network |= {"mean": list(run.mean), "std": list(run.std), "state_dict": run.model.state_dict()}
     checkpoint.save(folder / records.MODEL, network)
     records.write_json(folder / records.METRICS, record)
-    for temporary in (records.LAST, records.BEST):
-        (folder / temporary).unlink(missing_ok=True)
+    (folder / records.LAST).unlink(missing_ok=True)
     return record
 
 

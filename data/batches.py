@@ -21,13 +21,14 @@ class TrainingBatches:
     """A training set on the device, and its augmented batches.
 
     Every image is shifted by up to `padding` pixels each way over black (a random crop of the padded image) and, with `flip`,
-    mirrored with probability ½; each image has its own offsets.
+    mirrored with probability ½; each image has its own offsets. An epoch's last batch may be smaller, but not of one image (batch
+    norm cannot normalise that): then the epoch does without its last image, another one each time.
 
     Args:
         pixels: uint8 [N, 3, H, W].
         labels: int64 [N].
         normalize: maps a uint8 batch to the network's inputs.
-        batch_size: images a batch; the last of an epoch may be smaller.
+        batch_size: images a batch.
         padding: pixels on each side.
         flip: whether to mirror.
         device: where the images live and the batches are made.
@@ -41,10 +42,6 @@ class TrainingBatches:
         self.labels = labels.to(device)
         self.normalize, self.batch_size, self.padding, self.flip = normalize, batch_size, padding, flip
 
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return -(-len(self.labels) // self.batch_size)
-
     def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """An epoch's batches (inputs float32 [B, 3, H, W], targets int64 [B]), drawn from a CPU generator.
 
@@ -52,6 +49,8 @@ class TrainingBatches:
         """
         count, shifts = len(self.labels), 2 * self.padding + 1
         order = torch.randperm(count, generator=generator)
+        count -= count % self.batch_size == 1
+        order = order[:count]
         offsets = torch.randint(shifts, (2, count), generator=generator)
         mirrored = torch.rand(count, generator=generator) < (0.5 if self.flip else 0)
         device = self.labels.device

@@ -173,11 +173,21 @@ def test_without_padding_and_flip_batches_are_the_images():
     batches = batches_of(pixels, padding=0, flip=False)
     batches.normalize = normalize
     plain = torch.cat(list(plain_batches(pixels, normalize, 7, torch.device("cpu"))))
-    assert len(batches) == 3
     for inputs, targets in batches.epoch(torch.Generator()):
         assert inputs.equal(plain[targets])
     torch.testing.assert_close(plain.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(plain.std((0, 2, 3), unbiased=False), torch.ones(3), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(9, [4, 4]), (10, [4, 4, 2]), (8, [4, 4]), (3, [3])])
+def test_no_batch_is_of_one_image(count, sizes):
+    pixels = torch.randint(256, (count, 3, 4, 4), dtype=torch.uint8)
+    batches = batches_of(pixels, batch_size=4)
+    generator = torch.Generator().manual_seed(0)
+    epochs = [list(batches.epoch(generator)) for _ in range(20)]
+    assert all([len(targets) for _, targets in epoch] == sizes for epoch in epochs)
+    seen = [set(torch.cat([targets for _, targets in epoch]).tolist()) for epoch in epochs]
+    assert set.union(*seen) == set(range(count))  # none is left out for good
 
 
 @pytest.fixture

@@ -154,6 +154,7 @@ BAD_INPUT = [
     (["--ood", "mnist"], "'mnist': choose from digits"),
     (["--data", "cifar10", "--data-dir", "/nowhere"], "bash prepare-cifar.sh cifar10"),
     (["--batch-size", "4"], "batch of 4 is too small for FPR"),
+    (["--batch-size", "1"], "--batch-size must be 2 or more, got 1"),
     (["--limit-train", "5"], "batch of 5 is too small for FPR"),
     (["--epochs", "0"], "--epochs must be 1 or more, got 0"),
     (["--seed", "-1"], "--seed must be in 0"),
@@ -170,11 +171,13 @@ def test_bad_input_says_what_and_writes_nothing(run_main, tmp_path, arguments, m
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_cuda_where_there_is_none_says_so(capsys, tmp_path):
-    assert main.main(["--device", "cuda", "--runs", str(tmp_path / "runs")]) == 2
+@pytest.mark.parametrize("name", ["cuda", "meta", "abacus"])
+def test_a_device_that_is_not_there_says_so(capsys, tmp_path, name):
+    if name == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert main.main(["--device", name, "--runs", str(tmp_path / "runs")]) == 2
     err = capsys.readouterr().err
-    assert err.startswith("error: --device cuda cannot be used here")
+    assert err.startswith(f"error: --device {name} cannot be used here")
     assert err.count("\n") == 1
 
 

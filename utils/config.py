@@ -48,10 +48,11 @@ class RunConfig:
 
     def check(self) -> None:
         """Raises ValueError for a number that cannot be."""
-        for name in ("epochs", "batch_size", "limit_train", "limit_eval"):
+        # Batch norm needs two images to train on.
+        for name, least in {"epochs": 1, "batch_size": 2, "limit_train": 2, "limit_eval": 1}.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"--{name.replace('_', '-')} must be 1 or more, got {value}")
+            if value is not None and value < least:
+                raise ValueError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed must be in 0 to 4294967295, got {self.seed}")
 

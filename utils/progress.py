@@ -24,7 +24,8 @@ class Progress:
         self.on_terminal = sys.stderr.isatty()
         total, initial = epochs * images, done * images
         self.bar = tqdm(total=total, initial=initial, unit="img", unit_scale=True, dynamic_ncols=True, disable=not self.on_terminal)
-        self.started = self.last_line = time.monotonic()
+        self.started, self.done_before = time.monotonic(), done
+        self.last_line = self.started
 
     def report(self, images: int, so_far: Summary | None) -> None:
         """Count images, and show the epoch so far if it was read."""
@@ -40,9 +41,10 @@ class Progress:
         if self.on_terminal or not (last or now - self.last_line > SECONDS_BETWEEN_LINES):
             return
         self.last_line = now
+        left = (now - self.started) / (self.epoch - self.done_before) * (self.epochs - self.epoch)
         print(
             f"epoch {self.epoch}/{self.epochs}: loss {summary.loss:.3f}, accuracy {summary.accuracy:.1%}, "
-            f"{split} {accuracy:.1%}, {images_per_second:.0f} images/s",
+            f"{split} {accuracy:.1%}, {images_per_second:.0f} images/s, {tqdm.format_interval(left)} left",
             flush=True,
         )
 

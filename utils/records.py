@@ -10,8 +10,8 @@ from typing import Any
 
 FORMAT = 1  # of metrics.json; a reader refuses what it does not know
 
-CONFIG, EPOCHS, METRICS, PREDICTIONS, MODEL = "config.json", "epochs.jsonl", "metrics.json", "predictions.npz", "model.pt"
-LAST, BEST = "last.pt", "best.pt"
+CONFIG, EPOCHS, LAST = "config.json", "epochs.jsonl", "last.pt"
+METRICS, PREDICTIONS, MODEL = "metrics.json", "predictions.npz", "model.pt"
 
 
 @contextmanager
