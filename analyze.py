@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import tyro
 from tabulate import tabulate
 
-from utils import records
+from utils import command_line, records
 
 PAPER = Path(__file__).parent / "results" / "paper_table2.csv"
 # Role of an out-of-distribution set → the metric of its column in the paper's table.
@@ -163,8 +162,12 @@ def print_tables(found: list[dict[str, Any]], options: Options) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 printed, 2 nothing to print."""
-    options = tyro.cli(Options, args=arguments, description=Options.__doc__)
+    """Returns the exit status: 0 printed, 2 bad input or nothing to print."""
+    try:
+        options = command_line.read(Options, "analyze.py", arguments)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     found, problems = records.find_records(options.runs)
     for problem in problems:
         print(f"warning: {problem}: left out", file=sys.stderr)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,19 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 
 from data import images, sources
 from data.batches import Normalizer, TrainingBatches, plain_batches
 from data.catalog import title_of
-from losses import LossFirstPart, get_loss
+from losses import get_loss
 from models import Network, build_model, model_title
-from utils import checkpoint, records, runtime
-from utils.calibration import fit_temperature
+from utils import checkpoint, command_line, records, runtime
 from utils.config import RunConfig
-from utils.evaluation import detection_results, predict
-from utils.metrics import accuracy, classification_metrics
+from utils.evaluation import calibrate, classification_results, detection_results, predict
+from utils.metrics import accuracy
 from utils.progress import Progress
 from utils.training import RECIPES, NonFiniteLoss, Trainer
 
@@ -60,7 +57,7 @@ class Run:
 
 def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     """The command line as a configuration with nothing left open. Raises ValueError for a value that cannot be."""
-    given = tyro.cli(RunConfig, prog="main.py", args=arguments, description=RunConfig.__doc__)
+    given = command_line.read(RunConfig, "main.py", arguments)
     given.check()
     data = sources.describe(given.data)
     get_loss(given.loss)
@@ -162,48 +159,20 @@ def train(run: Run, history: dict[str, Any]) -> None:
     run.model.load_state_dict(history["best"]["model"])
 
 
-def calibrate(run: Run, outputs: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
-    """Fit the temperature on the deciding split; put it and that split's thresholds into the head."""
-    head: LossFirstPart = run.model.classifier
-    logits, labels = outputs[run.deciding]["logits"], run.evaluation[run.deciding].labels
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        temperature = fit_temperature(logits, labels, "ece")
-        nll = fit_temperature(logits, labels, "nll")
-    head.eval()
-    head.temperature.fill_(temperature)
-    head.set_thresholds(head.scores(logits.to(run.device) / head.temperature))
-    return {
-        "value": temperature,
-        "objective": "ece",
-        "split": run.deciding,
-        "by_nll": nll,
-        "warnings": [str(warning.message) for warning in caught],
-    }
-
-
-def results(run: Run, outputs: dict[str, dict[str, Tensor]], temperature: dict[str, Any]) -> dict[str, Any]:
-    """Classification on each split and detection of each set, at T = 1 and at the fitted temperature."""
-    head, at = run.model.classifier, {"t1": 1.0, "calibrated": temperature["value"]}
-    classification = {
-        split: {"n": len(part)}
-        | {name: classification_metrics(outputs[split]["logits"] / t, part.labels) for name, t in at.items()}
-        for split, part in run.evaluation.items()
-    }
-    detection = {}
-    for source, (role, pixels) in run.outside.items():
-        scores = {name: detection_results(head, outputs["test"], outputs[source], t) for name, t in at.items()}
-        detection[source] = {"title": title_of(source), "role": role, "n": len(pixels), "scores": scores}
-    return {"temperature": temperature, "classification": classification, "detection": detection}
-
-
 def finish(run: Run, history: dict[str, Any], started: str) -> dict[str, Any]:
     """Evaluate the trained model once on everything and write the run's files, the record last."""
     config, folder, trainer = run.config, run.config.folder, run.trainer
     begun = time.monotonic()
     outputs = {split: run.outputs(part.pixels) for split, part in run.evaluation.items()}
     outputs |= {source: run.outputs(pixels) for source, (_, pixels) in run.outside.items()}
-    numbers = results(run, outputs, calibrate(run, outputs))
+    labels = {split: part.labels for split, part in run.evaluation.items()}
+    temperature = calibrate(run.model.classifier, outputs[run.deciding]["logits"], labels[run.deciding])
+    at = {"t1": 1.0, "calibrated": temperature["value"]}
+    detection = {
+        source: {"title": title_of(source), "role": role, "n": len(pixels)}
+        | {"scores": detection_results(run.model.classifier, outputs["test"], outputs[source], at)}
+        for source, (role, pixels) in run.outside.items()
+    }
     loss, recipe = get_loss(config.loss), RECIPES[config.recipe]
     record = {
         "format": records.FORMAT,
@@ -215,13 +184,15 @@ def finish(run: Run, history: dict[str, Any], started: str) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "train_images": len(run.train),
         "best": {"epoch": history["best"]["epoch"], "accuracy": history["best"]["accuracy"], "split": run.deciding},
-        **numbers,
+        "temperature": temperature | {"split": run.deciding},
+        "classification": {split: classification_results(outputs[split]["logits"], labels[split], at) for split in labels},
+        "detection": detection,
         "started": started,
         "seconds": {"training": round(history["seconds"], 1), "evaluation": round(time.monotonic() - begun, 1)},
         "environment": runtime.environment(run.device),
     }
     arrays = {f"{name}/{output}": value.numpy() for name, part in outputs.items() for output, value in part.items()}
-    arrays |= {f"{split}/labels": part.labels.numpy() for split, part in run.evaluation.items()}
+    arrays |= {f"{split}/labels": part.numpy() for split, part in labels.items()}
     with records.whole_file(folder / records.PREDICTIONS) as path, open(path, "wb") as file:
         np.savez_compressed(file, **arrays)
     network = {"config": config.as_json(), "classes": list(run.train.classes), "size": list(run.train.pixels.shape[-2:])}
@@ -262,8 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         train(run, history)
         record = finish(run, history, started)
-    except NonFiniteLoss as error:
-        print(f"error: {error}; the checkpoint before it is kept in {config.folder}", file=sys.stderr)
+    except (NonFiniteLoss, OSError) as error:
+        print(f"error: {error}; the last whole epoch is kept in {config.folder}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\ninterrupted: the same command goes on from the last whole epoch in {config.folder}", file=sys.stderr)

@@ -54,10 +54,13 @@ def load_folder(folder: Path, size: tuple[int, int] | None = None) -> Images:
 def load_npz(path: Path, labelled: bool = True) -> Images:
     """An .npz with `images` uint8 [N, H, W, 3 or 1], `labels` integers [N] and, where given, `class_names` [C].
 
-    Without `labelled` the labels are not read and are all -1.
+    Without `labelled` the labels are not read and are all -1. Without `class_names` the classes are ().
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("it is a single array, an .npy")
+        with loaded as archive:
             arrays = {name: archive[name] for name in ("images", "labels", "class_names") if name in archive}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} cannot be read as an .npz without pickles ({error})") from error
@@ -72,9 +75,20 @@ def load_npz(path: Path, labelled: bool = True) -> Images:
     labels = arrays["labels"]
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"{path}: labels must be integers [{len(images)}], got {labels.dtype} {list(labels.shape)}")
-    count = len(arrays["class_names"]) if "class_names" in arrays else int(labels.max()) + 1
-    classes = tuple(map(str, arrays.get("class_names", range(count))))
+    classes = tuple(map(str, np.atleast_1d(arrays.get("class_names", ()))))
     return Images(pixels, torch.from_numpy(labels.astype(np.int64)), classes)
+
+
+def _numbered(labels: Tensor, folder: Path) -> tuple[str, ...]:
+    """The classes of training labels that come without names: their numbers."""
+    numbers = labels.unique().tolist()
+    if numbers != list(range(len(numbers))):
+        shown = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
+        raise ValueError(
+            f"{folder}: training labels must number the classes from 0 on without a gap, got {shown}: "
+            "renumber them, or add class_names"
+        )
+    return tuple(map(str, numbers))
 
 
 def load_train_and_test(folder: Path) -> tuple[Images, Images]:
@@ -85,15 +99,20 @@ def load_train_and_test(folder: Path) -> tuple[Images, Images]:
             parts.append(load_npz(folder / f"{split}.npz"))
         elif (folder / split).is_dir():
             parts.append(load_folder(folder / split))
+            if "" in parts[-1].classes:
+                raise ValueError(f"{folder / split} holds images that lie in no class folder: move or delete them")
         else:
             raise ValueError(f"{folder} holds no {split}.npz and no folder {split}: an in-distribution set needs train and test")
     train, test = parts
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
         sizes = " and ".join("×".join(map(str, part.pixels.shape[2:])) for part in parts)
         raise ValueError(f"{folder}: train and test images differ in size ({sizes}): resize them to one")
-    from_folders = not any((folder / f"{split}.npz").is_file() for split in ("train", "test"))
-    if from_folders and test.classes != train.classes:  # an .npz has numbers, and names only where it cares to
-        raise ValueError(f"{folder}: train and test have different class folders ({train.classes} and {test.classes})")
+    if not train.classes:
+        train = replace(train, classes=_numbered(train.labels, folder))
+    # An .npz has numbers, and names only where it cares to; folders have names, which must be the same.
+    if test.classes not in ((), train.classes):
+        names = " and ".join(f"({', '.join(part.classes)})" for part in (train, test))
+        raise ValueError(f"{folder}: train and test have different classes {names}: rename them, or give an .npz class_names")
     return train, replace(test, classes=train.classes)
 
 

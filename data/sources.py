@@ -41,6 +41,8 @@ def partners(source: str, given: tuple[str, ...]) -> list[tuple[str, str]]:
         role, separator, name = item.partition("=")
         if not separator or role not in ROLES:
             role, name = own.get(item, "far"), item
+        if not name or name == source:
+            raise ValueError(f"--ood {item} names {'the in-distribution set itself' if name else 'no set'}: give a name or a path")
         if name in [earlier for _, earlier in chosen]:
             raise ValueError(f"the out-of-distribution set {name!r} is given twice")
         chosen.append((role, name))
@@ -115,7 +117,10 @@ def load_out(source: str, root: Path, reference: Tensor) -> Tensor:
         pixels = files.load_out(Path(source), size)
     else:
         names = ", ".join([*DATA_SETS, *ARCHIVES, *BUILT_IN])
-        raise ValueError(f"unknown out-of-distribution set {source!r}: choose from {names}, or give an .npz or a folder of images")
+        raise ValueError(
+            f"unknown out-of-distribution set {source!r}: choose from {names}, or give an .npz or a folder of images "
+            f"(before it, if you like, {'=, '.join(ROLES)}=)"
+        )
     return like(pixels, reference)
 
 

@@ -60,6 +60,9 @@ def test_partners_take_roles():
     assert sources.partners("cifar10", ("svhn", "near=x.npz", "y")) == [("very_far", "svhn"), ("near", "x.npz"), ("far", "y")]
     with pytest.raises(ValueError, match="'svhn' is given twice"):
         sources.partners("cifar10", ("svhn", "far=svhn"))
+    for given in ("near=", "far=cifar10"):
+        with pytest.raises(ValueError, match=f"--ood {given} names"):
+            sources.partners("cifar10", (given,))
 
 
 def save_npz(path, count=20, size=6, **changes):
@@ -77,7 +80,7 @@ def save_folders(root, arrays):
 
 
 def test_npz_and_folders_load_the_same_images(tmp_path):
-    arrays = save_npz(tmp_path / "train.npz")
+    arrays = save_npz(tmp_path / "train.npz", class_names=np.array([f"class{label}" for label in range(4)]))
     save_folders(tmp_path / "test", arrays)
     train, test = sources.load_in(str(tmp_path), Path("nowhere"))
     assert train.pixels.numpy().transpose(0, 2, 3, 1).tobytes() == arrays["images"].tobytes()
@@ -86,6 +89,15 @@ def test_npz_and_folders_load_the_same_images(tmp_path):
     assert test.labels.equal(train.labels[order])
     out = sources.load_out(str(tmp_path / "test"), Path("nowhere"), torch.randint(256, (1, 3, 10, 8), dtype=torch.uint8))
     assert out.shape == (20, 3, 10, 8)
+    save_npz(tmp_path / "train.npz")  # numbers cannot be matched with the folders' names
+    with pytest.raises(ValueError, match="different classes"):
+        sources.load_in(str(tmp_path), Path("nowhere"))
+    save_npz(tmp_path / "test.npz")
+    assert sources.load_in(str(tmp_path), Path("nowhere"))[1].classes == ("0", "1", "2", "3")
+    Image.new("RGB", (6, 6)).save(tmp_path / "test" / "stray.png")
+    (tmp_path / "test.npz").unlink()
+    with pytest.raises(ValueError, match="in no class folder"):
+        sources.load_in(str(tmp_path), Path("nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +110,8 @@ def test_npz_and_folders_load_the_same_images(tmp_path):
         ({"labels": np.zeros(20)}, "labels must be integers"),
         ({"labels": np.array([{}] * 20)}, "without pickles"),
         ({"labels": None}, "images and labels"),
-        ({"labels": np.arange(20) - 1}, "from -1 to 18"),
+        ({"labels": np.arange(20) - 1}, "without a gap, got -1, 0, 1"),
+        ({"labels": np.arange(20) % 4 * 2**60}, "without a gap, got 0, 1152921504606846976"),
         ({"labels": np.zeros(20, int)}, "one class only"),
         ({"class_names": np.array(["a", "b"])}, "from 0 to 3, outside 0 to 1"),
     ],
@@ -122,6 +135,9 @@ def test_damaged_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"broken\.png cannot be read as an image"):
         files.load_folder(tmp_path / "folder")
     Image.new("RGB", (9, 5)).save(tmp_path / "folder" / "class1" / "broken.png")
+    np.save(tmp_path / "array", np.zeros(3))
+    with pytest.raises(ValueError, match=r"array\.npy cannot be read as an \.npz"):
+        files.load_npz(tmp_path / "array.npy")
     with pytest.raises(ValueError, match="several sizes"):
         files.load_folder(tmp_path / "folder")
     (tmp_path / "empty").mkdir()

@@ -158,6 +158,9 @@ BAD_INPUT = [
     (["--limit-train", "5"], "batch of 5 is too small for FPR"),
     (["--epochs", "0"], "--epochs must be 1 or more, got 0"),
     (["--seed", "-1"], "--seed must be in 0"),
+    (["--epochs", "many"], "--epochs: no type matching {None}|INT could be instantiated from ['many']. (python main.py --help"),
+    (["--precision", "fp8"], "invalid choice 'fp8' for argument '--precision'. Expected one of ('fp32', 'bf16', 'fp16')."),
+    (["--leraning-rate", "1"], "Unrecognized options: --leraning-rate"),
 ]
 
 
@@ -169,6 +172,25 @@ def test_bad_input_says_what_and_writes_nothing(run_main, tmp_path, arguments, m
     assert err.count("\n") == 1
     assert out == ""
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(capsys, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    assert main.main(["--runs", str(tmp_path / "file"), "--device", "cpu"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: cannot write to {tmp_path}/file/digits/smallcnn/dismax/1 (Not a directory): choose another")
+    assert err.count("\n") == 1
+
+
+def test_a_file_that_cannot_be_written_whole_is_not_written(script, run_main, tmp_path):
+    # A limit on the size of files stands for a full disk.
+    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000,) * 2); import main; sys.exit(main.main())"
+    done = script("-c", limited, *QUICK, "--runs", str(tmp_path / "runs"), "--device", "cpu")
+    assert done.returncode == 1
+    assert "error: [Errno 27] File too large" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in (tmp_path / "runs").rglob("*.*")] == [records.CONFIG]
+    assert run_main(*QUICK)[0] == 0
 
 
 @pytest.mark.parametrize("name", ["cuda", "meta", "abacus"])

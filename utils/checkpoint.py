@@ -1,5 +1,6 @@
 """Checkpoints: written whole or not at all, and loaded without running any code in them."""
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from .records import whole_file
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values."""
+    """Write tensors and plain values. Raises OSError where that fails."""
+    # In memory first: torch.save itself hides why a write failed (a full disk) behind a RuntimeError.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
     with whole_file(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load(path: Path) -> dict[str, Any]:

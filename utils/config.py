@@ -10,27 +10,23 @@ class RunConfig:
     """Train one network with one loss and one seed, calibrate it, detect out-of-distribution data, and record the results."""
 
     data: str = "digits"
-    """digits (built in), cifar10, cifar100, svhn, fashionmnist, or a folder that holds train and test: each an .npz or a folder of
-    class folders."""
+    """digits (built in), cifar10, cifar100, svhn, fashionmnist, or a folder with train and test, each an .npz or class folders."""
     model: str | None = None
-    """densenetbc100, resnet34, wideresnet2810, or others of these families (densenetbc40, resnet18, wideresnet164, ...), or
-    smallcnn. The data set's own by default: smallcnn for digits, densenetbc100 for the rest."""
+    """densenetbc100, resnet34, wideresnet2810, another of these families (resnet18, ...) or smallcnn. By default the data's own."""
     loss: str = "dismax"
     """softmax, isomax, isomaxplus, dismax or dismax_nofpr."""
     seed: int = 1
     """Of initialisation, shuffling and augmentation."""
     protocol: Literal["heldout", "paper"] = "heldout"
-    """Which images choose the epoch and fit the temperature: held-out training images, or the test set, as in the paper
-    (optimistic)."""
+    """What chooses the epoch and fits the temperature: held-out training images, or the test set (as the paper; optimistic)."""
     recipe: Literal["paper"] = "paper"
     """How to train: SGD with Nesterov momentum, learning rate 0.1 that falls tenfold at 1/2, 2/3 and 5/6 of the epochs."""
     epochs: int | None = None
-    """The data set's own by default: 100 for digits, 300 for the rest."""
+    """100 for digits, 300 for the rest by default."""
     batch_size: int = 64
     """Images a training step."""
     ood: tuple[str, ...] = ()
-    """Out-of-distribution sets, by default the data set's own: names, .npz files or folders of images, each optionally as
-    near=SET, far=SET or very_far=SET."""
+    """Out-of-distribution sets: names, .npz files or folders, SET or near=, far=, very_far=SET. By default the data's own."""
     limit_train: int | None = None
     """For quick tries: train on this many images."""
     limit_eval: int | None = None

@@ -1,5 +1,6 @@
 """Runs a network over a data set once; all that is reported are pure functions of what it gave."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .metrics import detection_metrics
+from .calibration import fit_temperature
+from .metrics import classification_metrics, detection_metrics
 
 
 @torch.inference_mode()
@@ -29,10 +31,35 @@ def predict(model: nn.Module, batches: Iterable[Tensor], context: AbstractContex
     return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
 
 
+def calibrate(head: nn.Module, logits: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Fit the temperature to logits [N, C] (at temperature 1) and labels [N]; put it and the scores' thresholds into the head.
+
+    Leaves the head in evaluation mode. Returns `value` (the temperature), its `objective`, what the other would have been
+    (`by_nll`), and `warnings`.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        temperature, by_nll = (fit_temperature(logits, labels, objective) for objective in ("ece", "nll"))
+    head.eval()
+    head.temperature.fill_(temperature)
+    head.set_thresholds(head.scores(logits.to(head.temperature.device) / head.temperature))
+    messages = [str(warning.message) for warning in caught]
+    return {"value": temperature, "objective": "ece", "by_nll": by_nll, "warnings": messages}
+
+
+def classification_results(logits: Tensor, labels: Tensor, temperatures: Mapping[str, float]) -> dict[str, Any]:
+    """The number of images `n`, and `classification_metrics` at each named temperature."""
+    return {"n": len(labels)} | {name: classification_metrics(logits / t, labels) for name, t in temperatures.items()}
+
+
 def detection_results(
-    head: nn.Module, inside: Mapping[str, Tensor], outside: Mapping[str, Tensor], temperature: float
-) -> dict[str, dict[str, Any]]:
-    """Every detection metric of every score the head offers, at a temperature, from named outputs of the two sets."""
+    head: nn.Module, inside: Mapping[str, Tensor], outside: Mapping[str, Tensor], temperatures: Mapping[str, float]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Temperature's name → score → metric: every score the head offers, from named outputs of the two sets."""
     # In float64 fewer of the largest probabilities round to 1 and tie.
-    scores = [head.all_scores({name: value.double() for name, value in part.items()}, temperature) for part in (inside, outside)]
-    return {name: detection_metrics(scores[0][name], scores[1][name]) for name in scores[0]}
+    parts = [{name: value.double() for name, value in part.items()} for part in (inside, outside)]
+    results = {}
+    for name, temperature in temperatures.items():
+        scores_in, scores_out = (head.all_scores(part, temperature) for part in parts)
+        results[name] = {score: detection_metrics(scores_in[score], scores_out[score]) for score in scores_in}
+    return results

@@ -89,6 +89,9 @@ def finished(folder: Path, identity: dict[str, Any]) -> bool:
 
 
 def claim(folder: Path, config: dict[str, Any]) -> None:
-    """Make the folder this run's own, by its configuration."""
-    if not (folder / CONFIG).exists():
-        write_json(folder / CONFIG, config)
+    """Make the folder this run's own, by its configuration. Raises ValueError if it cannot be written to."""
+    try:
+        if not (folder / CONFIG).exists():
+            write_json(folder / CONFIG, config)
+    except OSError as error:
+        raise ValueError(f"cannot write to {folder} ({error.strerror}): choose another folder with --runs") from error
