@@ -168,7 +168,13 @@ class LossSecondPart(nn.Module):
         return F.cross_entropy(self.entropic_scale * logits, targets)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """A scalar: the training loss, or cross-entropy when the head is in evaluation mode."""
+        """A scalar: the training loss, or cross-entropy when the head is in evaluation mode.
+
+        Raises ValueError for other shapes, and for targets that are no integers.
+        """
+        if logits.ndim != 2 or targets.shape != logits.shape[:1] or targets.is_floating_point():
+            given = f"{list(logits.shape)} and {targets.dtype} {list(targets.shape)}"
+            raise ValueError(f"the criterion takes logits [B, C] and class indices [B], got {given}")
         with without_autocast(logits):
             logits = at_least_float32(logits)
             return self.training_loss(logits, targets) if self.classifier.training else F.cross_entropy(logits, targets)

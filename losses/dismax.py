@@ -57,12 +57,16 @@ class DisMaxLossSecondPart(LossSecondPart):
         """Shuffle the batch and turn its second half (⌊B/2⌋ images) into mosaics. The identity in evaluation mode or without FPR.
 
         The returned targets are class indices [B], for a mosaic those of its top-left image. Pass them to the criterion as they
-        are: it knows them by identity. Raises ValueError for a batch under 8 images (unless it is a tail) or of odd sides.
+        are: it knows them by identity. Raises ValueError for a batch under 8 images (unless it is a tail) or of odd sides, and
+        RuntimeError for a batch that has been through it.
         """
         if self.regularization is None or not self.classifier.training:
             return inputs, targets
-        if len(inputs) != len(targets):
-            raise ValueError(f"got {len(inputs)} inputs and {len(targets)} targets")
+        if inputs.ndim < 3 or targets.shape != inputs.shape[:1]:
+            given = f"{list(inputs.shape)} and {list(targets.shape)}"
+            raise ValueError(f"FPR mixes images [B, channels, H, W] with class indices [B], got {given}")
+        if targets is self._targets and self._plain < len(targets):
+            raise RuntimeError("this batch was preprocessed already: keep preprocess's outputs under names of their own")
         self._targets, self._plain = targets, len(targets)
         if len(inputs) < SMALLEST_BATCH:
             if tail:

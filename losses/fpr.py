@@ -34,5 +34,6 @@ def fractional_targets(targets: Tensor, num_classes: int, dtype: torch.dtype) ->
 
     `targets` [M] are the class indices of the half before it was mixed.
     """
-    own = (targets[:, None] == torch.arange(num_classes, device=targets.device)).to(dtype)
+    own = torch.zeros(len(targets), num_classes, dtype=dtype, device=targets.device)
+    own.scatter_(1, targets[:, None].long(), 1.0)  # unlike a comparison, this fails for a target that is no class
     return sum(own.roll(places, dims=0) for places in range(SOURCES)) / SOURCES

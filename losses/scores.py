@@ -1,4 +1,4 @@
-"""Detection scores: pure functions of logits [N, C] to scores [N], higher = more in-distribution.
+"""Detection scores: pure functions of logits [..., C] to scores [...], higher = more in-distribution.
 
 The logits are already divided by the temperature. ℓ are the logits, p = softmax(ℓ). Half precision is raised to float32.
 """
@@ -15,24 +15,24 @@ def _float(logits: Tensor) -> Tensor:
 
 def maximum_probability(logits: Tensor) -> Tensor:
     """MPS, max p (Hendrycks & Gimpel 2017)."""
-    return _float(logits).softmax(1).amax(1)
+    return _float(logits).softmax(-1).amax(-1)
 
 
 def negative_entropy(logits: Tensor) -> Tensor:
     """ES, Σ p log p (Macêdo et al. 2021); p log p is 0 at p = 0."""
-    log_p = _float(logits).log_softmax(1)
+    log_p = _float(logits).log_softmax(-1)
     p = log_p.exp()
-    return torch.where(p > 0, p * log_p, 0).sum(1)
+    return torch.where(p > 0, p * log_p, 0).sum(-1)
 
 
 def maximum_logit(logits: Tensor) -> Tensor:
     """MDS, max ℓ: with distance losses, minus the smallest distance (Macêdo & Ludermir 2022)."""
-    return _float(logits).amax(1)
+    return _float(logits).amax(-1)
 
 
 def maximum_mean_logit(logits: Tensor) -> Tensor:
     """MMLS, max ℓ + mean ℓ."""
-    return _float(logits).amax(1) + _float(logits).mean(1)
+    return _float(logits).amax(-1) + _float(logits).mean(-1)
 
 
 def maximum_mean_logit_entropy(logits: Tensor) -> Tensor:

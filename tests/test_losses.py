@@ -142,6 +142,23 @@ def test_extreme_features_stay_finite_with_finite_gradients(name, case):
 
 
 @pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_features_that_are_not_finite_stay_visible_in_the_loss(name, bad):
+    head, criterion = build(name, torch.float32)
+    features, targets = batch(torch.float32)
+    features[:] = bad
+    _, targets = criterion.preprocess(torch.zeros(B, 1, 2, 2), targets)
+    assert not criterion(head(features), targets).isfinite()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_no_images_give_no_logits(name):
+    head, _ = build(name)
+    assert head(torch.zeros(0, D)).shape == (0, C)
+    assert head.scores(head(torch.zeros(0, D))).shape == (0,)
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_small_temperature_and_a_large_scale_stay_finite(name):
     head, criterion = build(name, torch.float32)
     if hasattr(head, "distance_scale"):
@@ -247,8 +264,13 @@ def test_fpr_refuses_what_it_cannot_mix():
         criterion.preprocess(torch.zeros(7, 3, 4, 4), torch.zeros(7).long())
     with pytest.raises(ValueError, match="even height and width, got 4×5"):
         criterion.preprocess(torch.zeros(8, 3, 4, 5), torch.zeros(8).long())
+    with pytest.raises(ValueError, match=r"got \[8, 48\] and \[8\]"):
+        criterion.preprocess(torch.zeros(8, 48), torch.zeros(8).long())
     with pytest.raises(RuntimeError, match="preprocess"):
         criterion(torch.zeros(8, C), torch.zeros(8).long())
+    mixed = criterion.preprocess(torch.zeros(8, 3, 4, 4), torch.zeros(8).long())
+    with pytest.raises(RuntimeError, match="already"):
+        criterion.preprocess(*mixed)
     with pytest.raises(ValueError, match="regularization"):
         losses.DisMaxLossSecondPart(head, regularization="mixup")
     with pytest.raises(TypeError, match="head"):
@@ -324,9 +346,14 @@ def test_state_dicts_of_the_authors_and_of_linear_layers_load():
 
 
 def test_wrong_shapes_and_names_say_so():
-    head, _ = build("dismax")
+    head, criterion = build("dismax")
     with pytest.raises(ValueError, match=r"\[B, 5\], got \[2, 6\]"):
         head(torch.zeros(2, 6))
+    for targets in (torch.eye(C), torch.zeros(C), torch.zeros(C, 1).long()):
+        with pytest.raises(ValueError, match=r"class indices \[B\]"):
+            criterion(torch.zeros(C, C), targets)
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):  # as torch has it, in the mosaics' half too
+        fpr.fractional_targets(torch.tensor([0, 1, 2, C]), C, torch.float32)
     with pytest.raises(ValueError, match=r"num_features.*got 0 and 3"):
         losses.DisMaxLossFirstPart(0, 3)
     with pytest.raises(ValueError, match="'dismaxx'.*softmax, isomax"):
