@@ -1,7 +1,7 @@
 """WideResNet for small images (Zagoruyko & Komodakis 2016, arXiv 1605.07146), with biased convolutions.
 
-The DisMax paper's WideResNet-28-10 differs from the original in two ways, which its parameter count shows: every convolution has a
-bias, and the last batch norm's running statistics move by 0.9 a step rather than 0.1.
+The DisMax paper's WideResNet-28-10 differs from the original in two ways: every convolution has a bias (as its parameter count
+shows), and the last batch norm's running statistics move by 0.9 a step rather than 0.1.
 """
 
 from torch import Tensor, nn
