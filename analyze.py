@@ -19,9 +19,9 @@ from utils import command_line, records
 PAPER = Path(__file__).parent / "results" / "paper_table2.csv"
 # Role of an out-of-distribution set → the metric of its column in the paper's table.
 METRIC_OF_ROLE = {"near": ("aupr_out", "AUPR %"), "far": ("auroc", "AUROC %"), "very_far": ("aupr_out", "AUPR %")}
-# A data set → its column in the paper's table, and what that column is called.
-PAPER_COLUMNS = {"cifar10": "near_aupr", "cifar100": "near_aupr", "svhn": "svhn_aupr"}
-PAPER_COLUMNS |= {"tinyimagenet_resize": "tinyimagenet_auroc", "lsun_resize": "lsun_auroc"}
+# A data set and a metric → their column in the paper's table, and what the set is called there.
+PAPER_COLUMNS = {("cifar10", "aupr_out"): "near_aupr", ("cifar100", "aupr_out"): "near_aupr", ("svhn", "aupr_out"): "svhn_aupr"}
+PAPER_COLUMNS |= {("tinyimagenet_resize", "auroc"): "tinyimagenet_auroc", ("lsun_resize", "auroc"): "lsun_auroc"}
 SHORT = {"cifar10": "near", "cifar100": "near", "tinyimagenet_resize": "Tiny- IN", "lsun_resize": "LSUN"}
 DETAIL = {"tnr95": "TNR@95 %", "auroc": "AUROC %", "aupr_in": "AUPR in %", "aupr_out": "AUPR out %", "dtacc": "DTACC %"}
 STYLES = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
@@ -55,7 +55,7 @@ def cells(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"column": "ECE", "paper_column": "ece", "value": test["calibrated"]["ece"]}
     for source, found in record["detection"].items():
         metric, label = METRIC_OF_ROLE[found["role"]]
-        title, paper_column = SHORT.get(source, found["title"]), PAPER_COLUMNS.get(source)
+        title, paper_column = SHORT.get(source, found["title"]), PAPER_COLUMNS.get((source, metric))
         yield {"column": f"{title} {label}", "paper_column": paper_column, "value": 100 * found["scores"][at][score][metric]}
         if found["role"] == "near":  # which score the paper's near column took is not clear: both
             value = 100 * found["scores"][at]["MPS"][metric]

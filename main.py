@@ -50,9 +50,12 @@ class Run:
         return "validation" if "validation" in self.evaluation else "test"
 
     def outputs(self, pixels: Tensor) -> dict[str, Tensor]:
-        """The head's named outputs for uint8 images."""
+        """The head's named outputs for uint8 images. Raises NonFiniteLoss for logits that are no numbers any more."""
         batches = plain_batches(pixels, self.normalize, EVALUATION_BATCH, self.device)
-        return predict(self.model, batches, runtime.autocast(self.device, self.config.precision))
+        outputs = predict(self.model, batches, runtime.autocast(self.device, self.config.precision))
+        if not outputs["logits"].isfinite().all():
+            raise NonFiniteLoss(f"the logits became NaN or infinite by the end of epoch {self.trainer.epoch}")
+        return outputs
 
 
 def parse(arguments: Sequence[str] | None = None) -> RunConfig:

@@ -83,8 +83,9 @@ class LossFirstPart(nn.Module):
     def train(self, mode: bool = True):
         """As `nn.Module.train`; training mode also forgets the calibration, which no longer holds for changed weights."""
         if mode:
-            self.temperature.fill_(1)
-            self.thresholds.fill_(torch.nan)
+            # .data, since a backward pass may still be to come that holds the temperature (at 1: it was training).
+            self.temperature.data.fill_(1)
+            self.thresholds.data.fill_(torch.nan)
         return super().train(mode)
 
     @torch.no_grad()
@@ -98,7 +99,10 @@ class LossFirstPart(nn.Module):
             raise ValueError("thresholds need one finite in-distribution score or more")
         # Rounding the position down keeps the share of scores at or above the threshold at least 1 - percentile/100.
         positions = [int((len(ordered) - 1) * percentile / 100) for percentile in PERCENTILES]
-        self.thresholds.copy_(ordered[positions])
+        exact = ordered[positions]
+        stored = exact.to(self.thresholds.dtype)
+        # Likewise where a score has more digits than the buffer.
+        self.thresholds.copy_(torch.where(stored > exact, stored.nextafter(stored - 1), stored))
 
     def threshold(self, tpr: float = 0.95) -> float:
         """The score at or above which an image counts as in-distribution, at a true-positive rate of at least `tpr`.

@@ -3,15 +3,16 @@
 import torch
 from torch import Tensor
 
-# Vectors shorter than this have no direction. Their squares underflow in float32, and 1/‖v‖, the size of the gradient, nears
+# Vectors with no entry above this have no direction. Their squares underflow in float32, and 1/‖v‖, the size of the gradient, nears
 # its largest number.
 SHORTEST = 1e-30
+LARGE = 1e15  # the squares of numbers of this size still add up in float32
 
 
 def unit(vectors: Tensor) -> Tensor:
     """v̂ = v/‖v‖₂ of vectors [N, D].
 
-    A vector shorter than `SHORTEST` (a zero vector, say) maps to zero and receives no gradient; NaN and infinities give NaN.
+    A vector with no entry above `SHORTEST` (a zero vector, say) maps to zero and receives no gradient; NaN and infinities give NaN.
     """
     # Dividing by a constant first changes neither value nor gradient, and keeps the squares from over- and underflowing.
     largest = vectors.detach().abs().amax(1, keepdim=True)
@@ -24,14 +25,19 @@ def unit(vectors: Tensor) -> Tensor:
 def distances(points: Tensor, prototypes: Tensor) -> Tensor:
     """Euclidean distances [N, C] of points [N, D] to prototypes [C, D]; the gradient at distance zero is zero.
 
-    Computed from the differences, not from ‖a‖² - 2ab + ‖b‖², which loses half the digits of a small distance.
+    In float32, distances under about 1e-19 come out as zero, which their squares are. Computed from the differences, not from
+    ‖a‖² - 2ab + ‖b‖², which loses half the digits of a small distance.
     """
     dtype = torch.promote_types(points.dtype, prototypes.dtype)
     points, prototypes = points.to(dtype), prototypes.to(dtype)
+    # Only where squares could overflow; elsewhere the scale is exactly 1. It is the prototypes' alone, so that no point changes
+    # another's distances.
     largest = prototypes.detach().abs().amax()
-    if len(points):
-        largest = torch.maximum(largest, points.detach().abs().amax())
-    # Only where squares would overflow or vanish in float32; elsewhere the scale is exactly 1.
-    extreme = (largest > 1e15) | ((largest < 1e-15) & (largest > SHORTEST))
-    scale = torch.where(extreme, largest, 1)
-    return scale * torch.cdist(points / scale, prototypes / scale, compute_mode="donot_use_mm_for_euclid_dist")
+    scale = torch.where(largest > LARGE, largest, 1)
+    points, prototypes = points / scale, prototypes / scale
+    # A point so far off is at its own length from every prototype.
+    size = points.detach().abs().amax(1, keepdim=True)
+    far = size > LARGE
+    length = size * torch.linalg.vector_norm(points / torch.where(far, size, 1), dim=1, keepdim=True)
+    near = torch.cdist(torch.where(far, 0, points), prototypes, compute_mode="donot_use_mm_for_euclid_dist")
+    return scale * torch.where(far, length, near)

@@ -36,7 +36,15 @@ def runs(tmp_path):
             record = {
                 "format": records.FORMAT,
                 "config": {"data": "cifar10", "protocol": "paper", "recipe": "paper", "epochs": 300, "batch_size": 64, "seed": seed}
-                | {"precision": "fp32", "limit_train": None, "limit_eval": None, "ood": []},
+                | {
+                    "model": "densenetbc100",
+                    "loss": loss,
+                    "runs": "runs",
+                    "precision": "fp32",
+                    "limit_train": None,
+                    "limit_eval": None,
+                    "ood": [],
+                },
                 "titles": {"data": "CIFAR-10", "model": "DenseNet-BC-100", "loss": loss},
                 "score": "MPS" if loss == "SoftMax" else "MMLES",
                 "scores_at": "t1",
@@ -146,6 +154,29 @@ def test_runs_that_differ_do_not_share_a_table(runs, capsys):
     assert "SoftMax (n=3)" in out
     assert "SoftMax (n=1)" in out
     assert "5 epochs, scores at T = 1, precision bf16" in out
+
+
+def test_a_copy_of_a_run_does_not_count_twice(runs, capsys):
+    folder, written = runs
+    path = folder / "zz copy" / records.METRICS
+    path.parent.mkdir()
+    path.write_text(json.dumps(written[0] | {"config": written[0]["config"] | {"runs": "elsewhere"}}))
+    _, out, err = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    assert "SoftMax (n=3)" in out
+    assert f"{path} is the same run as" in err
+
+
+def test_another_metric_is_not_compared_with_the_papers(runs, capsys):
+    folder, _ = runs
+    for path in folder.rglob(records.METRICS):
+        record = records.read_record(path)
+        record["detection"]["cifar100"]["role"], record["detection"]["svhn"]["role"] = "far", "near"
+        path.write_text(json.dumps(record))
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    heads, rows = rows_of(out)
+    paper = dict(zip(heads[1:], rows[1][1:], strict=True))
+    assert paper["near AUROC %"] == ""
+    assert paper["SVHN AUPR %"] == "93.7±3.3"
 
 
 def test_nothing_to_print_says_so(tmp_path, capsys):

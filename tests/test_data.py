@@ -29,10 +29,9 @@ def test_digits_are_scikit_learns_and_split_without_overlap():
     labels = torch.cat([part.labels for part in parts]).tolist()
     assert [known[image] for image in seen] == labels
     assert len(set(seen)) == len(seen)
-    for part in parts:  # stratified
-        share = torch.bincount(part.labels, minlength=8) / len(part)
-        assert share.min() > 0.11
-        assert share.max() < 0.14
+    whole = torch.tensor([(original.target == digit).sum() for digit in range(8)])
+    for part, share in zip(parts, (0.25, 0.25, 0.5), strict=True):  # stratified
+        assert (torch.bincount(part.labels, minlength=8) - share * whole).abs().max() <= 1
     again, _ = sources.hold_out(sources.load_in("digits", Path("nowhere"))[0], 0.5)
     assert again.pixels.equal(stay.pixels)
 

@@ -151,6 +151,18 @@ def test_features_that_are_not_finite_stay_visible_in_the_loss(name, bad):
     assert not criterion(head(features), targets).isfinite()
 
 
+@pytest.mark.parametrize("name", DISTANCE_LOSSES)
+@pytest.mark.parametrize("size", [1e14, 1e18, 1e25, 1e30, math.inf])
+def test_an_outlier_changes_no_other_images_logits(name, size):
+    head, _ = build(name, torch.float32)
+    features, _ = batch(torch.float32)
+    alone = head(features[:4])
+    features[4:] = size
+    torch.testing.assert_close(head(features)[:4], alone)
+    if name == "isomax" and size < math.inf:
+        torch.testing.assert_close(head(features)[4:], torch.full((B - 4, C), -size * math.sqrt(D)))
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_no_images_give_no_logits(name):
     head, _ = build(name)
@@ -314,14 +326,25 @@ def test_training_mode_forgets_the_calibration_and_evaluation_mode_keeps_it():
     assert head.thresholds.isnan().all()
 
 
+def test_the_mode_may_change_between_forward_and_backward():
+    head, criterion = build("dismax_nofpr")
+    features, targets = batch()
+    loss = criterion(head(features), targets)
+    head.eval()
+    head.train()
+    loss.backward()
+    assert head.prototypes.grad.isfinite().all()
+
+
 @pytest.mark.parametrize("count", [1, 7, 100, 1000])
-def test_thresholds_keep_at_least_the_rate(count):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # the buffer is float32
+def test_thresholds_keep_at_least_the_rate(count, dtype):
     head, _ = build("dismax", torch.float32)
-    scores = torch.randn(count, generator=torch.Generator().manual_seed(count)).round(decimals=1)  # with ties
+    scores = torch.randn(count, generator=torch.Generator().manual_seed(count), dtype=dtype).round(decimals=1)  # with ties
     with pytest.raises(RuntimeError, match="no thresholds"):
         head.threshold()
     head.set_thresholds(scores)
-    assert head.threshold(1.0) == scores.min().item()
+    assert head.threshold(1.0) == pytest.approx(scores.min().item())
     for tpr in (1, 0.999, 0.95, 0.93, 0.9, 0.5, 0.0):
         assert (scores >= head.threshold(tpr)).float().mean() >= tpr
     for bad in (torch.tensor([]), torch.tensor([1.0, math.nan])):

@@ -44,11 +44,11 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
     # Every number again, from the stored predictions alone.
     predictions = np.load(folder / records.PREDICTIONS)
     temperature = record["temperature"]["value"]
-    logits, labels = predictions["test/logits"], predictions["test/labels"]
+    logits, labels = predictions["test/logits"].astype(np.float64), predictions["test/labels"]
     found = record["classification"]["test"]
     assert found["t1"]["accuracy"] == accuracy(logits, labels)
-    assert found["t1"]["ece"] == pytest.approx(expected_calibration_error(logits, labels), abs=1e-6)
-    assert found["calibrated"]["ece"] == pytest.approx(expected_calibration_error(logits / temperature, labels), abs=1e-6)
+    assert found["t1"]["ece"] == pytest.approx(expected_calibration_error(logits, labels), abs=1e-12)
+    assert found["calibrated"]["ece"] == pytest.approx(expected_calibration_error(logits / temperature, labels), abs=1e-12)
     for source, role in (("digits89", "near"), ("photos", "far"), ("noise", "very_far")):
         detection = record["detection"][source]
         assert detection["role"] == role
@@ -69,7 +69,7 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
     config = RunConfig(data="digits", protocol=protocol, epochs=3, model="smallcnn")
     _, evaluation, _ = main.load_data(config)
     inputs = Normalizer(saved["mean"], saved["std"], torch.device("cpu"))(evaluation["test"].pixels)
-    torch.testing.assert_close(model(inputs).detach(), torch.tensor(logits) / temperature, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(model(inputs).detach(), torch.tensor(logits / temperature).float(), rtol=1e-4, atol=1e-3)
     decided = evaluation[split]
     scores = model.classifier.scores(model(Normalizer(saved["mean"], saved["std"], torch.device("cpu"))(decided.pixels)))
     assert (scores >= model.classifier.threshold(0.95) - 1e-3).float().mean() >= 0.95
@@ -260,7 +260,7 @@ class WatchedCriterion(LossSecondPart):
 
     def penalty(self, inputs, logits):
         (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
-        return 0.1 * gradient.square().sum((1, 2, 3)).mean()
+        return 7 + 0.1 * gradient.square().sum((1, 2, 3)).mean()
 
     def wrap(self, model):
         model.body[0] = nn.utils.parametrizations.spectral_norm(model.body[0])
@@ -305,7 +305,7 @@ def test_the_loop_serves_every_hook_of_the_contract():
     summaries = [trainer.run_epoch(lambda images, _: reported.append(images)) for _ in range(2)]
     assert trainer.criterion.calls == [("before", 1), ("after", 1, 3), ("before", 2), ("after", 2, 3)]
     assert sum(reported) == 88
-    assert all(math.isfinite(summary.loss) for summary in summaries)
+    assert all(summary.loss > 7 for summary in summaries)  # the penalty is in it
 
 
 def test_training_state_resumes_bit_for_bit_and_evaluation_does_not_disturb_it(tmp_path):
@@ -334,6 +334,22 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_step():
     trainer = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, learning_rate=1e30)
     with pytest.raises(NonFiniteLoss, match=r"epoch 1 at step [23] \(learning rate 1e\+30\)"):
         trainer.run_epoch(lambda *_: None)
+
+
+def test_a_network_broken_by_an_epochs_last_step_is_named(run_main, monkeypatch):
+    run_epoch = Trainer.run_epoch
+
+    def broken(trainer, report):
+        summary = run_epoch(trainer, report)
+        with torch.no_grad():
+            next(trainer.model.parameters()).fill_(math.nan)
+        return summary
+
+    monkeypatch.setattr(Trainer, "run_epoch", broken)
+    status, _, err = run_main(*QUICK)
+    assert status == 1
+    assert "error: the logits became NaN or infinite by the end of epoch 1" in err
+    assert err.count("\n") == 1
 
 
 def test_the_learning_rate_falls_where_the_paper_says():

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+ELSEWHERE = ("device", "compile", "runs", "data_dir")  # fields that say where a run ran and where its files lie
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -53,9 +55,8 @@ class RunConfig:
             raise ValueError(f"--seed must be in 0 to 4294967295, got {self.seed}")
 
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same run: every field but where it ran and where its files lie. As JSON has it."""
-        elsewhere = ("device", "compile", "runs", "data_dir")
-        values = {name: value for name, value in asdict(self).items() if name not in elsewhere}
+        """What makes two runs the same run: every field but those `ELSEWHERE`. As JSON has it."""
+        values = {name: value for name, value in asdict(self).items() if name not in ELSEWHERE}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     @property

@@ -14,20 +14,16 @@ from .metrics import classification_metrics, detection_metrics
 
 @torch.inference_mode()
 def predict(model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager) -> dict[str, Tensor]:
-    """The head's named outputs (`logits` [N, C] at temperature 1, and what else it offers) on the CPU, in evaluation mode.
+    """The head's named outputs (`logits` [N, C] at temperature 1, and what else it offers), on the CPU.
 
     Args:
-        model: with `forward_features` and a `classifier` that keeps the contract of a head; its mode is put back afterwards.
+        model: with `forward_features` and a `classifier` that keeps the contract of a head; left in evaluation mode.
         batches: the network's inputs.
         context: in which the forward pass runs (autocast).
     """
-    was_training = model.training
     model.eval()
-    try:
-        with context:
-            parts = [model.classifier.named_outputs(model.forward_features(inputs)) for inputs in batches]
-    finally:
-        model.train(was_training)
+    with context:
+        parts = [model.classifier.named_outputs(model.forward_features(inputs)) for inputs in batches]
     return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
 
 
@@ -49,6 +45,7 @@ def calibrate(head: nn.Module, logits: Tensor, labels: Tensor) -> dict[str, Any]
 
 def classification_results(logits: Tensor, labels: Tensor, temperatures: Mapping[str, float]) -> dict[str, Any]:
     """The number of images `n`, and `classification_metrics` at each named temperature."""
+    logits = logits.double()  # as the fit has them: rounding could move an image to another bin of the ECE
     return {"n": len(labels)} | {name: classification_metrics(logits / t, labels) for name, t in temperatures.items()}
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .config import ELSEWHERE
+
 FORMAT = 1  # of metrics.json; a reader refuses what it does not know
 
 CONFIG, EPOCHS, LAST = "config.json", "epochs.jsonl", "last.pt"
@@ -55,21 +57,26 @@ def read_json(path: Path) -> Any:
 def read_record(path: Path) -> dict[str, Any]:
     """A run's metrics.json. Raises ValueError, naming the file, for one that is damaged or of another format."""
     record = read_json(path)
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    if not isinstance(record, dict) or record.get("format") != FORMAT or "config" not in record:
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
         raise ValueError(f"{path} is of format {found}, this version reads format {FORMAT}: run it again into another folder")
     return record
 
 
 def find_records(root: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """All records below a folder in a fixed order, and a line for each file that could not be read."""
-    records, problems = [], []
+    """All records below a folder in a fixed order, and a line for each file that cannot be read or repeats another's run."""
+    records, problems = {}, []
     for path in sorted(root.rglob(METRICS)):
         try:
-            records.append(read_record(path))
+            record = read_record(path)
         except (ValueError, OSError) as error:
             problems.append(str(error))
-    return records, problems
+            continue
+        run = json.dumps({name: value for name, value in record["config"].items() if name not in ELSEWHERE}, sort_keys=True)
+        if run in records:
+            problems.append(f"{path} is the same run as {records[run][0]}")
+        records.setdefault(run, (path, record))
+    return [record for _, record in records.values()], problems
 
 
 def finished(folder: Path, identity: dict[str, Any]) -> bool:
