@@ -207,13 +207,14 @@ def finish(run: Run, history: dict[str, Any], started: str) -> dict[str, Any]:
 
 
 def summary(record: dict[str, Any]) -> str:
-    """A run's outcome in a line or two."""
+    """A run's outcome in a few lines."""
     at, score, test = record["scores_at"], record["score"], record["classification"]["test"]
     sets = [f"{found['title']} {found['scores'][at][score]['auroc']:.1%}" for found in record["detection"].values()]
+    warned = "".join(f"\nwarning: {message}" for message in record["temperature"]["warnings"])
     return (
         f"accuracy {test['t1']['accuracy']:.2%} (epoch {record['best']['epoch']}), "
         f"ECE {test['t1']['ece']:.4f} -> {test['calibrated']['ece']:.4f} at T = {record['temperature']['value']:.3g}\n"
-        f"AUROC [{score}, {'T = 1' if at == 't1' else 'fitted T'}]: {', '.join(sets)}"
+        f"AUROC [{score}, {'T = 1' if at == 't1' else 'fitted T'}]: {', '.join(sets)}{warned}"
     )
 
 

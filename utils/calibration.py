@@ -88,5 +88,7 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
         spacing /= (FINER - 1) / 2
     best = points[_best_first(points, values)[0]].item()
     if best in (low, high):
-        warnings.warn(f"the best temperature lies at the bound {10**best:g} of [{LOWEST}, {HIGHEST:g}]", stacklevel=2)
+        warnings.warn(
+            f"the best temperature by {objective.upper()} lies at the bound {10**best:g} of [{LOWEST}, {HIGHEST:g}]", stacklevel=2
+        )
     return min(max(10 ** round(best, 12), LOWEST), HIGHEST)  # rounded, so that 1 is 1
