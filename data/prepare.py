@@ -69,12 +69,18 @@ def fetch(url: str, path: Path, md5: str) -> None:
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """Unpack a tar of plain files and folders. Raises ValueError for one with paths or links that point outside."""
+    """Unpack a tar of plain files and folders. Raises ValueError for one with links, devices, or paths that point outside."""
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(into, filter="data")
+            # Newer Pythons ask for a filter, older ones (3.11.3 and before) know none: hence the check below too.
+            tar.extraction_filter = getattr(tarfile, "data_filter", None)
+            for member in tar:
+                inside = (into / member.name).resolve().is_relative_to(into.resolve())
+                if not inside or not (member.isfile() or member.isdir()):
+                    raise ValueError(f"{archive} cannot be unpacked safely: {member.name} is no plain file or folder inside it")
+                tar.extract(member, into, set_attrs=False)
     except tarfile.TarError as error:
-        raise ValueError(f"{archive} cannot be unpacked safely ({error})") from error
+        raise ValueError(f"{archive} cannot be unpacked ({error})") from error
 
 
 def prepare_archive(archive: Archive, root: Path) -> None:

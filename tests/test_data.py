@@ -284,7 +284,7 @@ def test_archives_are_unpacked_whole_and_never_outside(tmp_path, server):
         content["/bad"] = bad
         evil = catalog.Archive("Evil", f"{address}/bad", hashlib.md5(bad).hexdigest(), "Evil", 3)
         root = tmp_path / "root"
-        with pytest.raises(ValueError, match=r"safely|holds 4 images, not 3"):
+        with pytest.raises(ValueError, match="cannot be unpacked safely"):
             prepare.prepare_archive(evil, root)
         assert not (tmp_path / "escaped.png").exists()
         assert not Path("/tmp/escaped.png").exists()
