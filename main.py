@@ -162,20 +162,29 @@ def train(run: Run, history: dict[str, Any]) -> None:
     run.model.load_state_dict(history["best"]["model"])
 
 
+def results(run: Run, outputs: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
+    """Calibrate the head on the deciding split, and judge the named outputs of every split and set."""
+    head, labels = run.model.classifier, {split: part.labels for split, part in run.evaluation.items()}
+    temperature = calibrate(head, outputs[run.deciding]["logits"], labels[run.deciding])
+    at = {"t1": 1.0, "calibrated": temperature["value"]}
+    detection = {
+        source: {"title": title_of(source), "role": role, "n": len(pixels)}
+        | {"scores": detection_results(head, outputs["test"], outputs[source], at)}
+        for source, (role, pixels) in run.outside.items()
+    }
+    return {
+        "temperature": temperature | {"split": run.deciding},
+        "classification": {split: classification_results(outputs[split]["logits"], labels[split], at) for split in labels},
+        "detection": detection,
+    }
+
+
 def finish(run: Run, history: dict[str, Any], started: str) -> dict[str, Any]:
     """Evaluate the trained model once on everything and write the run's files, the record last."""
     config, folder, trainer = run.config, run.config.folder, run.trainer
     begun = time.monotonic()
     outputs = {split: run.outputs(part.pixels) for split, part in run.evaluation.items()}
     outputs |= {source: run.outputs(pixels) for source, (_, pixels) in run.outside.items()}
-    labels = {split: part.labels for split, part in run.evaluation.items()}
-    temperature = calibrate(run.model.classifier, outputs[run.deciding]["logits"], labels[run.deciding])
-    at = {"t1": 1.0, "calibrated": temperature["value"]}
-    detection = {
-        source: {"title": title_of(source), "role": role, "n": len(pixels)}
-        | {"scores": detection_results(run.model.classifier, outputs["test"], outputs[source], at)}
-        for source, (role, pixels) in run.outside.items()
-    }
     loss, recipe = get_loss(config.loss), RECIPES[config.recipe]
     record = {
         "format": records.FORMAT,
@@ -187,15 +196,13 @@ def finish(run: Run, history: dict[str, Any], started: str) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "train_images": len(run.train),
         "best": {"epoch": history["best"]["epoch"], "accuracy": history["best"]["accuracy"], "split": run.deciding},
-        "temperature": temperature | {"split": run.deciding},
-        "classification": {split: classification_results(outputs[split]["logits"], labels[split], at) for split in labels},
-        "detection": detection,
+        **results(run, outputs),
         "started": started,
         "seconds": {"training": round(history["seconds"], 1), "evaluation": round(time.monotonic() - begun, 1)},
         "environment": runtime.environment(run.device),
     }
     arrays = {f"{name}/{output}": value.numpy() for name, part in outputs.items() for output, value in part.items()}
-    arrays |= {f"{split}/labels": part.numpy() for split, part in labels.items()}
+    arrays |= {f"{split}/labels": part.labels.numpy() for split, part in run.evaluation.items()}
     with records.whole_file(folder / records.PREDICTIONS) as path, open(path, "wb") as file:
         np.savez_compressed(file, **arrays)
     network = {"config": config.as_json(), "classes": list(run.train.classes), "size": list(run.train.pixels.shape[-2:])}
