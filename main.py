@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -64,7 +65,12 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     given.check()
     data = sources.describe(given.data)
     get_loss(given.loss)
-    config = replace(given, model=given.model or data.model, epochs=given.epochs or data.epochs)
+    # The same data is the same run, however its path is written.
+    ood = (
+        tuple(f"{role}={sources.located(source)}" for role, source in sources.partners(given.data, given.ood)) if given.ood else ()
+    )
+    config = replace(given, data=sources.located(given.data), ood=ood)
+    config = replace(config, model=given.model or data.model, epochs=given.epochs or data.epochs)
     model_title(str(config.model))
     return config
 
@@ -104,7 +110,10 @@ def build(config: RunConfig) -> Run:
     model = criterion.wrap(model).to(device)
     # The method itself says, before anything is written, if it cannot take such batches.
     sample = slice(config.batch_size)
-    criterion.preprocess(train.pixels[sample], train.labels[sample], generator=torch.Generator())
+    try:
+        criterion.preprocess(train.pixels[sample], train.labels[sample], generator=torch.Generator())
+    except ValueError as error:
+        raise ValueError(f"--loss {config.loss} cannot train on {config.data}, {len(train)} images: {error}") from error
     if config.compile:
         model.compile()
     context = runtime.autocast(device, config.precision)
@@ -118,12 +127,14 @@ def resume(run: Run) -> dict[str, Any]:
     """Go back to the last checkpoint, if there is one.
 
     Returns the history so far: `epochs` (a dict each), `best` (epoch, accuracy on the deciding split, and the model's state then)
-    and `seconds`. Raises ValueError for a damaged checkpoint.
+    and `seconds`. Raises ValueError for a damaged checkpoint, or another run's.
     """
     path = run.config.folder / records.LAST
     if not path.exists():
         return {"epochs": [], "best": {"epoch": 0, "accuracy": -1.0}, "seconds": 0.0}
     saved = checkpoint.load(path)
+    if saved.get("identity") != run.config.identity():
+        raise ValueError(f"{path} is of another run: delete it to start afresh, or choose another folder with --runs")
     run.trainer.load_state_dict(saved["trainer"])
     print(f"resuming after epoch {run.trainer.epoch} of {run.config.epochs}")
     return saved["history"]
@@ -155,7 +166,7 @@ def train(run: Run, history: dict[str, Any]) -> None:
                 "images_per_second": round(speed, 1),
             }
         )
-        checkpoint.save(folder / records.LAST, {"trainer": trainer.state_dict(), "history": history})
+        checkpoint.save(folder / records.LAST, {"identity": config.identity(), "trainer": trainer.state_dict(), "history": history})
         records.write_lines(folder / records.EPOCHS, history["epochs"])
         progress.epoch_done(summary, reached, run.deciding, speed)
     progress.close()
@@ -225,8 +236,25 @@ def summary(record: dict[str, Any]) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 1 training failed, 2 bad input, 130 interrupted."""
+def perform(run: Run, history: dict[str, Any], started: str) -> int:
+    """Train, evaluate and record; says how it went. Returns the exit status: 0 done, 1 failed."""
+    config = run.config
+    titles = f"{title_of(config.data)}, {model_title(str(config.model))}, {get_loss(config.loss).title}, seed {config.seed}"
+    print(f"{titles}: {config.epochs} epochs of {len(run.train)} images on {run.device}")
+    try:
+        train(run, history)
+        record = finish(run, history, started)
+    except (NonFiniteLoss, OSError) as error:
+        kept = f"the last whole epoch is kept in {config.folder}" if (config.folder / records.LAST).exists() else "no epoch is kept"
+        print(f"error: {error}; {kept}", file=sys.stderr)
+        return 1
+    print(summary(record))
+    print(f"written to {config.folder}")
+    return 0
+
+
+def start(arguments: Sequence[str] | None) -> int:
+    """Check everything before anything is written, and perform the run. Returns the exit status: 0 done, 1 failed, 2 bad input."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         config = parse(arguments)
@@ -239,21 +267,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    titles = f"{title_of(config.data)}, {model_title(str(config.model))}, {get_loss(config.loss).title}, seed {config.seed}"
-    print(f"{titles}: {config.epochs} epochs of {len(run.train)} images on {run.device}")
+    return perform(run, history, started)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0 done, 1 training failed, 2 bad input, 130 interrupted."""
     try:
-        train(run, history)
-        record = finish(run, history, started)
-    except (NonFiniteLoss, OSError) as error:
-        print(f"error: {error}; the last whole epoch is kept in {config.folder}", file=sys.stderr)
-        return 1
+        return start(arguments)
     except KeyboardInterrupt:
-        print(f"\ninterrupted: the same command goes on from the last whole epoch in {config.folder}", file=sys.stderr)
+        print("\ninterrupted: the same command goes on from the last whole epoch", file=sys.stderr)
         return 130
-    print(summary(record))
-    print(f"written to {config.folder}")
-    return 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to stop as on Ctrl-C: no half-written file stays behind
     sys.exit(main())

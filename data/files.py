@@ -25,10 +25,9 @@ def _decode(path: Path) -> Tensor:
 
 def image_files(folder: Path) -> list[Path]:
     """All image files below a folder, sorted; hidden ones (.DS_Store, ._x.png) left out."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-    if not paths:
-        raise ValueError(f"{folder} holds no image files ({', '.join(sorted(SUFFIXES))})")
-    return paths
+    named = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    # No folders and pipes; but a broken link is an image that is missing, and shall be named as such.
+    return sorted(p for p in named if p.is_file() or p.is_symlink())
 
 
 def load_folder(folder: Path, size: tuple[int, int] | None = None) -> Images:
@@ -37,6 +36,8 @@ def load_folder(folder: Path, size: tuple[int, int] | None = None) -> Images:
     With `size` (height, width) each is resized to it; without, they must all be of one size.
     """
     paths = image_files(folder)
+    if not paths:
+        raise ValueError(f"{folder} holds no image files ({', '.join(sorted(SUFFIXES))})")
     names = [path.relative_to(folder).parts[0] if path.parent != folder else "" for path in paths]
     classes = tuple(sorted(set(names)))
     images = []
@@ -63,7 +64,9 @@ def load_npz(path: Path, labelled: bool = True) -> Images:
         with loaded as archive:
             arrays = {name: archive[name] for name in ("images", "labels", "class_names") if name in archive}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as an .npz without pickles ({error})") from error
+        # NumPy's ValueErrors advise to unpickle, which runs whatever code the file holds.
+        reason = "it is something else, or holds pickled objects" if isinstance(error, ValueError) else error
+        raise ValueError(f"{path} cannot be read as an .npz ({reason}): save plain arrays with numpy.savez") from error
     if "images" not in arrays or (labelled and "labels" not in arrays):
         raise ValueError(f"{path} needs arrays named images and labels, it has {', '.join(arrays) or 'neither'}")
     images = arrays["images"]

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,10 +62,11 @@ def fetch(url: str, path: Path, md5: str) -> None:
             )
     except urllib.error.HTTPError as error:
         if error.code != 416:  # 416: nothing is left to send
-            raise
+            raise ConnectionError(f"{url}: {error}") from error
     if (found := md5_of(part)) != md5:
         part.unlink()
-        raise ValueError(f"what {url} sent has the MD5 {found}, not {md5}: the link may be dead, or the file may have changed")
+        reason = "what was there of it may have been damaged: run it again" if have else "the link may be dead, or the file changed"
+        raise ValueError(f"what came from {url} has the MD5 {found}, not {md5}: {reason}")
     part.replace(path)
 
 
@@ -79,7 +81,7 @@ def unpack(archive: Path, into: Path) -> None:
                 if not inside or not (member.isfile() or member.isdir()):
                     raise ValueError(f"{archive} cannot be unpacked safely: {member.name} is no plain file or folder inside it")
                 tar.extract(member, into, set_attrs=False)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, zlib.error) as error:
         raise ValueError(f"{archive} cannot be unpacked ({error})") from error
 
 

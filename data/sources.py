@@ -28,6 +28,12 @@ def describe(source: str) -> DataSet:
     return DataSet(title_of(source), BUILT_IN_PARTNERS)
 
 
+def located(source: str) -> str:
+    """A path as an absolute one, by which the same data is the same wherever it is named from; a name as it is."""
+    named = source in (*DATA_SETS, *ARCHIVES, *BUILT_IN) or not Path(source).exists()
+    return source if named else str(Path(source).resolve())
+
+
 def partners(source: str, given: tuple[str, ...]) -> list[tuple[str, str]]:
     """(role, source) of the out-of-distribution sets: those given as SOURCE or ROLE=SOURCE, else the data set's own.
 
@@ -85,10 +91,15 @@ def load_in(source: str, root: Path) -> tuple[Images, Images]:
         train, test = files.load_train_and_test(Path(source))
     if len(train.classes) < 2:
         raise ValueError(f"{source}: one class only ({train.classes[0]!r}), a classifier needs two or more")
+    if len(set(train.classes)) < len(train.classes):
+        raise ValueError(f"{source}: class names are given twice ({', '.join(train.classes)}): give each class its own")
     for split, part in (("train", train), ("test", test)):
         low, high = int(part.labels.min()), int(part.labels.max())
         if low < 0 or high >= len(train.classes):
-            raise ValueError(f"{source}, {split}: labels run from {low} to {high}, outside 0 to {len(train.classes) - 1}")
+            raise ValueError(
+                f"{source}, {split}: labels run from {low} to {high}, outside 0 to {len(train.classes) - 1}: "
+                "correct them, or the class names"
+            )
     return train, test
 
 
@@ -145,7 +156,10 @@ def hold_out(train: Images, share: float) -> tuple[Images, Images]:
     try:
         stay, out = train_test_split(np.arange(len(train)), test_size=count, stratify=train.labels, random_state=0)
     except ValueError as error:
-        raise ValueError(f"cannot hold out {count} of {len(train)} training images for validation: {error}") from error
+        raise ValueError(
+            f"cannot hold out {count} of {len(train)} training images for validation ({str(error).split('.')[0]}): "
+            "take more images, or --protocol paper"
+        ) from error
     return train.take(torch.from_numpy(stay)), train.take(torch.from_numpy(out))
 
 

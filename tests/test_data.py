@@ -107,7 +107,7 @@ def test_npz_and_folders_load_the_same_images(tmp_path):
         ({"images": np.zeros((0, 6, 6, 3), np.uint8), "labels": np.zeros(0, int)}, "uint8"),
         ({"labels": np.zeros(19, int)}, "labels must be integers"),
         ({"labels": np.zeros(20)}, "labels must be integers"),
-        ({"labels": np.array([{}] * 20)}, "without pickles"),
+        ({"labels": np.array([{}] * 20)}, "holds pickled objects"),
         ({"labels": None}, "images and labels"),
         ({"labels": np.arange(20) - 1}, "without a gap, got -1, 0, 1"),
         ({"labels": np.arange(20) % 4 * 2**60}, "without a gap, got 0, 1152921504606846976"),

@@ -3,6 +3,10 @@
 import dataclasses
 import json
 import math
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -19,6 +23,8 @@ from utils.config import RunConfig
 from utils.evaluation import predict
 from utils.metrics import accuracy, detection_metrics, expected_calibration_error
 from utils.training import RECIPES, NonFiniteLoss, Trainer
+
+from .conftest import ROOT
 
 QUICK = ("--epochs", "3")
 
@@ -127,6 +133,74 @@ def test_a_finished_run_is_skipped_and_a_folder_with_another_is_left_alone(run_m
     assert "another run (epochs 3 there, 4 here)" in err
     assert "--runs" in err
     assert {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.*")} == before
+
+
+def interrupted(run_main, monkeypatch, *arguments):
+    """A run stopped after its first epoch."""
+    write_lines = records.write_lines
+
+    def interrupt(path, lines):
+        write_lines(path, lines)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "write_lines", interrupt)
+    assert run_main(*arguments)[0] == 130
+    monkeypatch.undo()
+
+
+def test_another_runs_checkpoint_is_refused(run_main, tmp_path, monkeypatch):
+    interrupted(run_main, monkeypatch, *QUICK)
+    folder = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
+    held = (folder / records.CONFIG).read_text()
+    (folder / records.CONFIG).unlink()
+    status, _, err = run_main(*QUICK)
+    assert (status, "without their config.json" in err) == (2, True)
+    (folder / records.CONFIG).write_text(held.replace('"batch_size": 64', '"batch_size": 32'))
+    status, _, err = run_main(*QUICK, "--batch-size", "32")
+    assert (status, "last.pt is of another run" in err) == (2, True)
+
+
+@pytest.mark.parametrize("content", ["nothing", "a list", "another dict", "a changed byte"])
+def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, content):
+    interrupted(run_main, monkeypatch, *QUICK)
+    path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.LAST
+    if content == "a changed byte":
+        body = bytearray(path.read_bytes())
+        body[len(body) // 2] ^= 255
+        path.write_bytes(body)
+    elif content == "nothing":
+        path.write_bytes(b"")
+    else:
+        torch.save([] if content == "a list" else {"state_dict": {}}, path)
+    status, _, err = run_main(*QUICK)
+    assert status == 2
+    assert f"{path} is " in err
+    assert "delete it" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
+    command = [sys.executable, "main.py", "--epochs", "500", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.rglob(records.EPOCHS)):
+            time.sleep(0.1)
+        process.send_signal(signal_)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on from the last whole epoch" in err
+    assert "Traceback" not in err
+    assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST}
+
+
+def test_the_same_data_is_the_same_run_however_its_path_is_written(tmp_path, monkeypatch):
+    folder = tmp_path / "sets" / "mine"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    ways = [str(folder), f"{folder}/", ".", "../mine"]
+    identities = [main.parse(["--data", way, "--ood", "near=.."]).identity() for way in ways]
+    assert all(identity == identities[0] for identity in identities)
+    assert identities[0]["ood"] == [f"near={tmp_path}/sets"]
 
 
 @pytest.mark.parametrize("name", [records.CONFIG, records.METRICS, records.LAST])

@@ -66,12 +66,12 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
     """
     if objective not in OBJECTIVES:
         raise ValueError(f"unknown objective {objective!r}: choose from {', '.join(OBJECTIVES)}")
-    logits, labels = torch.as_tensor(logits).detach().double().cpu(), torch.as_tensor(labels).cpu().long()
+    logits, labels = torch.as_tensor(logits).detach().double().cpu(), torch.as_tensor(labels).cpu()
     if logits.ndim != 2 or not len(logits) or labels.shape != logits.shape[:1]:
         raise ValueError(f"need logits [N, C] and labels [N], N of 1 or more, got {list(logits.shape)} and {list(labels.shape)}")
-    if not logits.isfinite().all() or labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise ValueError(f"the logits must be finite and the labels in 0 to {logits.shape[1] - 1}")
-    objective_at, together = OBJECTIVES[objective](logits, labels), max(1, TOGETHER // logits.numel())
+    if labels.is_floating_point() or not logits.isfinite().all() or labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise ValueError(f"the logits must be finite and the labels integers in 0 to {logits.shape[1] - 1}")
+    objective_at, together = OBJECTIVES[objective](logits, labels.long()), max(1, TOGETHER // logits.numel())
 
     def value_at(points: Tensor) -> Tensor:
         return torch.cat([objective_at(10**part) for part in points.split(together)])

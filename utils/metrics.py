@@ -92,8 +92,8 @@ def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, 
     tnr95 = _true_negatives(inside, outside, 0.95)
     return {
         "auroc": float(auc(false_positives, true_positives)),
-        "aupr_in": float(average_precision_score(is_in, scores)),
-        "aupr_out": float(average_precision_score(~is_in, -scores)),
+        "aupr_in": min(1.0, float(average_precision_score(is_in, scores))),  # a sum that can round to above 1
+        "aupr_out": min(1.0, float(average_precision_score(~is_in, -scores))),
         "tnr95": tnr95,
         "fpr95_in": 1 - tnr95,
         "fpr95_out": 1 - _true_negatives(-outside, -inside, 0.95),

@@ -11,6 +11,7 @@ from typing import Any
 from .config import ELSEWHERE
 
 FORMAT = 1  # of metrics.json; a reader refuses what it does not know
+NEEDED = {"config", "titles", "score", "scores_at", "classification", "detection"}  # what tables are made of
 
 CONFIG, EPOCHS, LAST = "config.json", "epochs.jsonl", "last.pt"
 METRICS, PREDICTIONS, MODEL = "metrics.json", "predictions.npz", "model.pt"
@@ -29,6 +30,8 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.chmod(0o644)
         os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk names no file by itself
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -51,15 +54,17 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is cut short or damaged ({error}): delete it, and run the same command again") from error
+        raise ValueError(f"{path} is cut short or damaged ({error}): delete its folder, and run the same command again") from error
 
 
 def read_record(path: Path) -> dict[str, Any]:
     """A run's metrics.json. Raises ValueError, naming the file, for one that is damaged or of another format."""
     record = read_json(path)
-    if not isinstance(record, dict) or record.get("format") != FORMAT or "config" not in record:
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
         raise ValueError(f"{path} is of format {found}, this version reads format {FORMAT}: run it again into another folder")
+    if missing := NEEDED - record.keys():
+        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}: run it again into another folder")
     return record
 
 
@@ -85,10 +90,12 @@ def finished(folder: Path, identity: dict[str, Any]) -> bool:
     Raises ValueError if it holds another run (one whose `config.json` has another identity), or files that cannot be read.
     """
     if not (folder / CONFIG).exists():
-        if (folder / METRICS).exists():
+        if any((folder / name).exists() for name in (METRICS, LAST)):
             raise ValueError(f"{folder} holds results without their {CONFIG}: choose another folder with --runs, or delete it")
         return False
     held = read_json(folder / CONFIG)
+    if not isinstance(held, dict):
+        raise ValueError(f"{folder / CONFIG} is no configuration: delete its folder, or choose another with --runs")
     differing = [f"{name} {held.get(name)!r} there, {value!r} here" for name, value in identity.items() if held.get(name) != value]
     if differing:
         raise ValueError(f"{folder} holds another run ({'; '.join(differing)}): choose another folder with --runs, or delete it")
