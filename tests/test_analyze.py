@@ -133,14 +133,17 @@ def test_csv_holds_every_number(runs, tmp_path, capsys):
 
 def test_damaged_and_foreign_records_are_named_and_left_out(runs, capsys):
     folder, written = runs
-    for number, content in enumerate((json.dumps(written[0])[:200], "", "[]", json.dumps(written[0] | {"format": 99}))):
+    lacking = {name: value for name, value in written[0].items() if name != "titles"}
+    damaged = (json.dumps(written[0])[:200], "", "[]", json.dumps(written[0] | {"format": 99}), json.dumps(lacking))
+    for number, content in enumerate(damaged):
         path = folder / f"bad{number}" / records.METRICS
         path.parent.mkdir()
         path.write_text(content)
     status, out, err = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
     assert status == 0
     assert "SoftMax (n=3)" in out
-    assert [f"bad{number}" in line for number, line in enumerate(err.splitlines())] == [True] * 4
+    assert [f"bad{number}" in line for number, line in enumerate(err.splitlines())] == [True] * 5
+    assert "lacks titles" in err
 
 
 def test_runs_that_differ_do_not_share_a_table(runs, capsys):

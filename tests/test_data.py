@@ -112,6 +112,7 @@ def test_npz_and_folders_load_the_same_images(tmp_path):
         ({"labels": np.arange(20) - 1}, "without a gap, got -1, 0, 1"),
         ({"labels": np.arange(20) % 4 * 2**60}, "without a gap, got 0, 1152921504606846976"),
         ({"labels": np.zeros(20, int)}, "one class only"),
+        ({"class_names": np.array(["a", "b", "b", "c"])}, "given twice"),
         ({"class_names": np.array(["a", "b"])}, "from 0 to 3, outside 0 to 1"),
     ],
 )
@@ -276,6 +277,11 @@ def test_archives_are_unpacked_whole_and_never_outside(tmp_path, server):
     assert len(files.load_folder(tmp_path / "Some")) == 3
     content.clear()
     prepare.prepare_archive(archive, tmp_path)  # complete: nothing is asked
+    content["/cut"] = make_tar(members)[:-20]
+    cut = catalog.Archive("Cut", f"{address}/cut", hashlib.md5(content["/cut"]).hexdigest(), "Cut", 3)
+    (tmp_path / "Cut").mkdir()  # an empty folder is not taken for the images
+    with pytest.raises(ValueError, match="cannot be unpacked"):
+        prepare.prepare_archive(cut, tmp_path)
     for bad in (
         make_tar({"../escaped.png": b"x"}),
         make_tar({"/tmp/escaped.png": b"x", **members}),
