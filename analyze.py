@@ -42,7 +42,8 @@ class Options:
 def group_of(record: dict[str, Any]) -> tuple[str, ...]:
     """What runs must share to stand in one table: data set, network, and how they were trained and scored."""
     config, at = record["config"], "T = 1" if record["scores_at"] == "t1" else "the fitted T"
-    how = f"{config['protocol']} protocol, {config['recipe']} recipe, {config['epochs']} epochs, scores at {at}"
+    epochs = f"{config['epochs']} epoch{'s' * (config['epochs'] > 1)}"
+    how = f"{config['protocol']} protocol, {config['recipe']} recipe, {epochs}, scores at {at}"
     unusual = {"batch_size": 64, "precision": "fp32", "limit_train": None, "limit_eval": None}
     how += "".join(f", {name.replace('_', '-')} {config[name]}" for name, usual in unusual.items() if config[name] != usual)
     return config["data"], record["titles"]["data"], record["titles"]["model"], how, *config["ood"]
@@ -108,11 +109,24 @@ def main_table(members: list[dict[str, Any]], data: str, network: str) -> tuple[
     return ["method (runs)", *(column for column, _ in columns)], rows
 
 
+def heading(text: str, style: str) -> None:
+    """What stands above a table; in LaTeX a comment."""
+    folded = "\n".join(textwrap.fill(line, 77) for line in text.split("\n"))
+    print("\n" + textwrap.indent(folded, "% " if style == STYLES["latex"] else "") + "\n")
+
+
+def show(rows: list[list[str]], heads: list[str], style: str) -> None:
+    """Print a table."""
+    table = tabulate(rows, heads, tablefmt=style, disable_numparse=True)
+    print(narrow(table) if style == STYLES["table"] else table)
+
+
 def detail_rows(records_: list[dict[str, Any]]) -> pd.DataFrame:
     """Every score's every metric at both temperatures, a row a run."""
     return pd.DataFrame(
         [
             {"data": group[1], "network": group[2], "how": group[3], "method": run["titles"]["loss"], "seed": run["config"]["seed"]}
+            | {f"test_{name}": run["classification"]["test"][at][name] for name in ("accuracy", "ece")}
             | {"set": found["title"], "score": score, "at": at, "own": at == run["scores_at"], **metrics}
             for run in records_
             for group in [group_of(run)]
@@ -131,8 +145,8 @@ def print_detail(members: list[dict[str, Any]], style: Any) -> None:
         for (method, score), runs in part.groupby(["method", "score"], sort=False):
             values = [number(100 * runs[metric].mean(), 100 * runs[metric].std(), "") for metric in DETAIL]
             table.append([method, score, str(len(runs)), *values])
-        print(f"\n{title}, every score\n")
-        print(tabulate(table, ["method", "score", "n", *DETAIL.values()], tablefmt=style, disable_numparse=True))
+        heading(f"{title}, every score", style)
+        show(table, ["method", "score", "n", *DETAIL.values()], style)
 
 
 def narrow(table: str) -> str:
@@ -153,10 +167,8 @@ def print_tables(found: list[dict[str, Any]], options: Options) -> None:
         if options.format == "table":
             heads = ["\n".join(head.replace("_", "_ ").split(" ")) for head in heads]
             rows = [[textwrap.fill(row[0], 13), *row[1:]] for row in rows]
-        heading = f"{data_title}, {network}\n{how}"
-        print(f"\n{heading}\n" if options.format == "table" else f"\n**{data_title}, {network}** ({how})\n")
-        table = tabulate(rows, heads, tablefmt=style, disable_numparse=True)
-        print(narrow(table) if options.format == "table" else table)
+        heading(f"{data_title}, {network}\n{how}", style)
+        show(rows, heads, style)
         if options.detail:
             print_detail(members, style)
 

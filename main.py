@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -144,32 +145,33 @@ def train(run: Run, history: dict[str, Any]) -> None:
     """Train to the last epoch, adding to the history; leave the model at its best epoch."""
     config, trainer, folder = run.config, run.trainer, run.config.folder
     total = int(config.epochs or 0)
-    progress = Progress(total, len(run.train), trainer.epoch)
     decide = run.evaluation[run.deciding]
-    while trainer.epoch < total:
-        started, rate = time.monotonic(), trainer.learning_rate
-        summary = trainer.run_epoch(progress.report)
-        trained = time.monotonic() - started
-        reached = accuracy(run.outputs(decide.pixels)["logits"], decide.labels)
-        if reached >= history["best"]["accuracy"]:  # of equally good epochs the latest
-            state = {name: value.clone() for name, value in run.model.state_dict().items()}
-            history["best"] = {"epoch": trainer.epoch, "accuracy": reached, "model": state}
-        history["seconds"] += time.monotonic() - started
-        speed = len(run.train) / trained
-        history["epochs"].append(
-            {
-                "epoch": trainer.epoch,
-                "learning_rate": rate,
-                "loss": summary.loss,
-                "train_accuracy": summary.accuracy,
-                f"{run.deciding}_accuracy": reached,
-                "images_per_second": round(speed, 1),
-            }
-        )
-        checkpoint.save(folder / records.LAST, {"identity": config.identity(), "trainer": trainer.state_dict(), "history": history})
-        records.write_lines(folder / records.EPOCHS, history["epochs"])
-        progress.epoch_done(summary, reached, run.deciding, speed)
-    progress.close()
+    with closing(Progress(total, len(run.train), trainer.epoch)) as progress:
+        while trainer.epoch < total:
+            started, rate = time.monotonic(), trainer.learning_rate
+            summary = trainer.run_epoch(progress.report)
+            trained = time.monotonic() - started
+            reached = accuracy(run.outputs(decide.pixels)["logits"], decide.labels)
+            if reached >= history["best"]["accuracy"]:  # of equally good epochs the latest
+                state = {name: value.clone() for name, value in run.model.state_dict().items()}
+                history["best"] = {"epoch": trainer.epoch, "accuracy": reached, "model": state}
+            history["seconds"] += time.monotonic() - started
+            speed = len(run.train) / trained
+            history["epochs"].append(
+                {
+                    "epoch": trainer.epoch,
+                    "learning_rate": rate,
+                    "loss": summary.loss,
+                    "train_accuracy": summary.accuracy,
+                    f"{run.deciding}_accuracy": reached,
+                    "images_per_second": round(speed, 1),
+                }
+            )
+            checkpoint.save(
+                folder / records.LAST, {"identity": config.identity(), "trainer": trainer.state_dict(), "history": history}
+            )
+            records.write_lines(folder / records.EPOCHS, history["epochs"])
+            progress.epoch_done(summary, reached, run.deciding, speed)
     run.model.load_state_dict(history["best"]["model"])
 
 

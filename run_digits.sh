@@ -8,7 +8,8 @@ export LOSSES SEEDS
 . utils/environment.sh
 use_environment requirements.txt || exit
 export PYTHON # the runs take the same
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # so small a network only waits for its threads
 bash utils/run_all.sh digits smallcnn "$@" || exit
-"$PYTHON" analyze.py --no-detail
+"$PYTHON" analyze.py --no-detail --runs runs/digits
 echo
 echo "records, networks and predictions: runs/digits; every score and metric: $PYTHON analyze.py"

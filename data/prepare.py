@@ -62,7 +62,9 @@ def fetch(url: str, path: Path, md5: str) -> None:
             )
     except urllib.error.HTTPError as error:
         if error.code != 416:  # 416: nothing is left to send
-            raise ConnectionError(f"{url}: {error}") from error
+            raise ConnectionError(f"{url}: {error} (or put the file, however you came by it, at {path})") from error
+    except urllib.error.URLError as error:
+        raise ConnectionError(f"{url}: {error.reason} (or put the file, however you came by it, at {path})") from error
     if (found := md5_of(part)) != md5:
         part.unlink()
         reason = "what was there of it may have been damaged: run it again" if have else "the link may be dead, or the file changed"

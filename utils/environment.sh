@@ -8,7 +8,7 @@ use_environment() {
             return
         fi
     done
-    for candidate in python3 python; do
+    for candidate in python python3; do
         if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
             [ -x .venv/bin/python ] || "$candidate" -m venv .venv || return
             PYTHON=.venv/bin/python

@@ -23,7 +23,15 @@ class Progress:
         self.epochs, self.images, self.epoch = epochs, images, done
         self.on_terminal = sys.stderr.isatty()
         total, initial = epochs * images, done * images
-        self.bar = tqdm(total=total, initial=initial, unit="img", unit_scale=True, dynamic_ncols=True, disable=not self.on_terminal)
+        self.bar = tqdm(
+            total=total,
+            initial=initial,
+            unit="img",
+            unit_scale=True,
+            dynamic_ncols=True,
+            disable=not self.on_terminal,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}",  # within 80 columns
+        )
         self.started, self.done_before = time.monotonic(), done
         self.last_line = self.started
 
@@ -32,7 +40,7 @@ class Progress:
         self.bar.update(images)
         if so_far:
             self.bar.set_description(f"epoch {self.epoch + 1}/{self.epochs}", refresh=False)
-            self.bar.set_postfix_str(f"loss {so_far.loss:.3f}, accuracy {so_far.accuracy:.1%}", refresh=False)
+            self.bar.set_postfix_str(f"loss {so_far.loss:.3f}, acc {so_far.accuracy:.1%}", refresh=False)
 
     def epoch_done(self, summary: Summary, accuracy: float, split: str, images_per_second: float) -> None:
         """Show an epoch's end, with the accuracy on the split that chooses the epoch."""
