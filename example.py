@@ -51,7 +51,10 @@ def main() -> None:
     options = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(1)
-    train, test = sources.load_in(options.data, Path("data/downloads"))
+    try:
+        train, test = sources.load_in(options.data, Path("data/downloads"))
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     train, validation = sources.hold_out(train, sources.describe(options.data).validation)
 
     model = Classifier(len(train.classes)).to(device)

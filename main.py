@@ -82,12 +82,12 @@ def load_data(config: RunConfig):
     evaluation = {"test": test}
     if config.protocol == "heldout":
         train, evaluation["validation"] = sources.hold_out(train, sources.describe(config.data).validation)
-    train = sources.first(train, config.limit_train)
-    evaluation = {split: sources.first(part, config.limit_eval) for split, part in evaluation.items()}
+    train = train.take(sources.limited(len(train), config.limit_train))
+    evaluation = {split: part.take(sources.limited(len(part), config.limit_eval)) for split, part in evaluation.items()}
     outside = {}
     for role, source in sources.partners(config.data, config.ood):
         pixels = sources.load_out(source, config.data_dir, train.pixels)
-        outside[source] = role, sources.shuffled(pixels)[: config.limit_eval]
+        outside[source] = role, pixels[sources.limited(len(pixels), config.limit_eval)]
     return train, evaluation, outside
 
 
@@ -107,7 +107,7 @@ def build(config: RunConfig) -> Run:
 
     torch.manual_seed(config.seed)
     model = build_model(str(config.model), len(train.classes), loss.head)
-    criterion = loss.criterion(model.classifier)
+    criterion = loss.criterion(model.classifier).to(device)
     model = criterion.wrap(model).to(device)
     # The method itself says, before anything is written, if it cannot take such batches.
     sample = slice(config.batch_size)
@@ -136,7 +136,11 @@ def resume(run: Run) -> dict[str, Any]:
     saved = checkpoint.load(path)
     if saved.get("identity") != run.config.identity():
         raise ValueError(f"{path} is of another run: delete it to start afresh, or choose another folder with --runs")
-    run.trainer.load_state_dict(saved["trainer"])
+    try:
+        run.trainer.load_state_dict(saved["trainer"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} does not fit this device or version ({reason}): go on where it began, or delete it") from error
     print(f"resuming after epoch {run.trainer.epoch} of {run.config.epochs}")
     return saved["history"]
 
@@ -178,7 +182,7 @@ def train(run: Run, history: dict[str, Any]) -> None:
 def results(run: Run, outputs: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
     """Calibrate the head on the deciding split, and judge the named outputs of every split and set."""
     head, labels = run.model.classifier, {split: part.labels for split, part in run.evaluation.items()}
-    temperature = calibrate(head, outputs[run.deciding]["logits"], labels[run.deciding])
+    temperature = calibrate(head, outputs[run.deciding], labels[run.deciding])
     at = {"t1": 1.0, "calibrated": temperature["value"]}
     detection = {
         source: {"title": title_of(source), "role": role, "n": len(pixels)}

@@ -23,7 +23,6 @@ ROOT = Path("data/downloads")
 CHUNK = 1 << 20
 CIFAR = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}
 NAMES = ("cifar10", "cifar100", "svhn", "tinyimagenet_resize", "lsun_resize", "fashionmnist")
-BY_DEFAULT = NAMES[:-1]  # what the paper's tables need
 
 
 def md5_of(path: Path) -> str:
@@ -131,7 +130,7 @@ def main(names: Sequence[str]) -> int:
         print(f"error: unknown data set {unknown[0]!r}: choose from {', '.join(NAMES)}", file=sys.stderr)
         return 2
     failed = []
-    for name in names or BY_DEFAULT:
+    for name in names or NAMES:
         try:
             prepare(name, ROOT)
             print(f"{title_of(name)}: ready in {ROOT}")
@@ -140,7 +139,7 @@ def main(names: Sequence[str]) -> int:
             print(f"{title_of(name)}: failed: {' '.join(str(error).split())}", file=sys.stderr)
     if failed:
         print(
-            f"error: {len(failed)} of {len(names or BY_DEFAULT)} failed; try again: bash prepare-cifar.sh {' '.join(failed)}",
+            f"error: {len(failed)} of {len(names or NAMES)} failed; try again: bash prepare-cifar.sh {' '.join(failed)}",
             file=sys.stderr,
         )
         folders = ", ".join(f"{ARCHIVES[name].folder}/" for name in failed if name in ARCHIVES)

@@ -141,7 +141,10 @@ def _archive(name: str, root: Path, size: tuple[int, int]) -> Tensor:
     fetch = f"fetch it with `bash prepare-cifar.sh {name}`, or name the sets you have with --ood"
     if not folder.is_dir():
         raise FileNotFoundError(f"{archive.title} is not in {folder}: {fetch}")
-    pixels = files.load_folder(folder, size).pixels
+    try:
+        pixels = files.load_folder(folder, size).pixels
+    except ValueError as error:
+        raise ValueError(f"{error}; or delete {folder} and {fetch}") from error
     if len(pixels) != archive.count:
         raise FileNotFoundError(f"{folder} holds {len(pixels)} images, {archive.title} has {archive.count}: {fetch}")
     return pixels
@@ -163,13 +166,8 @@ def hold_out(train: Images, share: float) -> tuple[Images, Images]:
     return train.take(torch.from_numpy(stay)), train.take(torch.from_numpy(out))
 
 
-def shuffled(pixels: Tensor) -> Tensor:
-    """In an order that is always the same but has nothing to do with the files'."""
-    return pixels[torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))]
-
-
-def first(images: Images, limit: int | None) -> Images:
-    """At most `limit` images, drawn without order, always the same ones."""
-    if limit is None or limit >= len(images):
-        return images
-    return images.take(torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:limit])
+def limited(count: int, limit: int | None) -> Tensor:
+    """The positions, in order, of at most `limit` of `count` images: always the same ones, drawn from all over the set."""
+    if limit is None or limit >= count:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:limit].sort().values

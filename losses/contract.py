@@ -198,8 +198,8 @@ class LossSecondPart(nn.Module):
     def before_epoch(self, epoch: int) -> None:
         """Called before each epoch's first step; epochs count from 1."""
 
-    def after_step(self, logits: Tensor, targets: Tensor) -> None:
-        """Called after each optimizer step with the step's (detached) logits and targets."""
+    def after_step(self, model: nn.Module, inputs: Tensor, targets: Tensor, logits: Tensor) -> None:
+        """Called after each optimizer step with the step's preprocessed batch and (detached) logits."""
 
     def after_epoch(self, epoch: int) -> None:
         """Called after each epoch's last step, before the model is evaluated."""

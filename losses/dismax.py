@@ -67,9 +67,9 @@ class DisMaxLossSecondPart(LossSecondPart):
             raise ValueError(f"FPR mixes images [B, channels, H, W] with class indices [B], got {given}")
         if targets is self._targets and self._plain < len(targets):
             raise RuntimeError("this batch was preprocessed already: keep preprocess's outputs under names of their own")
-        self._targets, self._plain = targets, len(targets)
         if len(inputs) < SMALLEST_BATCH:
             if tail:
+                self._targets, self._plain = targets, len(targets)
                 return inputs, targets
             raise ValueError(
                 f"a batch of {len(inputs)} is too small for FPR, which mixes half of it in fours: take {SMALLEST_BATCH} "
@@ -77,8 +77,10 @@ class DisMaxLossSecondPart(LossSecondPart):
             )
         order = torch.randperm(len(inputs), device=inputs.device, generator=generator)
         inputs, targets = inputs[order], targets[order.to(targets.device)]
-        self._targets, self._plain = targets, len(targets) - len(targets) // 2
-        return torch.cat([inputs[: self._plain], fpr.mosaics(inputs[self._plain :])]), targets
+        plain = len(targets) - len(targets) // 2
+        mixed = torch.cat([inputs[:plain], fpr.mosaics(inputs[plain:])])
+        self._targets, self._plain = targets, plain
+        return mixed, targets
 
     def labelled(self, logits, targets):
         return (logits[: self._plain], targets[: self._plain]) if targets is self._targets else (logits, targets)

@@ -272,8 +272,11 @@ def test_preprocess_repeats_with_its_generator_and_leaves_the_global_one():
 
 def test_fpr_refuses_what_it_cannot_mix():
     head, criterion = build("dismax")
+    few = torch.zeros(7).long()
     with pytest.raises(ValueError, match="batch of 7 is too small"):
-        criterion.preprocess(torch.zeros(7, 3, 4, 4), torch.zeros(7).long())
+        criterion.preprocess(torch.zeros(7, 3, 4, 4), few)
+    with pytest.raises(RuntimeError, match="preprocess"):  # what was refused is not trained on all the same
+        criterion(torch.zeros(7, C), few)
     with pytest.raises(ValueError, match="even height and width, got 4×5"):
         criterion.preprocess(torch.zeros(8, 3, 4, 5), torch.zeros(8).long())
     with pytest.raises(ValueError, match=r"got \[8, 48\] and \[8\]"):

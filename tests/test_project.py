@@ -69,7 +69,7 @@ def test_scripts_are_bash(path):
 @pytest.mark.parametrize("path", RUN_SCRIPTS, ids=lambda path: path.name)
 def test_every_run_of_every_script_parses(path):
     environment = {"PATH": "/usr/bin:/bin", "PYTHON": "python"}
-    done = subprocess.run(["bash", path, "--list", "--epochs", "7"], capture_output=True, text=True, env=environment, cwd="/")
+    done = subprocess.run(["bash", path, "--epochs", "7", "--list"], capture_output=True, text=True, env=environment, cwd="/")
     lines = done.stdout.splitlines()
     configs = [main.parse(shlex.split(line)[2:]) for line in lines]
     data, model = ("digits", "smallcnn") if "digits" in path.name else path.stem.split("_")[1:]

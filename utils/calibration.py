@@ -10,7 +10,8 @@ LOWEST, HIGHEST = 0.001, 100.0  # the range in which the temperature is sought
 # Points of the first search, evenly spaced in log T: the more the smaller the set, whose ECE jumps more, within this many
 # exponentials.
 FEWEST, MOST, WORK = 1001, 20_001, 2e8
-FINER, KEPT, ROUNDS = 41, 12, 3  # then, three times, 41 points around each of the 12 best
+UNIMODAL = 101  # points where there is one minimum only
+FINER, KEPT, ROUNDS = 41, 12, 3  # then, three times, 41 points around each of the 12 best (or the best)
 TOGETHER = 2**20  # exponentials computed at once: what the cache holds
 
 Objective = Callable[[Tensor], Tensor]  # temperatures [K] → values [K], lower is better
@@ -77,13 +78,15 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
         return torch.cat([objective_at(10**part) for part in points.split(together)])
 
     low, high = torch.tensor([LOWEST, HIGHEST], dtype=torch.float64).log10().tolist()
-    count = int(min(max(WORK / logits.numel(), FEWEST), MOST))
+    count, kept = int(min(max(WORK / logits.numel(), FEWEST), MOST)), KEPT
+    if objective == "nll":  # one minimum in log T
+        count, kept = UNIMODAL, 1
     points = torch.linspace(low, high, count, dtype=torch.float64)
     values = value_at(points)
     spacing = (high - low) / (count - 1)
     for _ in range(ROUNDS):
         around = torch.linspace(-spacing, spacing, FINER, dtype=torch.float64)
-        finer = (points[_best_first(points, values)[:KEPT], None] + around).flatten().clamp(low, high).unique()
+        finer = (points[_best_first(points, values)[:kept], None] + around).flatten().clamp(low, high).unique()
         points, values = torch.cat([points, finer]), torch.cat([values, value_at(finer)])
         spacing /= (FINER - 1) / 2
     best = points[_best_first(points, values)[0]].item()

@@ -27,18 +27,18 @@ def predict(model: nn.Module, batches: Iterable[Tensor], context: AbstractContex
     return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
 
 
-def calibrate(head: nn.Module, logits: Tensor, labels: Tensor) -> dict[str, Any]:
-    """Fit the temperature to logits [N, C] (at temperature 1) and labels [N]; put it and the scores' thresholds into the head.
+def calibrate(head: nn.Module, outputs: Mapping[str, Tensor], labels: Tensor) -> dict[str, Any]:
+    """Fit the temperature to named outputs and labels [N]; put it and the thresholds of the head's own score into the head.
 
     Leaves the head in evaluation mode. Returns `value` (the temperature), its `objective`, what the other would have been
     (`by_nll`), and `warnings`.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        temperature, by_nll = (fit_temperature(logits, labels, objective) for objective in ("ece", "nll"))
+        temperature, by_nll = (fit_temperature(outputs["logits"], labels, objective) for objective in ("ece", "nll"))
     head.eval()
     head.temperature.fill_(temperature)
-    head.set_thresholds(head.scores(logits.to(head.temperature.device) / head.temperature))
+    head.set_thresholds(head.all_scores(outputs, temperature)[head.score_type])
     messages = [str(warning.message) for warning in caught]
     return {"value": temperature, "objective": "ece", "by_nll": by_nll, "warnings": messages}
 

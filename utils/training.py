@@ -152,7 +152,7 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         logits, loss = logits.detach(), loss.detach()
-        self.criterion.after_step(logits, targets)
+        self.criterion.after_step(self.model, inputs.detach(), targets, logits)
         sums.add(loss, len(targets), *self.criterion.labelled(logits, targets))
 
     def state_dict(self) -> dict[str, Any]:
