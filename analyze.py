@@ -7,7 +7,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from utils import command_line, records
+from utils.config import ELSEWHERE, RunConfig
 
 PAPER = Path(__file__).parent / "results" / "paper_table2.csv"
 # Role of an out-of-distribution set → the metric of its column in the paper's table.
@@ -44,8 +45,10 @@ def group_of(record: dict[str, Any]) -> tuple[str, ...]:
     config, at = record["config"], "T = 1" if record["scores_at"] == "t1" else "the fitted T"
     epochs = f"{config['epochs']} epoch{'s' * (config['epochs'] > 1)}"
     how = f"{config['protocol']} protocol, {config['recipe']} recipe, {epochs}, scores at {at}"
-    unusual = {"batch_size": 64, "precision": "fp32", "limit_train": None, "limit_eval": None}
-    how += "".join(f", {name.replace('_', '-')} {config[name]}" for name, usual in unusual.items() if config[name] != usual)
+    usual = {field.name: field.default for field in fields(RunConfig)}
+    said = ("data", "model", "loss", "seed", "protocol", "recipe", "epochs", "ood", *ELSEWHERE)
+    rest = {name: value for name, value in config.items() if name not in said and value != usual.get(name)}
+    how += "".join(f", {name.replace('_', '-')} {value}" for name, value in rest.items())
     return config["data"], record["titles"]["data"], record["titles"]["model"], how, *config["ood"]
 
 
@@ -180,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    found, problems = records.find_records(options.runs)
+    found, problems = records.find_records(options.runs, lambda record: (group_of(record), list(cells(record))))
     for problem in problems:
         print(f"warning: {problem}: left out", file=sys.stderr)
     if not found:

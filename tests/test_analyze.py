@@ -135,6 +135,7 @@ def test_damaged_and_foreign_records_are_named_and_left_out(runs, capsys):
     folder, written = runs
     lacking = {name: value for name, value in written[0].items() if name != "titles"}
     damaged = (json.dumps(written[0])[:200], "", "[]", json.dumps(written[0] | {"format": 99}), json.dumps(lacking))
+    damaged += tuple(json.dumps(written[0] | {"config": config}) for config in ({}, []))
     for number, content in enumerate(damaged):
         path = folder / f"bad{number}" / records.METRICS
         path.parent.mkdir()
@@ -142,7 +143,7 @@ def test_damaged_and_foreign_records_are_named_and_left_out(runs, capsys):
     status, out, err = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
     assert status == 0
     assert "SoftMax (n=3)" in out
-    assert [f"bad{number}" in line for number, line in enumerate(err.splitlines())] == [True] * 5
+    assert [f"bad{number}" in line for number, line in enumerate(err.splitlines())] == [True] * 7
     assert "lacks titles" in err
 
 

@@ -160,7 +160,7 @@ def test_another_runs_checkpoint_is_refused(run_main, tmp_path, monkeypatch):
     assert (status, "last.pt is of another run" in err) == (2, True)
 
 
-@pytest.mark.parametrize("content", ["nothing", "a list", "another dict", "a changed byte"])
+@pytest.mark.parametrize("content", ["nothing", "a list", "another dict", "a changed byte", "another device's"])
 def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, content):
     interrupted(run_main, monkeypatch, *QUICK)
     path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.LAST
@@ -168,13 +168,17 @@ def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, con
         body = bytearray(path.read_bytes())
         body[len(body) // 2] ^= 255
         path.write_bytes(body)
+    elif content == "another device's":
+        saved = checkpoint.load(path)
+        saved["trainer"]["mixing"] = torch.zeros(16, dtype=torch.uint8)  # the state of a CUDA generator has this size
+        checkpoint.save(path, saved)
     elif content == "nothing":
         path.write_bytes(b"")
     else:
         torch.save([] if content == "a list" else {"state_dict": {}}, path)
     status, _, err = run_main(*QUICK)
     assert status == 2
-    assert f"{path} is " in err
+    assert f"{path} is " in err or f"{path} does not fit this device" in err
     assert "delete it" in err
     assert err.count("\n") == 1
 

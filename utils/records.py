@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,14 +68,21 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def find_records(root: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """All records below a folder in a fixed order, and a line for each file that cannot be read or repeats another's run."""
+def find_records(root: Path, use: Callable[[dict[str, Any]], Any] = lambda _: None) -> tuple[list[dict[str, Any]], list[str]]:
+    """All records below a folder in a fixed order, and a line for each file that cannot be read or repeats another's run.
+
+    `use` is tried on each: one on which it raises counts as damaged.
+    """
     records, problems = {}, []
     for path in sorted(root.rglob(METRICS)):
         try:
             record = read_record(path)
+            use(record)
         except (ValueError, OSError) as error:
             problems.append(str(error))
+            continue
+        except (LookupError, TypeError, AttributeError) as error:
+            problems.append(f"{path} is damaged inside ({type(error).__name__}: {error})")
             continue
         run = json.dumps({name: value for name, value in record["config"].items() if name not in ELSEWHERE}, sort_keys=True)
         if run in records:
