@@ -122,6 +122,23 @@ def test_an_interrupted_run_goes_on_to_the_same_record(run_main, tmp_path, monke
     assert without_times(record_of(tmp_path)) == whole
 
 
+def test_of_equally_good_epochs_the_latest_is_kept_with_its_weights(run_main, tmp_path, monkeypatch):
+    run_epoch, after, judged = Trainer.run_epoch, [], iter([0.5, 0.9, 0.9, 0.7])
+
+    def watched(trainer, report):
+        summary = run_epoch(trainer, report)
+        after.append({name: value.clone() for name, value in trainer.model.body.state_dict().items()})
+        return summary
+
+    monkeypatch.setattr(Trainer, "run_epoch", watched)
+    monkeypatch.setattr(main, "accuracy", lambda *_: next(judged))
+    run_main("--epochs", "4")
+    assert record_of(tmp_path)["best"] == {"epoch": 3, "accuracy": 0.9, "split": "validation"}
+    saved = checkpoint.load(tmp_path / "runs/digits/smallcnn/dismax/1/model.pt")["state_dict"]
+    assert all(saved[f"body.{name}"].equal(value) for name, value in after[2].items())
+    assert not saved["body.0.weight"].equal(after[3]["0.weight"])
+
+
 def test_a_finished_run_is_skipped_and_a_folder_with_another_is_left_alone(run_main, tmp_path):
     run_main(*QUICK)
     before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.*")}
@@ -450,6 +467,9 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
         records.write_json(path, {"a": math.nan})
     assert json.loads(path.read_text()) == {"a": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["value.json"]
+    with open(path) as held:  # who reads while it is replaced reads the old one, whole
+        records.write_json(path, {"b": 2})
+        assert json.load(held) == {"a": 1}
     (tmp_path / "cut.pt").write_bytes(b"PK\x03\x04")
     with pytest.raises(ValueError, match=r"cut\.pt is damaged"):
         checkpoint.load(tmp_path / "cut.pt")
