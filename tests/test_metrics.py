@@ -109,6 +109,9 @@ def test_calibration_error_at_the_edges():
     assert expected_calibration_error(sure, [0, 0]) == 0
     assert expected_calibration_error(sure, [0, 1]) == 0.5
     assert expected_calibration_error(np.zeros((4, 1)), [0] * 4) == 0  # a single class
+    unsure = np.zeros((2, 20))  # confidences 1/20 and 1/10: the first two bins, whose gaps of +0.95 and -0.1 do not cancel
+    unsure[1, 0] = math.log(19 / 9)
+    assert expected_calibration_error(unsure, [0, 1]) == pytest.approx((0.95 + 0.1) / 2)
     assert negative_log_likelihood(sure, [0, 1]) == 5e3
     assert brier_score(sure, [1, 1]) == 2
     with pytest.raises(ValueError, match="outside 0 to 1"):
