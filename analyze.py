@@ -15,7 +15,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from utils import command_line, records
-from utils.config import ELSEWHERE, RunConfig
+from utils.config import RunConfig, identity_of
 
 PAPER = Path(__file__).parent / "results" / "paper_table2.csv"
 # Role of an out-of-distribution set → the metric of its column in the paper's table.
@@ -46,8 +46,8 @@ def group_of(record: dict[str, Any]) -> tuple[str, ...]:
     epochs = f"{config['epochs']} epoch{'s' * (config['epochs'] > 1)}"
     how = f"{config['protocol']} protocol, {config['recipe']} recipe, {epochs}, scores at {at}"
     usual = {field.name: field.default for field in fields(RunConfig)}
-    said = ("data", "model", "loss", "seed", "protocol", "recipe", "epochs", "ood", *ELSEWHERE)
-    rest = {name: value for name, value in config.items() if name not in said and value != usual.get(name)}
+    said = ("data", "model", "loss", "seed", "protocol", "recipe", "epochs", "ood")
+    rest = {name: value for name, value in identity_of(config).items() if name not in said and value != usual.get(name)}
     how += "".join(f", {name.replace('_', '-')} {value}" for name, value in rest.items())
     return config["data"], record["titles"]["data"], record["titles"]["model"], how, *config["ood"]
 

@@ -17,14 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import scores as score_functions
+from .scores import at_least_float32
 
 # The percentiles of the in-distribution scores that are kept with the weights.
 PERCENTILES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 1, 2, 3, 4, *range(5, 101, 5))
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """The same values in float32 or wider: half precision is raised to float32, float64 stays float64."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def without_autocast(tensor: Tensor):

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from .contract import LossFirstPart, LossSecondPart, at_least_float32
+from .contract import LossFirstPart, LossSecondPart
 from .geometry import distances
+from .scores import at_least_float32
 
 
 class IsoMaxLossFirstPart(LossFirstPart):

@@ -9,30 +9,31 @@ import torch
 from torch import Tensor
 
 
-def _float(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The same values in float32 or wider: half precision is raised to float32, float64 stays float64."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def maximum_probability(logits: Tensor) -> Tensor:
     """MPS, max p (Hendrycks & Gimpel 2017)."""
-    return _float(logits).softmax(-1).amax(-1)
+    return at_least_float32(logits).softmax(-1).amax(-1)
 
 
 def negative_entropy(logits: Tensor) -> Tensor:
     """ES, Σ p log p (Macêdo et al. 2021); p log p is 0 at p = 0."""
-    log_p = _float(logits).log_softmax(-1)
+    log_p = at_least_float32(logits).log_softmax(-1)
     p = log_p.exp()
     return torch.where(p > 0, p * log_p, 0).sum(-1)
 
 
 def maximum_logit(logits: Tensor) -> Tensor:
     """MDS, max ℓ: with distance losses, minus the smallest distance (Macêdo & Ludermir 2022)."""
-    return _float(logits).amax(-1)
+    return at_least_float32(logits).amax(-1)
 
 
 def maximum_mean_logit(logits: Tensor) -> Tensor:
     """MMLS, max ℓ + mean ℓ."""
-    return _float(logits).amax(-1) + _float(logits).mean(-1)
+    return at_least_float32(logits).amax(-1) + at_least_float32(logits).mean(-1)
 
 
 def maximum_mean_logit_entropy(logits: Tensor) -> Tensor:

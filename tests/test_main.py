@@ -99,11 +99,8 @@ def test_the_same_seed_gives_the_same_record_and_another_does_not(run_main, tmp_
     assert without_times(record_of(tmp_path, seed=2)) != first
 
 
-@pytest.mark.parametrize("stop_after", [1, 2])
-def test_an_interrupted_run_goes_on_to_the_same_record(run_main, tmp_path, monkeypatch, stop_after):
-    run_main(*QUICK)
-    whole = without_times(record_of(tmp_path))
-    (tmp_path / "runs").rename(tmp_path / "earlier")
+def interrupted(run_main, monkeypatch, stop_after, *arguments):
+    """Start a run and interrupt it after so many epochs; what it said on standard error."""
     write_lines = records.write_lines
 
     def interrupt(path, lines):
@@ -112,10 +109,18 @@ def test_an_interrupted_run_goes_on_to_the_same_record(run_main, tmp_path, monke
             raise KeyboardInterrupt
 
     monkeypatch.setattr(records, "write_lines", interrupt)
-    status, _, err = run_main(*QUICK)
-    assert status == 130
-    assert "goes on" in err
+    status, _, err = run_main(*arguments)
     monkeypatch.undo()
+    assert status == 130
+    return err
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_an_interrupted_run_goes_on_to_the_same_record(run_main, tmp_path, monkeypatch, stop_after):
+    run_main(*QUICK)
+    whole = without_times(record_of(tmp_path))
+    (tmp_path / "runs").rename(tmp_path / "earlier")
+    assert "goes on" in interrupted(run_main, monkeypatch, stop_after, *QUICK)
     status, out, _ = run_main(*QUICK)
     assert status == 0
     assert f"resuming after epoch {stop_after}" in out
@@ -152,21 +157,8 @@ def test_a_finished_run_is_skipped_and_a_folder_with_another_is_left_alone(run_m
     assert {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.*")} == before
 
 
-def interrupted(run_main, monkeypatch, *arguments):
-    """A run stopped after its first epoch."""
-    write_lines = records.write_lines
-
-    def interrupt(path, lines):
-        write_lines(path, lines)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(records, "write_lines", interrupt)
-    assert run_main(*arguments)[0] == 130
-    monkeypatch.undo()
-
-
 def test_another_runs_checkpoint_is_refused(run_main, tmp_path, monkeypatch):
-    interrupted(run_main, monkeypatch, *QUICK)
+    interrupted(run_main, monkeypatch, 1, *QUICK)
     folder = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
     held = (folder / records.CONFIG).read_text()
     (folder / records.CONFIG).unlink()
@@ -179,7 +171,7 @@ def test_another_runs_checkpoint_is_refused(run_main, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("content", ["nothing", "a list", "another dict", "a changed byte", "another device's"])
 def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, content):
-    interrupted(run_main, monkeypatch, *QUICK)
+    interrupted(run_main, monkeypatch, 1, *QUICK)
     path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.LAST
     if content == "a changed byte":
         body = bytearray(path.read_bytes())

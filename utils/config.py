@@ -7,6 +7,11 @@ from typing import Any, Literal
 ELSEWHERE = ("device", "compile", "runs", "data_dir")  # fields that say where a run ran and where its files lie
 
 
+def identity_of(config: dict[str, Any]) -> dict[str, Any]:
+    """What makes two runs the same run, of a configuration as JSON: every field but those `ELSEWHERE`."""
+    return {name: value for name, value in config.items() if name not in ELSEWHERE}
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """Train one network with one loss and one seed, calibrate it, detect out-of-distribution data, and record the results."""
@@ -55,9 +60,8 @@ class RunConfig:
             raise ValueError(f"--seed must be in 0 to 4294967295, got {self.seed}")
 
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same run: every field but those `ELSEWHERE`. As JSON has it."""
-        values = {name: value for name, value in asdict(self).items() if name not in ELSEWHERE}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        """What makes two runs the same run, as `identity_of` has it."""
+        return identity_of(self.as_json())
 
     @property
     def folder(self) -> Path:
@@ -67,5 +71,4 @@ class RunConfig:
 
     def as_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
-        elsewhere = {"device": self.device, "compile": self.compile, "runs": str(self.runs), "data_dir": str(self.data_dir)}
-        return self.identity() | elsewhere
+        return asdict(self) | {"ood": list(self.ood), "runs": str(self.runs), "data_dir": str(self.data_dir)}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .config import ELSEWHERE
+from .config import identity_of
 
 FORMAT = 1  # of metrics.json; a reader refuses what it does not know
 NEEDED = {"config", "titles", "score", "scores_at", "classification", "detection"}  # what tables are made of
@@ -84,7 +84,7 @@ def find_records(root: Path, use: Callable[[dict[str, Any]], Any] = lambda _: No
         except (LookupError, TypeError, AttributeError) as error:
             problems.append(f"{path} is damaged inside ({type(error).__name__}: {error})")
             continue
-        run = json.dumps({name: value for name, value in record["config"].items() if name not in ELSEWHERE}, sort_keys=True)
+        run = json.dumps(identity_of(record["config"]), sort_keys=True)
         if run in records:
             problems.append(f"{path} is the same run as {records[run][0]}")
         records.setdefault(run, (path, record))
