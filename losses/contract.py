@@ -9,7 +9,6 @@ groups, wrapped modules) is a hook of `LossSecondPart` with an empty default.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -17,16 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import scores as score_functions
-from .scores import at_least_float32
+from .precision import at_least_float32, without_autocast
 
 # The percentiles of the in-distribution scores that are kept with the weights.
 PERCENTILES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 1, 2, 3, 4, *range(5, 101, 5))
-
-
-def without_autocast(tensor: Tensor):
-    """A context in which autocast does not lower the precision of operations on the tensor's device."""
-    kind = tensor.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 class LossFirstPart(nn.Module):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from .contract import LossFirstPart, LossSecondPart
 from .geometry import distances
-from .scores import at_least_float32
+from .precision import at_least_float32
 
 
 class IsoMaxLossFirstPart(LossFirstPart):

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from .contract import LossFirstPart, LossSecondPart
-from .geometry import distances, unit
-from .scores import at_least_float32
+from .geometry import direction_logits
+from .precision import at_least_float32
 
 
 class IsoMaxPlusLossFirstPart(LossFirstPart):
@@ -22,8 +22,8 @@ class IsoMaxPlusLossFirstPart(LossFirstPart):
         self.distance_scale = nn.Parameter(torch.ones(1))
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        directions = distances(unit(features), unit(at_least_float32(self.prototypes)))
-        return -at_least_float32(self.distance_scale).abs() * directions
+        prototypes, scale = at_least_float32(self.prototypes), at_least_float32(self.distance_scale)
+        return direction_logits(features, prototypes, scale, factor=-1, add_mean=False)
 
 
 class IsoMaxPlusLossSecondPart(LossSecondPart):

@@ -8,10 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """The same values in float32 or wider: half precision is raised to float32, float64 stays float64."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+from .precision import at_least_float32
 
 
 def maximum_probability(logits: Tensor) -> Tensor:

@@ -1,0 +1,19 @@
+"""Half precision is for the networks: heads, losses and scores compute in float32 or wider."""
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The same values in float32 or wider: half precision is raised to float32, float64 stays float64."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def without_autocast(tensor: Tensor):
+    """A context in which autocast does not lower the precision of operations on the tensor's device."""
+    kind = tensor.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.autocast(kind, enabled=False)
+    return nullcontext()
