@@ -8,7 +8,7 @@ case " $* " in *" --list "*) exec bash utils/run_all.sh digits smallcnn "$@" ;; 
 use_environment requirements.txt || exit
 export PYTHON                                # the runs take the same
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # so small a network only waits for its threads
-bash utils/run_all.sh digits smallcnn --runs "${RUNS:=runs}" "$@"
+bash utils/run_all.sh digits smallcnn --precision fp32 --runs "${RUNS:=runs}" "$@" # fp32: the same everywhere
 status=$?
 [ $status -eq 2 ] || [ $status -eq 130 ] && exit $status
 "$PYTHON" analyze.py --no-detail --runs "$RUNS/digits"

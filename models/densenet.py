@@ -13,10 +13,10 @@ class _DenseLayer(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             nn.BatchNorm2d(channels),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(channels, 4 * GROWTH, 1, bias=False),
             nn.BatchNorm2d(4 * GROWTH),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(4 * GROWTH, GROWTH, 3, padding=1, bias=False),
         )
 
@@ -27,7 +27,7 @@ class _DenseLayer(nn.Module):
 def _transition(channels: int) -> nn.Sequential:
     """BN-ReLU-conv1×1 to half the channels, then half the size."""
     convolution = nn.Conv2d(channels, channels // 2, 1, bias=False)
-    return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), convolution, nn.AvgPool2d(2))
+    return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True), convolution, nn.AvgPool2d(2))
 
 
 def densenet_body(depth: int) -> tuple[nn.Module, int]:
@@ -44,4 +44,4 @@ def densenet_body(depth: int) -> tuple[nn.Module, int]:
         for _ in range(layers):
             body.append(_DenseLayer(channels))
             channels += GROWTH
-    return nn.Sequential(*body, nn.BatchNorm2d(channels), nn.ReLU()), channels
+    return nn.Sequential(*body, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)), channels

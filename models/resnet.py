@@ -13,7 +13,7 @@ class _BasicBlock(nn.Module):
         self.layers = nn.Sequential(
             nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
         )
@@ -22,7 +22,7 @@ class _BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.layers(x) + self.shortcut(x)).relu()
+        return (self.layers(x) + self.shortcut(x)).relu_()
 
 
 def resnet_body(depth: int) -> tuple[nn.Module, int]:
@@ -30,7 +30,7 @@ def resnet_body(depth: int) -> tuple[nn.Module, int]:
     if depth not in BLOCKS:
         raise ValueError(f"a ResNet's depth is one of {', '.join(map(str, BLOCKS))}, got {depth}")
     channels = 64
-    body: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()]
+    body: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
     for stage, blocks in enumerate(BLOCKS[depth]):
         outputs = 64 * 2**stage
         for block in range(blocks):

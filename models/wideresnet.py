@@ -12,11 +12,11 @@ class _PreActivationBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
-        self.activation = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU())
+        self.activation = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU(inplace=True))
         self.layers = nn.Sequential(
             nn.Conv2d(inputs, outputs, 3, stride, padding=1),
             nn.BatchNorm2d(outputs),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(outputs, outputs, 3, padding=1),
         )
         changes = stride != 1 or inputs != outputs
@@ -41,4 +41,4 @@ def wideresnet_body(depth: int, width: int) -> tuple[nn.Module, int]:
         for block in range(blocks):
             body.append(_PreActivationBlock(channels, outputs, stride=2 if stage and not block else 1))
             channels = outputs
-    return nn.Sequential(*body, nn.BatchNorm2d(channels, momentum=0.9), nn.ReLU()), channels
+    return nn.Sequential(*body, nn.BatchNorm2d(channels, momentum=0.9), nn.ReLU(inplace=True)), channels

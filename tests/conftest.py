@@ -18,7 +18,8 @@ def run_main(tmp_path, capsys):
     import main
 
     def run(*arguments: str):
-        status = main.main([*arguments, "--runs", str(tmp_path / "runs"), "--device", "cpu"])
+        # The same on every machine, if the test does not say otherwise.
+        status = main.main(["--precision", "fp32", "--runs", str(tmp_path / "runs"), "--device", "cpu", *arguments])
         out, err = capsys.readouterr()
         return status, out, err
 

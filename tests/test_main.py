@@ -246,7 +246,7 @@ BAD_INPUT = [
     (["--epochs", "0"], "--epochs must be 1 or more, got 0"),
     (["--seed", "-1"], "--seed must be in 0"),
     (["--epochs", "many"], "--epochs: no type matching {None}|INT could be instantiated from ['many']. (python main.py --help"),
-    (["--precision", "fp8"], "invalid choice 'fp8' for argument '--precision'. Expected one of ('fp32', 'bf16', 'fp16')."),
+    (["--precision", "fp8"], "invalid choice 'fp8' for argument '--precision'. Expected one of ('auto', 'fp32', 'bf16', 'fp16')."),
     (["--leraning-rate", "1"], "Unrecognized options: --leraning-rate"),
 ]
 

@@ -38,8 +38,9 @@ class RunConfig:
     """For quick tries: train on this many images."""
     limit_eval: int | None = None
     """For quick tries: evaluate on this many images of each set."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of the network's forward pass; heads and losses are always float32."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the network's forward pass (heads and losses are always float32). auto: what the run began with, or else bf16 where the
+    hardware has it and is faster with it."""
     compile: bool = False
     """Compile the network with torch.compile."""
     device: str = "auto"

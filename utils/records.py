@@ -91,6 +91,16 @@ def find_records(root: Path, use: Callable[[dict[str, Any]], Any] = lambda _: No
     return [record for _, record in records.values()], problems
 
 
+def begun(folder: Path) -> dict[str, Any]:
+    """The configuration that a run's folder was claimed with; {} if it was not. Raises ValueError if it cannot be read."""
+    if not (folder / CONFIG).exists():
+        return {}
+    held = read_json(folder / CONFIG)
+    if not isinstance(held, dict):
+        raise ValueError(f"{folder / CONFIG} is no configuration: delete its folder, or choose another with --runs")
+    return held
+
+
 def finished(folder: Path, identity: dict[str, Any]) -> bool:
     """Whether the folder holds this run's results.
 
@@ -100,9 +110,7 @@ def finished(folder: Path, identity: dict[str, Any]) -> bool:
         if any((folder / name).exists() for name in (METRICS, LAST)):
             raise ValueError(f"{folder} holds results without their {CONFIG}: choose another folder with --runs, or delete it")
         return False
-    held = read_json(folder / CONFIG)
-    if not isinstance(held, dict):
-        raise ValueError(f"{folder / CONFIG} is no configuration: delete its folder, or choose another with --runs")
+    held = begun(folder)
     differing = [f"{name} {held.get(name)!r} there, {value!r} here" for name, value in identity.items() if held.get(name) != value]
     if differing:
         raise ValueError(f"{folder} holds another run ({'; '.join(differing)}): choose another folder with --runs, or delete it")
