@@ -187,9 +187,9 @@ def results(run: Run, outputs: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
     head, labels = run.model.classifier, {split: part.labels for split, part in run.evaluation.items()}
     temperature = calibrate(head, outputs[run.deciding], labels[run.deciding])
     at = {"t1": 1.0, "calibrated": temperature["value"]}
+    detected = detection_results(head, outputs["test"], {source: outputs[source] for source in run.outside}, at)
     detection = {
-        source: {"title": title_of(source), "role": role, "n": len(pixels)}
-        | {"scores": detection_results(head, outputs["test"], outputs[source], at)}
+        source: {"title": title_of(source), "role": role, "n": len(pixels), "scores": detected[source]}
         for source, (role, pixels) in run.outside.items()
     }
     return {

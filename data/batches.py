@@ -61,9 +61,10 @@ class TrainingBatches:
         device = self.labels.device
         plan = [part.to(device).split(self.batch_size) for part in (order, offsets[0], offsets[1], mirrored)]
         for chosen, top, left, mirror in zip(*plan, strict=True):
-            crops = self.windows[chosen, top, left]
-            crops = torch.where(mirror[:, None, None, None], crops.flip(3), crops)
-            yield self.normalize(crops), self.labels[chosen]
+            crops = self.windows[chosen, top, left].permute(0, 2, 3, 1)  # as they lie in memory
+            both = torch.cat([crops, crops.flip(2)])  # choosing whole images of these is faster than torch.where
+            crops = both.index_select(0, torch.arange(len(crops), device=device) + len(crops) * mirror)
+            yield self.normalize(crops.permute(0, 3, 1, 2)), self.labels[chosen]
 
 
 def plain_batches(pixels: Tensor, normalize: Normalizer, batch_size: int, device: torch.device) -> Iterator[Tensor]:

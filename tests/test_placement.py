@@ -1,12 +1,17 @@
 """Nothing touches the CPU or asks for a value: tensors on a pretended GPU, and a real one where there is one."""
 
+import math
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.batches import Normalizer, TrainingBatches
 from losses import LOSSES
 from models import build_model
+from utils.runtime import autocast
+from utils.training import RECIPES, RunningSums, Trainer
 
 
 @pytest.mark.parametrize("model_name", ["densenetbc100", "resnet34", "wideresnet2810", "smallcnn"])
@@ -37,22 +42,72 @@ def test_a_value_or_a_mixed_device_would_be_noticed():
             there + torch.zeros(3)
 
 
+def trainer_of(loss_name, device):
+    """A trainer of a small network, with batches of 64 and a tail of 9."""
+    row = LOSSES[loss_name]
+    model = build_model("densenetbc22", 10, row.head).to(device)
+    criterion = row.criterion(model.classifier).to(device)
+    pixels = torch.randint(256, (137, 3, 16, 16), dtype=torch.uint8)
+    batches = TrainingBatches(pixels, torch.arange(137) % 10, Normalizer((0.5,) * 3, (0.2,) * 3, device), 64, 2, True, device)
+    return Trainer(model, criterion, batches, RECIPES["paper"], 2, 1, autocast(device, "bf16"), False, device)
+
+
+class CountsReads(TorchDispatchMode):
+    """Counts the operations for which a program has to wait for the device: those that give Python a value or a shape."""
+
+    ASKING = ("_local_scalar_dense", "nonzero", "equal", "unique", "masked_select")
+
+    def __init__(self):
+        super().__init__()
+        self.reads = []
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        name = operation.overloadpacket.__name__
+        if name.lstrip("_").startswith(tuple(asking.lstrip("_") for asking in self.ASKING)):
+            self.reads.append(name)
+        return operation(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize("loss_name", LOSSES)
+def test_a_training_epoch_asks_for_no_value(loss_name, monkeypatch):
+    trainer = trainer_of(loss_name, torch.device("cpu"))
+    read, tolist = [], torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda tensor: read.append(1) or tolist(tensor))
+    with CountsReads() as counted:
+        trainer.run_epoch(lambda *_: None)
+    assert counted.reads == []
+    assert len(read) == 1  # the sums, at the end of the epoch
+
+
+@pytest.mark.parametrize("ask", [lambda loss: loss.item(), lambda loss: bool(loss > 0), lambda loss: loss[None].nonzero()])
+def test_a_value_that_is_asked_for_would_be_noticed(ask, monkeypatch):
+    trainer = trainer_of("softmax", torch.device("cpu"))
+    loss_of = trainer.criterion.training_loss
+
+    def asking(logits, targets):
+        loss = loss_of(logits, targets)
+        ask(loss)
+        return loss
+
+    monkeypatch.setattr(trainer.criterion, "training_loss", asking)
+    with CountsReads() as counted:
+        trainer.run_epoch(lambda *_: None)
+    assert len(counted.reads) >= 3  # steps
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("loss_name", LOSSES)
 def test_a_training_step_on_a_gpu_waits_for_nothing(loss_name):
-    device = torch.device("cuda")
-    model = build_model("densenetbc22", 10, LOSSES[loss_name].head).to(device)
-    criterion = LOSSES[loss_name].criterion(model.classifier)
-    pixels = torch.randint(256, (128, 3, 32, 32), dtype=torch.uint8)
-    batches = TrainingBatches(pixels, torch.arange(128) % 10, Normalizer((0.5,) * 3, (0.2,) * 3, device), 64, 4, True, device)
-    epoch = batches.epoch(torch.Generator())
-    next(epoch)
+    trainer = trainer_of(loss_name, torch.device("cuda"))
+    epoch = trainer.batches.epoch(trainer.drawing)
+    sums = RunningSums(trainer.device)
+    trainer._step(*next(epoch), sums)  # the epoch's plan goes to the device, and libraries start
     torch.cuda.set_sync_debug_mode("error")
     try:
-        inputs, targets = criterion.preprocess(*next(epoch))
-        loss = criterion(model(inputs), targets)
-        loss.backward()
+        for inputs, targets in epoch:
+            trainer._step(inputs, targets, sums)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert loss.isfinite()
+    assert sums.steps == 3
+    assert math.isfinite(sums.read().loss)

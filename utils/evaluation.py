@@ -50,13 +50,21 @@ def classification_results(logits: Tensor, labels: Tensor, temperatures: Mapping
 
 
 def detection_results(
-    head: nn.Module, inside: Mapping[str, Tensor], outside: Mapping[str, Tensor], temperatures: Mapping[str, float]
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Temperature's name → score → metric: every score the head offers, from named outputs of the two sets."""
-    # In float64 fewer of the largest probabilities round to 1 and tie.
-    parts = [{name: value.double() for name, value in part.items()} for part in (inside, outside)]
-    results = {}
+    head: nn.Module,
+    inside: Mapping[str, Tensor],
+    outside: Mapping[str, Mapping[str, Tensor]],
+    temperatures: Mapping[str, float],
+) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """Out-of-distribution set → temperature's name → score → metric: every score the head offers, from named outputs."""
+
+    def scores(part: Mapping[str, Tensor], temperature: float) -> dict[str, Tensor]:
+        # In float64 fewer of the largest probabilities round to 1 and tie.
+        return head.all_scores({name: value.double() for name, value in part.items()}, temperature)
+
+    results: dict[str, dict[str, Any]] = {source: {} for source in outside}
     for name, temperature in temperatures.items():
-        scores_in, scores_out = (head.all_scores(part, temperature) for part in parts)
-        results[name] = {score: detection_metrics(scores_in[score], scores_out[score]) for score in scores_in}
+        scores_in = scores(inside, temperature)
+        for source, part in outside.items():
+            scores_out = scores(part, temperature)
+            results[source][name] = {score: detection_metrics(scores_in[score], scores_out[score]) for score in scores_in}
     return results

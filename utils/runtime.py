@@ -63,6 +63,7 @@ def make_repeatable() -> None:
     """Ask for the same numbers at every run on the same machine; operations that cannot promise it warn."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what was never written
     torch.backends.cudnn.benchmark = False
 
 

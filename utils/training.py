@@ -53,7 +53,7 @@ class NonFiniteLoss(ArithmeticError):
     """The loss became NaN or infinite."""
 
 
-class _RunningSums:
+class RunningSums:
     """An epoch's sums, kept on the device so that no step waits for a value."""
 
     def __init__(self, device: torch.device):
@@ -123,7 +123,7 @@ class Trainer:
     def run_epoch(self, report: Report) -> Summary:
         """Train for one epoch. Raises NonFiniteLoss, naming epoch, step and learning rate."""
         self.model.train()
-        sums = _RunningSums(self.device)
+        sums = RunningSums(self.device)
         self.criterion.before_epoch(self.epoch + 1)
         try:
             for inputs, targets in self.batches.epoch(self.drawing):
@@ -140,7 +140,7 @@ class Trainer:
         report(0, summary)
         return summary
 
-    def _step(self, inputs: Tensor, targets: Tensor, sums: _RunningSums) -> None:
+    def _step(self, inputs: Tensor, targets: Tensor, sums: RunningSums) -> None:
         tail = len(targets) < self.batches.batch_size
         inputs, targets = self.criterion.preprocess(inputs, targets, generator=self.mixing, tail=tail)
         inputs.requires_grad_(self.criterion.penalizes_inputs)

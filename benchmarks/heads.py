@@ -1,0 +1,45 @@
+#!/usr/bin/env python3
+"""Heads with their losses, forward and backward, against nn.Linear with cross-entropy."""
+
+import torch
+import tyro
+from torch import nn
+
+from losses import LOSSES
+from utils.runtime import find_device
+
+from .common import in_turns, show
+
+SHAPES = ((64, 342, 10), (64, 512, 100), (256, 512, 1000), (256, 2048, 1000))  # batch, features, classes
+
+
+def step(head: nn.Module, criterion: nn.Module, features: torch.Tensor, targets: torch.Tensor):
+    """What a training step asks of a head: the loss, and the gradients of its parameters and of the features."""
+
+    def call() -> None:
+        inputs = features.detach().requires_grad_()
+        head.zero_grad()
+        criterion(head(inputs), targets).backward()
+
+    return call
+
+
+def main(device: str = "auto", repeats: int = 15) -> None:
+    """Print the times of nn.Linear with cross-entropy, and the others' as ratios to it."""
+    where = find_device(device)
+    rows = []
+    for batch, features, classes in reversed(SHAPES):  # the largest first: the allocator is then as warm as in training
+        x, y = torch.randn(batch, features, device=where), torch.randint(classes, (batch,), device=where)
+        sides = {"nn.Linear": step(nn.Linear(features, classes).to(where), nn.CrossEntropyLoss(), x, y)}
+        for name in ("softmax", "isomax", "isomaxplus", "dismax_nofpr"):
+            head = LOSSES[name].head(features, classes).to(where)
+            sides[LOSSES[name].title] = step(head, LOSSES[name].criterion(head), x, y)
+        taken = in_turns(sides, repeats)
+        plain = taken.pop("nn.Linear")
+        ratios = {name: f"{seconds / plain:.2f}" for name, seconds in taken.items()}
+        rows.append({"batch, features, classes": f"{batch}, {features}, {classes}", "nn.Linear µs": f"{plain * 1e6:.0f}"} | ratios)
+    show("Head and loss, forward and backward, float32: times nn.Linear and cross-entropy", where, rows[::-1])
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

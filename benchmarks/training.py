@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Training through main.py against a plain PyTorch loop: images/s, and where main.py's epoch goes."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+from torch import nn
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision import transforms
+
+import main as program
+from models import build_model
+from utils.runtime import find_device
+
+from .common import in_turns, show
+
+BATCH = 64
+
+
+def plain_loop(name: str, pixels: np.ndarray, labels: np.ndarray, device: torch.device) -> Callable[[], None]:
+    """An epoch as one writes it: DataLoader, PIL transforms, nn.Linear, cross-entropy, float32, NCHW."""
+    crop, flip = transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()
+    normalize = transforms.Normalize((0.491, 0.482, 0.446), (0.247, 0.243, 0.261))
+    augment = transforms.Compose([transforms.ToPILImage(), crop, flip, transforms.ToTensor(), normalize])
+
+    def collate(pairs):
+        return torch.stack([augment(image) for image, _ in pairs]), torch.tensor([label for _, label in pairs])
+
+    loader = DataLoader(list(zip(pixels, labels.tolist(), strict=True)), BATCH, shuffle=True, collate_fn=collate)
+    model = build_model(name, 10, nn.Linear).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
+
+    def epoch() -> None:
+        model.train()
+        total = 0.0
+        for inputs, targets in loader:
+            inputs, targets = inputs.to(device), targets.to(device)
+            loss = F.cross_entropy(model(inputs), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+
+    return epoch
+
+
+def trainer_of(name: str, folder: Path, precision: str, device: str):
+    """main.py's trainer of a run, with the head and loss whose cost is to be shown: DisMax with FPR."""
+    given = ["--data", str(folder), "--model", name, "--loss", "dismax", "--precision", precision, "--protocol", "paper"]
+    return program.build(program.parse([*given, "--device", device, "--ood", "noise", "--runs", str(folder / "runs")])).trainer
+
+
+def epoch_flops(name: str, images: int) -> int:
+    """Floating-point operations of the network's forward and backward passes over the images."""
+    model = build_model(name, 10, nn.Linear)
+    with FlopCounterMode(display=False) as counter:
+        model(torch.randn(2, 3, 32, 32)).sum().backward()
+    return counter.get_total_flops() * images // 2
+
+
+def ceiling(dtype: torch.dtype, device: torch.device) -> float:
+    """Floating-point operations a second of a 3×3 convolution with 128 channels, forward and backward, channels last."""
+    convolution = nn.Conv2d(128, 128, 3, padding=1, bias=False).to(device, dtype, memory_format=torch.channels_last)
+    inputs = torch.randn(64, 128, 16, 16, device=device, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
+    upstream = torch.randn_like(convolution(inputs))
+    seconds = in_turns({"both": lambda: torch.autograd.grad(convolution(inputs), (inputs, convolution.weight), upstream)}, 5)
+    return 3 * 2 * 64 * 128 * 128 * 9 * 256 / seconds["both"]
+
+
+def shares(trainer) -> dict[str, float]:
+    """The shares of an epoch's time, on a CPU, of the network's forward and backward pass, the optimizer's step, and all else."""
+    taken = dict.fromkeys(("forward", "backward", "optimizer"), 0.0)
+    begun: list[float] = []
+
+    def end(part: str) -> None:
+        taken[part] += time.perf_counter() - begun.pop()
+
+    def begin(*_) -> None:
+        begun.append(time.perf_counter())
+
+    backward = torch.Tensor.backward
+
+    def timed_backward(tensor, *arguments, **options):
+        begin()
+        backward(tensor, *arguments, **options)
+        end("backward")
+
+    hooks = [
+        trainer.model.register_forward_pre_hook(begin),
+        trainer.model.register_forward_hook(lambda *_: end("forward")),
+        trainer.optimizer.register_step_pre_hook(begin),
+        trainer.optimizer.register_step_post_hook(lambda *_: end("optimizer")),
+    ]
+    torch.Tensor.backward = timed_backward
+    try:
+        started = time.perf_counter()
+        trainer.run_epoch(lambda *_: None)
+        whole = time.perf_counter() - started
+    finally:
+        torch.Tensor.backward = backward
+        for hook in hooks:
+            hook.remove()
+    return {part: seconds / whole for part, seconds in taken.items()} | {"all else": 1 - sum(taken.values()) / whole}
+
+
+def main(
+    models: tuple[str, ...] = ("resnet34", "densenetbc100"), images: int = 256, repeats: int = 5, device: str = "auto"
+) -> None:
+    """Print images/s of the plain loop and of main.py in float32 and bf16, and the shares of main.py's epoch."""
+    where = find_device(device)
+    generator = np.random.default_rng(0)
+    pixels, labels = generator.integers(0, 256, (images, 32, 32, 3), np.uint8), generator.integers(0, 10, images)
+    labels[:10] = range(10)
+    rates, parts = [], []
+    peak = {"fp32": ceiling(torch.float32, where), "bf16": ceiling(torch.bfloat16, where)}
+    with TemporaryDirectory() as folder:
+        for split in ("train", "test"):
+            np.savez(Path(folder) / f"{split}.npz", images=pixels, labels=labels)
+        for name in models:
+            trainers = {precision: trainer_of(name, Path(folder), precision, str(where)) for precision in ("fp32", "bf16")}
+            sides = {"plain loop": plain_loop(name, pixels, labels, where)}
+            sides |= {f"main.py {p}": lambda t=trainer: t.run_epoch(lambda *_: None) for p, trainer in trainers.items()}
+            taken = in_turns(sides, repeats, seconds=0)
+            for side, seconds in taken.items():
+                reached = epoch_flops(name, images) / seconds
+                rates.append(
+                    {
+                        "network, loop": f"{name}, {side}",
+                        "images/s": f"{images / seconds:.1f}",
+                        "ratio": f"{taken['plain loop'] / seconds:.2f}",
+                        "GFLOP/s": f"{reached / 1e9:.0f}",
+                        "of ceiling": f"{reached / peak['bf16' if side.endswith('bf16') else 'fp32']:.0%}",
+                    }
+                )
+            if where.type == "cpu":
+                split = shares(trainers["fp32"])
+                parts.append({"network": name} | {part: f"{share:.2%}" for part, share in split.items()})
+    known = ", ".join(f"{precision} {rate / 1e9:.0f} GFLOP/s" for precision, rate in peak.items())
+    show(f"Training, batches of {BATCH}, {images} images (ceiling: a 3×3 convolution with 128 channels, {known})", where, rates)
+    if parts:
+        show("Where an epoch of main.py goes, float32", where, parts)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)
