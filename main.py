@@ -19,6 +19,7 @@ from torch import Tensor
 from data import images, sources
 from data.batches import Normalizer, TrainingBatches, plain_batches
 from data.catalog import title_of
+from data.streaming import ImageFiles
 from losses import get_loss
 from models import Network, build_model, model_title
 from utils import checkpoint, command_line, records, runtime
@@ -37,9 +38,9 @@ class Run:
 
     config: RunConfig
     device: torch.device
-    train: images.Images
-    evaluation: dict[str, images.Images]  # "test", and "validation" under the held-out protocol
-    outside: dict[str, tuple[str, Tensor]]  # source → role, images
+    train: images.Images | ImageFiles
+    evaluation: dict[str, images.Images | ImageFiles]  # "test", and "validation" under the held-out protocol
+    outside: dict[str, tuple[str, images.Images]]  # source → role, images
     normalize: Normalizer
     mean: Sequence[float]
     std: Sequence[float]
@@ -51,9 +52,9 @@ class Run:
         """The split that chooses the epoch and fits the temperature."""
         return "validation" if "validation" in self.evaluation else "test"
 
-    def outputs(self, pixels: Tensor) -> dict[str, Tensor]:
-        """The head's named outputs for uint8 images. Raises NonFiniteLoss for logits that are no numbers any more."""
-        batches = plain_batches(pixels, self.normalize, EVALUATION_BATCH, self.device)
+    def outputs(self, part: images.Images | ImageFiles) -> dict[str, Tensor]:
+        """The head's named outputs for a set's images. Raises NonFiniteLoss for logits that are no numbers any more."""
+        batches = plain_batches(part, self.normalize, EVALUATION_BATCH, self.device)
         outputs = predict(self.model, batches, runtime.autocast(self.device, self.config.precision))
         if not outputs["logits"].isfinite().all():
             raise NonFiniteLoss(f"the logits became NaN or infinite by the end of epoch {self.trainer.epoch}")
@@ -87,10 +88,11 @@ def load_data(config: RunConfig):
         train, evaluation["validation"] = sources.hold_out(train, sources.describe(config.data).validation)
     train = train.take(sources.limited(len(train), config.limit_train))
     evaluation = {split: part.take(sources.limited(len(part), config.limit_eval)) for split, part in evaluation.items()}
-    outside = {}
+    outside, reference = {}, train.first(100)
     for role, source in sources.partners(config.data, config.ood):
-        pixels = sources.load_out(source, config.data_dir, train.pixels)
-        outside[source] = role, pixels[sources.limited(len(pixels), config.limit_eval)]
+        pixels = sources.load_out(source, config.data_dir, reference)
+        pixels = pixels[sources.limited(len(pixels), config.limit_eval)]
+        outside[source] = role, images.Images(pixels, torch.full((len(pixels),), -1), ())
     return train, evaluation, outside
 
 
@@ -103,19 +105,19 @@ def build(config: RunConfig) -> Run:
     if entry.mean and entry.std:
         mean, std = entry.mean, entry.std
     else:
-        mean, std = images.channel_statistics(train.pixels)
+        mean, std = images.channel_statistics(train.batches(EVALUATION_BATCH))
     normalize = Normalizer(mean, std, device)
-    padding = max(train.pixels.shape[-2:]) // 8  # 4 at 32 pixels, as the paper has it
-    batches = TrainingBatches(train.pixels, train.labels, normalize, config.batch_size, padding, entry.flip, device)
+    padding = max(train.size) // 8  # 4 at 32 pixels, as the paper has it
+    batches = TrainingBatches(train, normalize, config.batch_size, padding, entry.flip, device)
 
     torch.manual_seed(config.seed)
     model = build_model(str(config.model), len(train.classes), loss.head)
     criterion = loss.criterion(model.classifier).to(device)
     model = criterion.wrap(model).to(device, memory_format=torch.channels_last)  # as the batches are; faster on CPUs and GPUs
     # The method itself says, before anything is written, if it cannot take such batches.
-    sample = slice(config.batch_size)
+    sample = train.first(config.batch_size)
     try:
-        criterion.preprocess(train.pixels[sample], train.labels[sample], generator=torch.Generator())
+        criterion.preprocess(sample, train.labels[: len(sample)], generator=torch.Generator())
     except ValueError as error:
         raise ValueError(f"--loss {config.loss} cannot train on {config.data}, {len(train)} images: {error}") from error
     if config.compile:
@@ -158,7 +160,7 @@ def train(run: Run, history: dict[str, Any]) -> None:
             started, rate = time.monotonic(), trainer.learning_rate
             summary = trainer.run_epoch(progress.report)
             trained = time.monotonic() - started
-            reached = accuracy(run.outputs(decide.pixels)["logits"], decide.labels)
+            reached = accuracy(run.outputs(decide)["logits"], decide.labels)
             if reached >= history["best"]["accuracy"]:  # of equally good epochs the latest
                 state = {name: value.clone() for name, value in run.model.state_dict().items()}
                 history["best"] = {"epoch": trainer.epoch, "accuracy": reached, "model": state}
@@ -189,8 +191,8 @@ def results(run: Run, outputs: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
     at = {"t1": 1.0, "calibrated": temperature["value"]}
     detected = detection_results(head, outputs["test"], {source: outputs[source] for source in run.outside}, at)
     detection = {
-        source: {"title": title_of(source), "role": role, "n": len(pixels), "scores": detected[source]}
-        for source, (role, pixels) in run.outside.items()
+        source: {"title": title_of(source), "role": role, "n": len(part), "scores": detected[source]}
+        for source, (role, part) in run.outside.items()
     }
     return {
         "temperature": temperature | {"split": run.deciding},
@@ -203,8 +205,8 @@ def finish(run: Run, history: dict[str, Any], started: str) -> dict[str, Any]:
     """Evaluate the trained model once on everything and write the run's files, the record last."""
     config, folder, trainer = run.config, run.config.folder, run.trainer
     begun = time.monotonic()
-    outputs = {split: run.outputs(part.pixels) for split, part in run.evaluation.items()}
-    outputs |= {source: run.outputs(pixels) for source, (_, pixels) in run.outside.items()}
+    outputs = {split: run.outputs(part) for split, part in run.evaluation.items()}
+    outputs |= {source: run.outputs(part) for source, (_, part) in run.outside.items()}
     loss, recipe = get_loss(config.loss), RECIPES[config.recipe]
     record = {
         "format": records.FORMAT,
@@ -225,7 +227,7 @@ def finish(run: Run, history: dict[str, Any], started: str) -> dict[str, Any]:
     arrays |= {f"{split}/labels": part.labels.numpy() for split, part in run.evaluation.items()}
     with records.whole_file(folder / records.PREDICTIONS) as path, open(path, "wb") as file:
         np.savez_compressed(file, **arrays)
-    network = {"config": config.as_json(), "classes": list(run.train.classes), "size": list(run.train.pixels.shape[-2:])}
+    network = {"config": config.as_json(), "classes": list(run.train.classes), "size": list(run.train.size)}
     network |= {"mean": list(run.mean), "std": list(run.std), "state_dict": run.model.state_dict()}
     checkpoint.save(folder / records.MODEL, network)
     records.write_json(folder / records.METRICS, record)
@@ -253,7 +255,7 @@ def perform(run: Run, history: dict[str, Any], started: str) -> int:
     try:
         train(run, history)
         record = finish(run, history, started)
-    except (NonFiniteLoss, OSError) as error:
+    except (NonFiniteLoss, ValueError, OSError) as error:  # a ValueError: a damaged image of a streamed set
         kept = f"the last whole epoch is kept in {config.folder}" if (config.folder / records.LAST).exists() else "no epoch is kept"
         print(f"error: {error}; {kept}", file=sys.stderr)
         return 1

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from data.batches import Normalizer, TrainingBatches
+from data.images import Images
 from utils.runtime import find_device
 
 from .common import in_turns, show
@@ -19,7 +20,8 @@ def main(device: str = "cpu", images: int = 2048, repeats: int = 9) -> None:
     torch.set_num_threads(1)
     where = find_device(device)
     pixels = torch.randint(256, (images, 3, 32, 32), dtype=torch.uint8)
-    ours = TrainingBatches(pixels, torch.zeros(images, dtype=torch.int64), Normalizer(MEAN, STD, where), 64, 4, True, where)
+    ours = Images(pixels, torch.zeros(images, dtype=torch.int64), ())
+    ours = TrainingBatches(ours, Normalizer(MEAN, STD, where), 64, 4, True, where)
     crop, flip = transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()
     # To PIL first, as torchvision's CIFAR does with each image it is asked for.
     usual = transforms.Compose([transforms.ToPILImage(), crop, flip, transforms.ToTensor(), transforms.Normalize(MEAN, STD)])

@@ -1,9 +1,13 @@
 """Batches made on the device: whole batches are shuffled, cropped, flipped and normalised as tensors."""
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 
 import torch
 from torch import Tensor
+
+from .images import Images
+from .streaming import ImageFiles
 
 
 class Normalizer:
@@ -21,31 +25,42 @@ class Normalizer:
         return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
+def windows(pixels: Tensor, padding: int) -> Tensor:
+    """Every window there is of uint8 images [N, 3, H, W] padded with black: [N, shifts, shifts, 3, H, W], without a copy of each.
+
+    Channels last in memory: an indexed window is then copied row by row.
+    """
+    padded = torch.nn.functional.pad(pixels, (padding,) * 4).permute(0, 2, 3, 1).contiguous()
+    return padded.unfold(1, pixels.shape[2], 1).unfold(2, pixels.shape[3], 1)
+
+
 class TrainingBatches:
-    """A training set on the device, and its augmented batches.
+    """A training set's augmented batches, made on the device.
 
     Every image is shifted by up to `padding` pixels each way over black (a random crop of the padded image) and, with `flip`,
     mirrored with probability ½; each image has its own offsets. An epoch's last batch may be smaller, but not of one image (batch
     norm cannot normalise that): then the epoch does without its last image, another one each time.
 
+    A set in memory lives on the device as a whole; one in files is decoded a batch at a time. The batches are the same.
+
     Args:
-        pixels: uint8 [N, 3, H, W].
-        labels: int64 [N].
+        images: the training set.
         normalize: maps a uint8 batch to the network's inputs.
         batch_size: images a batch.
         padding: pixels on each side.
         flip: whether to mirror.
-        device: where the images live and the batches are made.
+        device: where the batches are made.
     """
 
-    def __init__(self, pixels, labels, normalize: Normalizer, batch_size: int, padding: int, flip: bool, device: torch.device):
-        padded = torch.nn.functional.pad(pixels, (padding,) * 4)
-        # Channels last, and seen as every window there is, [N, shifts, shifts, 3, H, W] without a copy: an indexed window is then
-        # copied row by row.
-        padded = padded.permute(0, 2, 3, 1).contiguous().to(device)
-        self.windows = padded.unfold(1, pixels.shape[2], 1).unfold(2, pixels.shape[3], 1)
-        self.labels = labels.to(device)
+    def __init__(
+        self, images: Images | ImageFiles, normalize: Normalizer, batch_size: int, padding: int, flip: bool, device: torch.device
+    ):
+        self.labels = images.labels.to(device)
         self.normalize, self.batch_size, self.padding, self.flip = normalize, batch_size, padding, flip
+        if isinstance(images, ImageFiles):
+            self.files = images
+        else:
+            self.files, self.windows = None, windows(images.pixels.to(device), padding)
 
     def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """An epoch's batches (inputs float32 [B, 3, H, W], targets int64 [B]), drawn from a CPU generator.
@@ -60,14 +75,22 @@ class TrainingBatches:
         mirrored = torch.rand(count, generator=generator) < (0.5 if self.flip else 0)
         device = self.labels.device
         plan = [part.to(device).split(self.batch_size) for part in (order, offsets[0], offsets[1], mirrored)]
-        for chosen, top, left, mirror in zip(*plan, strict=True):
-            crops = self.windows[chosen, top, left].permute(0, 2, 3, 1)  # as they lie in memory
+        decoded = self.files.read(order.split(self.batch_size)) if self.files is not None else repeat(None)
+        for chosen, top, left, mirror, pixels in zip(*plan, decoded, strict=False):
+            each = torch.arange(len(chosen), device=device)
+            if pixels is None:
+                crops = self.windows[chosen, top, left]
+            else:
+                crops = windows(pixels.to(device, non_blocking=True), self.padding)[each, top, left]
+            crops = crops.permute(0, 2, 3, 1)  # as they lie in memory
             both = torch.cat([crops, crops.flip(2)])  # choosing whole images of these is faster than torch.where
-            crops = both.index_select(0, torch.arange(len(crops), device=device) + len(crops) * mirror)
+            crops = both.index_select(0, each + len(each) * mirror)
             yield self.normalize(crops.permute(0, 3, 1, 2)), self.labels[chosen]
 
 
-def plain_batches(pixels: Tensor, normalize: Normalizer, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+def plain_batches(
+    images: Images | ImageFiles, normalize: Normalizer, batch_size: int, device: torch.device
+) -> Iterator[Tensor]:
     """A data set's images in order and as they are, normalised: float32 [B, 3, H, W]."""
-    for batch in pixels.split(batch_size):
+    for batch in images.batches(batch_size):
         yield normalize(batch.to(device))

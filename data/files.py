@@ -6,21 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from .images import Images, resize
+from .streaming import ImageFiles, decode, sizes
 
+IN_MEMORY = 4 * 2**30  # decoded, a split of more bytes is streamed
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
-
-
-def _decode(path: Path) -> Tensor:
-    """One image file as uint8 [3, H, W]."""
-    try:
-        with Image.open(path) as image:
-            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}): delete it or fetch it again") from error
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -30,26 +22,49 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(p for p in named if p.is_file() or p.is_symlink())
 
 
-def load_folder(folder: Path, size: tuple[int, int] | None = None) -> Images:
-    """All images below a folder; an image's class is the name of its first folder below it.
+def _several_sizes(folder: Path, one: Path, its: tuple[int, ...], other: Path, others: tuple[int, ...]) -> ValueError:
+    shown = ["×".join(map(str, size)) for size in (its, others)]
+    return ValueError(f"{folder} holds images of several sizes ({one.name} {shown[0]}, {other} {shown[1]}): resize them to one")
 
-    With `size` (height, width) each is resized to it; without, they must all be of one size.
-    """
+
+def _listed(folder: Path) -> tuple[list[Path], Tensor, tuple[str, ...]]:
+    """The image files below a folder, their labels and the classes: an image's is the name of its first folder below it."""
     paths = image_files(folder)
     if not paths:
         raise ValueError(f"{folder} holds no image files ({', '.join(sorted(SUFFIXES))})")
     names = [path.relative_to(folder).parts[0] if path.parent != folder else "" for path in paths]
     classes = tuple(sorted(set(names)))
-    images = []
+    number = {name: i for i, name in enumerate(classes)}
+    return paths, torch.tensor([number[name] for name in names]), classes
+
+
+def load_folder(folder: Path, size: tuple[int, int] | None = None) -> Images:
+    """All images below a folder; an image's class is the name of its first folder below it.
+
+    With `size` (height, width) each is resized to it; without, they must all be of one size.
+    """
+    paths, labels, classes = _listed(folder)
+    images: list[Tensor] = []
     for path in paths:
-        image = _decode(path)
+        image = decode(path)
         if size:
             image = resize(image[None], size)[0]
         elif images and image.shape != images[0].shape:
-            one, other = ("×".join(map(str, shape[1:])) for shape in (images[0].shape, image.shape))
-            raise ValueError(f"{folder} holds images of several sizes ({paths[0].name} {one}, {path} {other}): resize them to one")
+            raise _several_sizes(folder, paths[0], images[0].shape[1:], path, image.shape[1:])
         images.append(image)
-    return Images(torch.stack(images), torch.tensor([classes.index(name) for name in names]), classes)
+    return Images(torch.stack(images), labels, classes)
+
+
+def load_split(folder: Path) -> Images | ImageFiles:
+    """As `load_folder`; what would take more than `IN_MEMORY` bytes is left in its files."""
+    paths, labels, classes = _listed(folder)
+    first, size = next(sizes(paths[:1]))
+    if 3 * size[0] * size[1] * len(paths) <= IN_MEMORY:
+        return load_folder(folder)
+    for path, others in sizes(paths):
+        if others != size:
+            raise _several_sizes(folder, first, size, path, others)
+    return ImageFiles(np.array([str(path) for path in paths]), labels, classes, size)
 
 
 def load_npz(path: Path, labelled: bool = True) -> Images:
@@ -94,22 +109,22 @@ def _numbered(labels: Tensor, folder: Path) -> tuple[str, ...]:
     return tuple(map(str, numbers))
 
 
-def load_train_and_test(folder: Path) -> tuple[Images, Images]:
+def load_train_and_test(folder: Path) -> tuple[Images | ImageFiles, Images | ImageFiles]:
     """An in-distribution set: a folder that holds `train` and `test`, each a folder of class folders or an .npz."""
     parts = []
     for split in ("train", "test"):
         if (folder / f"{split}.npz").is_file():
             parts.append(load_npz(folder / f"{split}.npz"))
         elif (folder / split).is_dir():
-            parts.append(load_folder(folder / split))
+            parts.append(load_split(folder / split))
             if "" in parts[-1].classes:
                 raise ValueError(f"{folder / split} holds images that lie in no class folder: move or delete them")
         else:
             raise ValueError(f"{folder} holds no {split}.npz and no folder {split}: an in-distribution set needs train and test")
     train, test = parts
-    if train.pixels.shape[1:] != test.pixels.shape[1:]:
-        sizes = " and ".join("×".join(map(str, part.pixels.shape[2:])) for part in parts)
-        raise ValueError(f"{folder}: train and test images differ in size ({sizes}): resize them to one")
+    if train.size != test.size:
+        both = " and ".join("×".join(map(str, part.size)) for part in parts)
+        raise ValueError(f"{folder}: train and test images differ in size ({both}): resize them to one")
     if not train.classes:
         train = replace(train, classes=_numbered(train.labels, folder))
     # An .npz has numbers, and names only where it cares to; folders have names, which must be the same.

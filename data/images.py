@@ -1,5 +1,6 @@
 """Images in memory, and the two changes of format an out-of-distribution set may need."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +19,22 @@ class Images:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.pixels.shape[2], self.pixels.shape[3]
+
     def take(self, positions: Tensor) -> "Images":
         """The images at these positions."""
         return Images(self.pixels[positions], self.labels[positions], self.classes)
+
+    def first(self, count: int) -> Tensor:
+        """uint8 [count, 3, H, W]."""
+        return self.pixels[:count]
+
+    def batches(self, batch_size: int) -> Iterable[Tensor]:
+        """All images in order, uint8 [B, 3, H, W]."""
+        return self.pixels.split(batch_size)
 
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
@@ -47,12 +61,12 @@ def like(pixels: Tensor, reference: Tensor) -> Tensor:
     return to_grey(pixels) if is_grey(reference) and not is_grey(pixels) else pixels
 
 
-def channel_statistics(pixels: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(batches: Iterable[Tensor]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the channels in [0, 1], with a floor of 1/255 on the latter (constant channels)."""
     # A histogram of the 256 values is exact and needs no float copy of the images.
-    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in pixels.transpose(0, 1)]).double()
+    counts = sum(torch.stack([torch.bincount(part.flatten(), minlength=256) for part in b.transpose(0, 1)]) for b in batches)
     values = torch.arange(256, dtype=torch.float64) / 255
-    share = counts / counts.sum(1, keepdim=True)
+    share = counts / counts.sum(1, keepdim=True).double()
     mean = share @ values
     std = (share @ values**2 - mean**2).clamp_min(0).sqrt().clamp_min(1 / 255)
     return tuple(mean.tolist()), tuple(std.tolist())

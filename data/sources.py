@@ -1,4 +1,4 @@
-"""Loads a data set by name or path into memory."""
+"""Loads a data set by name or path: into memory, or as files where it is too large for that."""
 
 import math
 from pathlib import Path
@@ -12,6 +12,7 @@ from torchvision import datasets
 from . import builtin, files
 from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, ROLES, DataSet, title_of
 from .images import Images, like
+from .streaming import ImageFiles
 
 TORCHVISION = ("cifar10", "cifar100", "svhn", "fashionmnist")
 
@@ -73,7 +74,7 @@ def _torchvision(name: str, train: bool, root: Path) -> Images:
         ) from error
 
 
-def load_in(source: str, root: Path) -> tuple[Images, Images]:
+def load_in(source: str, root: Path) -> tuple[Images | ImageFiles, Images | ImageFiles]:
     """The training and the test split of an in-distribution set.
 
     Args:
@@ -150,7 +151,7 @@ def _archive(name: str, root: Path, size: tuple[int, int]) -> Tensor:
     return pixels
 
 
-def hold_out(train: Images, share: float) -> tuple[Images, Images]:
+def hold_out(train: Images | ImageFiles, share: float) -> tuple[Images | ImageFiles, Images | ImageFiles]:
     """A training set in two: what stays, and a stratified share held out. The same for every run and seed.
 
     Raises ValueError if a class has fewer than two images or the share less than one image a class.

@@ -158,7 +158,7 @@ def test_missing_downloads_name_the_command_that_fetches_them(tmp_path, name):
 def batches_of(pixels, **options):
     normalize = Normalizer((0.0,) * 3, (1.0,) * 3, torch.device("cpu"))
     settings = {"batch_size": 8, "padding": 2, "flip": True, "device": torch.device("cpu")} | options
-    return TrainingBatches(pixels, torch.arange(len(pixels)), normalize, **settings)
+    return TrainingBatches(images.Images(pixels, torch.arange(len(pixels)), ()), normalize, **settings)
 
 
 def test_augmented_images_are_shifted_or_mirrored_originals_each_in_its_own_way():
@@ -184,11 +184,11 @@ def test_augmented_images_are_shifted_or_mirrored_originals_each_in_its_own_way(
 
 def test_without_padding_and_flip_batches_are_the_images():
     pixels = torch.randint(256, (20, 3, 4, 4), dtype=torch.uint8)
-    mean, std = images.channel_statistics(pixels)
+    mean, std = images.channel_statistics(pixels.split(3))
     normalize = Normalizer(mean, std, torch.device("cpu"))
     batches = batches_of(pixels, padding=0, flip=False)
     batches.normalize = normalize
-    plain = torch.cat(list(plain_batches(pixels, normalize, 7, torch.device("cpu"))))
+    plain = torch.cat(list(plain_batches(images.Images(pixels, torch.zeros(20), ()), normalize, 7, torch.device("cpu"))))
     for inputs, targets in batches.epoch(torch.Generator()):
         assert inputs.equal(plain[targets])
     torch.testing.assert_close(plain.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)

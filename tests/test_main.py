@@ -16,6 +16,7 @@ from torch import nn
 import losses
 import main
 from data.batches import Normalizer, TrainingBatches
+from data.images import Images
 from losses import LOSSES, LossFirstPart, LossSecondPart
 from models import build_model
 from utils import checkpoint, records, runtime
@@ -317,6 +318,26 @@ def test_a_users_own_images_run(run_main, tmp_path):
     assert record["titles"]["data"] == "mine"
 
 
+@pytest.mark.parametrize("faster", ["fp32", "bf16"])
+def test_auto_takes_the_faster_precision_and_a_begun_run_keeps_its_own(run_main, tmp_path, monkeypatch, faster):
+    monkeypatch.setattr(runtime, "fastest_precision", lambda device: faster)
+    begun, other = ("--precision", "auto", *QUICK), "bf16" if faster == "fp32" else "fp32"
+    assert run_main(*begun)[0] == 0
+    assert record_of(tmp_path)["config"]["precision"] == faster
+    monkeypatch.setattr(runtime, "fastest_precision", lambda device: other)
+    status, out, _ = run_main(*begun)
+    assert status == 0
+    assert "finished" in out
+    assert run_main("--precision", other, *QUICK)[0] == 2
+
+
+@pytest.mark.parametrize("bf16_is_faster", [True, False])
+def test_on_a_cpu_the_faster_precision_is_measured(monkeypatch, bf16_is_faster):
+    seconds = {torch.float32: 2.0, torch.bfloat16: 1.0 if bf16_is_faster else 3.0}
+    monkeypatch.setattr(runtime, "_convolution_seconds", seconds.get)
+    assert runtime.fastest_precision.__wrapped__(torch.device("cpu")) == ("bf16" if bf16_is_faster else "fp32")
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_lower_precisions_run(run_main, tmp_path, precision):
     status, _, err = run_main("--precision", precision, "--epochs", "10")
@@ -380,7 +401,7 @@ def make_trainer(head, make_criterion, epochs=2, seed=1, learning_rate=None):
     model = criterion.wrap(model)
     pixels = torch.randint(256, (44, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     normalize = Normalizer((0.5,) * 3, (0.3,) * 3, device)
-    batches = TrainingBatches(pixels, torch.arange(44) % 4, normalize, 16, 1, True, device)
+    batches = TrainingBatches(Images(pixels, torch.arange(44) % 4, ()), normalize, 16, 1, True, device)
     recipe = RECIPES["paper"]
     if learning_rate:
         recipe = dataclasses.replace(recipe, learning_rate=learning_rate)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import log_loss, roc_auc_score
 
-from utils.calibration import fit_temperature
+from utils.calibration import _Confidences, fit_temperature
 from utils.metrics import (
     brier_score,
     classification_metrics,
@@ -133,6 +133,15 @@ def test_no_temperature_of_a_dense_grid_is_better(n, c, spread):
         best = min(measure(logits / t, labels) for t in grid)
         assert measure(logits / fitted, labels) <= best + 1e-6
         assert 0.001 <= fitted <= 100
+
+
+@pytest.mark.parametrize(("n", "c"), [(3000, 100), (500, 1000)])
+def test_interpolated_confidences_are_the_exact_ones(n, c):
+    rng = np.random.default_rng(n)
+    confidences = _Confidences(torch.tensor(rng.normal(size=(n, c)) * 5))
+    assert len(confidences.nodes) < 300  # few enough to show
+    points = torch.tensor(np.sort(rng.uniform(-3, 2, 50)))
+    torch.testing.assert_close(confidences.nearly(points), confidences.exactly(points), rtol=0, atol=3e-4)
 
 
 def test_the_narrow_minima_of_a_small_set_are_found():

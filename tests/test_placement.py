@@ -8,6 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.batches import Normalizer, TrainingBatches
+from data.images import Images
 from losses import LOSSES
 from models import build_model
 from utils.runtime import autocast
@@ -48,7 +49,8 @@ def trainer_of(loss_name, device):
     model = build_model("densenetbc22", 10, row.head).to(device)
     criterion = row.criterion(model.classifier).to(device)
     pixels = torch.randint(256, (137, 3, 16, 16), dtype=torch.uint8)
-    batches = TrainingBatches(pixels, torch.arange(137) % 10, Normalizer((0.5,) * 3, (0.2,) * 3, device), 64, 2, True, device)
+    images = Images(pixels, torch.arange(137) % 10, ())
+    batches = TrainingBatches(images, Normalizer((0.5,) * 3, (0.2,) * 3, device), 64, 2, True, device)
     return Trainer(model, criterion, batches, RECIPES["paper"], 2, 1, autocast(device, "bf16"), False, device)
 
 

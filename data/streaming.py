@@ -1,0 +1,85 @@
+"""Images that do not fit into memory: files, which processes of their own decode while the network works."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+WORKERS = min(8, os.cpu_count() or 1)
+AHEAD = 4  # batches each of them has ready
+
+
+def decode(path: Path) -> Tensor:
+    """One image file as uint8 [3, H, W]. Raises ValueError, naming it, if that fails."""
+    try:
+        with Image.open(path) as image:
+            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as an image ({error}): delete it or fetch it again") from error
+
+
+class _Decoded(Dataset):
+    """The images at a list of positions, as one batch: uint8 [B, 3, H, W]."""
+
+    def __init__(self, paths: np.ndarray):
+        self.paths = paths
+
+    def __getitem__(self, positions: list[int]) -> Tensor:
+        return torch.stack([decode(Path(self.paths[position])) for position in positions])
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """A data set's split in files of one size, with what `Images` offers of one in memory."""
+
+    paths: np.ndarray  # of strings, which unlike a list of objects the processes share
+    labels: Tensor  # int64 [N]
+    classes: tuple[str, ...]
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def take(self, positions: Tensor) -> "ImageFiles":
+        """The images at these positions."""
+        return ImageFiles(self.paths[positions.numpy()], self.labels[positions], self.classes, self.size)
+
+    def first(self, count: int) -> Tensor:
+        """uint8 [count, 3, H, W]."""
+        return _Decoded(self.paths)[list(range(min(count, len(self))))]
+
+    def batches(self, batch_size: int) -> Iterator[Tensor]:
+        """All images in order, uint8 [B, 3, H, W]."""
+        return self.read(torch.arange(len(self)).split(batch_size))
+
+    def read(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        """The images at each batch's positions, uint8 [B, 3, H, W]. Raises ValueError, naming it, for a damaged image."""
+        loader = DataLoader(
+            _Decoded(self.paths),
+            batch_size=None,  # a batch is one item to the loader: the processes stack it, and nothing is collated
+            sampler=[batch.tolist() for batch in batches],
+            num_workers=WORKERS,
+            prefetch_factor=AHEAD,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # not the global one, whose state is the run's
+        )
+        try:
+            yield from loader
+        except ValueError as error:  # it comes with the process's whole traceback
+            raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from None
+
+
+def sizes(paths: Iterable[Path]) -> Iterator[tuple[Path, tuple[int, int]]]:
+    """Each file's (height, width), read from its head alone. Raises ValueError, naming it, if that fails."""
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                yield path, image.size[::-1]
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{path} cannot be read as an image ({error}): delete it or fetch it again") from error

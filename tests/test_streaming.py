@@ -1,0 +1,81 @@
+"""Sets too large for memory: the same batches and the same results, out of files."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data import files, sources
+from data.batches import Normalizer, TrainingBatches
+from data.streaming import ImageFiles
+from utils import records
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three classes of 8×8 images, 40 to train on and 20 to test on each, told apart by their brightness."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 40), ("test", 20)):
+        for number, name in enumerate(("dark", "middle", "light")):
+            (tmp_path / "mine" / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(60 * number, 60 * number + 100, (8, 8, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "mine" / split / name / f"{i}.png")
+    return tmp_path / "mine"
+
+
+def both(folder, monkeypatch):
+    """The training set in memory, and streamed."""
+    in_memory, _ = sources.load_in(str(folder), folder)
+    monkeypatch.setattr(files, "IN_MEMORY", 0)
+    streamed, _ = sources.load_in(str(folder), folder)
+    assert isinstance(streamed, ImageFiles)
+    return in_memory, streamed
+
+
+def test_streamed_batches_are_those_from_memory_and_the_global_generator_stays(folder, monkeypatch):
+    epochs = []
+    for images in both(folder, monkeypatch):
+        batches = TrainingBatches(images, Normalizer((0.5,) * 3, (0.2,) * 3, torch.device("cpu")), 32, 1, True, torch.device("cpu"))
+        torch.manual_seed(0)
+        epochs.append(list(batches.epoch(torch.Generator().manual_seed(7))))
+        epochs[-1].append((torch.rand(1), torch.rand(1)))
+    assert [len(targets) for _, targets in epochs[0]] == [32, 32, 32, 24, 1]
+    for expected, given in zip(*epochs, strict=True):
+        assert all(a.equal(b) for a, b in zip(expected, given, strict=True))
+
+
+def test_a_streamed_run_records_what_one_from_memory_does(folder, run_main, tmp_path, monkeypatch):
+    found = []
+    for limit in (files.IN_MEMORY, 0):
+        monkeypatch.setattr(files, "IN_MEMORY", limit)
+        runs = str(tmp_path / f"runs{limit}")
+        given = ("--data", str(folder), "--model", "smallcnn", "--epochs", "2", "--ood", "noise", "--runs", runs)
+        status, _, err = run_main(*given)
+        assert (status, err) == (0, "")
+        run = tmp_path / f"runs{limit}" / "mine" / "smallcnn" / "dismax" / "1"
+        record = records.read_record(run / records.METRICS)
+        log = [json.loads(line) | {"images_per_second": 0} for line in (run / records.EPOCHS).read_text().splitlines()]
+        found.append(({key: record[key] for key in ("temperature", "classification", "detection", "best")}, log))
+    assert found[0] == found[1]
+
+
+def test_a_damaged_image_of_a_streamed_set_is_named(folder, run_main, monkeypatch):
+    monkeypatch.setattr(files, "IN_MEMORY", 0)
+    damaged = folder / "test" / "dark" / "3.png"
+    damaged.write_bytes(damaged.read_bytes()[:90])  # its head is whole
+    status, _, err = run_main("--data", str(folder), "--model", "smallcnn", "--epochs", "1", "--ood", "noise")
+    assert status == 1
+    assert str(damaged) in err
+    assert len(err.splitlines()) == 1
+
+
+def test_several_sizes_are_found_before_anything_is_decoded(folder, run_main, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "IN_MEMORY", 0)
+    Image.new("RGB", (9, 8)).save(folder / "train" / "light" / "9.png")
+    status, _, err = run_main("--data", str(folder), "--model", "smallcnn", "--ood", "noise")
+    assert status == 2
+    assert "8×9" in err
+    assert not (tmp_path / "runs").exists()
