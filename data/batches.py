@@ -88,9 +88,7 @@ class TrainingBatches:
             yield self.normalize(crops.permute(0, 3, 1, 2)), self.labels[chosen]
 
 
-def plain_batches(
-    images: Images | ImageFiles, normalize: Normalizer, batch_size: int, device: torch.device
-) -> Iterator[Tensor]:
+def plain_batches(images: Images | ImageFiles, normalize: Normalizer, batch_size: int, device: torch.device) -> Iterator[Tensor]:
     """A data set's images in order and as they are, normalised: float32 [B, 3, H, W]."""
     for batch in images.batches(batch_size):
         yield normalize(batch.to(device))

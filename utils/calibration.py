@@ -32,8 +32,8 @@ def _by_parts(function: Callable[[Tensor], Tensor], points: Tensor, size: int) -
 class _Confidences:
     """Each image's max p at any temperature: exactly, or interpolated from a table of exact ones.
 
-    1/confidence = Σ_j exp(-gap_j/T) is smooth in log T, and cubic interpolation off by less than 3e-4 (by nothing to speak of where the
-    table is dense). It takes N numbers a temperature in place of N·C exponentials.
+    1/confidence = Σ_j exp(-gap_j/T) is smooth in log T: cubic interpolation is off by less than 3e-4 in the coarsest table, and by
+    nothing to speak of in a dense one. It takes N numbers a temperature in place of N·C exponentials.
     """
 
     def __init__(self, logits: Tensor):

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""Inference efficiency, as the paper's table has it: images/s of a network with each loss, of those with SoftMax."""
+
+import torch
+import tyro
+from torch import nn
+
+from losses import LOSSES
+from models import build_model
+from utils.runtime import autocast, fastest_precision, find_device
+
+from .common import in_turns, show
+
+METHODS = ("softmax", "isomaxplus", "dismax")
+
+
+def inference(model: nn.Module, images: torch.Tensor, precision: str):
+    """Logits and the method's own score of a batch."""
+
+    @torch.inference_mode()
+    def call() -> torch.Tensor:
+        with autocast(images.device, precision):
+            return model.classifier.scores(model(images))
+
+    return call
+
+
+def main(
+    models: tuple[str, ...] = ("densenetbc100", "resnet34", "wideresnet2810"),
+    classes: int = 100,
+    batch: int = 100,
+    repeats: int = 15,
+    precision: str = "auto",
+    device: str = "auto",
+) -> None:
+    """Print images/s with SoftMax, and the others' as shares of it."""
+    where = find_device(device)
+    precision = fastest_precision(where) if precision == "auto" else precision
+    images = torch.randn(batch, 3, 32, 32, device=where).to(memory_format=torch.channels_last)
+    rows = []
+    for name in models:
+        torch.manual_seed(0)
+        network = build_model(name, classes, LOSSES["softmax"].head).to(where, memory_format=torch.channels_last)
+        sides = {}
+        for method in METHODS:
+            model = build_model(name, classes, LOSSES[method].head).to(where, memory_format=torch.channels_last).eval()
+            model.body = network.body.eval()  # one network, so that only the heads differ
+            sides[LOSSES[method].title] = inference(model, images, precision)
+        taken = in_turns(sides, repeats, seconds=0)
+        plain = taken.pop("SoftMax")
+        row = {"network": name, "SoftMax images/s": f"{batch / plain:.1f}"}
+        rows.append(row | {method: f"{plain / seconds:.1%}" for method, seconds in taken.items()})
+    show(f"Inference with scores, batches of {batch}, {classes} classes, {precision}: shares of SoftMax's images/s", where, rows)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

@@ -1,0 +1,38 @@
+"""The benchmarks run: what the README tells people to run prints its table."""
+
+import pytest
+
+QUICK = {
+    "heads": ("--repeats", "1"),
+    "data": ("--images", "128", "--repeats", "1"),
+    "training": ("--models", "smallcnn", "--images", "128", "--repeats", "1", "--device", "cpu"),
+    "evaluation": ("--images", "200", "--repeats", "1"),
+    "inference": ("--models", "smallcnn", "--batch", "8", "--repeats", "1", "--device", "cpu"),
+    "cost": (),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUICK)
+def test_a_benchmark_prints_its_table(script, name):
+    done = script("-m", f"benchmarks.{name}", *QUICK[name])
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(rows) > 2
+
+
+@pytest.mark.slow
+def test_seeds_precisions_and_losses_are_compared(script, tmp_path):
+    given = ("--runs", str(tmp_path), "--seeds", "1", "2", "--epochs", "2", "--limit-eval", "50")
+    done = script("-m", "benchmarks.precision", *given)
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stdout.splitlines() if "(n=2)" in line]) == 5
+
+
+@pytest.mark.slow
+def test_growth_draws_its_figure(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    from benchmarks import growth
+
+    growth.draw({"classes": [(10, 0.1, 5.0), (100, 0.4, 9.0)], "images": [(10, 0.1, 5.0), (100, 0.4, 9.0)]}, tmp_path / "x.png")
+    assert (tmp_path / "x.png").stat().st_size > 10_000
