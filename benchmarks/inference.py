@@ -7,8 +7,9 @@ from torch import nn
 
 from losses import LOSSES
 from models import build_model
-from utils.runtime import autocast, fastest_precision, find_device
+from utils.runtime import DTYPES, autocast, fastest_precision, find_device
 
+from .ceiling import ceiling, flops
 from .common import in_turns, show
 
 METHODS = ("softmax", "isomaxplus", "dismax")
@@ -37,6 +38,7 @@ def main(
     where = find_device(device)
     precision = fastest_precision(where) if precision == "auto" else precision
     images = torch.randn(batch, 3, 32, 32, device=where).to(memory_format=torch.channels_last)
+    peak = ceiling(DTYPES.get(precision, torch.float32), where, False)
     rows = []
     for name in models:
         torch.manual_seed(0)
@@ -49,8 +51,10 @@ def main(
         taken = in_turns(sides, repeats, seconds=0)
         plain = taken.pop("SoftMax")
         row = {"network": name, "SoftMax images/s": f"{batch / plain:.1f}"}
+        row["of ceiling"] = f"{flops(name, False) * batch / plain / peak:.0%}"
         rows.append(row | {method: f"{plain / seconds:.1%}" for method, seconds in taken.items()})
-    show(f"Inference with scores, batches of {batch}, {classes} classes, {precision}: shares of SoftMax's images/s", where, rows)
+    title = f"Inference with scores, batches of {batch}, {classes} classes, {precision}: shares of SoftMax's images/s"
+    show(f"{title} (ceiling: a 3×3 convolution, {peak / 1e9:.0f} GFLOP/s)", where, rows)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 import tyro
 from torch import nn
 from torch.utils.data import DataLoader
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
 import main as program
 from models import build_model
 from utils.runtime import find_device
 
+from .ceiling import ceiling, flops
 from .common import in_turns, show
 
 BATCH = 64
@@ -55,23 +55,6 @@ def trainer_of(name: str, folder: Path, precision: str, device: str):
     """main.py's trainer of a run, with the head and loss whose cost is to be shown: DisMax with FPR."""
     given = ["--data", str(folder), "--model", name, "--loss", "dismax", "--precision", precision, "--protocol", "paper"]
     return program.build(program.parse([*given, "--device", device, "--ood", "noise", "--runs", str(folder / "runs")])).trainer
-
-
-def epoch_flops(name: str, images: int) -> int:
-    """Floating-point operations of the network's forward and backward passes over the images."""
-    model = build_model(name, 10, nn.Linear)
-    with FlopCounterMode(display=False) as counter:
-        model(torch.randn(2, 3, 32, 32)).sum().backward()
-    return counter.get_total_flops() * images // 2
-
-
-def ceiling(dtype: torch.dtype, device: torch.device) -> float:
-    """Floating-point operations a second of a 3×3 convolution with 128 channels, forward and backward, channels last."""
-    convolution = nn.Conv2d(128, 128, 3, padding=1, bias=False).to(device, dtype, memory_format=torch.channels_last)
-    inputs = torch.randn(64, 128, 16, 16, device=device, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
-    upstream = torch.randn_like(convolution(inputs))
-    seconds = in_turns({"both": lambda: torch.autograd.grad(convolution(inputs), (inputs, convolution.weight), upstream)}, 5)
-    return 3 * 2 * 64 * 128 * 128 * 9 * 256 / seconds["both"]
 
 
 def shares(trainer) -> dict[str, float]:
@@ -119,7 +102,7 @@ def main(
     pixels, labels = generator.integers(0, 256, (images, 32, 32, 3), np.uint8), generator.integers(0, 10, images)
     labels[:10] = range(10)
     rates, parts = [], []
-    peak = {"fp32": ceiling(torch.float32, where), "bf16": ceiling(torch.bfloat16, where)}
+    peak = {"fp32": ceiling(torch.float32, where, True), "bf16": ceiling(torch.bfloat16, where, True)}
     with TemporaryDirectory() as folder:
         for split in ("train", "test"):
             np.savez(Path(folder) / f"{split}.npz", images=pixels, labels=labels)
@@ -129,7 +112,7 @@ def main(
             sides |= {f"main.py {p}": lambda t=trainer: t.run_epoch(lambda *_: None) for p, trainer in trainers.items()}
             taken = in_turns(sides, repeats, seconds=0)
             for side, seconds in taken.items():
-                reached = epoch_flops(name, images) / seconds
+                reached = flops(name, True) * images / seconds
                 rates.append(
                     {
                         "network, loop": f"{name}, {side}",
@@ -143,7 +126,7 @@ def main(
                 split = shares(trainers["fp32"])
                 parts.append({"network": name} | {part: f"{share:.2%}" for part, share in split.items()})
     known = ", ".join(f"{precision} {rate / 1e9:.0f} GFLOP/s" for precision, rate in peak.items())
-    show(f"Training, batches of {BATCH}, {images} images (ceiling: a 3×3 convolution with 128 channels, {known})", where, rates)
+    show(f"Training, batches of {BATCH}, {images} images (ceiling: a 3×3 convolution, {known})", where, rates)
     if parts:
         show("Where an epoch of main.py goes, float32", where, parts)
 
