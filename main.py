@@ -19,7 +19,7 @@ from torch import Tensor
 from data import images, sources
 from data.batches import Normalizer, TrainingBatches, plain_batches
 from data.catalog import title_of
-from data.streaming import ImageFiles
+from data.streaming import ImageSet
 from losses import get_loss
 from models import Network, build_model, model_title
 from utils import checkpoint, command_line, records, runtime
@@ -38,8 +38,8 @@ class Run:
 
     config: RunConfig
     device: torch.device
-    train: images.Images | ImageFiles
-    evaluation: dict[str, images.Images | ImageFiles]  # "test", and "validation" under the held-out protocol
+    train: ImageSet
+    evaluation: dict[str, ImageSet]  # "test", and "validation" under the held-out protocol
     outside: dict[str, tuple[str, images.Images]]  # source → role, images
     normalize: Normalizer
     mean: Sequence[float]
@@ -52,7 +52,7 @@ class Run:
         """The split that chooses the epoch and fits the temperature."""
         return "validation" if "validation" in self.evaluation else "test"
 
-    def outputs(self, part: images.Images | ImageFiles) -> dict[str, Tensor]:
+    def outputs(self, part: ImageSet) -> dict[str, Tensor]:
         """The head's named outputs for a set's images. Raises NonFiniteLoss for logits that are no numbers any more."""
         batches = plain_batches(part, self.normalize, EVALUATION_BATCH, self.device)
         outputs = predict(self.model, batches, runtime.autocast(self.device, self.config.precision))
@@ -76,7 +76,8 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     model_title(str(config.model))
     if config.precision == "auto":
         held = records.begun(config.folder).get("precision")
-        config = replace(config, precision=held or runtime.fastest_precision(runtime.find_device(config.device)))
+        known = held in runtime.PRECISIONS
+        config = replace(config, precision=held if known else runtime.fastest_precision(runtime.find_device(config.device)))
     return config
 
 

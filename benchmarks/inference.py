@@ -7,7 +7,7 @@ from torch import nn
 
 from losses import LOSSES
 from models import build_model
-from utils.runtime import DTYPES, autocast, fastest_precision, find_device
+from utils.runtime import PRECISIONS, autocast, fastest_precision, find_device
 
 from .ceiling import ceiling, flops
 from .common import in_turns, show
@@ -38,7 +38,7 @@ def main(
     where = find_device(device)
     precision = fastest_precision(where) if precision == "auto" else precision
     images = torch.randn(batch, 3, 32, 32, device=where).to(memory_format=torch.channels_last)
-    peak = ceiling(DTYPES.get(precision, torch.float32), where, False)
+    peak = ceiling(PRECISIONS[precision], where, False)
     rows = []
     for name in models:
         torch.manual_seed(0)

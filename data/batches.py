@@ -6,8 +6,7 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-from .images import Images
-from .streaming import ImageFiles
+from .streaming import ImageFiles, ImageSet
 
 
 class Normalizer:
@@ -52,9 +51,7 @@ class TrainingBatches:
         device: where the batches are made.
     """
 
-    def __init__(
-        self, images: Images | ImageFiles, normalize: Normalizer, batch_size: int, padding: int, flip: bool, device: torch.device
-    ):
+    def __init__(self, images: ImageSet, normalize: Normalizer, batch_size: int, padding: int, flip: bool, device: torch.device):
         self.labels = images.labels.to(device)
         self.normalize, self.batch_size, self.padding, self.flip = normalize, batch_size, padding, flip
         if isinstance(images, ImageFiles):
@@ -88,7 +85,7 @@ class TrainingBatches:
             yield self.normalize(crops.permute(0, 3, 1, 2)), self.labels[chosen]
 
 
-def plain_batches(images: Images | ImageFiles, normalize: Normalizer, batch_size: int, device: torch.device) -> Iterator[Tensor]:
+def plain_batches(images: ImageSet, normalize: Normalizer, batch_size: int, device: torch.device) -> Iterator[Tensor]:
     """A data set's images in order and as they are, normalised: float32 [B, 3, H, W]."""
     for batch in images.batches(batch_size):
         yield normalize(batch.to(device))

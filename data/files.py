@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .images import Images, resize
-from .streaming import ImageFiles, decode, sizes
+from .streaming import ImageFiles, ImageSet, decode, sizes
 
 IN_MEMORY = 4 * 2**30  # decoded, a split of more bytes is streamed
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
@@ -55,7 +55,7 @@ def load_folder(folder: Path, size: tuple[int, int] | None = None) -> Images:
     return Images(torch.stack(images), labels, classes)
 
 
-def load_split(folder: Path) -> Images | ImageFiles:
+def load_split(folder: Path) -> ImageSet:
     """As `load_folder`; what would take more than `IN_MEMORY` bytes is left in its files."""
     paths, labels, classes = _listed(folder)
     first, size = next(sizes(paths[:1]))
@@ -109,7 +109,7 @@ def _numbered(labels: Tensor, folder: Path) -> tuple[str, ...]:
     return tuple(map(str, numbers))
 
 
-def load_train_and_test(folder: Path) -> tuple[Images | ImageFiles, Images | ImageFiles]:
+def load_train_and_test(folder: Path) -> tuple[ImageSet, ImageSet]:
     """An in-distribution set: a folder that holds `train` and `test`, each a folder of class folders or an .npz."""
     parts = []
     for split in ("train", "test"):

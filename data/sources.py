@@ -12,7 +12,7 @@ from torchvision import datasets
 from . import builtin, files
 from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, ROLES, DataSet, title_of
 from .images import Images, like
-from .streaming import ImageFiles
+from .streaming import ImageSet
 
 TORCHVISION = ("cifar10", "cifar100", "svhn", "fashionmnist")
 
@@ -74,7 +74,7 @@ def _torchvision(name: str, train: bool, root: Path) -> Images:
         ) from error
 
 
-def load_in(source: str, root: Path) -> tuple[Images | ImageFiles, Images | ImageFiles]:
+def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
     """The training and the test split of an in-distribution set.
 
     Args:
@@ -151,7 +151,7 @@ def _archive(name: str, root: Path, size: tuple[int, int]) -> Tensor:
     return pixels
 
 
-def hold_out(train: Images | ImageFiles, share: float) -> tuple[Images | ImageFiles, Images | ImageFiles]:
+def hold_out(train: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:
     """A training set in two: what stays, and a stratified share held out. The same for every run and seed.
 
     Raises ValueError if a class has fewer than two images or the share less than one image a class.

@@ -11,6 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from .images import Images
+
 WORKERS = min(8, os.cpu_count() or 1)
 AHEAD = 4  # batches each of them has ready
 
@@ -73,6 +75,9 @@ class ImageFiles:
             yield from loader
         except ValueError as error:  # it comes with the process's whole traceback
             raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from None
+
+
+ImageSet = Images | ImageFiles  # either serves wherever a set is only read
 
 
 def sizes(paths: Iterable[Path]) -> Iterator[tuple[Path, tuple[int, int]]]:

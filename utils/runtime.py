@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def find_device(name: str) -> torch.device:
@@ -30,9 +30,9 @@ def find_device(name: str) -> torch.device:
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """The context in which the network runs in a precision: fp32, bf16 or fp16."""
-    if precision not in DTYPES:
+    if precision == "fp32":
         return torch.autocast(device.type, enabled=False)
-    return torch.autocast(device.type, dtype=DTYPES[precision])
+    return torch.autocast(device.type, dtype=PRECISIONS[precision])
 
 
 @cache
