@@ -5,7 +5,9 @@ import math
 import multiprocessing
 import resource
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -22,7 +24,6 @@ from .common import in_turns, show
 from .heads import step
 
 DEVICE = torch.device("cpu")
-SIZES = {"batch": (16, 32, 64, 128, 256), "classes": (10, 100, 1000, 10_000), "images": (1000, 5000, 20_000, 50_000)}
 WHAT = {
     "batch": "ResNet-10 and DisMax, a step on 32×32 images",
     "classes": "DisMax's head and loss, forward and backward, batch 64, 512 features",
@@ -50,52 +51,65 @@ def work(what: str, size: int) -> Callable[[], object]:
     return lambda: training.run_epoch(lambda *_: None)
 
 
-def measure(what: str, size: int) -> tuple[float, float]:
-    """Seconds, and the MB by which the process's peak memory rose."""
+def peak_memory(what: str, size: int) -> float:
+    """The MB by which a process's peak memory rises with one call."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    side = work(what, size)
-    seconds = in_turns({"side": side}, repeats=1 if what == "images" else 7, seconds=0 if what == "images" else 0.2)["side"]
+    work(what, size)()
     rise = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return seconds, rise / (2**20 if sys.platform == "darwin" else 2**10)
+    return rise / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def draw(measured: dict[str, list[tuple[int, float, float]]], path: Path) -> None:
-    """Seconds and peak memory over the size, both axes logarithmic, with a line of linear growth."""
+def exponents(sizes: Sequence[int], values: Sequence[float]) -> list[float]:
+    """Between each size and the next, how the value grows: as size to the power of it; 1 is linear."""
+    points = list(zip(sizes, values, strict=True))
+    return [math.log(new / old) / math.log(more / less) for (less, old), (more, new) in pairwise(points)]
+
+
+def draw(sizes: Mapping[str, Sequence[int]], measured: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
+    """Each quantity over its sizes, both axes logarithmic, with a dotted line of linear growth through the largest."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    for axes, (what, points) in zip(figure.subplots(1, len(measured)), measured.items(), strict=True):
-        sizes, seconds, memory = zip(*points, strict=True)
-        (line,) = axes.loglog(sizes, seconds, "o-", label="seconds")
-        axes.loglog(sizes, [seconds[-1] * size / sizes[-1] for size in sizes], ":", color=line.get_color(), label="linear")
-        axes.set(xlabel=what, ylabel="seconds", title=WHAT[what].split(",")[0])
-        other = axes.twinx()
-        other.loglog(sizes, memory, "s--", color="tab:red", label="peak MB")
-        other.set_ylabel("peak MB")
-        axes.legend(loc="upper left")
-        other.legend(loc="lower right")
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    quantities = list(next(iter(measured.values())))
+    grid = figure.subplots(len(quantities), len(measured), sharex="col", squeeze=False)
+    for column, (what, values) in zip(grid.T, measured.items(), strict=True):
+        of = sizes[what]
+        column[0].set_title(textwrap.fill(WHAT[what], 36), fontsize="medium")
+        for axes, quantity in zip(column, quantities, strict=True):
+            axes.loglog(of, values[quantity], "o-", label="measured")
+            axes.loglog(of, [values[quantity][-1] * size / of[-1] for size in of], ":", color="gray", label="linear")
+            axes.set_ylabel(quantity)
+        column[-1].set_xticks(of, [f"{size:,}" for size in of])
+        column[-1].minorticks_off()
+        column[-1].set_xlabel(what)
+    grid[0, 0].legend()
     figure.savefig(path, dpi=150)
 
 
-def main(figure: Path | None = None) -> None:
+def main(
+    batch: tuple[int, ...] = (16, 32, 64, 128, 256),
+    classes: tuple[int, ...] = (10, 100, 1000, 10_000),
+    images: tuple[int, ...] = (1000, 5000, 20_000, 50_000),
+    repeats: int = 5,
+    figure: Path | None = None,
+) -> None:
     """Print a table for each; with --figure, draw them to a .png, .pdf or .svg too."""
     spawn = multiprocessing.get_context("spawn")
+    given = {"batch": batch, "classes": classes, "images": images}
     measured = {}
-    for what, sizes in SIZES.items():
+    for what, sizes in given.items():
         with spawn.Pool(1, maxtasksperchild=1) as fresh:  # a process each, for its peak is its own
-            measured[what] = [(size, *fresh.apply(measure, (what, size))) for size in sizes]
-        rows = []
-        for i, (size, seconds, memory) in enumerate(measured[what]):
-            row = {what: f"{size:,}", "seconds": f"{seconds:.4g}", "peak MB": f"{memory:.0f}", "growth": "", "memory's growth": ""}
-            if i:
-                before = measured[what][i - 1]
-                factor = math.log(size / before[0])
-                row["growth"] = f"{math.log(seconds / before[1]) / factor:.2f}"
-                row["memory's growth"] = f"{math.log(memory / before[2]) / factor:.2f}"
-            rows.append(row)
+            memory = [fresh.apply(peak_memory, (what, size)) for size in sizes]
+        seconds = list(in_turns({str(size): work(what, size) for size in sizes}, repeats).values())
+        measured[what] = {"seconds": seconds, "peak MB": memory}
+        columns = {what: [f"{size:,}" for size in sizes], "seconds": [f"{value:.4g}" for value in seconds]}
+        columns["growth"] = ["", *(f"{value:.2f}" for value in exponents(sizes, seconds))]
+        columns["peak MB"] = [f"{value:.0f}" for value in memory]
+        columns["memory's growth"] = ["", *(f"{value:.2f}" for value in exponents(sizes, memory))]
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         show(f"{WHAT[what]}: growth as an exponent of the size (1 is linear)", DEVICE, rows)
     if figure:
-        draw(measured, figure)
+        draw(given, measured, figure)
         print(f"\nwritten to {figure}")
 
 

@@ -30,9 +30,10 @@ def test_seeds_precisions_and_losses_are_compared(script, tmp_path):
 
 
 @pytest.mark.slow
-def test_growth_draws_its_figure(tmp_path, monkeypatch):
+def test_growth_draws_its_figure(script, tmp_path):
     pytest.importorskip("matplotlib")
-    from benchmarks import growth
-
-    growth.draw({"classes": [(10, 0.1, 5.0), (100, 0.4, 9.0)], "images": [(10, 0.1, 5.0), (100, 0.4, 9.0)]}, tmp_path / "x.png")
-    assert (tmp_path / "x.png").stat().st_size > 10_000
+    sizes = ("--batch", "8", "16", "--classes", "10", "20", "--images", "64", "128")
+    done = script("-m", "benchmarks.growth", *sizes, "--repeats", "1", "--figure", str(tmp_path / "growth.png"))
+    assert done.returncode == 0, done.stderr
+    assert len([line for line in done.stdout.splitlines() if line.startswith("|")]) == 12
+    assert (tmp_path / "growth.png").stat().st_size > 10_000
