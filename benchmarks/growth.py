@@ -94,13 +94,13 @@ def main(
     figure: Path | None = None,
 ) -> None:
     """Print a table for each; with --figure, draw them to a .png, .pdf or .svg too."""
-    spawn = multiprocessing.get_context("spawn")
     given = {"batch": batch, "classes": classes, "images": images}
+    # A process each, and before this one grows: Linux hands a process's peak on to those it starts.
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
+        peaks = {what: [fresh.apply(peak_memory, (what, size)) for size in sizes] for what, sizes in given.items()}
     measured = {}
     for what, sizes in given.items():
-        with spawn.Pool(1, maxtasksperchild=1) as fresh:  # a process each, for its peak is its own
-            memory = [fresh.apply(peak_memory, (what, size)) for size in sizes]
-        seconds = list(in_turns({str(size): work(what, size) for size in sizes}, repeats).values())
+        memory, seconds = peaks[what], list(in_turns({str(size): work(what, size) for size in sizes}, repeats).values())
         measured[what] = {"seconds": seconds, "peak MB": memory}
         columns = {what: [f"{size:,}" for size in sizes], "seconds": [f"{value:.4g}" for value in seconds]}
         columns["growth"] = ["", *(f"{value:.2f}" for value in exponents(sizes, seconds))]

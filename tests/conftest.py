@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from utils import records
+
 ROOT = Path(__file__).parent.parent
+QUICK = ("--epochs", "3")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
 
@@ -35,3 +38,13 @@ def script():
         return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
 
     return run
+
+
+def record_of(tmp_path, loss="dismax", seed=1):
+    """The record of a run that `run_main` made."""
+    return records.read_record(tmp_path / "runs" / "digits" / "smallcnn" / loss / str(seed) / records.METRICS)
+
+
+def without_times(record):
+    """What two runs of one identity have in common."""
+    return {name: value for name, value in record.items() if name not in ("started", "seconds", "environment", "config")}

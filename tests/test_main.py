@@ -1,37 +1,23 @@
 """main.py end to end on the built-in digits, the training loop's contract, and what bad input says."""
 
-import dataclasses
 import json
 import math
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import losses
 import main
-from data.batches import Normalizer, TrainingBatches
-from data.images import Images
-from losses import LOSSES, LossFirstPart, LossSecondPart
+from data.batches import Normalizer
+from losses import LOSSES
 from models import build_model
 from utils import checkpoint, records, runtime
 from utils.config import RunConfig
-from utils.evaluation import predict
 from utils.metrics import accuracy, detection_metrics, expected_calibration_error
-from utils.training import RECIPES, NonFiniteLoss, Trainer
+from utils.training import Trainer
 
-from .conftest import ROOT
-
-QUICK = ("--epochs", "3")
-
-
-def record_of(tmp_path, loss="dismax", seed=1):
-    return records.read_record(tmp_path / "runs" / "digits" / "smallcnn" / loss / str(seed) / records.METRICS)
+from .conftest import QUICK, record_of, without_times
 
 
 @pytest.mark.parametrize("protocol", ["heldout", "paper"])
@@ -82,10 +68,6 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
     assert (scores >= model.classifier.threshold(0.95) - 1e-3).float().mean() >= 0.95
 
 
-def without_times(record):
-    return {name: value for name, value in record.items() if name not in ("started", "seconds", "environment", "config")}
-
-
 def test_the_same_seed_gives_the_same_record_and_another_does_not(run_main, tmp_path):
     run_main(*QUICK)
     first = without_times(record_of(tmp_path))
@@ -98,34 +80,6 @@ def test_the_same_seed_gives_the_same_record_and_another_does_not(run_main, tmp_
     assert all(weights[name].equal(again[name]) for name in weights)
     run_main(*QUICK, "--seed", "2")
     assert without_times(record_of(tmp_path, seed=2)) != first
-
-
-def interrupted(run_main, monkeypatch, stop_after, *arguments):
-    """Start a run and interrupt it after so many epochs; what it said on standard error."""
-    write_lines = records.write_lines
-
-    def interrupt(path, lines):
-        write_lines(path, lines)
-        if len(lines) == stop_after:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(records, "write_lines", interrupt)
-    status, _, err = run_main(*arguments)
-    monkeypatch.undo()
-    assert status == 130
-    return err
-
-
-@pytest.mark.parametrize("stop_after", [1, 2])
-def test_an_interrupted_run_goes_on_to_the_same_record(run_main, tmp_path, monkeypatch, stop_after):
-    run_main(*QUICK)
-    whole = without_times(record_of(tmp_path))
-    (tmp_path / "runs").rename(tmp_path / "earlier")
-    assert "goes on" in interrupted(run_main, monkeypatch, stop_after, *QUICK)
-    status, out, _ = run_main(*QUICK)
-    assert status == 0
-    assert f"resuming after epoch {stop_after}" in out
-    assert without_times(record_of(tmp_path)) == whole
 
 
 def test_of_equally_good_epochs_the_latest_is_kept_with_its_weights(run_main, tmp_path, monkeypatch):
@@ -145,68 +99,6 @@ def test_of_equally_good_epochs_the_latest_is_kept_with_its_weights(run_main, tm
     assert not saved["body.0.weight"].equal(after[3]["0.weight"])
 
 
-def test_a_finished_run_is_skipped_and_a_folder_with_another_is_left_alone(run_main, tmp_path):
-    run_main(*QUICK)
-    before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.*")}
-    status, out, _ = run_main(*QUICK)
-    assert status == 0
-    assert "is finished: skipped" in out
-    status, _, err = run_main("--epochs", "4")
-    assert status == 2
-    assert "another run (epochs 3 there, 4 here)" in err
-    assert "--runs" in err
-    assert {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.*")} == before
-
-
-def test_another_runs_checkpoint_is_refused(run_main, tmp_path, monkeypatch):
-    interrupted(run_main, monkeypatch, 1, *QUICK)
-    folder = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
-    held = (folder / records.CONFIG).read_text()
-    (folder / records.CONFIG).unlink()
-    status, _, err = run_main(*QUICK)
-    assert (status, "without their config.json" in err) == (2, True)
-    (folder / records.CONFIG).write_text(held.replace('"batch_size": 64', '"batch_size": 32'))
-    status, _, err = run_main(*QUICK, "--batch-size", "32")
-    assert (status, "last.pt is of another run" in err) == (2, True)
-
-
-@pytest.mark.parametrize("content", ["nothing", "a list", "another dict", "a changed byte", "another device's"])
-def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, content):
-    interrupted(run_main, monkeypatch, 1, *QUICK)
-    path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.LAST
-    if content == "a changed byte":
-        body = bytearray(path.read_bytes())
-        body[len(body) // 2] ^= 255
-        path.write_bytes(body)
-    elif content == "another device's":
-        saved = checkpoint.load(path)
-        saved["trainer"]["mixing"] = torch.zeros(16, dtype=torch.uint8)  # the state of a CUDA generator has this size
-        checkpoint.save(path, saved)
-    elif content == "nothing":
-        path.write_bytes(b"")
-    else:
-        torch.save([] if content == "a list" else {"state_dict": {}}, path)
-    status, _, err = run_main(*QUICK)
-    assert status == 2
-    assert f"{path} is " in err or f"{path} does not fit this device" in err
-    assert "delete it" in err
-    assert err.count("\n") == 1
-
-
-@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
-    command = [sys.executable, "main.py", "--epochs", "500", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not list(tmp_path.rglob(records.EPOCHS)):
-            time.sleep(0.1)
-        process.send_signal(signal_)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "goes on from the last whole epoch" in err
-    assert "Traceback" not in err
-    assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST}
-
-
 def test_the_same_data_is_the_same_run_however_its_path_is_written(tmp_path, monkeypatch):
     folder = tmp_path / "sets" / "mine"
     folder.mkdir(parents=True)
@@ -215,24 +107,6 @@ def test_the_same_data_is_the_same_run_however_its_path_is_written(tmp_path, mon
     identities = [main.parse(["--data", way, "--ood", "near=.."]).identity() for way in ways]
     assert all(identity == identities[0] for identity in identities)
     assert identities[0]["ood"] == [f"near={tmp_path}/sets"]
-
-
-@pytest.mark.parametrize("name", [records.CONFIG, records.METRICS, records.LAST])
-def test_a_damaged_file_of_the_run_is_named_and_left(run_main, tmp_path, name):
-    run_main(*QUICK)
-    path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / name
-    if name == records.LAST:
-        path.with_name(records.METRICS).unlink()
-        path.write_bytes(b"PK cut short")
-    else:
-        path.write_text(path.read_text()[:50])
-    before = path.read_bytes()
-    status, _, err = run_main(*QUICK)
-    assert status == 2
-    assert f"{path} is " in err
-    assert "delete it" in err
-    assert err.count("\n") == 1
-    assert path.read_bytes() == before
 
 
 BAD_INPUT = [
@@ -345,107 +219,6 @@ def test_lower_precisions_run(run_main, tmp_path, precision):
     assert record_of(tmp_path)["classification"]["test"]["t1"]["accuracy"] > 0.5
 
 
-class WatchedHead(LossFirstPart):
-    score_type = "MPS"
-
-    def __init__(self, num_features, num_classes):
-        super().__init__(num_features, num_classes)
-        self.linear = nn.Linear(num_features, num_classes)
-        self.register_buffer("steps", torch.zeros(()))
-
-    def raw_logits(self, features):
-        return self.linear(features)
-
-
-class WatchedCriterion(LossSecondPart):
-    """Uses every hook of the contract, as DUQ's gradient penalty and SNGP's reset will."""
-
-    penalizes_inputs = True
-
-    def __init__(self, classifier):
-        super().__init__(classifier)
-        self.calls = []
-
-    def penalty(self, inputs, logits):
-        (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
-        return 7 + 0.1 * gradient.square().sum((1, 2, 3)).mean()
-
-    def wrap(self, model):
-        model.body[0] = nn.utils.parametrizations.spectral_norm(model.body[0])
-        return model
-
-    def parameter_groups(self, model, weight_decay):
-        head = list(self.classifier.parameters())
-        rest = [p for p in model.parameters() if not any(p is other for other in head)]
-        return [{"params": rest, "weight_decay": weight_decay}, {"params": head, "weight_decay": 0.0}]
-
-    def before_epoch(self, epoch):
-        self.calls.append(("before", epoch))
-        self.classifier.steps.zero_()
-
-    def after_step(self, model, inputs, targets, logits):
-        assert model.forward_features(inputs).shape[0] == len(targets) == len(logits)
-        assert not logits.requires_grad
-        assert not inputs.requires_grad
-        self.classifier.steps += 1
-
-    def after_epoch(self, epoch):
-        self.calls.append(("after", epoch, int(self.classifier.steps)))
-
-
-def make_trainer(head, make_criterion, epochs=2, seed=1, learning_rate=None):
-    torch.manual_seed(seed)
-    device = torch.device("cpu")
-    model = build_model("smallcnn", 4, head)
-    criterion = make_criterion(model.classifier)
-    model = criterion.wrap(model)
-    pixels = torch.randint(256, (44, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    normalize = Normalizer((0.5,) * 3, (0.3,) * 3, device)
-    batches = TrainingBatches(Images(pixels, torch.arange(44) % 4, ()), normalize, 16, 1, True, device)
-    recipe = RECIPES["paper"]
-    if learning_rate:
-        recipe = dataclasses.replace(recipe, learning_rate=learning_rate)
-    return Trainer(model, criterion, batches, recipe, epochs, seed, runtime.autocast(device, "fp32"), False, device)
-
-
-def test_the_loop_serves_every_hook_of_the_contract():
-    trainer = make_trainer(WatchedHead, WatchedCriterion)
-    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [1e-4, 0.0]
-    reported = []
-    summaries = [trainer.run_epoch(lambda images, _: reported.append(images)) for _ in range(2)]
-    assert trainer.criterion.calls == [("before", 1), ("after", 1, 3), ("before", 2), ("after", 2, 3)]
-    assert sum(reported) == 88
-    assert all(summary.loss > 7 for summary in summaries)  # the penalty is in it
-
-
-def test_training_state_resumes_bit_for_bit_and_evaluation_does_not_disturb_it(tmp_path):
-    def trained(interrupted):
-        trainer = make_trainer(LOSSES["dismax"].head, LOSSES["dismax"].criterion, epochs=3)
-        summaries = []
-        for _ in range(3):
-            summaries.append(trainer.run_epoch(lambda *_: None))
-            if interrupted:
-                predict(trainer.model, [torch.randn(5, 3, 8, 8)], trainer.context)
-                state = trainer.state_dict()
-                torch.save(state, interrupted)
-                trainer = make_trainer(LOSSES["dismax"].head, LOSSES["dismax"].criterion, epochs=3, seed=7)
-                trainer.load_state_dict(checkpoint.load(interrupted))
-        return summaries, {n: v for n, v in trainer.model.state_dict().items() if "thresholds" not in n}, trainer.learning_rate
-
-    path = tmp_path / "state.pt"
-    summaries, weights, rate = trained(None)
-    resumed_summaries, resumed_weights, resumed_rate = trained(path)
-    assert summaries == resumed_summaries
-    assert rate == resumed_rate
-    assert all(weights[name].equal(resumed_weights[name]) for name in weights)
-
-
-def test_a_loss_that_is_not_finite_stops_with_epoch_and_step():
-    trainer = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, learning_rate=1e30)
-    with pytest.raises(NonFiniteLoss, match=r"epoch 1 at step [23] \(learning rate 1e\+30\)"):
-        trainer.run_epoch(lambda *_: None)
-
-
 def test_a_network_broken_by_an_epochs_last_step_is_named(run_main, monkeypatch):
     run_epoch = Trainer.run_epoch
 
@@ -460,17 +233,6 @@ def test_a_network_broken_by_an_epochs_last_step_is_named(run_main, monkeypatch)
     assert status == 1
     assert "error: the logits became NaN or infinite by the end of epoch 1" in err
     assert err.count("\n") == 1
-
-
-def test_the_learning_rate_falls_where_the_paper_says():
-    assert RECIPES["paper"].epochs_of_decay(300) == [150, 200, 250]
-    assert RECIPES["paper"].epochs_of_decay(1) == [1, 1, 1]
-    trainer = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=6)
-    rates = []
-    for _ in range(6):
-        rates.append(trainer.learning_rate)
-        trainer.run_epoch(lambda *_: None)
-    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.01, 0.001, 0.0001])
 
 
 def test_files_are_written_whole_or_not_at_all(tmp_path):

@@ -1,0 +1,121 @@
+"""A run that is interrupted, finished or damaged: what the next one makes of it."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from utils import checkpoint, records
+
+from .conftest import QUICK, ROOT, record_of, without_times
+
+
+def interrupted(run_main, monkeypatch, stop_after, *arguments):
+    """Start a run and interrupt it after so many epochs; what it said on standard error."""
+    write_lines = records.write_lines
+
+    def interrupt(path, lines):
+        write_lines(path, lines)
+        if len(lines) == stop_after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "write_lines", interrupt)
+    status, _, err = run_main(*arguments)
+    monkeypatch.undo()
+    assert status == 130
+    return err
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+def test_an_interrupted_run_goes_on_to_the_same_record(run_main, tmp_path, monkeypatch, stop_after):
+    run_main(*QUICK)
+    whole = without_times(record_of(tmp_path))
+    (tmp_path / "runs").rename(tmp_path / "earlier")
+    assert "goes on" in interrupted(run_main, monkeypatch, stop_after, *QUICK)
+    status, out, _ = run_main(*QUICK)
+    assert status == 0
+    assert f"resuming after epoch {stop_after}" in out
+    assert without_times(record_of(tmp_path)) == whole
+
+
+def test_a_finished_run_is_skipped_and_a_folder_with_another_is_left_alone(run_main, tmp_path):
+    run_main(*QUICK)
+    before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.*")}
+    status, out, _ = run_main(*QUICK)
+    assert status == 0
+    assert "is finished: skipped" in out
+    status, _, err = run_main("--epochs", "4")
+    assert status == 2
+    assert "another run (epochs 3 there, 4 here)" in err
+    assert "--runs" in err
+    assert {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*.*")} == before
+
+
+def test_another_runs_checkpoint_is_refused(run_main, tmp_path, monkeypatch):
+    interrupted(run_main, monkeypatch, 1, *QUICK)
+    folder = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
+    held = (folder / records.CONFIG).read_text()
+    (folder / records.CONFIG).unlink()
+    status, _, err = run_main(*QUICK)
+    assert (status, "without their config.json" in err) == (2, True)
+    (folder / records.CONFIG).write_text(held.replace('"batch_size": 64', '"batch_size": 32'))
+    status, _, err = run_main(*QUICK, "--batch-size", "32")
+    assert (status, "last.pt is of another run" in err) == (2, True)
+
+
+@pytest.mark.parametrize("content", ["nothing", "a list", "another dict", "a changed byte", "another device's"])
+def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, content):
+    interrupted(run_main, monkeypatch, 1, *QUICK)
+    path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.LAST
+    if content == "a changed byte":
+        body = bytearray(path.read_bytes())
+        body[len(body) // 2] ^= 255
+        path.write_bytes(body)
+    elif content == "another device's":
+        saved = checkpoint.load(path)
+        saved["trainer"]["mixing"] = torch.zeros(16, dtype=torch.uint8)  # the state of a CUDA generator has this size
+        checkpoint.save(path, saved)
+    elif content == "nothing":
+        path.write_bytes(b"")
+    else:
+        torch.save([] if content == "a list" else {"state_dict": {}}, path)
+    status, _, err = run_main(*QUICK)
+    assert status == 2
+    assert f"{path} is " in err or f"{path} does not fit this device" in err
+    assert "delete it" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
+    command = [sys.executable, "main.py", "--epochs", "500", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.rglob(records.EPOCHS)):
+            time.sleep(0.1)
+        process.send_signal(signal_)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on from the last whole epoch" in err
+    assert "Traceback" not in err
+    assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST}
+
+
+@pytest.mark.parametrize("name", [records.CONFIG, records.METRICS, records.LAST])
+def test_a_damaged_file_of_the_run_is_named_and_left(run_main, tmp_path, name):
+    run_main(*QUICK)
+    path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / name
+    if name == records.LAST:
+        path.with_name(records.METRICS).unlink()
+        path.write_bytes(b"PK cut short")
+    else:
+        path.write_text(path.read_text()[:50])
+    before = path.read_bytes()
+    status, _, err = run_main(*QUICK)
+    assert status == 2
+    assert f"{path} is " in err
+    assert "delete it" in err
+    assert err.count("\n") == 1
+    assert path.read_bytes() == before

@@ -1,0 +1,127 @@
+"""The training loop: the hooks of the contract, its state, its learning rate."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from data.batches import Normalizer, TrainingBatches
+from data.images import Images
+from losses import LOSSES, LossFirstPart, LossSecondPart
+from models import build_model
+from utils import checkpoint, runtime
+from utils.evaluation import predict
+from utils.training import RECIPES, NonFiniteLoss, Trainer
+
+
+class WatchedHead(LossFirstPart):
+    score_type = "MPS"
+
+    def __init__(self, num_features, num_classes):
+        super().__init__(num_features, num_classes)
+        self.linear = nn.Linear(num_features, num_classes)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def raw_logits(self, features):
+        return self.linear(features)
+
+
+class WatchedCriterion(LossSecondPart):
+    """Uses every hook of the contract, as DUQ's gradient penalty and SNGP's reset will."""
+
+    penalizes_inputs = True
+
+    def __init__(self, classifier):
+        super().__init__(classifier)
+        self.calls = []
+
+    def penalty(self, inputs, logits):
+        (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
+        return 7 + 0.1 * gradient.square().sum((1, 2, 3)).mean()
+
+    def wrap(self, model):
+        model.body[0] = nn.utils.parametrizations.spectral_norm(model.body[0])
+        return model
+
+    def parameter_groups(self, model, weight_decay):
+        head = list(self.classifier.parameters())
+        rest = [p for p in model.parameters() if not any(p is other for other in head)]
+        return [{"params": rest, "weight_decay": weight_decay}, {"params": head, "weight_decay": 0.0}]
+
+    def before_epoch(self, epoch):
+        self.calls.append(("before", epoch))
+        self.classifier.steps.zero_()
+
+    def after_step(self, model, inputs, targets, logits):
+        assert model.forward_features(inputs).shape[0] == len(targets) == len(logits)
+        assert not logits.requires_grad
+        assert not inputs.requires_grad
+        self.classifier.steps += 1
+
+    def after_epoch(self, epoch):
+        self.calls.append(("after", epoch, int(self.classifier.steps)))
+
+
+def make_trainer(head, make_criterion, epochs=2, seed=1, learning_rate=None):
+    torch.manual_seed(seed)
+    device = torch.device("cpu")
+    model = build_model("smallcnn", 4, head)
+    criterion = make_criterion(model.classifier)
+    model = criterion.wrap(model)
+    pixels = torch.randint(256, (44, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    normalize = Normalizer((0.5,) * 3, (0.3,) * 3, device)
+    batches = TrainingBatches(Images(pixels, torch.arange(44) % 4, ()), normalize, 16, 1, True, device)
+    recipe = RECIPES["paper"]
+    if learning_rate:
+        recipe = dataclasses.replace(recipe, learning_rate=learning_rate)
+    return Trainer(model, criterion, batches, recipe, epochs, seed, runtime.autocast(device, "fp32"), False, device)
+
+
+def test_the_loop_serves_every_hook_of_the_contract():
+    trainer = make_trainer(WatchedHead, WatchedCriterion)
+    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [1e-4, 0.0]
+    reported = []
+    summaries = [trainer.run_epoch(lambda images, _: reported.append(images)) for _ in range(2)]
+    assert trainer.criterion.calls == [("before", 1), ("after", 1, 3), ("before", 2), ("after", 2, 3)]
+    assert sum(reported) == 88
+    assert all(summary.loss > 7 for summary in summaries)  # the penalty is in it
+
+
+def test_training_state_resumes_bit_for_bit_and_evaluation_does_not_disturb_it(tmp_path):
+    def trained(interrupted):
+        trainer = make_trainer(LOSSES["dismax"].head, LOSSES["dismax"].criterion, epochs=3)
+        summaries = []
+        for _ in range(3):
+            summaries.append(trainer.run_epoch(lambda *_: None))
+            if interrupted:
+                predict(trainer.model, [torch.randn(5, 3, 8, 8)], trainer.context)
+                state = trainer.state_dict()
+                torch.save(state, interrupted)
+                trainer = make_trainer(LOSSES["dismax"].head, LOSSES["dismax"].criterion, epochs=3, seed=7)
+                trainer.load_state_dict(checkpoint.load(interrupted))
+        return summaries, {n: v for n, v in trainer.model.state_dict().items() if "thresholds" not in n}, trainer.learning_rate
+
+    path = tmp_path / "state.pt"
+    summaries, weights, rate = trained(None)
+    resumed_summaries, resumed_weights, resumed_rate = trained(path)
+    assert summaries == resumed_summaries
+    assert rate == resumed_rate
+    assert all(weights[name].equal(resumed_weights[name]) for name in weights)
+
+
+def test_a_loss_that_is_not_finite_stops_with_epoch_and_step():
+    trainer = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, learning_rate=1e30)
+    with pytest.raises(NonFiniteLoss, match=r"epoch 1 at step [23] \(learning rate 1e\+30\)"):
+        trainer.run_epoch(lambda *_: None)
+
+
+def test_the_learning_rate_falls_where_the_paper_says():
+    assert RECIPES["paper"].epochs_of_decay(300) == [150, 200, 250]
+    assert RECIPES["paper"].epochs_of_decay(1) == [1, 1, 1]
+    trainer = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=6)
+    rates = []
+    for _ in range(6):
+        rates.append(trainer.learning_rate)
+        trainer.run_epoch(lambda *_: None)
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.01, 0.001, 0.0001])
