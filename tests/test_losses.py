@@ -182,6 +182,22 @@ def test_float32_logits_and_gradients_are_those_of_plain_float64(name, batch_siz
     torch.testing.assert_close(*own, rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_torch_compile_takes_the_whole_head_and_changes_nothing(name):
+    head, _criterion = build(name)
+    features, targets = batch()
+
+    def step(forward):
+        head.zero_grad()
+        inputs = features.clone().requires_grad_()
+        logits = forward(inputs)
+        nn.functional.cross_entropy(logits, targets).backward()
+        return [logits.detach(), inputs.grad, *(parameter.grad for parameter in head.parameters())]
+
+    # aot_eager traces forward and backward as inductor does, without its minutes of compiling; fullgraph refuses any break.
+    torch.testing.assert_close(step(torch.compile(head, backend="aot_eager", fullgraph=True)), step(head))
+
+
 @pytest.mark.parametrize("name", ["isomaxplus", "dismax_nofpr"])
 def test_a_second_derivative_is_refused(name):
     head, criterion = build(name)
