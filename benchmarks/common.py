@@ -4,10 +4,11 @@ import platform
 import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from timeit import Timer
 
 import torch
 from tabulate import tabulate
-from torch.utils.benchmark import Timer
+from torch.utils.benchmark import timer
 
 from utils import runtime
 
@@ -16,16 +17,14 @@ def in_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 9, second
     """The median seconds of a call of each side.
 
     The sides take turns, so that a slower or faster while of the machine meets all of them. A turn is as many calls as fit
-    into `seconds`, one at least; an unmeasured turn comes first. GPUs are waited for.
+    into `seconds`, one at least; two unmeasured calls come first. GPUs are waited for.
     """
-    timers = {name: Timer("side()", globals={"side": side}, num_threads=torch.get_num_threads()) for name, side in sides.items()}
-    calls = {name: max(1, int(seconds / max(timer.timeit(1).mean, 1e-9))) for name, timer in timers.items()}
+    timers = {name: Timer(side, timer=timer) for name, side in sides.items()}  # torch's clock waits for a GPU
+    calls = {name: max(1, int(seconds / max(min(each.repeat(2, 1)), 1e-9))) for name, each in timers.items()}
     taken: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(repeats + 1):
-        for name, timer in timers.items():
-            mean = timer.timeit(calls[name]).mean
-            if turn:
-                taken[name].append(mean)
+    for _ in range(repeats):
+        for name, each in timers.items():
+            taken[name].append(each.timeit(calls[name]) / calls[name])
     return {name: statistics.median(values) for name, values in taken.items()}
 
 

@@ -90,7 +90,7 @@ def main(
     batch: tuple[int, ...] = (16, 32, 64, 128, 256),
     classes: tuple[int, ...] = (10, 100, 1000, 10_000),
     images: tuple[int, ...] = (1000, 5000, 20_000, 50_000),
-    repeats: int = 5,
+    repeats: int = 3,
     figure: Path | None = None,
 ) -> None:
     """Print a table for each; with --figure, draw them to a .png, .pdf or .svg too."""
