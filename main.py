@@ -101,6 +101,7 @@ def build(config: RunConfig) -> Run:
     """Load and check all that the run needs. Raises ValueError or an OSError, in one line, for what cannot work."""
     device = runtime.find_device(config.device)
     runtime.make_repeatable()
+    runtime.keep_freed_memory()
     train, evaluation, outside = load_data(config)
     entry, loss = sources.describe(config.data), get_loss(config.loss)
     if entry.mean and entry.std:

@@ -17,7 +17,7 @@ from data.batches import Normalizer, TrainingBatches
 from data.images import Images
 from losses import LOSSES
 from models import build_model
-from utils.runtime import autocast
+from utils.runtime import autocast, keep_freed_memory
 from utils.training import RECIPES, Trainer
 
 from .common import in_turns, show
@@ -53,6 +53,7 @@ def work(what: str, size: int) -> Callable[[], object]:
 
 def peak_memory(what: str, size: int) -> float:
     """The MB by which a process's peak memory rises with one call; 1 where it is less, which hides in what the process had."""
+    keep_freed_memory()  # as main.py does
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     work(what, size)()
     rise = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
@@ -98,6 +99,7 @@ def main(
     # A process each, and before this one grows: Linux hands a process's peak on to those it starts.
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
         peaks = {what: [fresh.apply(peak_memory, (what, size)) for size in sizes] for what, sizes in given.items()}
+    keep_freed_memory()
     measured = {}
     for what, sizes in given.items():
         memory, seconds = peaks[what], list(in_turns({str(size): work(what, size) for size in sizes}, repeats).values())

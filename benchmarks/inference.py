@@ -7,7 +7,7 @@ from torch import nn
 
 from losses import LOSSES
 from models import build_model
-from utils.runtime import PRECISIONS, autocast, fastest_precision, find_device
+from utils.runtime import PRECISIONS, autocast, fastest_precision, find_device, keep_freed_memory
 
 from .ceiling import ceiling, flops
 from .common import in_turns, show
@@ -35,6 +35,7 @@ def main(
     device: str = "auto",
 ) -> None:
     """Print images/s with SoftMax, and the others' as shares of it."""
+    keep_freed_memory()  # as main.py does
     where = find_device(device)
     precision = fastest_precision(where) if precision == "auto" else precision
     images = torch.randn(batch, 3, 32, 32, device=where).to(memory_format=torch.channels_last)

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Training through main.py against a plain PyTorch loop: images/s, and where main.py's epoch goes."""
 
+import multiprocessing
 import time
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,8 +26,16 @@ from .common import in_turns, show
 BATCH = 64
 
 
-def plain_loop(name: str, pixels: np.ndarray, labels: np.ndarray, device: torch.device) -> Callable[[], None]:
+def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random images uint8 [count, 32, 32, 3] and labels of ten classes."""
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (count, 32, 32, 3), np.uint8), np.arange(count) % 10
+
+
+@cache
+def plain_loop(name: str, images: int, device: str) -> Callable[[], None]:
     """An epoch as one writes it: DataLoader, PIL transforms, nn.Linear, cross-entropy, float32, NCHW."""
+    pixels, labels = pictures(images)
     crop, flip = transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()
     normalize = transforms.Normalize((0.491, 0.482, 0.446), (0.247, 0.243, 0.261))
     augment = transforms.Compose([transforms.ToPILImage(), crop, flip, transforms.ToTensor(), normalize])
@@ -49,6 +59,11 @@ def plain_loop(name: str, pixels: np.ndarray, labels: np.ndarray, device: torch.
             total += loss.item()
 
     return epoch
+
+
+def plain_epoch(*arguments) -> None:
+    """An epoch of the plain loop of these arguments."""
+    plain_loop(*arguments)()
 
 
 def trainer_of(name: str, folder: Path, precision: str, device: str):
@@ -98,17 +113,16 @@ def main(
 ) -> None:
     """Print images/s of the plain loop and of main.py in float32 and bf16, and the shares of main.py's epoch."""
     where = find_device(device)
-    generator = np.random.default_rng(0)
-    pixels, labels = generator.integers(0, 256, (images, 32, 32, 3), np.uint8), generator.integers(0, 10, images)
-    labels[:10] = range(10)
+    pixels, labels = pictures(images)
     rates, parts = [], []
     peak = {"fp32": ceiling(torch.float32, where, True), "bf16": ceiling(torch.bfloat16, where, True)}
-    with TemporaryDirectory() as folder:
+    # A process of its own, which main.py's settings of the C library and of torch neither help nor hinder.
+    with TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(1) as other:
         for split in ("train", "test"):
             np.savez(Path(folder) / f"{split}.npz", images=pixels, labels=labels)
         for name in models:
             trainers = {precision: trainer_of(name, Path(folder), precision, str(where)) for precision in ("fp32", "bf16")}
-            sides = {"plain loop": plain_loop(name, pixels, labels, where)}
+            sides = {"plain loop": partial(other.apply, plain_epoch, (name, images, str(where)))}
             sides |= {f"main.py {p}": lambda t=trainer: t.run_epoch(lambda *_: None) for p, trainer in trainers.items()}
             taken = in_turns(sides, repeats, seconds=0)
             for side, seconds in taken.items():

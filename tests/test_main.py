@@ -2,6 +2,7 @@
 
 import json
 import math
+import platform
 
 import numpy as np
 import pytest
@@ -210,6 +211,28 @@ def test_on_a_cpu_the_faster_precision_is_measured(monkeypatch, bf16_is_faster):
     seconds = {torch.float32: 2.0, torch.bfloat16: 1.0 if bf16_is_faster else 3.0}
     monkeypatch.setattr(runtime, "_convolution_seconds", seconds.get)
     assert runtime.fastest_precision.__wrapped__(torch.device("cpu")) == ("bf16" if bf16_is_faster else "fp32")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's own setting")
+def test_freed_memory_is_kept_for_the_next_tensor(script):
+    def page_faults(before):
+        code = f"""
+import resource, torch
+from utils.runtime import keep_freed_memory
+{before}
+def faults(calls):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(calls):
+        torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults(30)
+print(faults(10))
+"""
+        done = script("-c", code)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    assert page_faults("keep_freed_memory()") < page_faults("") / 4
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

@@ -1,5 +1,6 @@
 """Where and how a run computes: device, precision, seeds, and what there is to know of the machine."""
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -65,6 +66,19 @@ def make_repeatable() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what was never written
     torch.backends.cudnn.benchmark = False
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep the memory that tensors free for those to come; no effect elsewhere.
+
+    It otherwise asks the system for each tensor of over 32 MiB anew, which clears it page by page: a quarter of DenseNet-BC-100's
+    training step on a CPU. The process's memory then stays at about its peak, which rises somewhat.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.libc_ver()[0] == "glibc" else None
+    if mallopt:
+        max_maps, trim_threshold = -4, -1  # M_MMAP_MAX, M_TRIM_THRESHOLD of mallopt(3)
+        mallopt(max_maps, 0)
+        mallopt(trim_threshold, 2**31 - 1)
 
 
 def seeds(seed: int, count: int) -> list[int]:
