@@ -24,7 +24,8 @@ KINDS = {  # what an operation's name holds that is of the kind
 
 def shares(work: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, dict[str, float]]:
     """Milliseconds of a call, and the share of each kind of operation in them."""
-    work()
+    for _ in range(3):
+        work()
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
     with profile(activities=activities) as profiler:
         for _ in range(repeats):
