@@ -290,6 +290,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted: the same command goes on from the last whole epoch", file=sys.stderr)
         return 130
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):  # torch has no class of its own for a killed process
+            raise
+        hint = "a process that decodes images was killed, for want of memory perhaps: the same command goes on from the last whole epoch"
+        print(f"error: {' '.join(str(error).split())}: {hint}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

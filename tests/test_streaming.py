@@ -1,13 +1,16 @@
 """Sets too large for memory: the same batches and the same results, out of files."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import get_worker_info
 
-from data import files, sources
+from data import files, sources, streaming
 from data.batches import Normalizer, TrainingBatches
 from data.streaming import ImageFiles
 from utils import records
@@ -69,6 +72,22 @@ def test_a_damaged_image_of_a_streamed_set_is_named(folder, run_main, monkeypatc
     status, _, err = run_main("--data", str(folder), "--model", "smallcnn", "--epochs", "1", "--ood", "noise")
     assert status == 1
     assert str(damaged) in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_killed_process_of_a_streamed_set_is_said_in_one_line(folder, run_main, monkeypatch):
+    decode = streaming.decode
+
+    def fatal(path):
+        if get_worker_info() and path.name == "7.png":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return decode(path)
+
+    monkeypatch.setattr(streaming, "decode", fatal)
+    monkeypatch.setattr(files, "IN_MEMORY", 0)
+    status, _, err = run_main("--data", str(folder), "--model", "smallcnn", "--epochs", "1", "--ood", "noise")
+    assert status == 1
+    assert "a process that decodes images was killed" in err
     assert len(err.splitlines()) == 1
 
 

@@ -71,8 +71,8 @@ def make_repeatable() -> None:
 def keep_freed_memory() -> None:
     """Have glibc keep the memory that tensors free for those to come; no effect elsewhere.
 
-    Where it finds no free piece that is large enough, it otherwise maps each tensor of over 32 MiB anew and the system clears it page
-    by page, which takes a fifth of ResNet-10's training step at 256 images. The process's memory stays at about its peak.
+    Where it finds no free piece that is large enough, it otherwise maps each tensor of over 32 MiB anew and the system clears it,
+    which takes a fifth of ResNet-10's training step at 256 images. The process's memory stays at about its peak.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.libc_ver()[0] == "glibc" else None
     if mallopt:
