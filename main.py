@@ -293,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):  # torch has no class of its own for a killed process
             raise
-        hint = "a process that decodes images was killed, for want of memory perhaps: the same command goes on from the last whole epoch"
+        hint = "a process that decodes images was killed (out of memory?); the same command goes on from the last whole epoch"
         print(f"error: {' '.join(str(error).split())}: {hint}", file=sys.stderr)
         return 1
 
