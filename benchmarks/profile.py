@@ -22,7 +22,7 @@ KINDS = {  # what an operation's name holds that is of the kind
 }
 
 
-def shares(work: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, dict[str, float]]:
+def shares_of_kinds(work: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, dict[str, float]]:
     """Milliseconds of a call, and the share of each kind of operation in them."""
     for _ in range(3):
         work()
@@ -65,7 +65,7 @@ def main(
                     model.eval()(images)
 
             for what, work in (("training", training), ("inference", inference)):
-                milliseconds, parts = shares(work, where, repeats)
+                milliseconds, parts = shares_of_kinds(work, where, repeats)
                 row = {"network": f"{name}, {what}, {precision}", "ms": f"{milliseconds:.0f}"}
                 rows.append(row | {kind: f"{share:.0%}" for kind, share in parts.items()})
     show(f"Shares of the time in operations, batches of {batch}, without the optimizer's step", where, rows)

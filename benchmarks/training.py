@@ -72,7 +72,7 @@ def trainer_of(name: str, folder: Path, precision: str, device: str):
     return program.build(program.parse([*given, "--device", device, "--ood", "noise", "--runs", str(folder / "runs")])).trainer
 
 
-def shares(trainer) -> dict[str, float]:
+def shares_of_epoch(trainer) -> dict[str, float]:
     """The shares of an epoch's time, on a CPU, of the network's forward and backward pass, the optimizer's step, and all else."""
     taken = dict.fromkeys(("forward", "backward", "optimizer"), 0.0)
     begun: list[float] = []
@@ -137,7 +137,7 @@ def main(
                     }
                 )
             if where.type == "cpu":
-                split = shares(trainers["fp32"])
+                split = shares_of_epoch(trainers["fp32"])
                 parts.append({"network": name} | {part: f"{share:.2%}" for part, share in split.items()})
     known = ", ".join(f"{precision} {rate / 1e9:.0f} GFLOP/s" for precision, rate in peak.items())
     show(f"Training, batches of {BATCH}, {images} images (ceiling: a 3×3 convolution, {known})", where, rates)

@@ -8,6 +8,7 @@ QUICK = {
     "training": ("--models", "smallcnn", "--images", "128", "--repeats", "1", "--device", "cpu"),
     "evaluation": ("--images", "200", "--repeats", "1"),
     "inference": ("--models", "smallcnn", "--batch", "8", "--repeats", "1", "--device", "cpu"),
+    "profile": ("--models", "smallcnn", "--batch", "8", "--repeats", "1", "--device", "cpu"),
     "cost": (),
 }
 
