@@ -43,7 +43,7 @@ def test_a_value_or_a_mixed_device_would_be_noticed():
             there + torch.zeros(3)
 
 
-def trainer_of(loss_name, device):
+def trainer_of(loss_name, device, precision="bf16"):
     """A trainer of a small network, with batches of 64 and a tail of 9."""
     row = LOSSES[loss_name]
     model = build_model("densenetbc22", 10, row.head).to(device)
@@ -51,7 +51,7 @@ def trainer_of(loss_name, device):
     pixels = torch.randint(256, (137, 3, 16, 16), dtype=torch.uint8)
     images = Images(pixels, torch.arange(137) % 10, ())
     batches = TrainingBatches(images, Normalizer((0.5,) * 3, (0.2,) * 3, device), 64, 2, True, device)
-    return Trainer(model, criterion, batches, RECIPES["paper"], 2, 1, autocast(device, "bf16"), False, device)
+    return Trainer(model, criterion, batches, RECIPES["paper"], 2, 1, autocast(device, precision), precision == "fp16", device)
 
 
 class CountsReads(TorchDispatchMode):
@@ -71,8 +71,9 @@ class CountsReads(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("loss_name", LOSSES)
-def test_a_training_epoch_asks_for_no_value(loss_name, monkeypatch):
-    trainer = trainer_of(loss_name, torch.device("cpu"))
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_training_epoch_asks_for_no_value(loss_name, precision, monkeypatch):
+    trainer = trainer_of(loss_name, torch.device("cpu"), precision)
     read, tolist = [], torch.Tensor.tolist
     monkeypatch.setattr(torch.Tensor, "tolist", lambda tensor: read.append(1) or tolist(tensor))
     with CountsReads() as counted:
@@ -100,8 +101,9 @@ def test_a_value_that_is_asked_for_would_be_noticed(ask, monkeypatch):
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("loss_name", LOSSES)
-def test_a_training_step_on_a_gpu_waits_for_nothing(loss_name):
-    trainer = trainer_of(loss_name, torch.device("cuda"))
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_training_step_on_a_gpu_waits_for_nothing(loss_name, precision):
+    trainer = trainer_of(loss_name, torch.device("cuda"), precision)
     epoch = trainer.batches.epoch(trainer.drawing)
     sums = RunningSums(trainer.device)
     trainer._step(*next(epoch), sums)  # the epoch's plan goes to the device, and libraries start

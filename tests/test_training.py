@@ -116,6 +116,21 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_step():
         trainer.run_epoch(lambda *_: None)
 
 
+def test_steps_whose_scaled_gradients_overflow_change_nothing():
+    trainer = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    overflow = trainer.model.classifier.bias.register_hook(lambda gradient: gradient * torch.inf)
+    before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
+    trainer.run_epoch(lambda *_: None)
+    assert trainer.scaler.get_scale() == 1024 / 2**3  # three steps
+    for name, value in trainer.model.named_parameters():
+        assert value.equal(before[name])
+        assert not trainer.optimizer.state[value]["momentum_buffer"].any()
+    overflow.remove()
+    assert trainer.run_epoch(lambda *_: None).loss < 10
+    assert not trainer.model.classifier.weight.equal(before["classifier.weight"])
+
+
 def test_the_learning_rate_falls_where_the_paper_says():
     assert RECIPES["paper"].epochs_of_decay(300) == [150, 200, 250]
     assert RECIPES["paper"].epochs_of_decay(1) == [1, 1, 1]

@@ -105,8 +105,12 @@ class Trainer:
         device: torch.device,
     ):
         self.model, self.criterion, self.batches, self.context, self.device = model, criterion, batches, context, device
+        # Fused: the device itself skips a step whose scaled gradients overflowed, else the host would have to ask it at every step.
         groups = criterion.parameter_groups(model, recipe.weight_decay)
-        self.optimizer = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True)
+        self.optimizer = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True, fused=True)
+        # As the first step itself would begin; but one that is skipped leaves a fused optimizer's own buffers uninitialised.
+        for parameter in (parameter for group in self.optimizer.param_groups for parameter in group["params"]):
+            self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         milestones = recipe.epochs_of_decay(epochs)
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, milestones, recipe.decay)
         self.scaler = torch.amp.GradScaler(device.type, enabled=scale_loss)
