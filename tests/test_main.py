@@ -148,7 +148,8 @@ def test_a_folder_that_cannot_be_written_is_named(capsys, tmp_path):
 def test_a_file_that_cannot_be_written_whole_is_not_written(script, run_main, tmp_path):
     # A limit on the size of files stands for a full disk.
     limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000,) * 2); import main; sys.exit(main.main())"
-    done = script("-c", limited, *QUICK, "--runs", str(tmp_path / "runs"), "--device", "cpu")
+    given = ("--runs", str(tmp_path / "runs"), "--device", "cpu", "--precision", "fp32")  # as `run_main` has them
+    done = script("-c", limited, *QUICK, *given)
     assert done.returncode == 1
     assert "error: [Errno 27] File too large" in done.stderr
     assert done.stderr.count("\n") == 1
