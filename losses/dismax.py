@@ -12,7 +12,6 @@ from . import fpr
 from .contract import LossFirstPart, LossSecondPart
 from .geometry import direction_logits
 from .isomaxplus import IsoMaxPlusLossFirstPart
-from .precision import at_least_float32
 
 SMALLEST_BATCH = 2 * fpr.SOURCES  # whose second half is enough for mosaics
 
@@ -26,8 +25,7 @@ class DisMaxLossFirstPart(IsoMaxPlusLossFirstPart):
     score_type = "MMLES"
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        prototypes, scale = at_least_float32(self.prototypes), at_least_float32(self.distance_scale)
-        return direction_logits(features, prototypes, scale, factor=-1 / math.sqrt(2), add_mean=True)
+        return direction_logits(features, self.prototypes, self.distance_scale, factor=-1 / math.sqrt(2), add_mean=True)
 
 
 class DisMaxLossSecondPart(LossSecondPart):

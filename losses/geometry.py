@@ -58,14 +58,14 @@ def _inverse_lengths(vectors: Tensor) -> Tensor:
 class _DirectionLogits(torch.autograd.Function):
     """`direction_logits` with its gradient by hand, which takes half the time of autograd's own chain.
 
-    Forward: d_ij² = ‖f̂_i‖² + ‖p̂_j‖² - 2 S_ij with S = f̂ p̂ᵀ = (f pᵀ)_ij/(‖f_i‖‖p_j‖). Rounding leaves an error ε of about 1e-7 in
-    S, so ε/d² (relative) in d: nothing at the distances that most pairs have, near √2, but much at a near prototype, on which
-    scores and gradients depend. Each row's smallest distance is therefore computed again from the difference f̂_i - p̂_j.
+    Forward: d_ij² = ‖f̂_i‖² + ‖p̂_j‖² - 2 S_ij with S = f̂ p̂ᵀ. Rounding leaves an error ε of about 1e-7 in S, so ε/d² (relative) in d:
+    nothing at the distances that most pairs have, near √2, but much at a near prototype, on which scores and gradients depend. Each
+    row's smallest distance is therefore computed again from the difference f̂_i - p̂_j.
 
     Backward: with G_ij = ∂L/∂d_ij = k·(g_ij + [add_mean] mean_j g_ij) and ∂d_ij/∂f̂_i = (f̂_i - p̂_j)/d_ij,
 
-        ∂L/∂f_i = (1/‖f_i‖)(I - f̂_i f̂_iᵀ) Σ_j W_ij (f̂_i - p̂_j)                      W_ij = G_ij/d_ij
-                = f_i/‖f_i‖² Σ_j W_ij S_ij - Σ_j W_ij/(‖f_i‖‖p_j‖) p_j               S_ij = 1 - d_ij²/2
+        ∂L/∂f_i = (1/‖f_i‖)(I - f̂_i f̂_iᵀ) Σ_j W_ij (f̂_i - p̂_j)          W_ij = G_ij/d_ij
+                = (1/‖f_i‖)(f̂_i Σ_j W_ij S_ij - Σ_j W_ij p̂_j)            S_ij = 1 - d_ij²/2, so W_ij S_ij = W_ij - G_ij d_ij/2
 
     since the projection removes f̂_i; ∂L/∂p_j is the same with f and p exchanged; ∂L/∂k = Σ_ij (g_ij + [add_mean] mean_j g_ij) d_ij.
     Where a vector has no direction, 1/‖v‖ is 0 here, and so is its gradient.
@@ -78,36 +78,35 @@ class _DirectionLogits(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features, prototypes, scale, factor, add_mean):
         by_feature, by_prototype = _inverse_lengths(features), _inverse_lengths(prototypes)  # [B, 1], [C, 1]
+        unit_features, unit_prototypes = features * by_feature, prototypes * by_prototype
         shortest = 10 * torch.finfo(features.dtype).eps
         # In place from here on: at 1,000 classes a new [B, C] costs more than what is computed in it.
-        squares = torch.mm(features, prototypes.T).mul_(-2 * by_feature).mul_(by_prototype.T)
-        squares.add_(by_feature.sign()).add_(by_prototype.T.sign())
+        squares = torch.add(by_feature.sign(), by_prototype.sign().T).addmm_(unit_features, unit_prototypes.T, alpha=-2)
         nearest = squares.min(1, keepdim=True).indices
-        row = nearest.squeeze(1)
-        difference = prototypes.index_select(0, row).mul_(by_prototype.index_select(0, row))
-        exact = torch.linalg.vector_norm(difference.addcmul_(features, by_feature, value=-1), dim=1, keepdim=True)
-        d = squares.clamp_(min=shortest**2).sqrt_().scatter_(1, nearest, exact.clamp_min_(shortest))
-        slope = factor * scale.sign()  # ∂k/∂s
+        difference = unit_prototypes.index_select(0, nearest.view(-1)).sub_(unit_features)
+        exact = torch.linalg.vector_norm(difference, dim=1, keepdim=True).clamp_min_(shortest)
+        d = squares.clamp_min_(shortest**2).sqrt_().scatter_(1, nearest, exact)
+        slope = scale.sign().mul_(factor)  # ∂k/∂s
         k = slope * scale
-        ctx.save_for_backward(features, prototypes, by_feature, by_prototype, d, slope, k)
+        ctx.save_for_backward(unit_features, unit_prototypes, by_feature, by_prototype, d, slope, k)
         ctx.add_mean = add_mean
         return torch.add(d, d.mean(1, keepdim=True)).mul_(k) if add_mean else d * k
 
     @staticmethod
     @once_differentiable
     def backward(ctx, gradient):
-        features, prototypes, by_feature, by_prototype, d, slope, k = ctx.saved_tensors
+        unit_features, unit_prototypes, by_feature, by_prototype, d, slope, k = ctx.saved_tensors
         to_features = to_prototypes = None
         with without_autocast(gradient):
-            weights = gradient + gradient.mean(1, keepdim=True) if ctx.add_mean else gradient.clone()
-            to_scale = torch.dot(weights.view(-1), d.view(-1)) * slope
-            weights.div_(d)  # W/k
-            cosines = torch.mul(d, d).mul_(-0.5).add_(1).mul_(weights)  # W S/k
-            weights.mul_(by_feature * k).mul_(by_prototype.T)
+            if ctx.add_mean:
+                gradient = gradient + gradient.mean(1, keepdim=True)  # G/k
+            to_scale = torch.dot(gradient.reshape(-1), d.view(-1)) * slope
+            weights = gradient / d  # W/k
+            cosines = torch.addcmul(weights, gradient, d, value=-0.5)  # W S/k
             if ctx.needs_input_grad[0]:
-                along = cosines.sum(1, keepdim=True) * by_feature.square() * k
-                to_features = torch.mul(features, along).addmm_(weights, prototypes, alpha=-1)
+                along = torch.mul(unit_features, cosines.sum(1, keepdim=True))
+                to_features = along.addmm_(weights, unit_prototypes, alpha=-1).mul_(by_feature * k)
             if ctx.needs_input_grad[1]:
-                along = cosines.sum(0)[:, None] * by_prototype.square() * k
-                to_prototypes = torch.mul(prototypes, along).addmm_(weights.T, features, alpha=-1)
+                along = torch.mul(unit_prototypes, cosines.sum(0).unsqueeze(1))
+                to_prototypes = along.addmm_(weights.T, unit_features, alpha=-1).mul_(by_prototype * k)
         return to_features, to_prototypes, to_scale, None, None

@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from .contract import LossFirstPart, LossSecondPart
 from .geometry import direction_logits
-from .precision import at_least_float32
 
 
 class IsoMaxPlusLossFirstPart(LossFirstPart):
@@ -22,8 +21,7 @@ class IsoMaxPlusLossFirstPart(LossFirstPart):
         self.distance_scale = nn.Parameter(torch.ones(1))
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        prototypes, scale = at_least_float32(self.prototypes), at_least_float32(self.distance_scale)
-        return direction_logits(features, prototypes, scale, factor=-1, add_mean=False)
+        return direction_logits(features, self.prototypes, self.distance_scale, factor=-1, add_mean=False)
 
 
 class IsoMaxPlusLossSecondPart(LossSecondPart):
