@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -22,12 +21,12 @@ from data.catalog import title_of
 from data.streaming import ImageSet
 from losses import get_loss
 from models import Network, build_model, model_title
-from utils import checkpoint, command_line, records, runtime
+from utils import checkpoint, command_line, interruption, records, runtime
 from utils.config import RunConfig
 from utils.evaluation import calibrate, classification_results, detection_results, predict
 from utils.metrics import accuracy
 from utils.progress import Progress
-from utils.training import RECIPES, NonFiniteLoss, Trainer
+from utils.training import RECIPES, NonFiniteLoss, Summary, Trainer
 
 EVALUATION_BATCH = 500
 
@@ -158,9 +157,15 @@ def train(run: Run, history: dict[str, Any]) -> None:
     total = int(config.epochs or 0)
     decide = run.evaluation[run.deciding]
     with closing(Progress(total, len(run.train), trainer.epoch)) as progress:
+
+        def report(images: int, so_far: Summary | None) -> None:
+            if interruption.asked():
+                raise KeyboardInterrupt
+            progress.report(images, so_far)
+
         while trainer.epoch < total:
             started, rate = time.monotonic(), trainer.learning_rate
-            summary = trainer.run_epoch(progress.report)
+            summary = trainer.run_epoch(report)
             trained = time.monotonic() - started
             reached = accuracy(run.outputs(decide)["logits"], decide.labels)
             if reached >= history["best"]["accuracy"]:  # of equally good epochs the latest
@@ -287,10 +292,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 1 training failed, 2 bad input, 130 interrupted."""
     try:
         return start(arguments)
-    except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on from the last whole epoch", file=sys.stderr)
-        return 130
-    except RuntimeError as error:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # A Ctrl-C reaches the processes that decode images too, and they may be the first to go.
+        if isinstance(error, KeyboardInterrupt) or interruption.asked():
+            print("\ninterrupted: the same command goes on from the last whole epoch", file=sys.stderr)
+            return 130
         if not str(error).startswith("DataLoader worker"):  # torch has no class of its own for a killed process
             raise
         hint = "a process that decodes images was killed (out of memory?); the same command goes on from the last whole epoch"
@@ -299,5 +305,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to stop as on Ctrl-C: no half-written file stays behind
+    interruption.listen()
     sys.exit(main())

@@ -16,7 +16,7 @@ from .common import show
 KINDS = {  # what an operation's name holds that is of the kind
     "convolution": ("conv",),
     "batch norm": ("batch_norm",),
-    "ReLU": ("relu", "threshold"),
+    "ReLU": ("relu", "threshold", "clamp_min"),
     "concatenation": ("cat", "slice", "narrow", "add_", "aten::add"),  # and the sum of the gradients of what was concatenated
     "casts and copies": ("copy", "clone", "contiguous"),
 }

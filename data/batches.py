@@ -73,7 +73,9 @@ class TrainingBatches:
         device = self.labels.device
         plan = [part.to(device).split(self.batch_size) for part in (order, offsets[0], offsets[1], mirrored)]
         decoded = self.files.read(order.split(self.batch_size)) if self.files is not None else repeat(None)
-        for chosen, top, left, mirror, pixels in zip(*plan, decoded, strict=False):
+        # The decoded first, so that they end the loop and with it their processes; dropped before their end, they would do so in a
+        # destructor, where a Ctrl-C is lost.
+        for pixels, chosen, top, left, mirror in zip(decoded, *plan, strict=False):
             each = torch.arange(len(chosen), device=device)
             if pixels is None:
                 crops = self.windows[chosen, top, left]

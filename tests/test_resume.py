@@ -3,12 +3,13 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 import torch
 
-from utils import checkpoint, records
+from utils import checkpoint, interruption, records
 
 from .conftest import QUICK, ROOT, record_of, without_times
 
@@ -101,6 +102,27 @@ def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
     assert "goes on from the last whole epoch" in err
     assert "Traceback" not in err
     assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_dropped_stops_the_run_all_the_same(run_main, tmp_path, monkeypatch):
+    monkeypatch.setattr(interruption, "_asked", threading.Event())
+
+    class Dropping:
+        def __del__(self):
+            interruption._interrupt()
+
+    write_lines = records.write_lines
+
+    def after_the_first_epoch(path, lines):
+        write_lines(path, lines)
+        Dropping()
+
+    monkeypatch.setattr(records, "write_lines", after_the_first_epoch)
+    status, _, err = run_main(*QUICK)
+    assert status == 130
+    assert "goes on from the last whole epoch" in err
+    assert len((tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.EPOCHS).read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", [records.CONFIG, records.METRICS, records.LAST])

@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ from data import files, sources, streaming
 from data.batches import Normalizer, TrainingBatches
 from data.streaming import ImageFiles
 from utils import records
+
+from .conftest import ROOT
 
 
 @pytest.fixture
@@ -89,6 +94,25 @@ def test_a_killed_process_of_a_streamed_set_is_said_in_one_line(folder, run_main
     assert status == 1
     assert "a process that decodes images was killed" in err
     assert len(err.splitlines()) == 1
+
+
+def test_ctrl_c_stops_a_streamed_run_and_its_processes(folder, tmp_path):
+    streamed = (
+        "import sys; from data import files; files.IN_MEMORY = 0; from utils import interruption; interruption.listen(); "
+        "import main; sys.exit(main.main(sys.argv[1:]))"
+    )
+    given = ["--data", str(folder), "--model", "smallcnn", "--epochs", "500", "--ood", "noise", "--runs", str(tmp_path / "runs")]
+    command = [sys.executable, "-c", streamed, *given, "--device", "cpu"]
+    # In a group of its own, all of which a terminal's Ctrl-C reaches.
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while not list(tmp_path.rglob(records.EPOCHS)):
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.endswith("\ninterrupted: the same command goes on from the last whole epoch\n")
+    with pytest.raises(ProcessLookupError):  # none is left
+        os.killpg(process.pid, 0)
 
 
 def test_several_sizes_are_found_before_anything_is_decoded(folder, run_main, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The training loop: the hooks of the contract, its state, its learning rate."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -86,6 +87,37 @@ def test_the_loop_serves_every_hook_of_the_contract():
     assert trainer.criterion.calls == [("before", 1), ("after", 1, 3), ("before", 2), ("after", 2, 3)]
     assert sum(reported) == 88
     assert all(summary.loss > 7 for summary in summaries)  # the penalty is in it
+
+
+@pytest.mark.parametrize("model_name", ["densenetbc22", "resnet10", "wideresnet101"])
+def test_two_steps_are_those_of_a_plain_loop_in_float64(model_name):
+    """Channels last, ReLUs in place and the fused optimizer, against NCHW in float64 with torch's plain ones."""
+    torch.manual_seed(0)
+    device = torch.device("cpu")
+    model = build_model(model_name, 4, LOSSES["softmax"].head)
+    plain = copy.deepcopy(model).double()
+    for module in plain.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+    pixels, labels = torch.randint(256, (32, 3, 16, 16), dtype=torch.uint8), torch.arange(32) % 4
+    batches = TrainingBatches(Images(pixels, labels, ()), Normalizer((0.5,) * 3, (0.3,) * 3, device), 16, 2, True, device)
+    model = model.to(memory_format=torch.channels_last)
+    criterion = LOSSES["softmax"].criterion(model.classifier)
+    recipe = dataclasses.replace(RECIPES["paper"], learning_rate=0.01)
+    trainer = Trainer(model, criterion, batches, recipe, 1, 1, runtime.autocast(device, "fp32"), False, device)
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4, foreach=False)
+    before = copy.deepcopy(plain.state_dict())
+    for inputs, targets in list(batches.epoch(torch.Generator().manual_seed(runtime.seeds(1, 2)[0]))):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(plain(inputs.double().contiguous()), targets).backward()
+        optimizer.step()
+    trainer.run_epoch(lambda *_: None)
+    trained = model.state_dict()
+    for name, expected in plain.state_dict().items():
+        if expected.is_floating_point() and "classifier.t" not in name:
+            change, right = trained[name].double() - before[name], expected - before[name]
+            # Where rounding moves an activation across a ReLU's zero, a gradient is another one: a few in a thousand.
+            assert (change - right).norm() <= 1e-2 * right.norm() + 1e-6, name
 
 
 def test_training_state_resumes_bit_for_bit_and_evaluation_does_not_disturb_it(tmp_path):

@@ -1,0 +1,23 @@
+"""Ctrl-C and SIGTERM: both stop a run, and are not lost."""
+
+import signal
+import threading
+from typing import NoReturn
+
+_asked = threading.Event()
+
+
+def _interrupt(*_) -> NoReturn:
+    _asked.set()
+    raise KeyboardInterrupt
+
+
+def listen() -> None:
+    """Have both raise KeyboardInterrupt, as Ctrl-C does by itself, so that no half-written file stays behind."""
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def asked() -> bool:
+    """Whether one came. Python drops an exception that is raised in a destructor or beside a fork, so a long loop has to ask."""
+    return _asked.is_set()
