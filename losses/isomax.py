@@ -5,7 +5,6 @@ from torch import Tensor, nn
 
 from .contract import LossFirstPart, LossSecondPart
 from .geometry import distances
-from .precision import at_least_float32
 
 
 class IsoMaxLossFirstPart(LossFirstPart):
@@ -18,7 +17,7 @@ class IsoMaxLossFirstPart(LossFirstPart):
         self.prototypes = nn.Parameter(torch.zeros(num_classes, num_features))
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        return -distances(features, at_least_float32(self.prototypes))
+        return -distances(features, self.prototypes)
 
 
 class IsoMaxLossSecondPart(LossSecondPart):

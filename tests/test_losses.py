@@ -148,32 +148,40 @@ def relative_error(value, expected):
     return ((value.double() - expected).norm() / expected.norm()).item()
 
 
-@pytest.mark.parametrize("name", ["isomaxplus", "dismax_nofpr"])
+def near_prototypes(p, noise, targets, share):
+    """Features at `share` of their length from their targets' prototypes, square to them."""
+    p = p[targets].double()
+    aside = noise.double() - nn.functional.normalize(p) * (noise.double() * nn.functional.normalize(p)).sum(1, keepdim=True)
+    return (p + share * p.norm(dim=1, keepdim=True) * nn.functional.normalize(aside)).float()
+
+
+@pytest.mark.parametrize("name", ["isomax", "isomaxplus", "dismax_nofpr"])
 @pytest.mark.parametrize(("batch_size", "features", "classes"), [(64, 342, 10), (64, 512, 100), (256, 512, 1000)])
-@pytest.mark.parametrize("angle", [None, 0.1, 0.01, 0.002])
-def test_float32_logits_and_gradients_are_those_of_plain_float64(name, batch_size, features, classes, angle):
-    """The matrix product against the definition, differentiated by autograd; with an angle, every feature so near its prototype."""
+@pytest.mark.parametrize("share", [None, 0.1, 0.01, 0.002])
+def test_float32_logits_and_gradients_are_those_of_plain_float64(name, batch_size, features, classes, share):
+    """The matrix product against the definition, differentiated by autograd; every feature near its prototype, or anywhere."""
     torch.manual_seed(0)
-    p, noise = torch.randn(classes, features), torch.randn(batch_size, features)
-    targets = torch.randint(classes, (batch_size,))
-    f = noise
-    if angle:
-        near = nn.functional.normalize(p[targets].double())
-        aside = nn.functional.normalize(noise.double() - (noise.double() * near).sum(1, keepdim=True) * near)
-        f = (3 * (math.cos(angle) * near + math.sin(angle) * aside)).float()
-    head = LOSSES[name].head(features, classes)
+    head, _ = build(name, torch.float32, features, classes)
+    noise, targets = torch.randn(batch_size, features), torch.randint(classes, (batch_size,))
     with torch.no_grad():
-        head.prototypes.copy_(p)
-        head.distance_scale.fill_(-1.7)
-    inputs = [f.requires_grad_(), head.prototypes, head.distance_scale]
+        if name == "isomax":
+            head.prototypes.add_(3)  # away from the origin, as features after a ReLU are
+        f = near_prototypes(head.prototypes, noise, targets, share) if share else noise
+    inputs = [f.requires_grad_(), *head.parameters()]
     logits = head(f)
-    upstream = torch.randn(logits.shape)  # not a loss's, which saturates at such angles and is then rounding error itself
+    upstream = torch.randn(logits.shape)  # not a loss's, which saturates so near and is then rounding error itself
     results = [logits, *torch.autograd.grad(logits, inputs, upstream)]
 
     exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
-    unit_f, unit_p = (tensor / tensor.norm(dim=1, keepdim=True) for tensor in exact[:2])
-    d = (unit_f[:, None] - unit_p).norm(dim=2) if batch_size * features * classes < 1e7 else torch.cdist(unit_f, unit_p)
-    expected = -exact[2].abs() * (d if name == "isomaxplus" else (d + d.mean(1, keepdim=True)) / math.sqrt(2))
+    points, prototypes = exact[:2] if name == "isomax" else (tensor / tensor.norm(dim=1, keepdim=True) for tensor in exact[:2])
+    small = batch_size * features * classes < 1e7
+    d = (points[:, None] - prototypes).norm(dim=2) if small else torch.cdist(points, prototypes)
+    if name == "isomax":
+        expected = -d
+    elif name == "isomaxplus":
+        expected = -exact[2].abs() * d
+    else:
+        expected = -exact[2].abs() * (d + d.mean(1, keepdim=True)) / math.sqrt(2)
     expected = [expected, *torch.autograd.grad(expected, exact, upstream.double())]
     for result, right in zip(results, expected, strict=True):
         assert result.dtype == torch.float32
@@ -198,7 +206,7 @@ def test_torch_compile_takes_the_whole_head_and_changes_nothing(name):
     torch.testing.assert_close(step(torch.compile(head, backend="aot_eager", fullgraph=True)), step(head))
 
 
-@pytest.mark.parametrize("name", ["isomaxplus", "dismax_nofpr"])
+@pytest.mark.parametrize("name", ["isomax", "isomaxplus", "dismax_nofpr"])
 def test_a_second_derivative_is_refused(name):
     head, criterion = build(name)
     features, targets = batch()
