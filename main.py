@@ -54,7 +54,7 @@ class Run:
     def outputs(self, part: ImageSet) -> dict[str, Tensor]:
         """The head's named outputs for a set's images. Raises NonFiniteLoss for logits that are no numbers any more."""
         batches = plain_batches(part, self.normalize, EVALUATION_BATCH, self.device)
-        outputs = predict(self.model, batches, runtime.autocast(self.device, self.config.precision))
+        outputs = predict(self.model, batches, self.trainer.context)
         if not outputs["logits"].isfinite().all():
             raise NonFiniteLoss(f"the logits became NaN or infinite by the end of epoch {self.trainer.epoch}")
         return outputs
@@ -123,10 +123,7 @@ def build(config: RunConfig) -> Run:
         raise ValueError(f"--loss {config.loss} cannot train on {config.data}, {len(train)} images: {error}") from error
     if config.compile:
         model.compile()
-    context = runtime.autocast(device, config.precision)
-    scale_loss = config.precision == "fp16"
-    recipe = RECIPES[config.recipe]
-    trainer = Trainer(model, criterion, batches, recipe, int(config.epochs or 0), config.seed, context, scale_loss, device)
+    trainer = Trainer(model, criterion, batches, RECIPES[config.recipe], int(config.epochs or 0), config.seed, config.precision)
     return Run(config, device, train, evaluation, outside, normalize, mean, std, model, trainer)
 
 

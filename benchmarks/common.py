@@ -1,15 +1,17 @@
 """Measures two or more ways of doing one thing in one process, in turns, and prints medians and ratios."""
 
-import platform
 import statistics
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from timeit import Timer
 
+import numpy as np
 import torch
 from tabulate import tabulate
 from torch.utils.benchmark import timer
+from torch.utils.data import DataLoader
+from torchvision import transforms
 
+from data.catalog import DATA_SETS
 from utils import runtime
 
 
@@ -28,20 +30,36 @@ def in_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 9, second
     return {name: statistics.median(values) for name, values in taken.items()}
 
 
-def processor() -> str:
-    """The processor's name, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random images uint8 [count, 32, 32, 3] and labels of ten classes."""
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (count, 32, 32, 3), np.uint8), np.arange(count) % 10
+
+
+def usual_loader(pixels: np.ndarray, labels: np.ndarray, batch_size: int) -> DataLoader:
+    """CIFAR-10's training images as one usually loads them: PIL transforms in a DataLoader.
+
+    Args:
+        pixels: uint8 [N, H, W, 3].
+        labels: int64 [N].
+        batch_size: images a batch.
+    """
+    crop, flip = transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()
+    normalize = transforms.Normalize(DATA_SETS["cifar10"].mean, DATA_SETS["cifar10"].std)
+    # To PIL first, as torchvision's CIFAR does with each image it is asked for.
+    augment = transforms.Compose([transforms.ToPILImage(), crop, flip, transforms.ToTensor(), normalize])
+
+    def collate(pairs):
+        return torch.stack([augment(image) for image, _ in pairs]), torch.tensor([label for _, label in pairs])
+
+    return DataLoader(list(zip(pixels, labels.tolist(), strict=True)), batch_size, shuffle=True, collate_fn=collate)
 
 
 def machine(device: torch.device) -> str:
     """What the numbers below it were measured on."""
-    gpu = f"{torch.cuda.get_device_name(device)}, " if device.type == "cuda" else ""
-    threads = torch.get_num_threads()
-    return f"{gpu}{processor()}, {threads} thread{'s' if threads > 1 else ''}, PyTorch {torch.__version__}, {runtime.commit()}"
+    found = runtime.environment(device)
+    threads = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
+    return f"{found['processor']}, {threads}, PyTorch {found['torch']}, {found['commit']}"
 
 
 def show(title: str, device: torch.device, rows: list[dict[str, object]]) -> None:

@@ -17,7 +17,7 @@ from data.batches import Normalizer, TrainingBatches
 from data.images import Images
 from losses import LOSSES
 from models import build_model
-from utils.runtime import autocast, keep_freed_memory
+from utils.runtime import keep_freed_memory
 from utils.training import RECIPES, Trainer
 
 from .common import in_turns, show
@@ -32,17 +32,18 @@ WHAT = {
 
 
 def trainer(model_name: str, images: int, batch: int) -> Trainer:
+    """Of a network with DisMax and FPR, on random images."""
     row = LOSSES["dismax"]
     model = build_model(model_name, 10, row.head).to(memory_format=torch.channels_last)
     pixels = torch.randint(256, (images, 3, 32, 32), dtype=torch.uint8)
     normalize = Normalizer((0.5,) * 3, (0.2,) * 3, DEVICE)
     batches = TrainingBatches(Images(pixels, torch.arange(images) % 10, ()), normalize, batch, 4, True, DEVICE)
     criterion = row.criterion(model.classifier)
-    return Trainer(model, criterion, batches, RECIPES["paper"], 1000, 1, autocast(DEVICE, "fp32"), False, DEVICE)
+    return Trainer(model, criterion, batches, RECIPES["paper"], 1000, 1, "fp32")
 
 
 def work(what: str, size: int) -> Callable[[], object]:
-    """What is measured at a size."""
+    """A function that does what is measured at a size."""
     if what == "classes":
         head = LOSSES["dismax_nofpr"].head(512, size)
         return step(head, LOSSES["dismax_nofpr"].criterion(head), torch.randn(64, 512), torch.randint(size, (64,)))

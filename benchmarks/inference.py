@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Inference efficiency, as the paper's table has it: images/s of a network with each loss, of those with SoftMax."""
 
+from collections.abc import Callable
+
 import torch
 import tyro
 from torch import nn
 
 from losses import LOSSES
-from models import build_model
+from models import Network, build_model
 from utils.runtime import PRECISIONS, autocast, fastest_precision, find_device, keep_freed_memory
 
 from .ceiling import ceiling, flops
@@ -15,13 +17,13 @@ from .common import in_turns, show
 METHODS = ("softmax", "isomaxplus", "dismax")
 
 
-def inference(model: nn.Module, images: torch.Tensor, precision: str):
-    """Logits and the method's own score of a batch."""
+def inference(network: Network, head: nn.Module, images: torch.Tensor, precision: str) -> Callable[[], torch.Tensor]:
+    """A function that gives a batch's scores, the head's own."""
 
     @torch.inference_mode()
     def call() -> torch.Tensor:
         with autocast(images.device, precision):
-            return model.classifier.scores(model(images))
+            return head.scores(head(network.forward_features(images)))
 
     return call
 
@@ -42,13 +44,11 @@ def main(
     peak = ceiling(PRECISIONS[precision], where, False)
     rows = []
     for name in models:
-        torch.manual_seed(0)
-        network = build_model(name, classes, LOSSES["softmax"].head).to(where, memory_format=torch.channels_last)
+        network = build_model(name, classes, LOSSES["softmax"].head).to(where, memory_format=torch.channels_last).eval()
         sides = {}
-        for method in METHODS:
-            model = build_model(name, classes, LOSSES[method].head).to(where, memory_format=torch.channels_last).eval()
-            model.body = network.body.eval()  # one network, so that only the heads differ
-            sides[LOSSES[method].title] = inference(model, images, precision)
+        for method in METHODS:  # one network, so that only the heads differ
+            head = LOSSES[method].head(network.num_features, classes).to(where).eval()
+            sides[LOSSES[method].title] = inference(network, head, images, precision)
         taken = in_turns(sides, repeats, seconds=0)
         plain = taken.pop("SoftMax")
         row = {"network": name, "SoftMax images/s": f"{batch / plain:.1f}"}

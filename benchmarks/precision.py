@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Whether bf16 changes results: the same runs in float32 and in bf16, and their differences beside the spread of the seeds."""
+"""Whether bf16 changes results: the same runs in float32 and in bf16, and their differences beside the noise of the seeds."""
 
 import argparse
 from pathlib import Path
@@ -9,11 +9,9 @@ import torch
 
 import main as program
 from losses import LOSSES
-from utils.records import find_records
+from utils import records
 
 from .common import show
-
-PRECISIONS = ("fp32", "bf16")
 
 
 def numbers(record: dict) -> dict[str, float]:
@@ -21,7 +19,7 @@ def numbers(record: dict) -> dict[str, float]:
     at, test = record["scores_at"], record["classification"]["test"]
     sets = [found["scores"][at][record["score"]]["auroc"] for found in record["detection"].values()]
     return {
-        "accuracy %": 100 * test["t1"]["accuracy"],
+        "ACC %": 100 * test["t1"]["accuracy"],
         "NLL": test["calibrated"]["nll"],
         "ECE": test["calibrated"]["ece"],
         "T": record["temperature"]["value"],
@@ -29,30 +27,41 @@ def numbers(record: dict) -> dict[str, float]:
     }
 
 
+def trained(arguments: list[str]) -> dict:
+    """The record of main.py's run of these arguments, which is trained if it is not there yet."""
+    if status := program.main(arguments):
+        raise SystemExit(status)
+    return records.read_record(program.parse(arguments).folder / records.METRICS)
+
+
+def compared(loss: str, seeds: list[int], runs: Path, options: list[str]) -> dict[str, str]:
+    """A row of the table: means in float32, and bf16's less them ± the standard error of that difference."""
+    single, half = (
+        [
+            numbers(trained([*options, "--loss", loss, "--seed", str(seed), "--precision", name, "--runs", str(runs / name)]))
+            for seed in seeds
+        ]
+        for name in ("fp32", "bf16")
+    )
+    row = {"loss": LOSSES[loss].title}
+    for name in single[0]:
+        ours, theirs = (np.array([value[name] for value in values]) for values in (single, half))
+        error = np.sqrt((ours.var(ddof=1) + theirs.var(ddof=1)) / len(seeds))
+        row |= {name: f"{ours.mean():.3g}", f"Δ {name}": f"{theirs.mean() - ours.mean():+.2g} ± {error:.2g}"}
+    return row
+
+
 def main() -> None:
     """Train what is not there yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, epilog="All other options go to main.py.")
     parser.add_argument("--runs", type=Path, default=Path("runs_precision"), help="results go to RUNS/fp32 and RUNS/bf16")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="two or more")
     given, options = parser.parse_known_args()
-    for seed in given.seeds:
-        for loss in LOSSES:
-            for precision in PRECISIONS:
-                own = ["--loss", loss, "--seed", str(seed), "--precision", precision, "--runs", str(given.runs / precision)]
-                if status := program.main([*options, *own]):
-                    raise SystemExit(status)
-    rows = []
-    for loss in LOSSES:
-        of_loss = {p: [r for r in find_records(given.runs / p)[0] if r["config"]["loss"] == loss] for p in PRECISIONS}
-        values = {p: [numbers(record) for record in found] for p, found in of_loss.items()}
-        row: dict[str, object] = {"loss": f"{LOSSES[loss].title} (n={len(values['fp32'])})"}
-        for name in values["fp32"][0]:
-            single, half = (np.array([value[name] for value in values[precision]]) for precision in PRECISIONS)
-            spread = np.sqrt((single.var(ddof=1) + half.var(ddof=1)) / 2)
-            row[name] = f"{single.mean():.4g}"
-            row[f"bf16 - fp32, {name}"] = f"{half.mean() - single.mean():+.2g} ({spread:.2g})"
-        rows.append(row)
-    show("Means in fp32, and bf16's less them (the seeds' standard deviation)", torch.device("cpu"), rows)
+    if len(given.seeds) < 2:
+        parser.error("--seeds takes two or more, whose spread is what a difference is held against")
+    rows = [compared(loss, given.seeds, given.runs, options) for loss in LOSSES]
+    title = f"{len(given.seeds)} seeds; means in fp32, and bf16's less them ± the standard error of the difference"
+    show(title, torch.device("cpu"), rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Where a network's time goes: the shares of its kinds of operations in a training step and in inference."""
 
+import re
 from collections.abc import Callable
 
 import torch
@@ -13,12 +14,13 @@ from utils.runtime import autocast, find_device, keep_freed_memory
 
 from .common import show
 
-KINDS = {  # what an operation's name holds that is of the kind
-    "convolution": ("conv",),
-    "batch norm": ("batch_norm",),
-    "ReLU": ("relu", "threshold", "clamp_min"),
-    "concatenation": ("cat", "slice", "narrow", "add_", "aten::add"),  # and the sum of the gradients of what was concatenated
-    "casts and copies": ("copy", "clone", "contiguous"),
+KINDS = {  # of operations, by their names
+    "convolution": r"conv",
+    "batch norm": r"batch_norm",
+    "ReLU": r"relu|threshold|clamp_min",
+    "concatenation": r"::(cat|slice|narrow)",
+    "additions": r"::add_?$",  # of a shortcut, or of the gradients of what is used twice
+    "casts and copies": r"copy|clone|contiguous",
 }
 
 
@@ -32,7 +34,7 @@ def shares_of_kinds(work: Callable[[], object], device: torch.device, repeats: i
             work()
     taken = dict.fromkeys([*KINDS, "all else"], 0.0)
     for event in profiler.key_averages():
-        kind = next((kind for kind, parts in KINDS.items() if any(part in event.key for part in parts)), "all else")
+        kind = next((kind for kind, names in KINDS.items() if re.search(names, event.key)), "all else")
         taken[kind] += event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
     whole = sum(taken.values())
     return whole / repeats / 1000, {kind: time / whole for kind, time in taken.items()}

@@ -7,43 +7,28 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
 from torch import nn
-from torch.utils.data import DataLoader
-from torchvision import transforms
 
 import main as program
 from models import build_model
 from utils.runtime import find_device
 
 from .ceiling import ceiling, flops
-from .common import in_turns, show
+from .common import in_turns, pictures, show, usual_loader
 
 BATCH = 64
-
-
-def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random images uint8 [count, 32, 32, 3] and labels of ten classes."""
-    generator = np.random.default_rng(0)
-    return generator.integers(0, 256, (count, 32, 32, 3), np.uint8), np.arange(count) % 10
 
 
 @cache
 def plain_loop(name: str, images: int, device: str) -> Callable[[], None]:
     """An epoch as one writes it: DataLoader, PIL transforms, nn.Linear, cross-entropy, float32, NCHW."""
-    pixels, labels = pictures(images)
-    crop, flip = transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()
-    normalize = transforms.Normalize((0.491, 0.482, 0.446), (0.247, 0.243, 0.261))
-    augment = transforms.Compose([transforms.ToPILImage(), crop, flip, transforms.ToTensor(), normalize])
-
-    def collate(pairs):
-        return torch.stack([augment(image) for image, _ in pairs]), torch.tensor([label for _, label in pairs])
-
-    loader = DataLoader(list(zip(pixels, labels.tolist(), strict=True)), BATCH, shuffle=True, collate_fn=collate)
+    loader = usual_loader(*pictures(images), BATCH)
     model = build_model(name, 10, nn.Linear).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
 
@@ -75,36 +60,24 @@ def trainer_of(name: str, folder: Path, precision: str, device: str):
 def shares_of_epoch(trainer) -> dict[str, float]:
     """The shares of an epoch's time, on a CPU, of the network's forward and backward pass, the optimizer's step, and all else."""
     taken = dict.fromkeys(("forward", "backward", "optimizer"), 0.0)
-    begun: list[float] = []
 
-    def end(part: str) -> None:
-        taken[part] += time.perf_counter() - begun.pop()
+    def timed(part: str, function: Callable) -> Callable:
+        def call(*arguments, **options):
+            started = time.perf_counter()
+            result = function(*arguments, **options)
+            taken[part] += time.perf_counter() - started
+            return result
 
-    def begin(*_) -> None:
-        begun.append(time.perf_counter())
+        return call
 
-    backward = torch.Tensor.backward
-
-    def timed_backward(tensor, *arguments, **options):
-        begin()
-        backward(tensor, *arguments, **options)
-        end("backward")
-
-    hooks = [
-        trainer.model.register_forward_pre_hook(begin),
-        trainer.model.register_forward_hook(lambda *_: end("forward")),
-        trainer.optimizer.register_step_pre_hook(begin),
-        trainer.optimizer.register_step_post_hook(lambda *_: end("optimizer")),
-    ]
-    torch.Tensor.backward = timed_backward
-    try:
+    with (
+        patch.object(trainer.model, "forward", timed("forward", trainer.model.forward)),
+        patch.object(torch.Tensor, "backward", timed("backward", torch.Tensor.backward)),
+        patch.object(trainer.optimizer, "step", timed("optimizer", trainer.optimizer.step)),
+    ):
         started = time.perf_counter()
         trainer.run_epoch(lambda *_: None)
         whole = time.perf_counter() - started
-    finally:
-        torch.Tensor.backward = backward
-        for hook in hooks:
-            hook.remove()
     return {part: seconds / whole for part, seconds in taken.items()} | {"all else": 1 - sum(taken.values()) / whole}
 
 

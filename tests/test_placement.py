@@ -11,7 +11,6 @@ from data.batches import Normalizer, TrainingBatches
 from data.images import Images
 from losses import LOSSES
 from models import build_model
-from utils.runtime import autocast
 from utils.training import RECIPES, RunningSums, Trainer
 
 
@@ -51,21 +50,22 @@ def trainer_of(loss_name, device, precision="bf16"):
     pixels = torch.randint(256, (137, 3, 16, 16), dtype=torch.uint8)
     images = Images(pixels, torch.arange(137) % 10, ())
     batches = TrainingBatches(images, Normalizer((0.5,) * 3, (0.2,) * 3, device), 64, 2, True, device)
-    return Trainer(model, criterion, batches, RECIPES["paper"], 2, 1, autocast(device, precision), precision == "fp16", device)
+    return Trainer(model, criterion, batches, RECIPES["paper"], 2, 1, precision)
 
 
 class CountsReads(TorchDispatchMode):
     """Counts the operations for which a program has to wait for the device: those that give Python a value or a shape."""
 
-    ASKING = ("_local_scalar_dense", "nonzero", "equal", "unique", "masked_select")
+    ASKING = ("local_scalar_dense", "nonzero", "equal", "unique", "masked_select")
 
     def __init__(self):
         super().__init__()
         self.reads = []
 
     def __torch_dispatch__(self, operation, types, arguments=(), options=None):
-        name = operation.overloadpacket.__name__
-        if name.lstrip("_").startswith(tuple(asking.lstrip("_") for asking in self.ASKING)):
+        name = operation.overloadpacket.__name__.strip("_")
+        by_mask = name in ("index", "index_put") and any(index is not None and index.dtype == torch.bool for index in arguments[1])
+        if name.startswith(self.ASKING) or by_mask:
             self.reads.append(name)
         return operation(*arguments, **(options or {}))
 
@@ -82,7 +82,16 @@ def test_a_training_epoch_asks_for_no_value(loss_name, precision, monkeypatch):
     assert len(read) == 1  # the sums, at the end of the epoch
 
 
-@pytest.mark.parametrize("ask", [lambda loss: loss.item(), lambda loss: bool(loss > 0), lambda loss: loss[None].nonzero()])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda loss: loss.item(),
+        lambda loss: bool(loss > 0),
+        lambda loss: loss[None].nonzero(),
+        lambda loss: loss[None][loss[None] > 0],
+    ],
+    ids=["item", "bool", "nonzero", "mask"],
+)
 def test_a_value_that_is_asked_for_would_be_noticed(ask, monkeypatch):
     trainer = trainer_of("softmax", torch.device("cpu"))
     loss_of = trainer.criterion.training_loss

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -106,7 +105,7 @@ def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_that_python_dropped_stops_the_run_all_the_same(run_main, tmp_path, monkeypatch):
-    monkeypatch.setattr(interruption, "_asked", threading.Event())
+    monkeypatch.setattr(interruption, "_asked", False)
 
     class Dropping:
         def __del__(self):

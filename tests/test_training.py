@@ -76,7 +76,7 @@ def make_trainer(head, make_criterion, epochs=2, seed=1, learning_rate=None):
     recipe = RECIPES["paper"]
     if learning_rate:
         recipe = dataclasses.replace(recipe, learning_rate=learning_rate)
-    return Trainer(model, criterion, batches, recipe, epochs, seed, runtime.autocast(device, "fp32"), False, device)
+    return Trainer(model, criterion, batches, recipe, epochs, seed, "fp32")
 
 
 def test_the_loop_serves_every_hook_of_the_contract():
@@ -104,7 +104,7 @@ def test_two_steps_are_those_of_a_plain_loop_in_float64(model_name):
     model = model.to(memory_format=torch.channels_last)
     criterion = LOSSES["softmax"].criterion(model.classifier)
     recipe = dataclasses.replace(RECIPES["paper"], learning_rate=0.01)
-    trainer = Trainer(model, criterion, batches, recipe, 1, 1, runtime.autocast(device, "fp32"), False, device)
+    trainer = Trainer(model, criterion, batches, recipe, 1, 1, "fp32")
     optimizer = torch.optim.SGD(plain.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4, foreach=False)
     before = copy.deepcopy(plain.state_dict())
     for inputs, targets in list(batches.epoch(torch.Generator().manual_seed(runtime.seeds(1, 2)[0]))):

@@ -91,22 +91,15 @@ def _lowest_ece(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
 def _lowest_nll(logits: Tensor, labels: Tensor) -> float:
     """log10 of the temperature with the lowest mean negative log-likelihood, which is convex in 1/T, by halving the range."""
     gaps = logits - logits.gather(1, labels[:, None])
-
-    def rises(point: float) -> bool | None:
-        """Whether the NLL rises with log T; None where it is flat: its derivative by 1/T is the mean of Σ_j p_j gap_j."""
-        slope = -((gaps * 10**-point).softmax(1) * gaps).sum(1).mean().item()
-        return None if abs(slope) < 1e-14 else slope > 0
-
     low, high = LOW, HIGH
-    if rises(0.0) is None:
-        return 0.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        upward = rises(middle)
-        if upward is None:  # no temperature on this side of it is better: towards 1
-            upward = middle > 0
-        low, high = (low, middle) if upward else (middle, high)
-    return high if high == HIGH else low
+        # The derivative by 1/T is the mean of Σ_j p_j gap_j; the NLL rises with T where that is positive. Where it is flat, no
+        # temperature is better: towards 1.
+        slope = -((gaps * 10**-middle).softmax(1) * gaps).sum(1).mean().item()
+        rises = (slope if abs(slope) >= 1e-14 else middle) > 0
+        low, high = (low, middle) if rises else (middle, high)
+    return low
 
 
 OBJECTIVES = {"ece": _lowest_ece, "nll": _lowest_nll}
@@ -135,8 +128,8 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
     if labels.is_floating_point() or not logits.isfinite().all() or labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(f"the logits must be finite and the labels integers in 0 to {logits.shape[1] - 1}")
     best = round(OBJECTIVES[objective](logits, labels.long()), 11)  # so that 1 is 1, and a bound a bound
-    if best in (round(LOW, 11), round(HIGH, 11)):
+    if best in (LOW, HIGH):
         warnings.warn(
             f"the best temperature by {objective.upper()} lies at the bound {10**best:g} of [{LOWEST}, {HIGHEST:g}]", stacklevel=2
         )
-    return min(max(10**best, LOWEST), HIGHEST)
+    return 10**best

@@ -1,14 +1,14 @@
 """Ctrl-C and SIGTERM: both stop a run, and are not lost."""
 
 import signal
-import threading
 from typing import NoReturn
 
-_asked = threading.Event()
+_asked = False
 
 
 def _interrupt(*_) -> NoReturn:
-    _asked.set()
+    global _asked
+    _asked = True
     raise KeyboardInterrupt
 
 
@@ -20,4 +20,4 @@ def listen() -> None:
 
 def asked() -> bool:
     """Whether one came. Python drops an exception that is raised in a destructor or beside a fork, so a long loop has to ask."""
-    return _asked.is_set()
+    return _asked

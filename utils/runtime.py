@@ -44,11 +44,9 @@ def fastest_precision(device: torch.device) -> str:
     if device.type != "cpu":
         return "fp32"
     # A processor's flags do not tell: with the same AVX-512 bf16 instructions one is twice as fast as in float32, another half.
-    seconds = {dtype: [] for dtype in (torch.float32, torch.bfloat16)}
-    for _ in range(4):
-        for dtype, taken in seconds.items():
-            taken.append(_convolution_seconds(dtype))
-    return "bf16" if min(seconds[torch.bfloat16]) < min(seconds[torch.float32]) else "fp32"
+    pairs = [(_convolution_seconds(torch.float32), _convolution_seconds(torch.bfloat16)) for _ in range(4)]
+    single, half = (min(taken) for taken in zip(*pairs, strict=True))
+    return "bf16" if half < single else "fp32"
 
 
 def _convolution_seconds(dtype: torch.dtype) -> float:
@@ -74,11 +72,10 @@ def keep_freed_memory() -> None:
     Where it finds no free piece that is large enough, it otherwise maps each tensor of over 32 MiB anew and the system clears it,
     which takes a fifth of ResNet-10's training step at 256 images. The process's memory stays at about its peak.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.libc_ver()[0] == "glibc" else None
-    if mallopt:
-        max_maps, trim_threshold = -4, -1  # M_MMAP_MAX, M_TRIM_THRESHOLD of mallopt(3)
-        mallopt(max_maps, 0)
-        mallopt(trim_threshold, 2**31 - 1)
+    if platform.libc_ver()[0] == "glibc":
+        libc, max_maps, trim_threshold = ctypes.CDLL(None), -4, -1  # M_MMAP_MAX, M_TRIM_THRESHOLD of mallopt(3)
+        libc.mallopt(max_maps, 0)
+        libc.mallopt(trim_threshold, 2**31 - 1)
 
 
 def seeds(seed: int, count: int) -> list[int]:
@@ -99,9 +96,19 @@ def commit() -> str | None:
     return said[0] + ("+" if said[1] else "")
 
 
+def processor(device: torch.device) -> str:
+    """The name of what a device computes with, as far as the system tells it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
 def environment(device: torch.device) -> dict[str, Any]:
     """What a reader of a result should know of where it was made."""
-    processor = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "commit": commit(),
         "python": platform.python_version(),
@@ -109,6 +116,6 @@ def environment(device: torch.device) -> dict[str, Any]:
         "numpy": np.__version__,
         "platform": platform.platform(),
         "device": str(device),
-        "processor": processor,
+        "processor": processor(device),
         "threads": torch.get_num_threads(),
     }

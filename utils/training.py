@@ -1,14 +1,13 @@
 """The training loop. It knows a model, a criterion that keeps the contract, and batches; it knows no method by name."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from .runtime import seeds
+from .runtime import autocast, seeds
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class RunningSums:
         self.images = self.labelled = self.steps = 0
 
     def add(self, loss: Tensor, images: int, logits: Tensor, targets: Tensor) -> None:
+        """A step's loss (a scalar) and number of images; logits and targets of those whose labels say what they show."""
         self.loss += loss * images
         self.correct += (logits.argmax(1) == targets).sum()
         self.steps += 1
@@ -87,9 +87,7 @@ class Trainer:
         batches: the training data.
         recipe: how to train, for `epochs` in all.
         seed: the run's; shuffling, augmentation and the criterion's mixing draw from generators of their own.
-        context: in which the forward pass runs (autocast).
-        scale_loss: whether gradients need loss scaling (float16).
-        device: where the model is.
+        precision: of the forward pass: fp32, bf16 or fp16.
     """
 
     def __init__(
@@ -100,23 +98,24 @@ class Trainer:
         recipe: Recipe,
         epochs: int,
         seed: int,
-        context: AbstractContextManager,
-        scale_loss: bool,
-        device: torch.device,
+        precision: str,
     ):
-        self.model, self.criterion, self.batches, self.context, self.device = model, criterion, batches, context, device
+        self.model, self.criterion, self.batches = model, criterion, batches
+        self.device = next(model.parameters()).device
+        self.context = autocast(self.device, precision)
         # Fused: the device itself skips a step whose scaled gradients overflowed, else the host would have to ask it at every step.
         groups = criterion.parameter_groups(model, recipe.weight_decay)
         self.optimizer = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True, fused=True)
         # As the first step itself would begin; but one that is skipped leaves a fused optimizer's own buffers uninitialised.
-        for parameter in (parameter for group in self.optimizer.param_groups for parameter in group["params"]):
-            self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         milestones = recipe.epochs_of_decay(epochs)
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, milestones, recipe.decay)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=scale_loss)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         seed_batches, seed_mixing = seeds(seed, 2)
         self.drawing = torch.Generator().manual_seed(seed_batches)
-        self.mixing = torch.Generator(device).manual_seed(seed_mixing)
+        self.mixing = torch.Generator(self.device).manual_seed(seed_mixing)
         self.epoch = 0  # epochs done
 
     @property
