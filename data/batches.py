@@ -25,9 +25,10 @@ class Normalizer:
 
 
 def windows(pixels: Tensor, padding: int) -> Tensor:
-    """Every window there is of uint8 images [N, 3, H, W] padded with black: [N, shifts, shifts, 3, H, W], without a copy of each.
+    """Every window there is of uint8 images [N, 3, H, W] padded with black: [N, shifts, shifts, 3, H, W].
 
-    Channels last in memory: an indexed window is then copied row by row.
+    All are views of one padded copy (1.6 times the images' bytes at 32 pixels and a padding of 4), channels last in memory: an
+    indexed window is then copied row by row.
     """
     padded = torch.nn.functional.pad(pixels, (padding,) * 4).permute(0, 2, 3, 1).contiguous()
     return padded.unfold(1, pixels.shape[2], 1).unfold(2, pixels.shape[3], 1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .images import Images, resize
-from .streaming import ImageFiles, ImageSet, decode, sizes
+from .streaming import ImageFiles, ImageSet, decode, size_of
 
 IN_MEMORY = 4 * 2**30  # decoded, a split of more bytes is streamed
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
@@ -20,11 +20,6 @@ def image_files(folder: Path) -> list[Path]:
     named = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     # No folders and pipes; but a broken link is an image that is missing, and shall be named as such.
     return sorted(p for p in named if p.is_file() or p.is_symlink())
-
-
-def _several_sizes(folder: Path, one: Path, its: tuple[int, ...], other: Path, others: tuple[int, ...]) -> ValueError:
-    shown = ["×".join(map(str, size)) for size in (its, others)]
-    return ValueError(f"{folder} holds images of several sizes ({one.name} {shown[0]}, {other} {shown[1]}): resize them to one")
 
 
 def _listed(folder: Path) -> tuple[list[Path], Tensor, tuple[str, ...]]:
@@ -38,33 +33,26 @@ def _listed(folder: Path) -> tuple[list[Path], Tensor, tuple[str, ...]]:
     return paths, torch.tensor([number[name] for name in names]), classes
 
 
-def load_folder(folder: Path, size: tuple[int, int] | None = None) -> Images:
-    """All images below a folder; an image's class is the name of its first folder below it.
+def load_split(folder: Path) -> ImageSet:
+    """A folder of class folders, whose images must all be of one size.
 
-    With `size` (height, width) each is resized to it; without, they must all be of one size.
+    They are decoded into memory, or left in their files if they would take more than `IN_MEMORY` bytes.
     """
     paths, labels, classes = _listed(folder)
-    images: list[Tensor] = []
+    size = size_of(paths[0])
     for path in paths:
-        image = decode(path)
-        if size:
-            image = resize(image[None], size)[0]
-        elif images and image.shape != images[0].shape:
-            raise _several_sizes(folder, paths[0], images[0].shape[1:], path, image.shape[1:])
-        images.append(image)
-    return Images(torch.stack(images), labels, classes)
+        if (other := size_of(path)) != size:
+            shown = f"{paths[0].name} {size[0]}×{size[1]}, {path} {other[0]}×{other[1]}"
+            raise ValueError(f"{folder} holds images of several sizes ({shown}): resize them to one")
+    stored = ImageFiles(np.array([str(path) for path in paths]), labels, classes, size)
+    if 3 * size[0] * size[1] * len(paths) > IN_MEMORY:
+        return stored
+    return Images(stored.first(len(stored)), labels, classes)
 
 
-def load_split(folder: Path) -> ImageSet:
-    """As `load_folder`; what would take more than `IN_MEMORY` bytes is left in its files."""
-    paths, labels, classes = _listed(folder)
-    first, size = next(sizes(paths[:1]))
-    if 3 * size[0] * size[1] * len(paths) <= IN_MEMORY:
-        return load_folder(folder)
-    for path, others in sizes(paths):
-        if others != size:
-            raise _several_sizes(folder, first, size, path, others)
-    return ImageFiles(np.array([str(path) for path in paths]), labels, classes, size)
+def load_pixels(folder: Path, size: tuple[int, int]) -> Tensor:
+    """All images below a folder, resized to (height, width): uint8 [N, 3, height, width]."""
+    return torch.cat([resize(decode(path)[None], size) for path in _listed(folder)[0]])
 
 
 def load_npz(path: Path, labelled: bool = True) -> Images:
@@ -136,4 +124,4 @@ def load_train_and_test(folder: Path) -> tuple[ImageSet, ImageSet]:
 
 def load_out(path: Path, size: tuple[int, int]) -> Tensor:
     """An out-of-distribution set, an .npz or a folder with images anywhere below it: uint8 [N, 3, height, width]."""
-    return load_folder(path, size).pixels if path.is_dir() else resize(load_npz(path, labelled=False).pixels, size)
+    return load_pixels(path, size) if path.is_dir() else resize(load_npz(path, labelled=False).pixels, size)

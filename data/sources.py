@@ -143,7 +143,7 @@ def _archive(name: str, root: Path, size: tuple[int, int]) -> Tensor:
     if not folder.is_dir():
         raise FileNotFoundError(f"{archive.title} is not in {folder}: {fetch}")
     try:
-        pixels = files.load_folder(folder, size).pixels
+        pixels = files.load_pixels(folder, size)
     except ValueError as error:
         raise ValueError(f"{error}; or delete {folder} and {fetch}") from error
     if len(pixels) != archive.count:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from .images import Images
 
@@ -17,23 +18,26 @@ WORKERS = min(8, os.cpu_count() or 1)
 AHEAD = 4  # batches each of them has ready
 
 
-def decode(path: Path) -> Tensor:
-    """One image file as uint8 [3, H, W]. Raises ValueError, naming it, if that fails."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image file, opened. Raises ValueError, naming it, for what goes wrong with it."""
     try:
         with Image.open(path) as image:
-            return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+            yield image
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image ({error}): delete it or fetch it again") from error
 
 
-class _Decoded(Dataset):
-    """The images at a list of positions, as one batch: uint8 [B, 3, H, W]."""
+def decode(path: Path) -> Tensor:
+    """One image file as uint8 [3, H, W]. Raises ValueError, naming it, if that fails."""
+    with _opened(path) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
-    def __init__(self, paths: np.ndarray):
-        self.paths = paths
 
-    def __getitem__(self, positions: list[int]) -> Tensor:
-        return torch.stack([decode(Path(self.paths[position])) for position in positions])
+def size_of(path: Path) -> tuple[int, int]:
+    """An image file's (height, width), read from its head alone. Raises ValueError, naming it, if that fails."""
+    with _opened(path) as image:
+        return image.size[::-1]
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,17 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def __getitem__(self, positions: list[int]) -> Tensor:
+        """The decoded images at these positions, uint8 [B, 3, H, W]."""
+        return torch.stack([decode(Path(self.paths[position])) for position in positions])
+
     def take(self, positions: Tensor) -> "ImageFiles":
         """The images at these positions."""
         return ImageFiles(self.paths[positions.numpy()], self.labels[positions], self.classes, self.size)
 
     def first(self, count: int) -> Tensor:
         """uint8 [count, 3, H, W]."""
-        return _Decoded(self.paths)[list(range(min(count, len(self))))]
+        return self[list(range(min(count, len(self))))]
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:
         """All images in order, uint8 [B, 3, H, W]."""
@@ -63,7 +71,7 @@ class ImageFiles:
     def read(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         """The images at each batch's positions, uint8 [B, 3, H, W]. Raises ValueError, naming it, for a damaged image."""
         loader = DataLoader(
-            _Decoded(self.paths),
+            self,
             batch_size=None,  # a batch is one item to the loader: the processes stack it, and nothing is collated
             sampler=[batch.tolist() for batch in batches],
             num_workers=WORKERS,
@@ -78,13 +86,3 @@ class ImageFiles:
 
 
 ImageSet = Images | ImageFiles  # either serves wherever a set is only read
-
-
-def sizes(paths: Iterable[Path]) -> Iterator[tuple[Path, tuple[int, int]]]:
-    """Each file's (height, width), read from its head alone. Raises ValueError, naming it, if that fails."""
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                yield path, image.size[::-1]
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{path} cannot be read as an image ({error}): delete it or fetch it again") from error

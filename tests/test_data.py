@@ -133,16 +133,16 @@ def test_damaged_files_are_named(tmp_path):
     save_folders(tmp_path / "folder", {"images": np.zeros((4, 6, 6, 3), np.uint8), "labels": np.arange(4)})
     (tmp_path / "folder" / "class1" / "broken.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"broken\.png cannot be read as an image"):
-        files.load_folder(tmp_path / "folder")
+        files.load_split(tmp_path / "folder")
     Image.new("RGB", (9, 5)).save(tmp_path / "folder" / "class1" / "broken.png")
     np.save(tmp_path / "array", np.zeros(3))
     with pytest.raises(ValueError, match=r"array\.npy cannot be read as an \.npz"):
         files.load_npz(tmp_path / "array.npy")
     with pytest.raises(ValueError, match="several sizes"):
-        files.load_folder(tmp_path / "folder")
+        files.load_split(tmp_path / "folder")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no image files"):
-        files.load_folder(tmp_path / "empty")
+        files.load_split(tmp_path / "empty")
     with pytest.raises(ValueError, match="no train"):
         sources.load_in(str(tmp_path / "empty"), Path("nowhere"))
 
@@ -274,7 +274,7 @@ def test_archives_are_unpacked_whole_and_never_outside(tmp_path, server):
     content["/good"] = make_tar(members)
     archive = catalog.Archive("Some", f"{address}/good", hashlib.md5(content["/good"]).hexdigest(), "Some", 3)
     prepare.prepare_archive(archive, tmp_path)
-    assert len(files.load_folder(tmp_path / "Some")) == 3
+    assert len(files.load_pixels(tmp_path / "Some", (4, 4))) == 3
     content.clear()
     prepare.prepare_archive(archive, tmp_path)  # complete: nothing is asked
     content["/cut"] = make_tar(members)[:-20]
