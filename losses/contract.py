@@ -91,7 +91,7 @@ class LossFirstPart(nn.Module):
         exact = ordered[positions]
         stored = exact.to(self.thresholds.dtype)
         # Likewise where a score has more digits than the buffer.
-        self.thresholds.copy_(torch.where(stored > exact, stored.nextafter(stored - 1), stored))
+        self.thresholds.copy_(torch.where(stored > exact, stored.nextafter(torch.full_like(stored, -torch.inf)), stored))
 
     def threshold(self, tpr: float = 0.95) -> float:
         """The score at or above which an image counts as in-distribution, at a true-positive rate of at least `tpr`.

@@ -16,8 +16,7 @@ SHORTEST = 1e-18  # a vector shorter than this has no direction: its squares und
 def distances(points: Tensor, prototypes: Tensor) -> Tensor:
     """Euclidean distances [N, C] of points [N, D] to prototypes [C, D]; the gradient at distance zero is zero.
 
-    One matrix product each in the forward and for either gradient; `_Distances` has the derivation and the accuracy. In float32,
-    distances under about 1e-19 come out as zero, which their squares are.
+    One matrix product each in the forward and for either gradient; `_Distances` has the derivation and the accuracy.
     """
     dtype = torch.promote_types(points.dtype, prototypes.dtype)
     return _Distances.apply(points.to(dtype), prototypes.to(dtype))
@@ -27,12 +26,13 @@ def _roots(squares: Tensor, points: Tensor, prototypes: Tensor, shortest: float)
     """Distances [N, C] from their squares (overwritten), each row's smallest from the difference itself; `shortest` at least.
 
     The squares carry the rounding error ε of a sum of larger numbers, which is ε/d² (relative) in d: nothing at the distances that
-    most pairs have, but much at a near prototype, on which scores and gradients depend.
+    most pairs have, but much at a near prototype, on which scores and gradients depend. No other distance of the row may fall below
+    the one that is exact: a gradient has it in the denominator.
     """
     nearest = squares.min(1, keepdim=True).indices
     difference = prototypes.index_select(0, nearest.view(-1)).sub_(points)
-    exact = torch.linalg.vector_norm(difference, dim=1, keepdim=True)
-    return squares.clamp_min_(shortest**2).sqrt_().scatter_(1, nearest, exact.clamp_min_(shortest))
+    exact = torch.linalg.vector_norm(difference, dim=1, keepdim=True).clamp_min_(shortest)
+    return squares.clamp_min_(exact.square()).sqrt_().scatter_(1, nearest, exact)
 
 
 class _Distances(torch.autograd.Function):
@@ -43,21 +43,23 @@ class _Distances(torch.autograd.Function):
 
         ∂L/∂a_i = Σ_j W_ij (a_i - b_j) = a_i Σ_j W_ij - Σ_j W_ij b_j, and ∂L/∂b_j likewise with a and b exchanged.
 
-    In float32, values and gradients are exact to 1e-4 (relative) for a row's nearest prototype from d = 1e-3 ‖a‖ on and for the
-    others from 0.05 ‖a‖ on. Below 10 machine epsilons of ‖a‖, where a difference is rounding error, the gradient counts d as that
-    much.
+    In float32 it is as exact as `_DirectionLogits`, with distances in units of ‖a‖. Below 10 machine epsilons of ‖a‖, where a
+    difference is rounding error, the gradient is zero.
     """
 
     @staticmethod
     def forward(ctx, points, prototypes):
         middle = prototypes.mean(0)
         points, prototypes = points - middle, prototypes - middle
-        # Exactly 1 but for a point whose squares could overflow. It is so far off that its own length is what counts.
-        reduction = (points.abs().amax(1, keepdim=True) / LARGE).clamp_min_(1)
-        reduced = points / reduction
-        lengths = torch.linalg.vector_norm(reduced, dim=1, keepdim=True)
-        squares = torch.add(lengths.square(), torch.linalg.vector_norm(prototypes, dim=1).square())
-        d = _roots(squares.addmm_(reduced, prototypes.T, alpha=-2), reduced, prototypes, 0).mul_(reduction)
+        # Both are 1 but for numbers whose squares could overflow; a point that is reduced is so far off that its length is all.
+        scale = (prototypes.abs().amax() / 1e7).clamp_min_(1)
+        scaled, anchors = points / scale, prototypes / scale
+        reduction = (scaled.abs().amax(1, keepdim=True) / LARGE).clamp_min_(1)
+        scaled.div_(reduction)
+        lengths = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
+        squares = torch.add(lengths.square(), torch.linalg.vector_norm(anchors, dim=1).square())
+        reduction.mul_(scale)
+        d = _roots(squares.addmm_(scaled, anchors.T, alpha=-2), scaled, anchors, 0).mul_(reduction)
         ctx.save_for_backward(points, prototypes, lengths.mul_(reduction), d)
         return d
 
@@ -68,7 +70,8 @@ class _Distances(torch.autograd.Function):
         limits = torch.finfo(d.dtype)
         to_points = to_prototypes = None
         with without_autocast(gradient):
-            weights = gradient / torch.maximum(d, (10 * limits.eps * lengths).clamp_min_(limits.tiny**0.5))
+            least = (10 * limits.eps * lengths).clamp_min_(limits.tiny**0.5)
+            weights = gradient / torch.where(d > least, d, math.inf)
             if ctx.needs_input_grad[0]:
                 to_points = torch.mul(points, weights.sum(1, keepdim=True)).addmm_(weights, prototypes, alpha=-1)
             if ctx.needs_input_grad[1]:
@@ -109,11 +112,12 @@ class _DirectionLogits(torch.autograd.Function):
                 = (1/‖f_i‖)(f̂_i Σ_j W_ij S_ij - Σ_j W_ij p̂_j)            S_ij = 1 - d_ij²/2, so W_ij S_ij = W_ij - G_ij d_ij/2
 
     since the projection removes f̂_i; ∂L/∂p_j is the same with f and p exchanged; ∂L/∂k = Σ_ij (g_ij + [add_mean] mean_j g_ij) d_ij.
-    Where a vector has no direction, 1/‖v‖ is 0 here, and so is its gradient.
+    A vector without a direction has 1/‖v‖ = 0 here, and so no gradient; its S are 0 and left out of the other's sum.
 
-    In float32, values and gradients are exact to 1e-4 (relative) for a row's nearest prototype from d = 1e-3 on and for the others
-    from 0.05 on: two prototypes that near to one feature lie within 6° of each other. Below 10 machine epsilons, where a difference
-    of directions is rounding error, d counts as that much.
+    In float32 and relative to the value: a row's smallest distance is exact to 1e-4 from 1e-3 on and its gradient from 0.01 on,
+    another prototype's from 0.1 on; two prototypes that near to one feature lie within 12° of each other. Nearer, the error of a
+    gradient grows as 1/d, that of a second prototype as 1/d². Below 10 machine epsilons, where a difference of directions is
+    rounding error, d counts as that much. (Matrix products in TF32, which torch does only where it is asked to, are less exact.)
     """
 
     @staticmethod
@@ -121,6 +125,7 @@ class _DirectionLogits(torch.autograd.Function):
         by_feature, by_prototype = _inverse_lengths(features), _inverse_lengths(prototypes)  # [B, 1], [C, 1]
         unit_features, unit_prototypes = features * by_feature, prototypes * by_prototype
         # In place from here on: at 1,000 classes a new [B, C] costs more than what is computed in it.
+        # A square length is 1, or 0 without a direction.
         squares = torch.add(by_feature.sign(), by_prototype.sign().T).addmm_(unit_features, unit_prototypes.T, alpha=-2)
         d = _roots(squares, unit_features, unit_prototypes, 10 * torch.finfo(features.dtype).eps)
         slope = scale.sign().mul_(factor)  # ∂k/∂s
@@ -141,9 +146,9 @@ class _DirectionLogits(torch.autograd.Function):
             weights = gradient / d  # W/k
             cosines = torch.addcmul(weights, gradient, d, value=-0.5)  # W S/k
             if ctx.needs_input_grad[0]:
-                along = torch.mul(unit_features, cosines.sum(1, keepdim=True))
+                along = torch.mul(unit_features, torch.mm(cosines, by_prototype.sign()))
                 to_features = along.addmm_(weights, unit_prototypes, alpha=-1).mul_(by_feature * k)
             if ctx.needs_input_grad[1]:
-                along = torch.mul(unit_prototypes, cosines.sum(0).unsqueeze(1))
+                along = torch.mul(unit_prototypes, torch.mm(cosines.T, by_feature.sign()))
                 to_prototypes = along.addmm_(weights.T, unit_features, alpha=-1).mul_(by_prototype * k)
         return to_features, to_prototypes, to_scale, None, None

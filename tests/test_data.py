@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import chisquare
 from sklearn.datasets import load_digits
 
 from data import builtin, catalog, files, images, prepare, sources
@@ -180,6 +181,18 @@ def test_augmented_images_are_shifted_or_mirrored_originals_each_in_its_own_way(
         assert mirrored == {False, True}
         seen += targets.tolist()
     assert sorted(seen) == list(range(50))
+
+
+def test_every_way_to_crop_and_flip_is_as_likely():
+    place = torch.arange(1, 145, dtype=torch.uint8).view(1, 1, 12, 12)  # each pixel tells where it was
+    (inputs, _), *_ = batches_of(place.expand(10_000, 3, -1, -1), batch_size=10_000).epoch(torch.Generator().manual_seed(2))
+    here, beside = ((inputs[:, 0, 6, column] * 255).round().long() - 1 for column in (6, 7))
+    mirrored = beside < here
+    ways = (here // 12) * 24 + (here % 12) * 2 + mirrored
+    counts = ways.bincount()
+    counts = counts[counts > 0]
+    assert len(counts) == 5 * 5 * 2
+    assert chisquare(counts).pvalue > 1e-3
 
 
 def test_without_padding_and_flip_batches_are_the_images():

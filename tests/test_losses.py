@@ -16,14 +16,14 @@ B, D, C = 12, 5, 4
 DISTANCE_LOSSES = ["isomax", "isomaxplus", "dismax", "dismax_nofpr"]
 
 
-def build(name, dtype=torch.float64, features=D, classes=C):
+def build(name, dtype=torch.float64, features=D, classes=C, scale=-1.7):
     torch.manual_seed(3)
     head = LOSSES[name].head(features, classes).to(dtype)
     with torch.no_grad():
         if name == "isomax":
             head.prototypes.normal_()  # away from where they start, so that they differ
         if hasattr(head, "distance_scale"):
-            head.distance_scale.fill_(-1.7)  # its absolute value counts
+            head.distance_scale.fill_(scale)  # its absolute value counts
     return head, LOSSES[name].criterion(head)
 
 
@@ -102,8 +102,9 @@ def test_the_authors_two_step_cross_entropy_is_the_same_function_until_it_overfl
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_gradients(name):
-    head, criterion = build(name)
+@pytest.mark.parametrize("scale", [-1.7, 1.7])
+def test_gradients(name, scale):
+    head, criterion = build(name, scale=scale)
     features, targets = batch()
     _, targets = criterion.preprocess(torch.zeros(B, 1, 2, 2), targets)
     parameters = list(head.parameters())
@@ -165,7 +166,7 @@ def test_float32_logits_and_gradients_are_those_of_plain_float64(name, batch_siz
     noise, targets = torch.randn(batch_size, features), torch.randint(classes, (batch_size,))
     with torch.no_grad():
         if name == "isomax":
-            head.prototypes.add_(3)  # away from the origin, as features after a ReLU are
+            head.prototypes.add_(100)  # away from the origin, as features after a ReLU are
         f = near_prototypes(head.prototypes, noise, targets, share) if share else noise
     inputs = [f.requires_grad_(), *head.parameters()]
     logits = head(f)
@@ -186,8 +187,74 @@ def test_float32_logits_and_gradients_are_those_of_plain_float64(name, batch_siz
     for result, right in zip(results, expected, strict=True):
         assert result.dtype == torch.float32
         assert relative_error(result, right) < 1e-4
+    rows = (results[1].double() - expected[1]).norm(dim=1) / expected[1].norm(dim=1)  # ∂L/∂f of every image
+    assert rows.max() < 1e-4 * max(1, 0.01 / (share or 1))
     own = (part[0].gather(1, targets[:, None]).double() for part in (results, expected))
     torch.testing.assert_close(*own, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("name", ["isomaxplus", "dismax_nofpr"])
+def test_what_has_no_direction_turns_nothing(name):
+    head, _ = build(name)
+    features, _ = batch()
+    with torch.no_grad():
+        features[1] = head.prototypes[2] = 0
+    upstream = torch.randn(B, C, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    gradients = torch.autograd.grad(head(features.requires_grad_()), (features, head.prototypes), upstream)
+    f, p = (tensor.detach().requires_grad_() for tensor in (features, head.prototypes))
+    unit_f, unit_p = (nn.functional.normalize(tensor) for tensor in (f, p))
+    d = 1.7 * (unit_f[:, None] - unit_p + 1e-300).norm(dim=2)
+    logits = -d if name == "isomaxplus" else -(d + d.mean(1, keepdim=True)) / math.sqrt(2)
+    torch.testing.assert_close(head(features), logits)
+    right = [gradient.clone() for gradient in torch.autograd.grad(logits, (f, p), upstream)]
+    right[0][1] = right[1][2] = 0  # `normalize` divides zero by 1e-12
+    torch.testing.assert_close(gradients, tuple(right))
+
+
+@pytest.mark.parametrize("name", ["isomax", "isomaxplus", "dismax_nofpr"])
+@pytest.mark.parametrize("share", [1e-2, 3e-4, 1e-5])
+def test_two_prototypes_near_one_feature_make_no_gradient_longer(name, share):
+    head, _ = build(name, torch.float32, 512, 10)
+    with torch.no_grad():
+        head.prototypes[1] = head.prototypes[0]
+    features = near_prototypes(head.prototypes.detach(), torch.randn(64, 512), torch.zeros(64, dtype=torch.int64), share)
+    chosen = head(features.requires_grad_())[:, :2].sum()
+    (gradient,) = torch.autograd.grad(chosen, features)
+    steepest = 2 if name == "isomax" else 2 * 1.7 / features.detach().norm(dim=1).min()  # each |∂d/∂f| is 1 at most
+    assert gradient.norm(dim=1).max() <= 1.01 * steepest
+
+
+@pytest.mark.parametrize("size", [1.0, 1e8, 1e15, 1e18, 1e25])
+def test_isomax_takes_prototypes_of_any_size(size):
+    head = losses.IsoMaxLossFirstPart(3, 2)
+    p = torch.tensor([[1.0, 0, 0], [-1.0, 0, 1.0]]) * size
+    head.prototypes.data.copy_(p)
+    for f in (torch.ones(1, 3), torch.tensor([[3.0, -1.0, 0.5]]) * size):
+        torch.testing.assert_close(head(f).double(), -torch.cdist(f.double(), p.double()), rtol=1e-6, atol=0)
+
+
+def test_the_gradient_of_isomax_at_distance_zero_is_zero():
+    head, _ = build("isomax", torch.float32, 512, 10)
+    own = torch.arange(64) % 10
+    features = head.prototypes.detach()[own].requires_grad_()
+    at_zero = head(features).gather(1, own[:, None]).sum()
+    for gradient in torch.autograd.grad(at_zero, (features, head.prototypes)):
+        assert not gradient.any()
+
+
+@pytest.mark.parametrize("name", ["isomax", "isomaxplus", "dismax_nofpr"])
+def test_what_is_frozen_gets_no_gradient_and_changes_no_other(name):
+    head, criterion = build(name)
+    features, targets = batch()
+    criterion(head(features.requires_grad_()), targets).backward()
+    both = features.grad, head.prototypes.grad
+    features, head.prototypes.grad = features.detach(), None
+    criterion(head(features), targets).backward()
+    torch.testing.assert_close(head.prototypes.grad, both[1])
+    head.prototypes.requires_grad_(False).grad = None
+    criterion(head(features.requires_grad_()), targets).backward()
+    torch.testing.assert_close(features.grad, both[0])
+    assert head.prototypes.grad is None
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -339,13 +406,14 @@ def test_the_mode_may_change_between_forward_and_backward():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])  # the buffer is float32
 def test_thresholds_keep_at_least_the_rate(count, dtype):
     head, _ = build("dismax", torch.float32)
-    scores = torch.randn(count, generator=torch.Generator().manual_seed(count), dtype=dtype).round(decimals=1)  # with ties
     with pytest.raises(RuntimeError, match="no thresholds"):
         head.threshold()
-    head.set_thresholds(scores)
-    assert head.threshold(1.0) == pytest.approx(scores.min().item())
-    for tpr in (1, 0.999, 0.95, 0.93, 0.9, 0.5, 0.0):
-        assert (scores >= head.threshold(tpr)).float().mean() >= tpr
+    scores = torch.randn(count, generator=torch.Generator().manual_seed(count), dtype=dtype)
+    for given in (scores, scores.round(decimals=1), 1e9 * scores):  # with ties; too large for float32 to tell apart from their like
+        head.set_thresholds(given)
+        assert head.threshold(1.0) == pytest.approx(given.min().item())
+        for tpr in (1, 0.999, 0.95, 0.93, 0.9, 0.5, 0.0):
+            assert (given >= head.threshold(tpr)).float().mean() >= tpr
     for bad in (torch.tensor([]), torch.tensor([1.0, math.nan])):
         with pytest.raises(ValueError, match="finite"):
             head.set_thresholds(bad)

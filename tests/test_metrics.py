@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import log_loss
 
 from utils.calibration import _Confidences, fit_temperature
 from utils.metrics import (
@@ -135,13 +135,37 @@ def test_no_temperature_of_a_dense_grid_is_better(n, c, spread):
         assert 0.001 <= fitted <= 100
 
 
+def distance_logits(n, c, seed):
+    """Logits as a trained distance head gives them, one class near and all others about as far, and labels of temperature 0.1."""
+    rng = np.random.default_rng(seed)
+    distances = 1 + 0.03 * rng.normal(size=(n, c))
+    distances[np.arange(n), rng.integers(c, size=n)] = 0.2 + 0.8 * rng.random(n)
+    logits = -(distances + distances.mean(1, keepdims=True))
+    return logits, torch.multinomial(torch.tensor(logits / 0.1).softmax(1), 1, generator=torch.Generator().manual_seed(seed))[:, 0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_coarse_table_finds_what_a_dense_grid_finds(seed):
+    logits, labels = distance_logits(300, 1000, seed)
+    grid = np.geomspace(0.05, 0.2, 1500)
+    correct, gaps = logits.argmax(1) == labels.numpy(), logits - logits.max(1, keepdims=True)
+
+    def ece(t):
+        confidence = 1 / np.exp(gaps / t).sum(1)
+        bins = np.ceil(confidence * 15).astype(int)
+        return np.abs(np.bincount(bins, correct - confidence)).sum() / len(logits)
+
+    assert ece(fit_temperature(logits, labels)) <= min(map(ece, grid)) + 1e-3
+
+
 @pytest.mark.parametrize(("n", "c"), [(3000, 100), (500, 1000)])
 def test_interpolated_confidences_are_the_exact_ones(n, c):
     rng = np.random.default_rng(n)
-    confidences = _Confidences(torch.tensor(rng.normal(size=(n, c)) * 5))
-    assert len(confidences.nodes) < 300  # few enough to show
-    points = torch.tensor(np.sort(rng.uniform(-3, 2, 50)))
-    torch.testing.assert_close(confidences.nearly(points), confidences.exactly(points), rtol=0, atol=3e-4)
+    for logits in (rng.normal(size=(n, c)) * 5, distance_logits(n, c, n)[0]):
+        confidences = _Confidences(torch.tensor(logits))
+        assert len(confidences.nodes) < 300  # few enough to show
+        points = torch.tensor(np.sort(rng.uniform(-3, 2, 50)))
+        torch.testing.assert_close(confidences.nearly(points), confidences.exactly(points), rtol=0, atol=3e-5)
 
 
 def test_the_narrow_minima_of_a_small_set_are_found():
@@ -170,14 +194,9 @@ def test_of_equally_good_temperatures_the_one_nearest_1():
 def test_a_bound_warns_and_bad_input_raises():
     with pytest.warns(UserWarning, match=r"bound 0\.001"):
         fit_temperature(torch.tensor([[0.001, 0.0]]), torch.tensor([0]), "nll")
+    with pytest.warns(UserWarning, match=r"bound 100 "):
+        fit_temperature(torch.tensor([[0.001, 0.0]]), torch.tensor([1]), "nll")
     with pytest.raises(ValueError, match="'brier'.*ece, nll"):
         fit_temperature(torch.zeros(2, 2), torch.zeros(2), "brier")
     with pytest.raises(ValueError, match="finite"):
         fit_temperature(torch.full((2, 2), math.nan), torch.zeros(2))
-
-
-def test_auroc_is_scikit_learns():
-    rng = np.random.default_rng(1)
-    inside, outside = rng.normal(1, 1, 500).round(1), rng.normal(0, 1, 300).round(1)
-    expected = roc_auc_score(np.r_[np.ones(500), np.zeros(300)], np.r_[inside, outside])
-    assert detection_metrics(inside, outside)["auroc"] == pytest.approx(expected)

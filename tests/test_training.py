@@ -142,6 +142,25 @@ def test_training_state_resumes_bit_for_bit_and_evaluation_does_not_disturb_it(t
     assert all(weights[name].equal(resumed_weights[name]) for name in weights)
 
 
+def test_the_summary_is_the_mean_over_images_and_the_accuracy_of_the_labelled():
+    trainer = make_trainer(LOSSES["dismax"].head, LOSSES["dismax"].criterion)
+    steps, labelled, loss_of = [], trainer.criterion.labelled, trainer.criterion.training_loss
+
+    def training_loss(logits, targets):
+        loss = loss_of(logits, targets)
+        plain = labelled(logits, targets)
+        steps.append((loss.item(), len(targets), (plain[0].argmax(1) == plain[1]).tolist()))
+        return loss
+
+    trainer.criterion.training_loss = training_loss
+    summary = trainer.run_epoch(lambda *_: None)
+    assert [count for _, count, _ in steps] == [16, 16, 12]
+    right = [hit for _, _, hits in steps for hit in hits]
+    assert len(right) == 8 + 8 + 6  # the mosaics have no one label
+    assert summary.accuracy == pytest.approx(sum(right) / len(right))
+    assert summary.loss == pytest.approx(sum(loss * count for loss, count, _ in steps) / 44, rel=1e-5)
+
+
 def test_a_loss_that_is_not_finite_stops_with_epoch_and_step():
     trainer = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, learning_rate=1e30)
     with pytest.raises(NonFiniteLoss, match=r"epoch 1 at step [23] \(learning rate 1e\+30\)"):

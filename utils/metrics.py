@@ -62,7 +62,7 @@ def classification_metrics(logits: ArrayLike, labels: ArrayLike) -> dict[str, fl
 
 def _true_negatives(positive: NDArray, negative: NDArray, rate: float) -> float:
     """The share of negatives below the highest threshold that keeps the share of positives, ties included, at least `rate`."""
-    # The k-th largest positive, k the fewest that make the rate; rounding guards 0.95 * 20 = 19.0.
+    # The k-th largest positive, k the fewest that make the rate; rounding guards 0.55 * 100 = 55.00000000000001.
     fewest = max(1, int(np.ceil(round(rate * len(positive), 9))))
     threshold = np.partition(positive, len(positive) - fewest)[len(positive) - fewest]
     return float((negative < threshold).mean())
