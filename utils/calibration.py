@@ -94,8 +94,8 @@ def _lowest_nll(logits: Tensor, labels: Tensor) -> float:
     low, high = LOW, HIGH
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        # The derivative by 1/T is the mean of Σ_j p_j gap_j; the NLL rises with T where that is positive. Where it is flat, no
-        # temperature is better: towards 1.
+        # The derivative by 1/T is the mean of Σ_j p_j gap_j, and that by T of the other sign. Where it is flat, no temperature is
+        # better: towards 1.
         slope = -((gaps * 10**-middle).softmax(1) * gaps).sum(1).mean().item()
         rises = (slope if abs(slope) >= 1e-14 else middle) > 0
         low, high = (low, middle) if rises else (middle, high)
