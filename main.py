@@ -75,7 +75,7 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     model_title(str(config.model))
     if config.precision == "auto":
         held = records.begun(config.folder).get("precision")
-        known = held in runtime.PRECISIONS
+        known = isinstance(held, str) and held in runtime.PRECISIONS
         config = replace(config, precision=held if known else runtime.fastest_precision(runtime.find_device(config.device)))
     return config
 
@@ -141,11 +141,12 @@ def resume(run: Run) -> dict[str, Any]:
         raise ValueError(f"{path} is of another run: delete it to start afresh, or choose another folder with --runs")
     try:
         run.trainer.load_state_dict(saved["trainer"])
-    except (RuntimeError, KeyError, ValueError) as error:
+        history = {name: saved["history"][name] for name in ("epochs", "best", "seconds")}
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{path} does not fit this device or version ({reason}): go on where it began, or delete it") from error
     print(f"resuming after epoch {run.trainer.epoch} of {run.config.epochs}")
-    return saved["history"]
+    return history
 
 
 def train(run: Run, history: dict[str, Any]) -> None:

@@ -1,11 +1,14 @@
 """Measures two or more ways of doing one thing in one process, in turns, and prints medians and ratios."""
 
+import math
 import statistics
+import sys
 from collections.abc import Callable, Mapping
 from timeit import Timer
 
 import numpy as np
 import torch
+import tyro
 from tabulate import tabulate
 from torch.utils.benchmark import timer
 from torch.utils.data import DataLoader
@@ -15,12 +18,29 @@ from data.catalog import DATA_SETS
 from utils import runtime
 
 
+def start(main: Callable[..., None], description: str | None) -> None:
+    """Run a benchmark with the command line's arguments; bad ones are said in one line, with exit status 2."""
+    try:
+        tyro.cli(main, description=description)
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+def check_positive(**values: float) -> None:
+    """Raises ValueError for an option that is not a finite number above 0."""
+    for name, value in values.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {value}")
+
+
 def in_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 9, seconds: float = 0.2) -> dict[str, float]:
     """The median seconds of a call of each side.
 
     The sides take turns, so that a slower or faster while of the machine meets all of them. A turn is as many calls as fit
     into `seconds`, one at least; two unmeasured calls come first. GPUs are waited for.
     """
+    check_positive(repeats=repeats)
     timers = {name: Timer(side, timer=timer) for name, side in sides.items()}  # torch's clock waits for a GPU
     calls = {name: max(1, int(seconds / max(min(each.repeat(2, 1)), 1e-9))) for name, each in timers.items()}
     taken: dict[str, list[float]] = {name: [] for name in sides}
@@ -32,6 +52,7 @@ def in_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 9, second
 
 def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Random images uint8 [count, 32, 32, 3] and labels of ten classes."""
+    check_positive(images=count)
     generator = np.random.default_rng(0)
     return generator.integers(0, 256, (count, 32, 32, 3), np.uint8), np.arange(count) % 10
 

@@ -2,13 +2,13 @@
 """On paper: the operations and bytes of an epoch and of the whole of Table 2, and what they take on a GPU. NOT MEASURED."""
 
 import torch
-import tyro
 from tabulate import tabulate
 
 from losses import LOSSES
 from models import build_model, model_title
 
 from .ceiling import flops as flops_of
+from .common import check_positive, start
 
 IMAGES, EPOCHS, SEEDS, DATA_SETS = 50_000, 300, 5, 2  # of a run, of a cell, of the table
 NETWORKS = ("densenetbc100", "resnet34", "wideresnet2810")
@@ -52,6 +52,9 @@ def main(
         utilisation: the share of whichever of the two bounds a network that is taken to be reached.
         images_per_second: measured rates of the three networks, in place of that estimate.
     """
+    check_positive(peak_tflops=peak_tflops, bandwidth_gbs=bandwidth_gbs, utilisation=utilisation)
+    for rate in images_per_second or ():
+        check_positive(images_per_second=rate)
     rows, total, steps = [], 0.0, -(-IMAGES // BATCH)
     for i, name in enumerate(NETWORKS):
         flops, moved = BATCH * flops_of(name, True), bytes_of_step(name)
@@ -83,4 +86,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    start(main, __doc__)

@@ -2,14 +2,13 @@
 """Random crop, flip and normalisation: batched on tensors, against the usual DataLoader of PIL transforms, one thread each."""
 
 import torch
-import tyro
 
 from data.batches import Normalizer, TrainingBatches
 from data.catalog import DATA_SETS
 from data.images import Images
 from utils.runtime import find_device
 
-from .common import in_turns, pictures, show, usual_loader
+from .common import in_turns, pictures, show, start, usual_loader
 
 BATCH = 64
 
@@ -33,4 +32,4 @@ def main(device: str = "cpu", images: int = 2048, repeats: int = 9) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    start(main, __doc__)

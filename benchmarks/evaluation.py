@@ -2,17 +2,17 @@
 """What is computed from a network's outputs: the temperature, and every score and metric of four out-of-distribution sets."""
 
 import torch
-import tyro
 
 from losses import LOSSES
 from utils.calibration import fit_temperature
 from utils.evaluation import classification_results, detection_results
 
-from .common import in_turns, show
+from .common import check_positive, in_turns, show, start
 
 
 def main(images: int = 10_000, classes: int = 100, sets: int = 4, repeats: int = 5) -> None:
     """Print the seconds of each part."""
+    check_positive(images=images, classes=classes, sets=sets)
     generator = torch.Generator().manual_seed(0)
     head = LOSSES["dismax"].head(8, classes).eval()
     logits = 3 * torch.randn(images, classes, generator=generator)
@@ -32,4 +32,4 @@ def main(images: int = 10_000, classes: int = 100, sets: int = 4, repeats: int =
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    start(main, __doc__)

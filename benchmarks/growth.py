@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-import tyro
 
 from data.batches import Normalizer, TrainingBatches
 from data.images import Images
@@ -20,7 +19,7 @@ from models import build_model
 from utils.runtime import keep_freed_memory
 from utils.training import RECIPES, Trainer
 
-from .common import in_turns, show
+from .common import check_positive, in_turns, show, start
 from .heads import step
 
 DEVICE = torch.device("cpu")
@@ -96,6 +95,9 @@ def main(
     figure: Path | None = None,
 ) -> None:
     """Print a table for each; with --figure, draw them to a .png, .pdf or .svg too."""
+    check_positive(batch=min(batch), classes=min(classes), images=min(images), repeats=repeats)
+    if figure and (figure.suffix not in (".png", ".pdf", ".svg") or not figure.parent.is_dir()):
+        raise ValueError(f"--figure takes a .png, .pdf or .svg in a folder that is there, got {figure}")
     given = {"batch": batch, "classes": classes, "images": images}
     # A process each, and before this one grows: Linux hands a process's peak on to those it starts.
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
@@ -117,4 +119,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    start(main, __doc__)

@@ -2,13 +2,12 @@
 """Heads with their losses, forward and backward, against nn.Linear with cross-entropy."""
 
 import torch
-import tyro
 from torch import nn
 
 from losses import LOSSES
 from utils.runtime import find_device, keep_freed_memory
 
-from .common import in_turns, show
+from .common import in_turns, show, start
 
 SHAPES = ((64, 342, 10), (64, 512, 100), (256, 512, 1000), (256, 2048, 1000))  # batch, features, classes
 
@@ -43,4 +42,4 @@ def main(device: str = "auto", repeats: int = 15) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    start(main, __doc__)

@@ -4,7 +4,6 @@
 from collections.abc import Callable
 
 import torch
-import tyro
 from torch import nn
 
 from losses import LOSSES
@@ -12,7 +11,7 @@ from models import Network, build_model
 from utils.runtime import PRECISIONS, autocast, fastest_precision, find_device, keep_freed_memory
 
 from .ceiling import ceiling, flops
-from .common import in_turns, show
+from .common import check_positive, in_turns, show, start
 
 METHODS = ("softmax", "isomaxplus", "dismax")
 
@@ -37,6 +36,7 @@ def main(
     device: str = "auto",
 ) -> None:
     """Print images/s with SoftMax, and the others' as shares of it."""
+    check_positive(classes=classes, batch=batch)
     keep_freed_memory()  # as main.py does
     where = find_device(device)
     precision = fastest_precision(where) if precision == "auto" else precision
@@ -59,4 +59,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    start(main, __doc__)

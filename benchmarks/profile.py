@@ -5,14 +5,13 @@ import re
 from collections.abc import Callable
 
 import torch
-import tyro
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from models import build_model
 from utils.runtime import autocast, find_device, keep_freed_memory
 
-from .common import show
+from .common import check_positive, show, start
 
 KINDS = {  # of operations, by their names
     "convolution": r"conv",
@@ -48,6 +47,7 @@ def main(
     device: str = "auto",
 ) -> None:
     """Print a row for each network, precision, and training or inference."""
+    check_positive(batch=batch, repeats=repeats)
     keep_freed_memory()  # as main.py does
     where = find_device(device)
     images = torch.randn(batch, 3, 32, 32, device=where).to(memory_format=torch.channels_last)
@@ -74,4 +74,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    start(main, __doc__)

@@ -12,7 +12,6 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import torch.nn.functional as F
-import tyro
 from torch import nn
 
 import main as program
@@ -20,7 +19,7 @@ from models import build_model
 from utils.runtime import find_device
 
 from .ceiling import ceiling, flops
-from .common import in_turns, pictures, show, usual_loader
+from .common import in_turns, pictures, show, start, usual_loader
 
 BATCH = 64
 
@@ -119,4 +118,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    start(main, __doc__)

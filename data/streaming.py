@@ -1,6 +1,7 @@
 """Images that do not fit into memory: files, which processes of their own decode while the network works."""
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +21,9 @@ AHEAD = 4  # batches each of them has ready
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image file, opened. Raises ValueError, naming it, for what goes wrong with it."""
+    """An image file, opened. Raises ValueError, naming it, for what goes wrong with it; what Pillow only warns of is no matter."""
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             yield image
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image ({error}): delete it or fetch it again") from error

@@ -22,6 +22,23 @@ def test_a_benchmark_prints_its_table(script, name):
     assert len(rows) > 2
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("heads", ("--repeats", "0"), "--repeats must be above 0, got 0"),
+        ("data", ("--images", "-5"), "--images must be above 0, got -5"),
+        ("inference", ("--models", "nope"), "unknown model 'nope'"),
+        ("cost", ("--images-per-second", "1", "0", "1"), "--images-per-second must be above 0, got 0.0"),
+        ("growth", ("--figure", "missing/growth.png"), "--figure takes a .png, .pdf or .svg in a folder that is there"),
+    ],
+)
+def test_bad_arguments_are_said_in_one_line(script, name, given, said):
+    done = script("-m", f"benchmarks.{name}", *given)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if "CUDA" not in line]
+    assert line.startswith(f"error: {said}")
+
+
 @pytest.mark.slow
 def test_seeds_precisions_and_losses_are_compared(script, tmp_path):
     given = ("--runs", str(tmp_path), "--seeds", "1", "2", "--epochs", "2", "--limit-eval", "50")

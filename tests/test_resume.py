@@ -96,6 +96,9 @@ def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
         while not list(tmp_path.rglob(records.EPOCHS)):
             time.sleep(0.1)
         process.send_signal(signal_)
+        for _ in range(20):  # impatience changes nothing
+            time.sleep(0.01)
+            process.send_signal(signal_)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "goes on from the last whole epoch" in err
@@ -106,6 +109,8 @@ def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_that_python_dropped_stops_the_run_all_the_same(run_main, tmp_path, monkeypatch):
     monkeypatch.setattr(interruption, "_asked", False)
+
+    monkeypatch.setattr(interruption, "SIGNALS", ())  # pytest's own stay as they are
 
     class Dropping:
         def __del__(self):
@@ -122,6 +127,28 @@ def test_an_interrupt_that_python_dropped_stops_the_run_all_the_same(run_main, t
     assert status == 130
     assert "goes on from the last whole epoch" in err
     assert len((tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.EPOCHS).read_text().splitlines()) == 1
+
+
+def test_a_checkpoint_whose_contents_do_not_fit_is_named(run_main, tmp_path, monkeypatch):
+    interrupted(run_main, monkeypatch, 1, *QUICK)
+    path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.LAST
+
+    def shorter_momentum(saved):
+        saved["trainer"]["optimizer"]["state"][0]["momentum_buffer"] = torch.zeros(3)
+
+    def no_momentum(saved):
+        saved["trainer"]["optimizer"]["state"] = {}
+
+    for change in (shorter_momentum, no_momentum, lambda saved: saved.update(trainer=[]), lambda saved: saved.update(history={})):
+        saved = checkpoint.load(path)
+        whole = path.read_bytes()
+        change(saved)
+        torch.save(saved, path)
+        status, _, err = run_main(*QUICK)
+        assert status == 2
+        assert f"{path} does not fit" in err
+        assert err.count("\n") == 1
+        path.write_bytes(whole)
 
 
 @pytest.mark.parametrize("name", [records.CONFIG, records.METRICS, records.LAST])

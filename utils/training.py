@@ -174,9 +174,14 @@ class Trainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Take over what `state_dict` gave. Raises ValueError, among others, for what does not fit."""
         for name in ("model", "criterion", "optimizer", "scheduler", "scaler"):
             getattr(self, name).load_state_dict(state[name])
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                buffer = self.optimizer.state[parameter].get("momentum_buffer")
+                if buffer is None or buffer.shape != parameter.shape:  # a fused step would read beyond it
+                    raise ValueError("the optimizer's momentum is not that of these parameters")
         self.drawing.set_state(state["drawing"])
         self.mixing.set_state(state["mixing"])
         torch.set_rng_state(state["global"])
