@@ -80,7 +80,9 @@ def test_every_run_of_every_script_parses(path):
     assert {"softmax", "isomaxplus", "dismax", "dismax_nofpr"} <= losses
     seeds = {config.seed for config in configs}
     assert len(configs) == len(seeds) * len(losses)
-    if data != "digits":
+    if data == "digits":
+        assert {config.precision for config in configs} == {"fp32"}
+    else:
         assert len(seeds) == 5
         assert {config.protocol for config in configs} == {"paper"}
     assert len({config.folder for config in configs}) == len(configs)
