@@ -112,9 +112,9 @@ def build(config: RunConfig) -> Run:
     batches = TrainingBatches(train, normalize, config.batch_size, padding, entry.flip, device)
 
     torch.manual_seed(config.seed)
-    model = build_model(str(config.model), len(train.classes), loss.head)
+    model = loss.wrap(build_model(str(config.model), len(train.classes), loss.head))
+    model = model.to(device, memory_format=torch.channels_last)  # as the batches are; faster on CPUs and GPUs
     criterion = loss.criterion(model.classifier).to(device)
-    model = criterion.wrap(model).to(device, memory_format=torch.channels_last)  # as the batches are; faster on CPUs and GPUs
     # The method itself says, before anything is written, if it cannot take such batches.
     sample = train.first(config.batch_size)
     try:
@@ -122,6 +122,8 @@ def build(config: RunConfig) -> Run:
     except ValueError as error:
         raise ValueError(f"--loss {config.loss} cannot train on {config.data}, {len(train)} images: {error}") from error
     if config.compile:
+        if criterion.penalizes_inputs:
+            raise ValueError(f"--compile cannot go with --loss {config.loss}, whose penalty needs second derivatives: leave it out")
         model.compile()
     trainer = Trainer(model, criterion, batches, RECIPES[config.recipe], int(config.epochs or 0), config.seed, config.precision)
     return Run(config, device, train, evaluation, outside, normalize, mean, std, model, trainer)

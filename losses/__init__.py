@@ -4,21 +4,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from torch import nn
+
 from . import scores
 from .contract import PERCENTILES, LossFirstPart, LossSecondPart
 from .dismax import DisMaxLossFirstPart, DisMaxLossSecondPart
+from .duq import DUQLossFirstPart, DUQLossSecondPart
+from .godin import GODINLossFirstPart, GODINLossSecondPart
 from .isomax import IsoMaxLossFirstPart, IsoMaxLossSecondPart
 from .isomaxplus import IsoMaxPlusLossFirstPart, IsoMaxPlusLossSecondPart
+from .scaledcosine import ScaledCosineLossFirstPart, ScaledCosineLossSecondPart
+from .sngp import SNGPLossFirstPart, SNGPLossSecondPart, bounded
 from .softmax import SoftMaxLossFirstPart, SoftMaxLossSecondPart
+
+GODIN_DROPOUT = 0.7  # a guess
 
 
 @dataclass(frozen=True)
 class Loss:
-    """One row of the table: the name results go by, and the two parts."""
+    """One row of the table: the name results go by, the two parts, and what the method changes in a new network."""
 
     title: str
     head: Callable[[int, int], LossFirstPart]  # (num_features, num_classes)
     criterion: Callable[[LossFirstPart], LossSecondPart]
+    wrap: Callable[[nn.Module], nn.Module] = lambda model: model
 
 
 LOSSES = {
@@ -27,6 +36,13 @@ LOSSES = {
     "isomaxplus": Loss("IsoMax+", IsoMaxPlusLossFirstPart, IsoMaxPlusLossSecondPart),
     "dismax": Loss("DisMax", DisMaxLossFirstPart, DisMaxLossSecondPart),
     "dismax_nofpr": Loss("DisMax without FPR", DisMaxLossFirstPart, partial(DisMaxLossSecondPart, regularization=None)),
+    "scaledcosine": Loss("Scaled Cosine", ScaledCosineLossFirstPart, ScaledCosineLossSecondPart),
+    "godin": Loss("GODIN", GODINLossFirstPart, GODINLossSecondPart),
+    "godin_inner": Loss("GODIN, inner product", partial(GODINLossFirstPart, form="inner"), GODINLossSecondPart),
+    "godin_euclidean": Loss("GODIN, Euclidean", partial(GODINLossFirstPart, form="euclidean"), GODINLossSecondPart),
+    "godin_dropout": Loss("GODIN, dropout", partial(GODINLossFirstPart, dropout=GODIN_DROPOUT), GODINLossSecondPart),
+    "duq": Loss("DUQ", DUQLossFirstPart, DUQLossSecondPart),
+    "sngp": Loss("SNGP", SNGPLossFirstPart, SNGPLossSecondPart, bounded),
 }
 
 
@@ -40,8 +56,12 @@ def get_loss(name: str) -> Loss:
 __all__ = [
     "LOSSES",
     "PERCENTILES",
+    "DUQLossFirstPart",
+    "DUQLossSecondPart",
     "DisMaxLossFirstPart",
     "DisMaxLossSecondPart",
+    "GODINLossFirstPart",
+    "GODINLossSecondPart",
     "IsoMaxLossFirstPart",
     "IsoMaxLossSecondPart",
     "IsoMaxPlusLossFirstPart",
@@ -49,8 +69,13 @@ __all__ = [
     "Loss",
     "LossFirstPart",
     "LossSecondPart",
+    "SNGPLossFirstPart",
+    "SNGPLossSecondPart",
+    "ScaledCosineLossFirstPart",
+    "ScaledCosineLossSecondPart",
     "SoftMaxLossFirstPart",
     "SoftMaxLossSecondPart",
+    "bounded",
     "get_loss",
     "scores",
 ]

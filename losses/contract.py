@@ -2,13 +2,14 @@
 
 A loss has two parts. The *first part* is the classifier's last layer, in the place of `nn.Linear`; the *second part* is the
 criterion, in the place of `nn.CrossEntropyLoss`. The training loop knows these two classes and nothing else: whatever a method
-needs beyond a forward pass (mixing the batch, a penalty on the inputs' gradients, something after each step or epoch, parameter
-groups, wrapped modules) is a hook of `LossSecondPart` with an empty default.
+needs beyond a forward pass (mixing the batch, a penalty on the inputs' gradients, something after each step or epoch, parameters
+without weight decay) is a hook of `LossSecondPart` with an empty default. What it changes in the network itself stands in the
+table of losses, as `wrap`: a saved network is rebuilt from there, without a criterion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -22,10 +23,19 @@ from .precision import at_least_float32, without_autocast
 PERCENTILES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 1, 2, 3, 4, *range(5, 101, 5))
 
 
+Outputs = Mapping[str, Tensor]  # a head's named outputs
+Score = Callable[[Outputs], Tensor]  # of named outputs whose logits are divided by the temperature, to [B]
+
+
+def _of_logits(function: Callable[[Tensor], Tensor]) -> Score:
+    return lambda outputs: function(outputs["logits"])
+
+
 class LossFirstPart(nn.Module):
     """Base of all classifier heads: features [B, num_features] to logits [B, num_classes].
 
-    A subclass defines `raw_logits`. The head owns what belongs to the deployed classifier:
+    A subclass defines `raw_logits`, or `raw_outputs` where its scores need more than logits. The head owns what belongs to the
+    deployed classifier:
 
     - `temperature`, a buffer [1]. `forward` returns logits already divided by it, so nothing divides again. It is 1 while
       training (`train()` resets it) and is fitted afterwards.
@@ -33,6 +43,9 @@ class LossFirstPart(nn.Module):
     """
 
     score_type: ClassVar[str]  # the score that the method's paper takes for detection
+    own_scores: ClassVar[Mapping[str, Score]] = {}  # what this head offers besides the scores of logits in `scores.SCORES`
+    is_linear: ClassVar[bool] = False  # logits are features · `weight`ᵀ + `bias`
+    normalizes: ClassVar[bool] = False  # features count by their direction alone
 
     def __init__(self, num_features: int, num_classes: int):
         super().__init__()
@@ -46,6 +59,10 @@ class LossFirstPart(nn.Module):
         """Logits [B, C] at temperature 1 of features [B, D] that are float32 or wider."""
         raise NotImplementedError
 
+    def raw_outputs(self, features: Tensor) -> dict[str, Tensor]:
+        """As `raw_logits`, with whatever else the scores need beside `logits`; each output's first dimension is B."""
+        return {"logits": self.raw_logits(features)}
+
     def named_outputs(self, features: Tensor) -> dict[str, Tensor]:
         """Everything the head's scores are functions of, by name; at least `logits` [B, C] at temperature 1.
 
@@ -54,20 +71,39 @@ class LossFirstPart(nn.Module):
         if features.ndim != 2 or features.shape[1] != self.num_features:
             raise ValueError(f"{type(self).__name__} takes features [B, {self.num_features}], got {list(features.shape)}")
         with without_autocast(features):
-            return {"logits": self.raw_logits(at_least_float32(features))}
+            return self.raw_outputs(at_least_float32(features))
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits [B, C] divided by the temperature."""
         return self.named_outputs(features)["logits"] / self.temperature
 
-    def scores(self, logits: Tensor) -> Tensor:
-        """The head's own detection score [B] of the logits [B, C] it returned; higher is more in-distribution."""
-        return score_functions.SCORES[self.score_type](logits)
+    def scores(self, outputs: Tensor | Outputs) -> Tensor:
+        """The head's own detection score [B]; higher is more in-distribution.
 
-    def all_scores(self, outputs: Mapping[str, Tensor], temperature: float) -> dict[str, Tensor]:
+        Args:
+            outputs: the logits [B, C] that the head returned; or its `named_outputs`, which a score of more than logits needs.
+
+        Raises TypeError for logits where the score needs more.
+        """
+        if isinstance(outputs, Tensor):
+            given: Outputs = {"logits": outputs}
+        else:
+            given = {**outputs, "logits": outputs["logits"] / self.temperature}
+        try:
+            return self._offered()[self.score_type](given)
+        except KeyError as missing:
+            raise TypeError(
+                f"{type(self).__name__}'s score ({self.score_type}) needs {missing} besides the logits: "
+                "give it head.named_outputs(features), or take one of losses.scores"
+            ) from None
+
+    def all_scores(self, outputs: Outputs, temperature: float) -> dict[str, Tensor]:
         """Every score [B] this head offers, by name, from its `named_outputs` and a temperature."""
-        logits = outputs["logits"] / temperature
-        return {name: function(logits) for name, function in score_functions.SCORES.items()}
+        given = {**outputs, "logits": outputs["logits"] / temperature}
+        return {name: function(given) for name, function in self._offered().items()}
+
+    def _offered(self) -> dict[str, Score]:
+        return {name: _of_logits(function) for name, function in score_functions.SCORES.items()} | dict(self.own_scores)
 
     def train(self, mode: bool = True):
         """As `nn.Module.train`; training mode also forgets the calibration, which no longer holds for changed weights."""
@@ -176,13 +212,16 @@ class LossSecondPart(nn.Module):
         """Added to the loss; `inputs` carry gradients if `penalizes_inputs`."""
         return 0.0
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """The model with the modules replaced that the method needs otherwise; called once, before the optimizer is made."""
-        return model
+    def undecayed(self) -> list[nn.Parameter]:
+        """The head's parameters that the method trains without weight decay."""
+        return []
 
     def parameter_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         """The optimizer's parameter groups."""
-        return [{"params": list(model.parameters()), "weight_decay": weight_decay}]
+        without = self.undecayed()
+        decayed = [parameter for parameter in model.parameters() if all(parameter is not other for other in without)]
+        groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": without, "weight_decay": 0.0}]
+        return [group for group in groups if group["params"]]
 
     def before_epoch(self, epoch: int) -> None:
         """Called before each epoch's first step; epochs count from 1."""

@@ -7,6 +7,8 @@ the same quadrant of the images that stand 1, 2 and 3 places before it (the half
 import torch
 from torch import Tensor
 
+from .targets import one_hot
+
 SOURCES = 4  # images a mosaic is made of
 
 
@@ -34,6 +36,5 @@ def fractional_targets(targets: Tensor, num_classes: int, dtype: torch.dtype) ->
 
     `targets` [M] are the class indices of the half before it was mixed.
     """
-    own = torch.zeros(len(targets), num_classes, dtype=dtype, device=targets.device)
-    own.scatter_(1, targets[:, None].long(), 1.0)  # unlike a comparison, this fails for a target that is no class
+    own = one_hot(targets, num_classes, dtype)
     return sum(own.roll(places, dims=0) for places in range(SOURCES)) / SOURCES

@@ -96,9 +96,16 @@ def direction_logits(features: Tensor, prototypes: Tensor, scale: Tensor, factor
     return _DirectionLogits.apply(features.to(dtype), prototypes.to(dtype), scale.to(dtype), factor, add_mean)
 
 
+def cosines(features: Tensor, prototypes: Tensor) -> Tensor:
+    """cos(f_i, p_j) [B, C] of features [B, D] and prototypes [C, D]; 0, without gradient, for a vector shorter than 1e-18."""
+    dtype = torch.promote_types(features.dtype, prototypes.dtype)
+    features, prototypes = features.to(dtype), prototypes.to(dtype)
+    return (features * _inverse_lengths(features)) @ (prototypes * _inverse_lengths(prototypes)).T
+
+
 def _inverse_lengths(vectors: Tensor) -> Tensor:
     """1/‖v‖ [N, 1]; 0 for a vector that has no direction."""
-    return F.threshold_(torch.linalg.vector_norm(vectors, dim=1, keepdim=True), SHORTEST, math.inf).reciprocal_()
+    return F.threshold(torch.linalg.vector_norm(vectors, dim=1, keepdim=True), SHORTEST, math.inf).reciprocal()
 
 
 class _DirectionLogits(torch.autograd.Function):

@@ -11,6 +11,7 @@ class SoftMaxLossFirstPart(LossFirstPart):
     """Logits f·Wᵀ + b, with `nn.Linear`'s parameters (`weight` [C, D], `bias` [C]) and initialisation."""
 
     score_type = "MPS"
+    is_linear = True
 
     def __init__(self, num_features: int, num_classes: int):
         super().__init__(num_features, num_classes)

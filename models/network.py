@@ -34,6 +34,15 @@ class Network(nn.Module):
         """Features [B, num_features], averaged over the whole feature map whatever its size."""
         return self.body(images).mean((2, 3))
 
+    def layer_features(self, images: Tensor) -> list[Tensor]:
+        """Features [B, channels] of several depths, the last being `forward_features`: the last feature map of each resolution."""
+        pooled, x = [], self.body[0](images)
+        for layer in self.body[1:]:
+            before, x = x, layer(x)
+            if x.shape[2:] != before.shape[2:]:
+                pooled.append(before.mean((2, 3)))
+        return [*pooled, x.mean((2, 3))]
+
     def forward(self, images: Tensor) -> Tensor:
         """The head's logits [B, C]."""
         return self.classifier(self.forward_features(images))

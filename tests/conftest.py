@@ -11,6 +11,7 @@ from utils import records
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("--epochs", "3")
+PROTOTYPES = ("softmax", "isomax", "isomaxplus", "dismax", "dismax_nofpr")  # losses of one equation; the others: test_methods.py
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
 

@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 import losses
-from losses import LOSSES
 
+from .conftest import PROTOTYPES
 from .test_losses import B, C, D, batch, build
 
 ONE_OF_EACH = ["isomax", "isomaxplus", "dismax_nofpr"]
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", PROTOTYPES)
 @pytest.mark.parametrize("case", ["prototype", "zero", 1e-25, 1e-15, 1e-6, 1e6, 1e15, 1e25])
 def test_extreme_features_stay_finite_with_finite_gradients(name, case):
     head, criterion = build(name, torch.float32)

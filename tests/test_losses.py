@@ -12,6 +12,8 @@ from torch import nn
 import losses
 from losses import LOSSES, fpr
 
+from .conftest import PROTOTYPES
+
 B, D, C = 12, 5, 4
 
 
@@ -47,7 +49,7 @@ def expected_logits(name, head, features):
     return -(d + d.mean(1, keepdims=True))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", PROTOTYPES)
 def test_logits_are_the_definitions(name):
     head, _ = build(name)
     features, _ = batch()
@@ -55,7 +57,7 @@ def test_logits_are_the_definitions(name):
     np.testing.assert_allclose(head(features).detach(), expected_logits(name, head, features) / 0.5, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "dismax"])
+@pytest.mark.parametrize("name", [name for name in PROTOTYPES if name != "dismax"])
 def test_losses_are_the_definitions(name):
     head, criterion = build(name)
     features, targets = batch()
@@ -109,19 +111,23 @@ def test_gradients(name, scale):
     parameters = list(head.parameters())
 
     def loss(features, *_):
+        torch.manual_seed(0)  # of the dropout
         return criterion(head(features), targets)
 
-    assert torch.autograd.gradcheck(loss, (features.requires_grad_(), *parameters))
+    many = any(parameter.numel() > 1000 for parameter in parameters)  # then along random directions
+    assert torch.autograd.gradcheck(loss, (features.requires_grad_(), *parameters), fast_mode=many)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_torch_compile_takes_the_whole_head_and_changes_nothing(name):
+    torch._dynamo.reset()  # it counts all heads as one
     head, _criterion = build(name)
     features, targets = batch()
 
     def step(forward):
         head.zero_grad()
         inputs = features.clone().requires_grad_()
+        torch.manual_seed(0)
         logits = forward(inputs)
         nn.functional.cross_entropy(logits, targets).backward()
         return [logits.detach(), inputs.grad, *(parameter.grad for parameter in head.parameters())]
@@ -144,7 +150,7 @@ def test_features_that_are_not_finite_stay_visible_in_the_loss(name, bad):
 def test_no_images_give_no_logits(name):
     head, _ = build(name)
     assert head(torch.zeros(0, D)).shape == (0, C)
-    assert head.scores(head(torch.zeros(0, D))).shape == (0,)
+    assert head.scores(head.named_outputs(torch.zeros(0, D))).shape == (0,)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -156,7 +162,7 @@ def test_a_small_temperature_and_a_large_scale_stay_finite(name):
     head.eval().temperature.fill_(0.001)
     logits = head(features)
     assert criterion(logits, targets).isfinite()
-    for score in head.all_scores({"logits": logits}, 1.0).values():
+    for score in head.all_scores(head.named_outputs(features), 0.001).values():
         assert score.isfinite().all()
 
 
@@ -170,7 +176,8 @@ def test_half_precision_is_computed_in_float32_and_double_stays_double(name):
         assert logits.dtype == criterion(logits, targets).dtype == torch.float32
     torch.testing.assert_close(logits, head(features.bfloat16().float()), rtol=0, atol=0)
     assert head(features.double()).dtype == torch.float64
-    assert head.scores(logits.half()).dtype == torch.float32
+    outputs = {output: value.half() for output, value in head.named_outputs(features).items()}
+    assert head.scores(outputs).dtype == torch.float32
 
 
 def test_scores_are_the_definitions():
@@ -191,7 +198,7 @@ def test_entropy_is_zero_and_not_nan_where_probabilities_vanish():
 
 
 def test_each_head_has_its_papers_score():
-    expected = {"softmax": "MPS", "isomax": "ES", "isomaxplus": "MDS", "dismax": "MMLES", "dismax_nofpr": "MMLES"}
+    expected = {"softmax": "MPS", "isomax": "ES", "isomaxplus": "MDS", "dismax": "MMLES", "dismax_nofpr": "MMLES", "duq": "MDS"}
     logits = torch.randn(7, C)
     for name, score in expected.items():
         head, _ = build(name)

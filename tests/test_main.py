@@ -35,6 +35,12 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
     assert record["scores_at"] == {"heldout": "calibrated", "paper": "t1"}[protocol]
     assert record["train_images"] == {"heldout": 180, "paper": 721}[protocol]
 
+    # The saved network, loaded as anyone would load it.
+    saved = checkpoint.load(folder / records.MODEL)
+    model = LOSSES[loss].wrap(build_model("smallcnn", 8, LOSSES[loss].head))
+    model.load_state_dict(saved["state_dict"])
+    model.eval()
+
     # Every number again, from the stored predictions alone.
     predictions = np.load(folder / records.PREDICTIONS)
     temperature = record["temperature"]["value"]
@@ -47,7 +53,7 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
         detection = record["detection"][source]
         assert detection["role"] == role
         for at, t in (("t1", 1.0), ("calibrated", temperature)):
-            assert set(detection["scores"][at]) == set(losses.scores.SCORES)
+            assert set(detection["scores"][at]) == {*losses.scores.SCORES, *model.classifier.own_scores}
             for score, function in losses.scores.SCORES.items():
                 inside, outside = (function(torch.tensor(predictions[f"{name}/logits"]).double() / t) for name in ("test", source))
                 assert detection["scores"][at][score] == detection_metrics(inside, outside)
@@ -55,17 +61,14 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
     best = max(history, key=lambda epoch: (epoch[f"{split}_accuracy"], epoch["epoch"]))
     assert record["best"]["epoch"] == best["epoch"]
 
-    # The saved network, loaded as anyone would load it, gives the same logits divided by its temperature.
-    saved = checkpoint.load(folder / records.MODEL)
-    model = build_model("smallcnn", 8, LOSSES[loss].head)
-    model.load_state_dict(saved["state_dict"])
-    model.eval()
+    # The network gives the same logits divided by its temperature.
     config = RunConfig(data="digits", protocol=protocol, epochs=3, model="smallcnn")
     _, evaluation, _ = main.load_data(config)
     inputs = Normalizer(saved["mean"], saved["std"], torch.device("cpu"))(evaluation["test"].pixels)
     torch.testing.assert_close(model(inputs).detach(), torch.tensor(logits / temperature).float(), rtol=1e-4, atol=1e-3)
     decided = evaluation[split]
-    scores = model.classifier.scores(model(Normalizer(saved["mean"], saved["std"], torch.device("cpu"))(decided.pixels)))
+    decided_inputs = Normalizer(saved["mean"], saved["std"], torch.device("cpu"))(decided.pixels)
+    scores = model.classifier.scores(model.classifier.named_outputs(model.forward_features(decided_inputs)))
     assert (scores >= model.classifier.threshold(0.95) - 1e-3).float().mean() >= 0.95
 
 

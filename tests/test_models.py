@@ -28,6 +28,24 @@ def test_any_image_size_gives_a_row_an_image(name, size):
     assert model(images).shape == (2, 7)
 
 
+@pytest.mark.parametrize(("name", "channels"), [("densenetbc40", [96, 120, 132]), ("resnet34", [64, 128, 256, 512])])
+def test_layer_features_are_the_last_map_of_each_resolution(name, channels):
+    model = build_model(name, 7, nn.Linear).eval()
+    before_each_reduction = {}
+
+    def watch(_module, inputs, output):
+        if output.shape[-1] < inputs[0].shape[-1]:
+            before_each_reduction.setdefault(output.shape[-1], inputs[0].mean((2, 3)))
+
+    for module in model.body:
+        module.register_forward_hook(watch)
+    images = torch.randn(2, 3, 32, 32)
+    layers = model.layer_features(images)
+    assert [layer.shape[1] for layer in layers] == channels
+    for layer, expected in zip(layers, [*before_each_reduction.values(), model.forward_features(images)], strict=True):
+        assert layer.equal(expected)
+
+
 def copy_in_order(ours: nn.Module, theirs: nn.Module) -> None:
     """Copies weights layer by layer: both list a layer's convolutions and batch norms in the order in which they run."""
     kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)

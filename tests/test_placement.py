@@ -19,7 +19,7 @@ from utils.training import RECIPES, RunningSums, Trainer
 def test_networks_losses_and_scores_stay_on_a_pretended_gpu(model_name, loss_name):
     with FakeTensorMode():
         with torch.device("cuda"):
-            model = build_model(model_name, 10, LOSSES[loss_name].head)
+            model = LOSSES[loss_name].wrap(build_model(model_name, 10, LOSSES[loss_name].head))
         criterion = LOSSES[loss_name].criterion(model.classifier)
         inputs = torch.rand(64, 3, 32, 32, device="cuda")
         targets = torch.zeros(64, dtype=torch.int64, device="cuda")
@@ -27,9 +27,9 @@ def test_networks_losses_and_scores_stay_on_a_pretended_gpu(model_name, loss_nam
         logits = model(inputs)
         results = [logits, criterion(logits, targets), *criterion.labelled(logits, targets)]
         model.eval()
-        logits = model(inputs)
-        results += [criterion(logits, targets), model.classifier.scores(logits)]
-        results += model.classifier.all_scores(model.classifier.named_outputs(model.forward_features(inputs)), 0.1).values()
+        results.append(criterion(model(inputs), targets))
+        outputs = model.classifier.named_outputs(model.forward_features(inputs))
+        results += [model.classifier.scores(outputs), *model.classifier.all_scores(outputs, 0.1).values()]
         assert {result.device.type for result in results} == {"cuda"}
 
 
@@ -45,7 +45,7 @@ def test_a_value_or_a_mixed_device_would_be_noticed():
 def trainer_of(loss_name, device, precision="bf16"):
     """A trainer of a small network, with batches of 64 and a tail of 9."""
     row = LOSSES[loss_name]
-    model = build_model("densenetbc22", 10, row.head).to(device)
+    model = row.wrap(build_model("densenetbc22", 10, row.head)).to(device)
     criterion = row.criterion(model.classifier).to(device)
     pixels = torch.randint(256, (137, 3, 16, 16), dtype=torch.uint8)
     images = Images(pixels, torch.arange(137) % 10, ())

@@ -29,7 +29,7 @@ class WatchedHead(LossFirstPart):
 
 
 class WatchedCriterion(LossSecondPart):
-    """Uses every hook of the contract, as DUQ's gradient penalty and SNGP's reset will."""
+    """Uses every hook of the contract."""
 
     penalizes_inputs = True
 
@@ -41,14 +41,8 @@ class WatchedCriterion(LossSecondPart):
         (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
         return 7 + 0.1 * gradient.square().sum((1, 2, 3)).mean()
 
-    def wrap(self, model):
-        model.body[0] = nn.utils.parametrizations.spectral_norm(model.body[0])
-        return model
-
-    def parameter_groups(self, model, weight_decay):
-        head = list(self.classifier.parameters())
-        rest = [p for p in model.parameters() if not any(p is other for other in head)]
-        return [{"params": rest, "weight_decay": weight_decay}, {"params": head, "weight_decay": 0.0}]
+    def undecayed(self):
+        return list(self.classifier.parameters())
 
     def before_epoch(self, epoch):
         self.calls.append(("before", epoch))
@@ -69,7 +63,6 @@ def make_trainer(head, make_criterion, epochs=2, seed=1, learning_rate=None):
     device = torch.device("cpu")
     model = build_model("smallcnn", 4, head)
     criterion = make_criterion(model.classifier)
-    model = criterion.wrap(model)
     pixels = torch.randint(256, (44, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     normalize = Normalizer((0.5,) * 3, (0.3,) * 3, device)
     batches = TrainingBatches(Images(pixels, torch.arange(44) % 4, ()), normalize, 16, 1, True, device)

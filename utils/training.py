@@ -155,7 +155,8 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         logits, loss = logits.detach(), loss.detach()
-        self.criterion.after_step(self.model, inputs.detach(), targets, logits)
+        with self.context:
+            self.criterion.after_step(self.model, inputs.detach(), targets, logits)
         sums.add(loss, len(targets), *self.criterion.labelled(logits, targets))
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""Detectors: scores computed after training from logits, features or the network itself, and their one table."""
+
+from .ash import fit_ash
+from .common import needs_lengths, needs_linear_head
+from .contract import Detector, Fitted, Known, Part
+from .energy import fit_energy
+from .gen import fit_gen
+from .knn import fit_knn
+from .mahalanobis import fit_mahalanobis
+from .mahalanobis_layers import fit_mahalanobis_layers
+from .maxlogit import fit_maxlogit
+from .odin import fit_odin
+from .preprocessing import fit_preprocessing
+from .react import fit_react
+from .scale import fit_scale
+from .vim import fit_vim
+
+DETECTORS: dict[str, Detector] = {
+    "maxlogit": Detector("MaxLogit", "logits", fit_maxlogit),
+    "energy": Detector("Energy", "logits", fit_energy),
+    "gen": Detector("GEN", "logits", fit_gen),
+    "knn": Detector("KNN", "features", fit_knn),
+    "mahalanobis": Detector("Mahalanobis", "features", fit_mahalanobis),
+    "mahalanobis_layers": Detector("Mahalanobis, layers", "network", fit_mahalanobis_layers),
+    "vim": Detector("ViM", "features", fit_vim, refuses=needs_linear_head),
+    "react": Detector("ReAct", "features", fit_react),
+    "ash": Detector("ASH", "features", fit_ash, refuses=needs_lengths),
+    "scale": Detector("SCALE", "features", fit_scale, refuses=needs_lengths),
+    "odin": Detector("ODIN", "network", fit_odin),
+    "preprocessing": Detector("preprocessing", "network", fit_preprocessing),
+}
+
+
+def get_detector(name: str) -> Detector:
+    """The table's row. Raises ValueError with the choices for an unknown name."""
+    if name not in DETECTORS:
+        raise ValueError(f"unknown detector {name!r}: choose from {', '.join(DETECTORS)}")
+    return DETECTORS[name]
+
+
+__all__ = [
+    "DETECTORS",
+    "Detector",
+    "Fitted",
+    "Known",
+    "Part",
+    "fit_odin",
+    "fit_preprocessing",
+    "get_detector",
+]

@@ -1,0 +1,50 @@
+"""What a detector is: a score computed after training, fitted to nothing but what the network was trained and calibrated on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Part:
+    """A set of images as a trained network sees it."""
+
+    outputs: Mapping[str, Tensor]  # named outputs of the head, "logits" [N, C] at temperature 1 first of all; "features" [N, D]
+    batches: Callable[[], Iterable[Tensor]]  # the network's inputs [B, 3, H, W], in order
+    labels: Tensor | None = None  # class indices [N]; None for out-of-distribution images
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a detector may be fitted to. All of it is in-distribution."""
+
+    network: nn.Module  # with `forward_features`, `layer_features` and a `classifier`; evaluation mode, temperature 1
+    head: nn.Module  # the classifier in float32 on the CPU: features [N, D] to logits [N, C] at temperature 1
+    train: Part  # the training images, not augmented
+    deciding: Part  # images that the weights were not fitted to, for choosing a detector's constants
+    std: Sequence[float]  # the inputs are pixels in [0, 1], less a mean, divided by this, a channel
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted detector: call it with a set for the set's scores."""
+
+    score: Callable[[Part], Tensor]  # scores [N], float64 on the CPU, higher = more in-distribution
+    parameters: Mapping[str, float | int] = field(default_factory=dict)  # its constants, given or found, by name, for the record
+
+    def __call__(self, part: Part) -> Tensor:
+        return self.score(part)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """One row of the table: the name results go by, what it needs, and how it is fitted."""
+
+    title: str
+    needs: Literal["logits", "features", "network"]
+    fit: Callable[[Known], Fitted]
+    refuses: Callable[[nn.Module], str | None] = lambda head: None  # why a head makes the score meaningless, if it does

@@ -1,0 +1,55 @@
+"""Small changes of the inputs that raise a score, in-distribution more than elsewhere, and how large they should be.
+
+The changes are ODIN's (Liang et al. 2018, arXiv 1706.02690); their size chosen without OOD data is Hsu et al.'s (2020, arXiv
+2002.11297). Scores here are functions of inputs [B, 3, H, W] to [B] that gradients pass.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from .common import float64
+from .contract import Fitted, Known, Part
+
+EPSILONS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)  # to choose from, in pixels of [0, 1]
+
+
+def ascent(inputs: Tensor, score: Callable[[Tensor], Tensor], std: Sequence[float]) -> Tensor:
+    """sign(∇x Σ S(x)) / std, a channel: times ε, the change by ε a pixel that raises each image's score most, to first order."""
+    with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
+        inputs = inputs.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(score(inputs).sum(), inputs)  # of the inputs alone: no parameter gets one
+    return gradient.sign() / torch.tensor(std, dtype=inputs.dtype, device=inputs.device).view(-1, 1, 1)
+
+
+def perturbed(inputs: Tensor, score: Callable[[Tensor], Tensor], epsilon: float, std: Sequence[float]) -> Tensor:
+    """x + ε·sign(∇x S(x)) in pixels of [0, 1], ODIN's x - ε·sign(-∇x S(x)). The result may leave [0, 1], as in the paper."""
+    return inputs + epsilon * ascent(inputs, score, std)
+
+
+@torch.no_grad()
+def choose_epsilon(batches: Iterable[Tensor], score: Callable[[Tensor], Tensor], std: Sequence[float]) -> float:
+    """Of EPSILONS, the one with the largest mean S(perturbed x), the first of equals. Raises ValueError for no images."""
+    sums, images = torch.zeros(len(EPSILONS), dtype=torch.float64), 0
+    for inputs in batches:
+        step = ascent(inputs, score, std)
+        sums += torch.stack([float64(score(inputs + epsilon * step)).sum() for epsilon in EPSILONS])
+        images += len(inputs)
+    if not images:
+        raise ValueError("choosing ε needs one deciding image or more")
+    return EPSILONS[int(sums.argmax())]
+
+
+def fit_perturbed(known: Known, score: Callable[[Tensor], Tensor], epsilon: float | None, **parameters: float) -> Fitted:
+    """The score of perturbed images, ε chosen on the deciding images unless given. Raises ValueError for ε outside [0, 1)."""
+    if epsilon is None:
+        epsilon = choose_epsilon(known.deciding.batches(), score, known.std)
+    elif not 0 <= epsilon < 1:  # nor NaN
+        raise ValueError(f"ε is a number in [0, 1), got {epsilon}")
+
+    @torch.no_grad()
+    def perturbed_score(part: Part) -> Tensor:
+        return torch.cat([float64(score(perturbed(inputs, score, epsilon, known.std))) for inputs in part.batches()])
+
+    return Fitted(perturbed_score, {"epsilon": epsilon, **parameters})

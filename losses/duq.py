@@ -1,0 +1,78 @@
+"""DUQ, deterministic uncertainty quantification (van Amersfoort et al. 2020, arXiv 2003.02037)."""
+
+import torch
+from torch import Tensor, nn
+
+from .contract import LossFirstPart, LossSecondPart
+from .precision import without_autocast
+from .targets import one_hot
+
+# The paper's for CIFAR-10.
+LENGTH_SCALE = 0.1  # σ
+MOMENTUM = 0.999  # γ
+PENALTY = 0.5  # λ
+
+
+class DUQLossFirstPart(LossFirstPart):
+    """Logits log K_j, K_j = exp(-‖W_j f - e_j‖²/(2nσ²)) in (0, 1], σ = 0.1: an RBF kernel around each class's centroid e_j [n].
+
+    Softmax of the logits is K_j/Σ K, so that calibration and every other score work as they do for other heads. The score is the
+    largest log K_j (MDS), which ranks images as the paper's largest K_j does, and keeps apart those whose kernels round to 0.
+
+    Parameters: `weight` W [C, n, D], Kaiming-normal. Buffers: `sums` m [C, n] and `counts` N [C], whose quotient are the centroids
+    e = m/N; they start from N(0, 0.05²) and 1 (a guess). n is `num_features`, as 512 was in the paper's ResNet-18.
+    """
+
+    score_type = "MDS"
+
+    def __init__(self, num_features: int, num_classes: int):
+        super().__init__(num_features, num_classes)
+        weight = torch.empty(num_classes, num_features, num_features)
+        for each in weight:
+            nn.init.kaiming_normal_(each, nonlinearity="relu")
+        self.weight = nn.Parameter(weight)
+        self.register_buffer("sums", torch.randn(num_classes, num_features) * 0.05)
+        self.register_buffer("counts", torch.ones(num_classes))
+
+    def _embeddings(self, features: Tensor) -> Tensor:
+        """W_j f [B, C, n]."""
+        dtype = torch.promote_types(features.dtype, self.weight.dtype)
+        return torch.einsum("bd,cnd->bcn", features.to(dtype), self.weight.to(dtype))
+
+    def raw_logits(self, features: Tensor) -> Tensor:
+        centroids = self.sums / self.counts[:, None]
+        return (self._embeddings(features) - centroids).square().mean(2) / (-2 * LENGTH_SCALE**2)
+
+    @torch.no_grad()
+    def move_centroids(self, features: Tensor, targets: Tensor) -> None:
+        """N ← γN + (1-γ)·(the class's images), m ← γm + (1-γ)·Σ W_j f over them, of features [B, D] and class indices [B]."""
+        with without_autocast(features):
+            own = one_hot(targets, self.num_classes, self.sums.dtype)  # [B, C]
+            embeddings = self._embeddings(features).to(self.sums.dtype)
+            self.counts.lerp_(own.sum(0), 1 - MOMENTUM)
+            self.sums.lerp_(torch.einsum("bcn,bc->cn", embeddings, own), 1 - MOMENTUM)
+
+
+class DUQLossSecondPart(LossSecondPart):
+    """One-vs-all cross-entropy -Σ_j [y_j log K_j + (1 - y_j) log(1 - K_j)] with a two-sided gradient penalty.
+
+    The penalty is λ·(‖∇_x Σ_j K_j‖² - 1)², λ = 0.5, with x the network's inputs. After each step the batch moves the centroids.
+    """
+
+    penalizes_inputs = True
+
+    def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        own = one_hot(targets, logits.shape[1], logits.dtype)
+        # log(1 - K) = log(-expm1(log K)); K = 1 would make it infinite.
+        others = torch.log(-torch.expm1(logits.clamp(max=-torch.finfo(logits.dtype).eps)))
+        return -(own * logits + (1 - own) * others).sum(1).mean()
+
+    def penalty(self, inputs: Tensor, logits: Tensor) -> Tensor:
+        (gradient,) = torch.autograd.grad(logits.exp().sum(), inputs, create_graph=True)
+        return PENALTY * (gradient.flatten(1).square().sum(1) - 1).square().mean()
+
+    @torch.no_grad()
+    def after_step(self, model: nn.Module, inputs: Tensor, targets: Tensor, logits: Tensor) -> None:
+        model.eval()  # with the weights as they are now, and without moving the batch norms twice
+        self.classifier.move_centroids(model.forward_features(inputs), targets)
+        model.train()

@@ -1,0 +1,65 @@
+"""GODIN, generalized ODIN: a decomposed confidence (Hsu et al. 2020, arXiv 2002.11297). Its preprocessing is a detector."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .contract import LossFirstPart, LossSecondPart
+from .geometry import cosines, distances
+from .precision import at_least_float32
+from .predicted_scale import PredictedScale
+
+FORMS = ("inner", "euclidean", "cosine")
+
+
+class GODINLossFirstPart(LossFirstPart):
+    """Logits h_j(f)/g(f), with the divisor g = σ(BN(v·f + b)) in (0, 1) predicted from the features.
+
+    Named outputs: `logits`, `h` [B, C], `g` [B]. Its score is max h; g is offered too.
+
+    Args:
+        num_features: D.
+        num_classes: C.
+        form: of h: "inner" w_j·f + b_j (DeConf-I), "euclidean" -‖f - w_j‖² (DeConf-E), or "cosine" cos(f, w_j) (DeConf-C).
+        dropout: share of the features, of h and g alike, set to zero in training.
+
+    Parameters: `weight` w [C, D] and, for "inner", `bias` [C], initialised as `nn.Linear`'s (a guess for the other two forms);
+    `divisor`, the divisor's linear map and batch norm.
+    """
+
+    score_type = "max h"
+    own_scores = {  # noqa: RUF012
+        "max h": lambda outputs: at_least_float32(outputs["h"]).amax(-1),
+        "g": lambda outputs: at_least_float32(outputs["g"]),
+    }
+
+    def __init__(self, num_features: int, num_classes: int, form: str = "cosine", dropout: float = 0.0):
+        super().__init__(num_features, num_classes)
+        if form not in FORMS:
+            raise ValueError(f"form is one of {', '.join(FORMS)}, got {form!r}")
+        self.form = form
+        linear = nn.Linear(num_features, num_classes, bias=form == "inner")
+        self.weight, self.bias = linear.weight, linear.bias
+        self.divisor = PredictedScale(num_features)
+        self.dropout = nn.Dropout(dropout)
+
+    def raw_outputs(self, features: Tensor) -> dict[str, Tensor]:
+        features = self.dropout(features)
+        h, g = self._h(features), torch.sigmoid(self.divisor(features))
+        return {"logits": h / g, "h": h, "g": g.squeeze(1)}
+
+    def _h(self, features: Tensor) -> Tensor:
+        if self.form == "cosine":
+            return cosines(features, self.weight)
+        if self.form == "euclidean":
+            return -distances(features, self.weight).square()
+        dtype = torch.promote_types(features.dtype, self.weight.dtype)
+        return F.linear(features.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
+
+
+class GODINLossSecondPart(LossSecondPart):
+    """Cross-entropy of the logits; h's parameters are trained without weight decay."""
+
+    def undecayed(self) -> list[nn.Parameter]:
+        head = self.classifier
+        return [parameter for parameter in (head.weight, head.bias) if parameter is not None]

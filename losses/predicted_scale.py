@@ -1,0 +1,28 @@
+"""A number that a head predicts from the features: Scaled Cosine's scale is its exponential, GODIN's divisor its sigmoid."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LARGEST = 60.0  # its exponential and sigmoid, and what is multiplied or divided by them, stay finite in float32
+
+
+class PredictedScale(nn.Module):
+    """z [B, 1]: a batch-normalised linear map of features [B, D], clamped to [-60, 60].
+
+    A batch of one image, which has no statistics, is normalised by the running ones.
+    """
+
+    def __init__(self, num_features: int):
+        super().__init__()
+        self.linear = nn.Linear(num_features, 1)
+        self.norm = nn.BatchNorm1d(1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        own = self.linear.weight.dtype
+        values, norm = self.linear(features.to(own)), self.norm
+        if self.training and len(values) < 2:
+            values = F.batch_norm(values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        else:
+            values = norm(values)
+        return values.clamp(-LARGEST, LARGEST).to(torch.promote_types(features.dtype, own))

@@ -1,0 +1,36 @@
+"""Scaled Cosine (Techapanurak, Suganuma & Okatani 2019, arXiv 1905.10628)."""
+
+import torch
+from torch import Tensor, nn
+
+from .contract import LossFirstPart, LossSecondPart
+from .geometry import cosines
+from .precision import at_least_float32
+from .predicted_scale import PredictedScale
+
+
+class ScaledCosineLossFirstPart(LossFirstPart):
+    """Logits s·cos(f, w_j), with the scale s = exp(BN(v·f + b)) > 0 predicted from the features.
+
+    Parameters: `weight` w [C, D], initialised as `nn.Linear`'s; `scale`, the scale's linear map and batch norm. Named outputs:
+    `logits`, `cosines` [B, C]. Its score is the largest cosine, without the scale.
+    """
+
+    score_type = "max cosine"
+    own_scores = {"max cosine": lambda outputs: at_least_float32(outputs["cosines"]).amax(-1)}  # noqa: RUF012
+
+    def __init__(self, num_features: int, num_classes: int):
+        super().__init__(num_features, num_classes)
+        self.weight = nn.Linear(num_features, num_classes, bias=False).weight
+        self.scale = PredictedScale(num_features)
+
+    def raw_outputs(self, features: Tensor) -> dict[str, Tensor]:
+        cosine = cosines(features, self.weight)
+        return {"logits": torch.exp(self.scale(features)) * cosine, "cosines": cosine}
+
+
+class ScaledCosineLossSecondPart(LossSecondPart):
+    """Cross-entropy of the logits; the head's parameters are trained without weight decay."""
+
+    def undecayed(self) -> list[nn.Parameter]:
+        return list(self.classifier.parameters())

@@ -1,0 +1,323 @@
+"""Scaled Cosine, GODIN, DUQ and SNGP: their equations recomputed by another route in float64, and their known limits."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+from scipy.special import expit
+from sklearn.datasets import make_moons
+from sklearn.metrics.pairwise import cosine_similarity, rbf_kernel
+from torch import nn
+
+import losses
+from losses import LOSSES, sngp
+from losses.spectral import bound_convolutions
+from models import build_model
+
+from .test_losses import B, C, D, batch, build
+
+
+def normalized(module, features, training):
+    """PredictedScale's definition, in numpy."""
+    values = features @ module.linear.weight.detach().numpy().T + module.linear.bias.detach().numpy()
+    norm = module.norm
+    mean, variance = (values.mean(0), values.var(0)) if training else (norm.running_mean.numpy(), norm.running_var.numpy())
+    return (values - mean) / np.sqrt(variance + norm.eps) * norm.weight.detach().numpy() + norm.bias.detach().numpy()
+
+
+def trained_a_little(head):
+    """The head, its batch norms away from where they start."""
+    for module in head.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            nn.init.constant_(module.weight, 1.3)
+            nn.init.constant_(module.bias, -0.4)
+            nn.init.constant_(module.running_mean, 0.2)
+            nn.init.constant_(module.running_var, 0.7)
+    return head
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_scaled_cosine_is_the_definition(training):
+    head = trained_a_little(build("scaledcosine")[0]).train(training)
+    features, _ = batch()
+    scale = np.exp(normalized(head.scale, features.numpy(), training))
+    cosine = cosine_similarity(features.numpy(), head.weight.detach().numpy())
+    outputs = head.named_outputs(features)
+    np.testing.assert_allclose(outputs["logits"].detach(), scale * cosine, rtol=1e-10)
+    assert (np.abs(outputs["logits"].detach().numpy()) <= scale * (1 + 1e-12)).all()
+    np.testing.assert_allclose(head.scores(outputs).detach(), cosine.max(1), rtol=1e-10)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", ["godin", "godin_inner", "godin_euclidean"])
+def test_godin_is_the_definition(name, training):
+    head = trained_a_little(build(name)[0]).train(training)
+    features, _ = batch()
+    f, w = features.numpy(), head.weight.detach().numpy()
+    if name == "godin":
+        h = cosine_similarity(f, w)
+    elif name == "godin_inner":
+        h = f @ w.T + head.bias.detach().numpy()
+    else:
+        h = -cdist(f, w, "sqeuclidean")
+    g = expit(normalized(head.divisor, f, training))
+    outputs = head.named_outputs(features)
+    np.testing.assert_allclose(outputs["logits"].detach(), h / g, rtol=1e-10)
+    for temperature in (1.0, 0.3):  # neither score depends on it
+        scores = head.all_scores(outputs, temperature)
+        np.testing.assert_allclose(scores["max h"].detach(), h.max(1), rtol=1e-10)
+        np.testing.assert_allclose(scores["g"].detach(), g[:, 0], rtol=1e-10)
+
+
+def test_godins_dropout_takes_features_in_training_only():
+    head = LOSSES["godin_dropout"].head(1000, 3)
+    features, seen = torch.ones(50, 1000), []
+    head.divisor.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    head(features)
+    head.eval()(features)
+    assert (seen[0] == 0).float().mean().item() == pytest.approx(losses.GODIN_DROPOUT, abs=0.01)
+    assert seen[1].equal(features)
+    with pytest.raises(ValueError, match="form is one of inner, euclidean, cosine, got 'l1'"):
+        losses.GODINLossFirstPart(4, 3, form="l1")
+
+
+UNDECAYED = {
+    "scaledcosine": {"weight", "scale.linear.weight", "scale.linear.bias", "scale.norm.weight", "scale.norm.bias"},
+    "godin": {"weight"},
+    "godin_inner": {"weight", "bias"},
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_weight_decay_is_for_the_parameters_that_the_papers_say(name):
+    model = LOSSES[name].wrap(build_model("smallcnn", C, LOSSES[name].head))
+    groups = LOSSES[name].criterion(model.classifier).parameter_groups(model, 1e-4)
+    names = {id(parameter): key for key, parameter in model.named_parameters()}
+    grouped = [names[id(parameter)] for group in groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(names.values())
+    without = {names[id(parameter)] for group in groups if group["weight_decay"] == 0 for parameter in group["params"]}
+    expected = UNDECAYED.get(name.replace("_dropout", "").replace("_euclidean", ""), set())
+    assert without == {f"classifier.{key}" for key in expected}
+
+
+@pytest.mark.parametrize("name", ["scaledcosine", "godin", "sngp"])
+def test_a_score_of_more_than_logits_says_what_it_needs(name):
+    head, _ = build(name)
+    head.eval().temperature.fill_(0.3)
+    features, _ = batch()
+    outputs = head.named_outputs(features)
+    torch.testing.assert_close(head.scores(outputs), head.all_scores(outputs, 0.3)[head.score_type])
+    if name == "sngp":  # its score is of logits
+        torch.testing.assert_close(head.scores(head(features)), head.scores(outputs))
+    else:
+        with pytest.raises(TypeError, match=f"{head.score_type}.*named_outputs"):
+            head.scores(head(features))
+
+
+@pytest.mark.parametrize("name", ["scaledcosine", "godin"])
+def test_one_image_trains_with_the_running_statistics(name):
+    head = trained_a_little(build(name)[0])
+    features, _ = batch()
+    alone = head.train()(features[:1])
+    torch.testing.assert_close(alone, head.eval()(features)[:1])
+
+
+def kernel(head, features):
+    """DUQ's K [B, C], class by class."""
+    centroids = (head.sums / head.counts[:, None]).numpy()
+    columns = []
+    for weight, centroid in zip(head.weight.detach().numpy(), centroids, strict=True):
+        difference = features.numpy() @ weight.T - centroid
+        columns.append(np.exp(-(difference**2).mean(1) / (2 * 0.1**2)))
+    return np.stack(columns, 1)
+
+
+def near_its_centroids():
+    head, criterion = build("duq")
+    features, targets = batch()
+    features = 0.1 * features  # where the kernels are well above 0
+    for _ in range(300):
+        head.move_centroids(features, targets)
+    return head, criterion, features, targets
+
+
+def test_duq_is_the_definition():
+    head, criterion, features, targets = near_its_centroids()
+    expected = kernel(head, features)
+    found = head(features).exp().detach().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert ((found > 0) & (found <= 1)).all()
+    own = np.eye(C)[targets]
+    loss = -(own * np.log(expected) + (1 - own) * np.log(1 - expected)).sum(1).mean()
+    assert criterion(head(features), targets).item() == pytest.approx(loss, rel=1e-9)
+
+
+def test_duqs_kernel_is_1_at_a_centroid_and_its_loss_stays_finite_there():
+    head, criterion = build("duq")
+    centroid = head.sums[1] / head.counts[1]
+    features = torch.linalg.solve(head.weight[1].detach(), centroid)[None]
+    logits = head(features)
+    assert logits[0, 1].exp().item() == pytest.approx(1, abs=1e-12)
+    for target in range(C):
+        assert criterion(logits, torch.tensor([target])).isfinite()
+    far = head(1e6 * features)
+    assert far.isfinite().all()
+    assert (far.exp() == 0).all()  # which is why the score is the logarithm
+
+
+def test_duqs_centroids_are_exponential_averages():
+    head, _ = build("duq")
+    sums, counts = head.sums.clone().numpy(), head.counts.clone().numpy()
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        features = torch.randn(B, D, generator=generator, dtype=torch.float64)
+        targets = torch.randint(C, (B,), generator=generator)
+        head.move_centroids(features, targets)
+        for j in range(C):
+            members = features[targets == j].numpy() @ head.weight[j].detach().numpy().T
+            counts[j] = 0.999 * counts[j] + 0.001 * len(members)
+            sums[j] = 0.999 * sums[j] + 0.001 * members.sum(0)
+    np.testing.assert_allclose(head.counts, counts, rtol=1e-12)
+    np.testing.assert_allclose(head.sums, sums, rtol=1e-9)
+
+
+def small_network(name):
+    torch.manual_seed(0)
+    model = LOSSES[name].wrap(build_model("smallcnn", C, LOSSES[name].head)).double()
+    return model, LOSSES[name].criterion(model.classifier)
+
+
+def test_duqs_penalty_is_that_of_the_gradient_by_differences():
+    model, criterion = small_network("duq")
+    inputs = torch.randn(3, 3, 4, 4, dtype=torch.float64)
+    for _ in range(3000):  # until the kernels are above 0
+        criterion.classifier.move_centroids(model.forward_features(inputs), torch.arange(3))
+
+    def total(inputs):
+        return model(inputs).exp().sum().item()
+
+    gradient, step = torch.zeros_like(inputs), 1e-6
+    for place in np.ndindex(*inputs.shape):
+        above, below = inputs.clone(), inputs.clone()
+        above[place] += step
+        below[place] -= step
+        gradient[place] = (total(above) - total(below)) / (2 * step)
+    expected = 0.5 * (gradient.flatten(1).square().sum(1) - 1).square().mean()
+    watched = inputs.clone().requires_grad_()
+    penalty = criterion.penalty(watched, model(watched))
+    assert gradient.abs().max() > 1e-3
+    assert penalty.item() == pytest.approx(expected.item(), rel=1e-4)
+    penalty.backward()
+    assert next(model.parameters()).grad.abs().sum() > 0  # it is trained
+
+
+def test_duqs_centroids_move_by_the_network_in_evaluation_mode_and_leave_it_in_training():
+    model, criterion = small_network("duq")
+    inputs, targets = torch.randn(B, 3, 8, 8, dtype=torch.float64), torch.arange(B) % C
+    model(inputs)
+    expected = LOSSES["duq"].head(64, C).double()
+    expected.load_state_dict(model.classifier.state_dict())
+    expected.move_centroids(model.eval().forward_features(inputs), targets)
+    statistics = {name: value.clone() for name, value in model.body.state_dict().items()}
+    criterion.after_step(model.train(), inputs, targets, torch.zeros(B, C))
+    torch.testing.assert_close(model.classifier.sums, expected.sums)
+    assert all(value.equal(statistics[name]) for name, value in model.body.state_dict().items())
+    assert all(module.training for module in model.modules())
+
+
+def phi(head, features):
+    """SNGP's random features, in numpy."""
+    angles = features.numpy() @ head.frequencies.numpy().T / sngp.LENGTH_SCALE + head.phases.numpy()
+    return np.sqrt(2 / len(head.phases)) * np.cos(angles)
+
+
+def test_sngp_is_the_definition():
+    head, criterion = build("sngp")
+    criterion.before_epoch(1)
+    batches = [torch.randn(B, D, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    for features in batches[:2]:
+        np.testing.assert_allclose(head(features).detach(), phi(head, features) @ head.weight.detach().numpy().T, rtol=1e-9)
+    criterion.after_epoch(1)
+    seen = np.concatenate([phi(head, features) for features in batches[:2]])
+    covariance = np.linalg.inv(np.eye(seen.shape[1]) + seen.T @ seen)
+    p = phi(head, batches[2])
+    variance = np.einsum("bm,mn,bn->b", p, covariance, p)
+    outputs = head.eval().named_outputs(batches[2])
+    np.testing.assert_allclose(outputs["variance"].detach(), variance, rtol=1e-8)
+    logits = p @ head.weight.detach().numpy().T / np.sqrt(1 + math.pi / 8 * variance)[:, None]
+    np.testing.assert_allclose(outputs["logits"].detach(), logits, rtol=1e-8)
+    uncertainty = C / (C + np.exp(logits).sum(1))
+    np.testing.assert_allclose(head.all_scores(outputs, 1)["DS"].detach(), -np.log(uncertainty), rtol=1e-8)
+    kept = head.covariance.clone()
+    head(batches[0])  # evaluation adds no image
+    criterion.after_epoch(1)
+    assert head.covariance.equal(kept)
+    criterion.before_epoch(2)
+    assert head.precision.equal(torch.eye(len(kept), dtype=torch.float64))
+
+
+def test_sngps_random_features_approximate_the_rbf_kernel():
+    head, _ = build("sngp")
+    features, _ = batch()
+    p = phi(head, features)
+    expected = rbf_kernel(features.numpy(), gamma=1 / (2 * sngp.LENGTH_SCALE**2))
+    assert np.abs(p @ p.T - expected).max() < 4 / math.sqrt(sngp.RANDOM_FEATURES)  # four standard deviations
+
+
+def test_sngps_uncertainty_grows_away_from_two_moons():
+    torch.manual_seed(0)
+    points, labels = make_moons(500, noise=0.1, random_state=0)
+    points, labels = torch.tensor(points, dtype=torch.float32), torch.tensor(labels)
+    head = LOSSES["sngp"].head(2, 2)
+    criterion = LOSSES["sngp"].criterion(head)
+    optimizer = torch.optim.SGD(head.parameters(), lr=1.0, momentum=0.9)
+    for epoch in range(1, 101):
+        criterion.before_epoch(epoch)
+        loss = criterion(head(points), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        criterion.after_epoch(epoch)
+    head.eval()
+    assert (head(points).argmax(1) == labels).float().mean() > 0.8
+    direction = torch.tensor([[math.cos(angle), math.sin(angle)] for angle in torch.linspace(0, 6, 20)])
+    rings = [head.named_outputs(points.mean(0) + radius * direction)["variance"].mean().item() for radius in (0.5, 2, 4, 6, 8)]
+    inside = head.named_outputs(points)["variance"]
+    assert rings == sorted(rings)
+    assert inside.max() < rings[2]
+    assert rings[0] < 0.1 * rings[-1]
+    assert rings[-1] < 1.3  # the prior's, φᵀφ, is 1 on average
+
+
+def dense_norm(convolution, weight, size):
+    """The convolution's spectral norm, from the whole matrix of images of this size to images."""
+    basis = torch.eye(convolution.in_channels * size**2, dtype=weight.dtype).view(-1, convolution.in_channels, size, size)
+    images = nn.functional.conv2d(basis, weight, None, convolution.stride, convolution.padding)
+    return torch.linalg.matrix_norm(images.flatten(1), 2).item()
+
+
+@pytest.mark.parametrize(("kernel_size", "stride"), [(3, 1), (3, 2), (1, 1), (1, 2)])
+def test_convolutions_are_held_at_the_bound_and_left_alone_below_it(kernel_size, stride):
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(2, 3, kernel_size, stride, padding=kernel_size // 2).double()
+    norm = dense_norm(convolution, convolution.weight.detach(), 16)
+    for bound in (0.5 * norm, 2 * norm):
+        held = bound_convolutions(nn.Sequential(copy.deepcopy(convolution)), bound)
+        for _ in range(200):
+            held(torch.zeros(1, 2, 16, 16, dtype=torch.float64))
+        assert dense_norm(convolution, held[0].weight.detach(), 16) == pytest.approx(min(norm, bound), rel=1e-3)
+        state = {name: value.clone() for name, value in held.state_dict().items()}
+        held.eval()(torch.zeros(1, 2, 16, 16, dtype=torch.float64))
+        assert all(value.equal(state[name]) for name, value in held.state_dict().items())
+
+
+@pytest.mark.parametrize("model_name", ["densenetbc22", "resnet10", "wideresnet101"])
+def test_sngp_bounds_every_convolution_and_other_losses_none(model_name):
+    for name in ("sngp", "softmax"):
+        model = LOSSES[name].wrap(build_model(model_name, C, LOSSES[name].head))
+        kinds = {nn.utils.parametrize.is_parametrized(module) for module in model.modules() if isinstance(module, nn.Conv2d)}
+        assert kinds == {name == "sngp"}
+    assert sngp.SPECTRAL_BOUND == 6
