@@ -3,19 +3,21 @@
 
 from __future__ import annotations
 
+import math
+import re
 import signal
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from tabulate import tabulate
 
 from utils import command_line, records
 from utils.config import RunConfig, identity_of
+from utils.tables import BEST, STYLES, among_best, heading, number, show, signed
 
 PAPER = Path(__file__).parent / "results" / "paper_table2.csv"
 # Role of an out-of-distribution set → the metric of its column in the paper's table.
@@ -25,7 +27,11 @@ PAPER_COLUMNS = {("cifar10", "aupr_out"): "near_aupr", ("cifar100", "aupr_out"):
 PAPER_COLUMNS |= {("tinyimagenet_resize", "auroc"): "tinyimagenet_auroc", ("lsun_resize", "auroc"): "lsun_auroc"}
 SHORT = {"cifar10": "near", "cifar100": "near", "tinyimagenet_resize": "Tiny- IN", "lsun_resize": "LSUN"}
 DETAIL = {"tnr95": "TNR@95 %", "auroc": "AUROC %", "aupr_in": "AUPR in %", "aupr_out": "AUPR out %", "dtacc": "DTACC %"}
-STYLES = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
+# The columns of the paper's table, where no run says which there are.
+PAPER_TABLE = {"Eff. %": "efficiency", "ACC %": "acc", "ECE": "ece", "near AUPR %": "near_aupr"}
+PAPER_TABLE |= {"Tiny- IN AUROC %": "tinyimagenet_auroc", "LSUN AUROC %": "lsun_auroc", "SVHN AUPR %": "svhn_aupr"}
+DATA_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+LABEL = 13  # characters of a terminal table's first column
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ class Options:
     """How to print; csv is one row a number, with all scores at both temperatures."""
     detail: bool = True
     """Print every score and metric of each out-of-distribution set too."""
+    paper: bool = False
+    """Print the whole of the paper's Table 2, the parts without runs too."""
 
 
 def group_of(record: dict[str, Any]) -> tuple[str, ...]:
@@ -52,141 +60,199 @@ def group_of(record: dict[str, Any]) -> tuple[str, ...]:
     return config["data"], record["titles"]["data"], record["titles"]["model"], how, *config["ood"]
 
 
+def method_of(record: dict[str, Any]) -> str:
+    """The method that a run's row goes by; of an ensemble with the number of its members."""
+    title, members = record["titles"]["loss"], record.get("members")
+    return f"{title} of {len(members)}" if members else title
+
+
+def as_the_paper_has_it(method: str) -> str:
+    """A method's name in the paper's table."""
+    return re.sub(r" of \d+$", "", method)
+
+
 def cells(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A run's row of the paper's table, a cell at a time."""
-    at, score, test = record["scores_at"], record["score"], record["classification"]["test"]
-    yield {"column": "ACC %", "paper_column": "acc", "value": 100 * test["t1"]["accuracy"]}
-    yield {"column": "ECE", "paper_column": "ece", "value": test["calibrated"]["ece"]}
-    for source, found in record["detection"].items():
-        metric, label = METRIC_OF_ROLE[found["role"]]
-        title, paper_column = SHORT.get(source, found["title"]), PAPER_COLUMNS.get((source, metric))
-        yield {"column": f"{title} {label}", "paper_column": paper_column, "value": 100 * found["scores"][at][score][metric]}
-        if found["role"] == "near":  # which score the paper's near column took is not clear: both
-            value = 100 * found["scores"][at]["MPS"][metric]
-            yield {"column": f"{title} [MPS] {label}", "paper_column": paper_column, "value": value}
+    """A run's rows of the paper's table, a cell at a time: its own score; that of preprocessed inputs where the paper has one."""
+    at, score, method = record["scores_at"], record["score"], method_of(record)
+    found = {source: scores["scores"][at] for source, scores in record["detection"].items()}
+    yield from row_cells(record, method, {source: scores[score] for source, scores in found.items()}, found)
+    preprocessed, title = record.get("detectors", {}).get("preprocessing", {}).get("sets"), f"{method}, preprocessing"
+    if preprocessed and title in set(pd.read_csv(PAPER)["method"]):
+        yield from row_cells(record, title, preprocessed, {})
+
+
+def row_cells(
+    record: dict[str, Any], method: str, own: dict[str, dict[str, float]], others: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """One row: a method's metrics on each set, beside the run's accuracy and ECE; `others` are the other scores' metrics."""
+    test, row = record["classification"]["test"], {"method": method}
+    yield row | {"column": "Eff. %", "paper_column": "efficiency", "value": math.nan}
+    yield row | {"column": "ACC %", "paper_column": "acc", "value": 100 * test["t1"]["accuracy"]}
+    yield row | {"column": "ECE", "paper_column": "ece", "value": test["calibrated"]["ece"]}
+    for source, scores in own.items():
+        held = record["detection"][source]
+        metric, label = METRIC_OF_ROLE[held["role"]]
+        title, paper_column = SHORT.get(source, held["title"]), PAPER_COLUMNS.get((source, metric))
+        column = row | {"column": f"{title} {label}", "paper_column": paper_column}
+        yield column | {"value": 100 * scores[metric]}
+        if held["role"] == "near":  # which score the paper's near column took is not clear: both
+            value = 100 * others[source]["MPS"][metric] if others else math.nan
+            yield column | {"column": f"{title} [MPS] {label}", "value": value}
 
 
 def paper_rows(data: str, network: str) -> dict[str, dict[str, float]]:
     """The paper's own rows of a table by method; none for what the paper does not have."""
     table = pd.read_csv(PAPER)
     rows = table[(table["data"] == data) & (table["network"] == network)]
-    return {row["method"]: {name: row[name] for name in row.index[4:]} for _, row in rows.iterrows()}
+    return {row["method"]: {name: row[name] for name in row.index[3:]} for _, row in rows.iterrows()}
 
 
-def number(value: float, spread: float, column: str) -> str:
-    """Mean ± standard deviation as the paper prints it: percentages to a decimal, ECE to four."""
-    if pd.isna(value):
-        return ""
-    digits = 4 if column == "ECE" else 1
-    text = f"{value:.{digits}f}" + ("" if pd.isna(spread) else f"±{spread:.{digits}f}".replace("±0.", "±."))
-    return text.removeprefix("0") if column == "ECE" else text
+def efficiencies(folder: Path) -> dict[tuple[str, str], float]:
+    """(network, method) → measured inference efficiency in percent of SoftMax's, as `benchmarks.inference --out` left it."""
+    path = folder / "efficiency.json"
+    if not path.exists():
+        return {}
+    try:
+        return {(row["network"], row["method"]): float(row["efficiency"]) for row in records.read_json(path)["rows"]}
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({type(error).__name__}): measure again, or delete it") from error
 
 
-def signed(gap: float, column: str) -> str:
-    """A difference, with its sign."""
-    return "" if pd.isna(gap) else f"{gap:+.{4 if column == 'ECE' else 1}f}"
+Numbers = dict[str, dict[str, tuple[float, float]]]  # method → column → mean, standard deviation; NaN where there is none
 
 
-def main_table(members: list[dict[str, Any]], data: str, network: str) -> tuple[list[str], list[list[str]]]:
+def of_runs(ours: pd.DataFrame, columns: Iterable[str]) -> Numbers:
+    """Our runs' numbers."""
+    grouped = ours.groupby(["method", "column"])["value"].agg(["mean", "std"]).T.to_dict("list")
+    return {
+        method: {column: tuple(grouped.get((method, column), (math.nan, math.nan))) for column in columns}
+        for method in ours["method"].unique()
+    }
+
+
+def of_the_paper(published: dict[str, dict[str, float]], columns: dict[str, str]) -> Numbers:
+    """The paper's numbers."""
+    return {
+        method: {column: (row.get(name, math.nan), row.get(f"{name}_std", math.nan)) for column, name in columns.items()}
+        for method, row in published.items()
+    }
+
+
+def printed(values: Numbers) -> dict[str, dict[str, str]]:
+    """The numbers as text by method and column, those among a column's best marked."""
+    columns = next(iter(values.values()), {})
+    best = {
+        column: among_best(*({method: row[column][which] for method, row in values.items()} for which in (0, 1)), column)
+        for column in columns
+    }
+    return {
+        method: {column: number(*pair, column) + BEST * (method in best[column]) for column, pair in row.items()}
+        for method, row in values.items()
+    }
+
+
+def main_table(
+    members: list[dict[str, Any]], data: str, network: str, measured: dict[tuple[str, str], float]
+) -> tuple[list[str], list[list[str]]]:
     """Heads and rows of one of the paper's tables: ours, the paper's, and the difference."""
-    ours = pd.DataFrame([{"method": run["titles"]["loss"]} | cell for run in members for cell in cells(run)])
-    columns = ours.drop_duplicates("column")[["column", "paper_column"]].values.tolist()
-    statistics = ours.groupby(["method", "column"], sort=False)["value"].agg(["mean", "std", "count"])
+    listed = [cell for run in members for cell in cells(run)]
+    for cell in listed:
+        if cell["column"] == "Eff. %":
+            cell["value"] = measured.get((network, cell["method"]), math.nan)
+    ours = pd.DataFrame(listed, columns=["method", "column", "paper_column", "value"])
+    columns = dict(ours.drop_duplicates("column")[["column", "paper_column"]].values.tolist()) or PAPER_TABLE
     published = paper_rows(data, network)
-    order = [*pd.read_csv(PAPER)["method"], *ours["method"]]  # the paper's; others follow
-    methods = [method for method in dict.fromkeys(order) if method in published or (ours["method"] == method).any()]
+    if not published and ours.loc[ours["column"] == "Eff. %", "value"].isna().all():
+        columns.pop("Eff. %")
+    here, paper = of_runs(ours, columns), of_the_paper(published, columns)
+    here_text, paper_text = printed(here), printed(paper)
+    runs = ours[ours["column"] == "ACC %"].groupby("method").size()
     rows = []
-    for method in methods:
-        known = method in statistics.index.get_level_values(0)
-        mean = {column: statistics["mean"].get((method, column), float("nan")) for column, _ in columns}
-        spread = {column: statistics["std"].get((method, column), float("nan")) for column, _ in columns}
-        label = f"{method} (n={statistics.loc[method]['count'].max()})" if known else f"{method} (no runs)"
-        rows.append([label, *(number(mean[column], spread[column], column) for column, _ in columns)])
-        if method not in published:
+    for name in dict.fromkeys([*pd.read_csv(PAPER)["method"], *map(as_the_paper_has_it, here)]):  # the paper's order first
+        ours_of_it = [method for method in here if as_the_paper_has_it(method) == name]
+        rows += [[f"{method} (n={runs[method]})", *here_text[method].values()] for method in ours_of_it]
+        if name not in published:
             continue
-        paper = published[method]
-        rows.append(["· paper", *(number(paper.get(p), paper.get(f"{p}_std"), column) for column, p in columns)])
-        if known:
-            gaps = [mean[column] - paper.get(p, float("nan")) for column, p in columns]
-            rows.append(["· difference", *(signed(gap, column) for gap, (column, _) in zip(gaps, columns, strict=True))])
-    return ["method (runs)", *(column for column, _ in columns)], rows
-
-
-def heading(text: str, style: str) -> None:
-    """What stands above a table; in LaTeX a comment."""
-    folded = "\n".join(textwrap.fill(line, 77) for line in text.split("\n"))
-    print("\n" + textwrap.indent(folded, "% " if style == STYLES["latex"] else "") + "\n")
-
-
-def show(rows: list[list[str]], heads: list[str], style: str) -> None:
-    """Print a table."""
-    table = tabulate(rows, heads, tablefmt=style, disable_numparse=True)
-    print(narrow(table) if style == STYLES["table"] else table)
+        if not ours_of_it:
+            rows.append([f"{name} (no runs)", *("" for _ in columns)])
+        rows.append(["· paper", *paper_text[name].values()])
+        for method in ours_of_it:
+            gaps = [signed(here[method][column][0] - paper[name][column][0], column) for column in columns]
+            rows.append(["· differ.", *gaps])
+    return ["method (runs)", *columns], rows
 
 
 def detail_rows(records_: list[dict[str, Any]]) -> pd.DataFrame:
-    """Every score's every metric at both temperatures, a row a run."""
-    return pd.DataFrame(
-        [
-            {"data": group[1], "network": group[2], "how": group[3], "method": run["titles"]["loss"], "seed": run["config"]["seed"]}
-            | {f"test_{name}": run["classification"]["test"][at][name] for name in ("accuracy", "ece")}
-            | {"set": found["title"], "score": score, "at": at, "own": at == run["scores_at"], **metrics}
-            for run in records_
-            for group in [group_of(run)]
-            for found in run["detection"].values()
-            for at, scores in found["scores"].items()
-            for score, metrics in scores.items()
-        ]
-    )
+    """Every score's every metric at both temperatures, a row a run; and those of the detectors added later, at T = 1."""
+    rows = []
+    for run in records_:
+        _, data, network, how = group_of(run)[:4]
+        test = run["classification"]["test"]
+        common = {"data": data, "network": network, "how": how, "method": method_of(run), "seed": run["config"]["seed"]}
+        for source, found in run["detection"].items():
+            for at, scores in found["scores"].items():
+                here = common | {f"test_{name}": test[at][name] for name in ("accuracy", "ece")} | {"set": found["title"], "at": at}
+                rows += [here | {"score": score, "own": at == run["scores_at"]} | values for score, values in scores.items()]
+            for added in run.get("detectors", {}).values():
+                here = common | {f"test_{name}": test["t1"][name] for name in ("accuracy", "ece")}
+                here |= {"set": found["title"], "at": "t1"}
+                none = dict.fromkeys(DETAIL, math.nan)
+                rows.append(here | {"score": added["title"], "own": True} | none | added.get("sets", {}).get(source, {}))
+    return pd.DataFrame(rows)
 
 
 def print_detail(members: list[dict[str, Any]], style: Any) -> None:
-    """A table for each out-of-distribution set: all scores, at the temperature of the main table."""
+    """A table for each out-of-distribution set: all scores, at the temperature of the main table; detectors at T = 1."""
     rows = detail_rows(members)
     for title, part in rows[rows["own"]].groupby("set", sort=False):
         table = []
         for (method, score), runs in part.groupby(["method", "score"], sort=False):
-            values = [number(100 * runs[metric].mean(), 100 * runs[metric].std(), "") for metric in DETAIL]
-            table.append([method, score, str(len(runs)), *values])
+            values = [number(100 * runs[metric].mean(), 100 * runs[metric].std(), "") or "n/a" for metric in DETAIL]
+            table.append([method, score, str(runs["auroc"].count()), *values])
         heading(f"{title}, every score", style)
-        show(table, ["method", "score", "n", *DETAIL.values()], style)
+        show_folded(table, ["method", "score", "n", *DETAIL.values()], style)
 
 
-def narrow(table: str) -> str:
-    """A table with one space between its columns in place of two: the paper's seven then fit a terminal of 80."""
-    lines = table.split("\n")
-    rule = next(line for line in lines if line.startswith("--"))
-    kept = [place for place in range(max(map(len, lines))) if rule[place : place + 2] != "  "]
-    return "\n".join("".join(line[place : place + 1] for place in kept).rstrip() for line in lines)
+def show_folded(rows: list[list[str]], heads: list[str], style: str) -> None:
+    """Print a table; in a terminal with its heads and labels in several lines, so that it fits 80 columns."""
+    if style == STYLES["table"]:
+        heads = ["\n".join(head.replace("_", "_ ").split(" ")) for head in heads]
+        rows = [[textwrap.fill(cell, LABEL) for cell in row] for row in rows]
+    show(rows, heads, style)
 
 
-def print_tables(found: list[dict[str, Any]], options: Options) -> None:
-    """Each group's tables."""
+def print_tables(found: list[dict[str, Any]], options: Options, measured: dict[tuple[str, str], float]) -> None:
+    """Each group's tables; with `--paper` those of the paper that no run belongs to, too."""
     style = STYLES[options.format]
     groups = {group: [run for run in found if group_of(run) == group] for group in map(group_of, found)}
+    if options.paper:
+        have = {(group[0], group[2]) for group in groups}
+        pairs = pd.read_csv(PAPER)[["data", "network"]].drop_duplicates().itertuples(index=False)
+        missing = [(data, network) for data, network in pairs if (data, network) not in have]
+        groups |= {(data, DATA_TITLES[data], network, "no runs yet"): [] for data, network in missing}
     for group, members in groups.items():
         data, data_title, network, how = group[:4]
-        heads, rows = main_table(members, data, network)
-        if options.format == "table":
-            heads = ["\n".join(head.replace("_", "_ ").split(" ")) for head in heads]
-            rows = [[textwrap.fill(row[0], 13), *row[1:]] for row in rows]
+        heads, rows = main_table(members, data, network, measured)
         heading(f"{data_title}, {network}\n{how}", style)
-        show(rows, heads, style)
-        if options.detail:
+        show_folded(rows, heads, style)
+        if options.detail and members:
             print_detail(members, style)
+    if any(len(members) for members in groups.values()) and options.format == "table":
+        print(f"\n{BEST} or bold: within the best one's standard deviation; ours among ours")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 printed, 2 bad input or nothing to print."""
     try:
         options = command_line.read(Options, "analyze.py", arguments)
+        measured = efficiencies(options.runs)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    found, problems = records.find_records(options.runs, lambda record: (group_of(record), list(cells(record))))
+    found, problems = records.find_records(options.runs, lambda record: (group_of(record), list(cells(record)), detail_rows([record])))
     for problem in problems:
         print(f"warning: {problem}: left out", file=sys.stderr)
-    if not found:
+    if not (found or options.paper):
         print(
             f"error: no finished run below {options.runs}: make one with python main.py, or name a folder with --runs",
             file=sys.stderr,
@@ -196,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = detail_rows(found)
         table.drop(columns="own").to_csv(sys.stdout, index=False)
         return 0
-    print_tables(found, options)
+    print_tables(found, options, measured)
     return 0
 
 

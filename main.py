@@ -11,24 +11,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from data import images, sources
+from data import sources
 from data.batches import Normalizer, TrainingBatches, plain_batches
 from data.catalog import title_of
 from data.streaming import ImageSet
+from experiment import EVALUATION_BATCH, Data, build_network, judged, load_data
 from losses import get_loss
-from models import Network, build_model, model_title
+from models import Network, model_title
 from utils import checkpoint, command_line, interruption, records, runtime
 from utils.config import RunConfig
-from utils.evaluation import calibrate, classification_results, detection_results, predict
+from utils.evaluation import calibrate, predict, temperature_results
 from utils.metrics import accuracy
 from utils.progress import Progress
 from utils.training import RECIPES, NonFiniteLoss, Summary, Trainer
-
-EVALUATION_BATCH = 500
 
 
 @dataclass
@@ -37,19 +35,10 @@ class Run:
 
     config: RunConfig
     device: torch.device
-    train: ImageSet
-    evaluation: dict[str, ImageSet]  # "test", and "validation" under the held-out protocol
-    outside: dict[str, tuple[str, images.Images]]  # source → role, images
+    data: Data
     normalize: Normalizer
-    mean: Sequence[float]
-    std: Sequence[float]
     model: Network
     trainer: Trainer
-
-    @property
-    def deciding(self) -> str:
-        """The split that chooses the epoch and fits the temperature."""
-        return "validation" if "validation" in self.evaluation else "test"
 
     def outputs(self, part: ImageSet) -> dict[str, Tensor]:
         """The head's named outputs for a set's images. Raises NonFiniteLoss for logits that are no numbers any more."""
@@ -80,53 +69,32 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     return config
 
 
-def load_data(config: RunConfig):
-    """The training images, the evaluation splits, and the out-of-distribution sets by source."""
-    train, test = sources.load_in(config.data, config.data_dir)
-    evaluation = {"test": test}
-    if config.protocol == "heldout":
-        train, evaluation["validation"] = sources.hold_out(train, sources.describe(config.data).validation)
-    train = train.take(sources.limited(len(train), config.limit_train))
-    evaluation = {split: part.take(sources.limited(len(part), config.limit_eval)) for split, part in evaluation.items()}
-    outside, reference = {}, train.first(100)
-    for role, source in sources.partners(config.data, config.ood):
-        pixels = sources.load_out(source, config.data_dir, reference)
-        pixels = pixels[sources.limited(len(pixels), config.limit_eval)]
-        outside[source] = role, images.Images(pixels, torch.full((len(pixels),), -1), ())
-    return train, evaluation, outside
-
-
 def build(config: RunConfig) -> Run:
     """Load and check all that the run needs. Raises ValueError or an OSError, in one line, for what cannot work."""
     device = runtime.find_device(config.device)
     runtime.make_repeatable()
     runtime.keep_freed_memory()
-    train, evaluation, outside = load_data(config)
-    entry, loss = sources.describe(config.data), get_loss(config.loss)
-    if entry.mean and entry.std:
-        mean, std = entry.mean, entry.std
-    else:
-        mean, std = images.channel_statistics(train.batches(EVALUATION_BATCH))
-    normalize = Normalizer(mean, std, device)
-    padding = max(train.size) // 8  # 4 at 32 pixels, as the paper has it
-    batches = TrainingBatches(train, normalize, config.batch_size, padding, entry.flip, device)
+    data = load_data(config)
+    normalize = Normalizer(data.mean, data.std, device)
+    padding = max(data.train.size) // 8  # 4 at 32 pixels, as the paper has it
+    flip = sources.describe(config.data).flip
+    batches = TrainingBatches(data.train, normalize, config.batch_size, padding, flip, device)
 
     torch.manual_seed(config.seed)
-    model = loss.wrap(build_model(str(config.model), len(train.classes), loss.head))
-    model = model.to(device, memory_format=torch.channels_last)  # as the batches are; faster on CPUs and GPUs
-    criterion = loss.criterion(model.classifier).to(device)
+    model = build_network(config, len(data.train.classes), device)
+    criterion = get_loss(config.loss).criterion(model.classifier).to(device)
     # The method itself says, before anything is written, if it cannot take such batches.
-    sample = train.first(config.batch_size)
+    sample = data.train.first(config.batch_size)
     try:
-        criterion.preprocess(sample, train.labels[: len(sample)], generator=torch.Generator())
+        criterion.preprocess(sample, data.train.labels[: len(sample)], generator=torch.Generator())
     except ValueError as error:
-        raise ValueError(f"--loss {config.loss} cannot train on {config.data}, {len(train)} images: {error}") from error
+        raise ValueError(f"--loss {config.loss} cannot train on {config.data}, {len(data.train)} images: {error}") from error
     if config.compile:
         if criterion.penalizes_inputs:
             raise ValueError(f"--compile cannot go with --loss {config.loss}, whose penalty needs second derivatives: leave it out")
         model.compile()
     trainer = Trainer(model, criterion, batches, RECIPES[config.recipe], int(config.epochs or 0), config.seed, config.precision)
-    return Run(config, device, train, evaluation, outside, normalize, mean, std, model, trainer)
+    return Run(config, device, data, normalize, model, trainer)
 
 
 def resume(run: Run) -> dict[str, Any]:
@@ -154,14 +122,15 @@ def resume(run: Run) -> dict[str, Any]:
 def train(run: Run, history: dict[str, Any]) -> None:
     """Train to the last epoch, adding to the history; leave the model at its best epoch."""
     config, trainer, folder = run.config, run.trainer, run.config.folder
-    total = int(config.epochs or 0)
-    decide = run.evaluation[run.deciding]
-    with closing(Progress(total, len(run.train), trainer.epoch)) as progress:
+    total, images = int(config.epochs or 0), len(run.data.train)
+    deciding = run.data.deciding
+    decide = run.data.evaluation[deciding]
+    with closing(Progress(total, images, trainer.epoch)) as progress:
 
-        def report(images: int, so_far: Summary | None) -> None:
+        def report(done: int, so_far: Summary | None) -> None:
             if interruption.asked():
                 raise KeyboardInterrupt
-            progress.report(images, so_far)
+            progress.report(done, so_far)
 
         while trainer.epoch < total:
             started, rate = time.monotonic(), trainer.learning_rate
@@ -172,14 +141,14 @@ def train(run: Run, history: dict[str, Any]) -> None:
                 state = {name: value.clone() for name, value in run.model.state_dict().items()}
                 history["best"] = {"epoch": trainer.epoch, "accuracy": reached, "model": state}
             history["seconds"] += time.monotonic() - started
-            speed = len(run.train) / trained
+            speed = images / trained
             history["epochs"].append(
                 {
                     "epoch": trainer.epoch,
                     "learning_rate": rate,
                     "loss": summary.loss,
                     "train_accuracy": summary.accuracy,
-                    f"{run.deciding}_accuracy": reached,
+                    f"{deciding}_accuracy": reached,
                     "images_per_second": round(speed, 1),
                 }
             )
@@ -187,55 +156,42 @@ def train(run: Run, history: dict[str, Any]) -> None:
                 folder / records.LAST, {"identity": config.identity(), "trainer": trainer.state_dict(), "history": history}
             )
             records.write_lines(folder / records.EPOCHS, history["epochs"])
-            progress.epoch_done(summary, reached, run.deciding, speed)
+            progress.epoch_done(summary, reached, deciding, speed)
     run.model.load_state_dict(history["best"]["model"])
-
-
-def results(run: Run, outputs: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
-    """Calibrate the head on the deciding split, and judge the named outputs of every split and set."""
-    head, labels = run.model.classifier, {split: part.labels for split, part in run.evaluation.items()}
-    temperature = calibrate(head, outputs[run.deciding], labels[run.deciding])
-    at = {"t1": 1.0, "calibrated": temperature["value"]}
-    detected = detection_results(head, outputs["test"], {source: outputs[source] for source in run.outside}, at)
-    detection = {
-        source: {"title": title_of(source), "role": role, "n": len(part), "scores": detected[source]}
-        for source, (role, part) in run.outside.items()
-    }
-    return {
-        "temperature": temperature | {"split": run.deciding},
-        "classification": {split: classification_results(outputs[split]["logits"], labels[split], at) for split in labels},
-        "detection": detection,
-    }
 
 
 def finish(run: Run, history: dict[str, Any], started: str) -> dict[str, Any]:
     """Evaluate the trained model once on everything and write the run's files, the record last."""
     config, folder, trainer = run.config, run.config.folder, run.trainer
-    begun = time.monotonic()
-    outputs = {split: run.outputs(part) for split, part in run.evaluation.items()}
-    outputs |= {source: run.outputs(part) for source, (_, part) in run.outside.items()}
+    begun, data, head = time.monotonic(), run.data, run.model.classifier
+    labels, roles = {split: part.labels for split, part in data.evaluation.items()}, {}
+    outputs = {split: run.outputs(part) for split, part in data.evaluation.items()}
+    for source, (role, part) in data.outside.items():
+        outputs[source], roles[source] = run.outputs(part), role
+    temperature = temperature_results(outputs[data.deciding]["logits"], labels[data.deciding])
+    calibrate(head, outputs[data.deciding], temperature["value"])
     loss, recipe = get_loss(config.loss), RECIPES[config.recipe]
     record = {
         "format": records.FORMAT,
         "config": config.as_json(),
         "titles": {"data": title_of(config.data), "model": model_title(str(config.model)), "loss": loss.title},
         "recipe": vars(recipe) | {"decay_after": recipe.epochs_of_decay(trainer.epoch)},
-        "score": run.model.classifier.score_type,
+        "score": head.score_type,
         "scores_at": "t1" if config.protocol == "paper" else "calibrated",
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
-        "train_images": len(run.train),
-        "best": {"epoch": history["best"]["epoch"], "accuracy": history["best"]["accuracy"], "split": run.deciding},
-        **results(run, outputs),
+        "train_images": len(data.train),
+        "best": {"epoch": history["best"]["epoch"], "accuracy": history["best"]["accuracy"], "split": data.deciding},
+        "temperature": temperature | {"split": data.deciding},
+        **judged(head.all_scores, outputs, labels, roles, temperature["value"]),
         "started": started,
         "seconds": {"training": round(history["seconds"], 1), "evaluation": round(time.monotonic() - begun, 1)},
         "environment": runtime.environment(run.device),
     }
-    arrays = {f"{name}/{output}": value.numpy() for name, part in outputs.items() for output, value in part.items()}
-    arrays |= {f"{split}/labels": part.labels.numpy() for split, part in run.evaluation.items()}
-    with records.whole_file(folder / records.PREDICTIONS) as path, open(path, "wb") as file:
-        np.savez_compressed(file, **arrays)
-    network = {"config": config.as_json(), "classes": list(run.train.classes), "size": list(run.train.size)}
-    network |= {"mean": list(run.mean), "std": list(run.std), "state_dict": run.model.state_dict()}
+    if config.keep_features:
+        outputs["train"], labels["train"] = run.outputs(data.train), data.train.labels
+    records.write_predictions(folder, outputs, labels, config.keep_features)
+    network = {"config": config.as_json(), "classes": list(data.train.classes), "size": list(data.train.size)}
+    network |= {"mean": list(data.mean), "std": list(data.std), "state_dict": run.model.state_dict()}
     checkpoint.save(folder / records.MODEL, network)
     records.write_json(folder / records.METRICS, record)
     (folder / records.LAST).unlink(missing_ok=True)
@@ -258,7 +214,7 @@ def perform(run: Run, history: dict[str, Any], started: str) -> int:
     """Train, evaluate and record; says how it went. Returns the exit status: 0 done, 1 failed."""
     config = run.config
     titles = f"{title_of(config.data)}, {model_title(str(config.model))}, {get_loss(config.loss).title}, seed {config.seed}"
-    print(f"{titles}: {config.epochs} epochs of {len(run.train)} images on {run.device}")
+    print(f"{titles}: {config.epochs} epochs of {len(run.data.train)} images on {run.device}")
     try:
         train(run, history)
         record = finish(run, history, started)

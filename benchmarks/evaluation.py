@@ -23,8 +23,8 @@ def main(images: int = 10_000, classes: int = 100, sets: int = 4, repeats: int =
         "temperature by ECE": lambda: fit_temperature(logits, labels),
         "temperature by NLL": lambda: fit_temperature(logits, labels, "nll"),
         "accuracy, NLL, ECE, Brier score, at both temperatures": lambda: classification_results(logits, labels, at),
-        "detection, at T = 1": lambda: detection_results(head, {"logits": logits}, outside, {"t1": 1.0}),
-        "detection, at both temperatures": lambda: detection_results(head, {"logits": logits}, outside, at),
+        "detection, at T = 1": lambda: detection_results(head.all_scores, {"logits": logits}, outside, {"t1": 1.0}),
+        "detection, at both temperatures": lambda: detection_results(head.all_scores, {"logits": logits}, outside, at),
     }
     rows = [{"part": name, "seconds": f"{seconds:.2f}"} for name, seconds in in_turns(parts, repeats, seconds=0).items()]
     title = f"{images:,} × {classes} logits; detection: {sets} sets of {images:,}, 6 scores × 7 metrics"

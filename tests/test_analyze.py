@@ -79,9 +79,10 @@ def test_the_table_is_mean_deviation_paper_and_difference(runs, capsys):
     status, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
     assert status == 0
     heads, rows = rows_of(out)
+    heads, rows = heads[:1] + heads[2:], [row[:1] + row[2:] for row in rows]  # without the efficiency, which no run measures
     assert heads[1:] == ["ACC %", "ECE", "near AUPR %", "near [MPS] AUPR %", "Tiny- IN AUROC %", "LSUN AUROC %", "SVHN AUPR %"]
     at = next(index for index, row in enumerate(rows) if row[0] == "DisMax without FPR (n=3)")
-    ours, paper, difference = rows[at : at + 3]
+    ours, paper, difference = ([cell.replace("*", "") for cell in row] for row in rows[at : at + 3])
     mine = [record for record in written if record["titles"]["loss"] == "DisMax without FPR"]
 
     def expected(values, scale=100, digits=1):
@@ -108,8 +109,110 @@ def test_rows_without_runs_say_so(runs, capsys):
 
 def test_the_terminal_table_fits_80_columns(runs, capsys):
     folder, _ = runs
-    _, out, _ = printed(capsys, "--runs", folder, "--no-detail")
+    _, out, _ = printed(capsys, "--runs", folder, "--paper")
     assert max(map(len, out.splitlines())) <= 80
+
+
+def changed(folder, change, loss="SoftMax"):
+    """Changes the written records of a loss."""
+    for path in folder.rglob(records.METRICS):
+        record = records.read_record(path)
+        if record["titles"]["loss"] == loss:
+            change(record)
+            path.write_text(json.dumps(record))
+
+
+def test_what_is_within_the_bests_deviation_is_bold(runs, capsys):
+    folder, _ = runs
+    accuracies = iter((0.90, 0.92, 0.94))  # 92 ± 2
+    for loss, each in (("SoftMax", accuracies), ("DisMax without FPR", iter((0.9001,) * 3))):
+
+        def change(record, each=each):
+            record["classification"]["test"]["t1"]["accuracy"] = next(each)
+
+        changed(folder, change, loss)
+
+    def bold():
+        _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+        heads, rows = rows_of(out)
+        return {row[0]: row[heads.index("ACC %")] for row in rows if "(n=" in row[0]}
+
+    assert bold() == {"SoftMax (n=3)": "**92.0±2.0**", "DisMax without FPR (n=3)": "**90.0±.0**"}
+    changed(folder, lambda record: record["classification"]["test"]["t1"].update(accuracy=0.92))  # 92 ± 0
+    assert bold() == {"SoftMax (n=3)": "**92.0±.0**", "DisMax without FPR (n=3)": "90.0±.0"}
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "table", "--no-detail")
+    assert "92.0±.0*" in out
+    assert "90.0±.0 " in out
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "latex", "--no-detail")
+    assert "\\textbf{92.0±.0}" in out
+
+
+def test_of_errors_the_lowest_is_best(runs, capsys):
+    folder, _ = runs
+    changed(folder, lambda record: record["classification"]["test"]["calibrated"].update(ece=0.001))
+    changed(folder, lambda record: record["classification"]["test"]["calibrated"].update(ece=0.002), "DisMax without FPR")
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    heads, rows = rows_of(out)
+    ece = {row[0]: row[heads.index("ECE")] for row in rows}
+    assert ece["SoftMax (n=3)"] == "**.0010±.0000**"
+    assert ece["DisMax without FPR (n=3)"] == ".0020±.0000"
+    assert ece["SoftMax (n=3)"].startswith("**") and ece["· paper"]
+
+
+def test_the_whole_table_has_every_row_of_the_paper_and_empty_cells_for_ours(tmp_path, capsys):
+    status, out, _ = printed(capsys, "--runs", tmp_path, "--paper", "--format", "markdown")
+    assert status == 0
+    lines = [line for line in out.splitlines() if line.startswith("|")]
+    table = pd.read_csv(Path(analyze.PAPER))
+    assert sum("(no runs)" in line for line in lines) == sum("· paper" in line for line in lines) == len(table)
+    assert all(set(line.split("(no runs)")[1]) <= set("| ") for line in lines if "(no runs)" in line)
+    deep = next(lines[at + 1] for at, line in enumerate(lines) if "Deep Ensemble (no runs)" in line)
+    assert [cell.strip(" *") for cell in deep.strip("|").split("|")] == ["· paper", "10", "96.6±.1", ".0100±.0010", "88.8±1.0", "", "", "96.4±1.0"]
+
+
+def test_an_ensemble_stands_beside_the_papers_with_its_number_of_members(runs, capsys):
+    folder, _ = runs
+
+    def change(record):
+        record["titles"]["loss"], record["members"] = "Deep Ensemble", [1, 2, 3]
+        record["config"]["model"], record["titles"]["model"] = "wideresnet2810", "WideResNet-28-10"
+
+    changed(folder, change)
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    rows = [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")]
+    at = rows.index("Deep Ensemble of 3 (n=3)")
+    assert rows[at + 1 : at + 3] == ["· paper", "· differ."]
+    assert "Deep Ensemble (no runs)" not in rows
+
+
+def test_preprocessed_inputs_have_the_papers_row_and_measured_efficiency_its_column(runs, capsys):
+    folder, _ = runs
+    values = dict.fromkeys(analyze.DETAIL, 0.5)
+
+    def change(record):
+        record["titles"]["loss"] = "GODIN"
+        sets = {source: values for source, _, _ in SETS}
+        refused = {"title": "ViM", "not_applicable": "needs a linear head"}
+        record["detectors"] = {"preprocessing": {"title": "preprocessing", "sets": sets}, "vim": refused}
+
+    changed(folder, change)
+    (folder / "efficiency.json").write_text(
+        json.dumps({"rows": [{"network": "DenseNet-BC-100", "method": "GODIN, preprocessing", "efficiency": 27.3}]})
+    )
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
+    heads, rows = rows_of(out)
+    at = next(index for index, row in enumerate(rows) if row[0] == "GODIN, preprocessing (n=3)")
+    ours, paper, gap = (dict(zip(heads, row, strict=True)) for row in rows[at : at + 3])
+    assert (ours["Eff. %"], paper["Eff. %"], gap["Eff. %"]) == ("27", "26", "+1")
+    assert ours["LSUN AUROC %"] == "50.0±.0"
+    assert gap["LSUN AUROC %"] == "-49.4"
+    detail = [line for line in out.splitlines() if "ViM" in line]
+    assert len(detail) == len(SETS)
+    assert all(line.count("n/a") == len(analyze.DETAIL) and "| 0 " in line for line in detail)
+    (folder / "efficiency.json").write_text("{}")
+    status, _, err = printed(capsys, "--runs", folder)
+    assert status == 2
+    assert "efficiency.json is damaged" in err
 
 
 @pytest.mark.parametrize("style", ["table", "markdown", "latex"])
@@ -178,7 +281,7 @@ def test_another_metric_is_not_compared_with_the_papers(runs, capsys):
         path.write_text(json.dumps(record))
     _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
     heads, rows = rows_of(out)
-    paper = dict(zip(heads[1:], rows[1][1:], strict=True))
+    paper = dict(zip(heads[1:], [cell.replace("*", "") for cell in rows[1][1:]], strict=True))
     assert paper["near AUROC %"] == ""
     assert paper["SVHN AUPR %"] == "93.7±3.3"
 

@@ -243,7 +243,7 @@ def test_gen_tells_probabilities_apart_that_round_to_1():
 
 def test_knn_is_brute_force_and_pytorch_oods():
     train, test = some_features(200, 12), 5 * some_features(40, 12, seed=1)
-    scores = fit_knn(features_known(train))(features_part(test))
+    scores = fit_knn(features_known(train), k=50)(features_part(test))
     directions = [f.numpy() / np.linalg.norm(f.numpy(), axis=1, keepdims=True) for f in (train.double(), test.double())]
     np.testing.assert_allclose(scores, -np.sort(cdist(directions[1], directions[0]), axis=1)[:, 49], rtol=1e-7)
     theirs = pytorch_ood.KNN(None, k=50).fit_features(train.double(), torch.zeros(200).long())
@@ -252,11 +252,15 @@ def test_knn_is_brute_force_and_pytorch_oods():
 
 def test_knn_needs_as_many_images_as_neighbours():
     train = some_features(50, 6)
-    assert fit_knn(features_known(train)).parameters == {"k": 50}
     farthest = -cdist(*(2 * [train.numpy() / train.norm(dim=1, keepdim=True).numpy()])).max(1)
-    np.testing.assert_allclose(fit_knn(features_known(train))(features_part(train)), farthest, rtol=1e-5)
+    np.testing.assert_allclose(fit_knn(features_known(train), k=50)(features_part(train)), farthest, rtol=1e-5)
     with pytest.raises(ValueError, match="KNN needs 50 training images or more, got 49"):
-        fit_knn(features_known(train[:49]))
+        fit_knn(features_known(train[:49]), k=50)
+
+
+@pytest.mark.parametrize(("images", "k"), [(1000, 50), (300, 300 // (2 * C)), (3, 1)])
+def test_knn_takes_no_more_neighbours_than_half_a_class_has(images, k):
+    assert fit_knn(features_known(some_features(images, 6), linear_head(6))).parameters == {"k": k}
 
 
 def test_mahalanobis_is_scipys_with_numpys_covariance_and_pytorch_oods():

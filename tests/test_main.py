@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import experiment
 import losses
 import main
 from data.batches import Normalizer
@@ -63,7 +64,7 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
 
     # The network gives the same logits divided by its temperature.
     config = RunConfig(data="digits", protocol=protocol, epochs=3, model="smallcnn")
-    _, evaluation, _ = main.load_data(config)
+    evaluation = experiment.load_data(config).evaluation
     inputs = Normalizer(saved["mean"], saved["std"], torch.device("cpu"))(evaluation["test"].pixels)
     torch.testing.assert_close(model(inputs).detach(), torch.tensor(logits / temperature).float(), rtol=1e-4, atol=1e-3)
     decided = evaluation[split]

@@ -1,10 +1,11 @@
 """The configuration of one run: a frozen dataclass, from which the command line is made and which is kept with the results."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-ELSEWHERE = ("device", "compile", "runs", "data_dir")  # fields that say where a run ran and where its files lie
+# Fields that say where a run ran, where its files lie, and what it keeps.
+ELSEWHERE = ("device", "compile", "keep_features", "runs", "data_dir")
 
 
 def identity_of(config: dict[str, Any]) -> dict[str, Any]:
@@ -21,7 +22,8 @@ class RunConfig:
     model: str | None = None
     """densenetbc100, resnet34, wideresnet2810, another of these families (resnet18, ...) or smallcnn. By default the data's own."""
     loss: str = "dismax"
-    """softmax, isomax, isomaxplus, dismax or dismax_nofpr."""
+    """softmax, isomax, isomaxplus, dismax, dismax_nofpr, scaledcosine, godin, godin_inner, godin_euclidean, godin_dropout, duq or
+    sngp."""
     seed: int = 1
     """Of initialisation, shuffling and augmentation."""
     protocol: Literal["heldout", "paper"] = "heldout"
@@ -43,6 +45,8 @@ class RunConfig:
     hardware has it and is faster with it."""
     compile: bool = False
     """Compile the network with torch.compile."""
+    keep_features: bool = False
+    """Keep the features of all images, the training images' too, in predictions.npz, for detect.py."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:N or mps."""
     runs: Path = Path("runs")
@@ -69,6 +73,15 @@ class RunConfig:
         """The run's folder."""
         # A path goes by its last part, "." and trailing slashes included; a name is its own last part.
         return self.runs / Path(self.data).resolve().name / str(self.model) / self.loss / str(self.seed)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "RunConfig":
+        """What `as_json` gave. Raises ValueError for other fields than a configuration has."""
+        names = {field.name for field in fields(cls)}
+        if unknown := values.keys() ^ names:
+            raise ValueError(f"a configuration of another version ({', '.join(sorted(unknown))} in one of the two)")
+        paths = {name: Path(values[name]) for name in ("runs", "data_dir")}
+        return cls(**values | paths | {"ood": tuple(values["ood"])})
 
     def as_json(self) -> dict[str, Any]:
         """All fields as JSON values."""

@@ -1,12 +1,13 @@
 """Runs a network over a data set once; all that is reported are pure functions of what it gave."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from .calibration import fit_temperature
 from .metrics import classification_metrics, detection_metrics
@@ -14,7 +15,7 @@ from .metrics import classification_metrics, detection_metrics
 
 @torch.inference_mode()
 def predict(model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager) -> dict[str, Tensor]:
-    """The head's named outputs (`logits` [N, C] at temperature 1, and what else it offers), on the CPU.
+    """The head's named outputs (`logits` [N, C] at temperature 1, and what else it offers) and the `features` [N, D], on the CPU.
 
     Args:
         model: with `forward_features` and a `classifier` that keeps the contract of a head; left in evaluation mode.
@@ -22,25 +23,28 @@ def predict(model: nn.Module, batches: Iterable[Tensor], context: AbstractContex
         context: in which the forward pass runs (autocast).
     """
     model.eval()
-    with context:
-        parts = [model.classifier.named_outputs(model.forward_features(inputs)) for inputs in batches]
+    parts = []
+    with context, parametrize.cached():  # a parametrized weight is computed once
+        for inputs in batches:
+            features = model.forward_features(inputs)
+            parts.append({**model.classifier.named_outputs(features), "features": features.float()})
     return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
 
 
-def calibrate(head: nn.Module, outputs: Mapping[str, Tensor], labels: Tensor) -> dict[str, Any]:
-    """Fit the temperature to named outputs and labels [N]; put it and the thresholds of the head's own score into the head.
-
-    Leaves the head in evaluation mode. Returns `value` (the temperature), its `objective`, what the other would have been
-    (`by_nll`), and `warnings`.
-    """
+def temperature_results(logits: Tensor, labels: Tensor) -> dict[str, Any]:
+    """The temperature fitted to logits [N, C] and labels [N]: `value`, its `objective`, the other's (`by_nll`), `warnings`."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        temperature, by_nll = (fit_temperature(outputs["logits"], labels, objective) for objective in ("ece", "nll"))
+        temperature, by_nll = (fit_temperature(logits, labels, objective) for objective in ("ece", "nll"))
+    messages = [str(warning.message) for warning in caught]
+    return {"value": temperature, "objective": "ece", "by_nll": by_nll, "warnings": messages}
+
+
+def calibrate(head: nn.Module, outputs: Mapping[str, Tensor], temperature: float) -> None:
+    """Put a temperature, and the thresholds of the head's own score of these named outputs, into the head; in evaluation mode."""
     head.eval()
     head.temperature.fill_(temperature)
     head.set_thresholds(head.all_scores(outputs, temperature)[head.score_type])
-    messages = [str(warning.message) for warning in caught]
-    return {"value": temperature, "objective": "ece", "by_nll": by_nll, "warnings": messages}
 
 
 def classification_results(logits: Tensor, labels: Tensor, temperatures: Mapping[str, float]) -> dict[str, Any]:
@@ -50,16 +54,23 @@ def classification_results(logits: Tensor, labels: Tensor, temperatures: Mapping
 
 
 def detection_results(
-    head: nn.Module,
+    all_scores: Callable[[Mapping[str, Tensor], float], dict[str, Tensor]],
     inside: Mapping[str, Tensor],
     outside: Mapping[str, Mapping[str, Tensor]],
     temperatures: Mapping[str, float],
 ) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-    """Out-of-distribution set → temperature's name → score → metric: every score the head offers, from named outputs."""
+    """Out-of-distribution set → temperature's name → score → metric.
+
+    Args:
+        all_scores: named outputs and a temperature to scores [N] by name, as a head's `all_scores`.
+        inside: the in-distribution images' named outputs.
+        outside: those of each out-of-distribution set.
+        temperatures: by name.
+    """
 
     def scores(part: Mapping[str, Tensor], temperature: float) -> dict[str, Tensor]:
         # In float64 fewer of the largest probabilities round to 1 and tie.
-        return head.all_scores({name: value.double() for name, value in part.items()}, temperature)
+        return all_scores({name: value.double() for name, value in part.items()}, temperature)
 
     results: dict[str, dict[str, Any]] = {source: {} for source in outside}
     for name, temperature in temperatures.items():

@@ -3,10 +3,15 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from .config import identity_of
 
@@ -49,6 +54,30 @@ def write_lines(path: Path, values: list[Any]) -> None:
         temporary.write_text("".join(json.dumps(value) + "\n" for value in values))
 
 
+def write_predictions(
+    folder: Path, outputs: Mapping[str, Mapping[str, ArrayLike]], labels: Mapping[str, ArrayLike], with_features: bool
+) -> None:
+    """Keep each set's named outputs as `SET/OUTPUT`, with `SET/features` only where asked, and labels as `SET/labels`."""
+    arrays = {f"{name}/labels": np.asarray(values) for name, values in labels.items()}
+    for name, part in outputs.items():
+        arrays |= {f"{name}/{key}": np.asarray(value) for key, value in part.items() if key != "features" or with_features}
+    with whole_file(folder / PREDICTIONS) as path, open(path, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read_predictions(folder: Path) -> dict[str, dict[str, NDArray]]:
+    """Set → output → array, `labels` among them. Raises ValueError, naming the file, for one that is missing or damaged."""
+    path, found = folder / PREDICTIONS, {}
+    try:
+        with np.load(path) as arrays:
+            for key in arrays:
+                name, _, output = key.rpartition("/")
+                found.setdefault(name, {})[output] = arrays[key]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is missing or damaged: delete its folder, and make the run again") from error
+    return found
+
+
 def read_json(path: Path) -> Any:
     """Raises ValueError, naming the file, for one that is cut short or damaged."""
     try:
@@ -89,6 +118,19 @@ def find_records(root: Path, use: Callable[[dict[str, Any]], Any] = lambda _: No
             problems.append(f"{path} is the same run as {records[run][0]}")
         records.setdefault(run, (path, record))
     return [record for _, record in records.values()], problems
+
+
+def run_folders(roots: Sequence[Path]) -> list[Path]:
+    """The folders of all finished runs in or below these folders, in order. Raises ValueError for one without any."""
+    found = []
+    if not roots:
+        raise ValueError("no runs given: name their folders, or one above them, such as runs/digits")
+    for root in roots:
+        below = [path.parent for path in sorted(root.rglob(METRICS))]
+        if not below:
+            raise ValueError(f"no finished run in or below {root}: make one with python main.py, or name another folder")
+        found += below
+    return list(dict.fromkeys(found))
 
 
 def begun(folder: Path) -> dict[str, Any]:

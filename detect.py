@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Adds detectors that need no training to finished runs: their scores' metrics go into each run's record."""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from tabulate import tabulate
+from torch import Tensor, nn
+
+from data.batches import Normalizer, plain_batches
+from data.streaming import ImageSet
+from detectors import DETECTORS, Detector, Fitted, Known, Part, fit_odin, fit_preprocessing, get_detector
+from experiment import EVALUATION_BATCH, Data, load_data, load_network
+from utils import command_line, records, runtime
+from utils.config import RunConfig
+from utils.evaluation import predict
+from utils.metrics import detection_metrics
+
+
+@dataclass(frozen=True)
+class Options:
+    """Score the images of finished runs with detectors that need no training, and add the results to the runs' records."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs, or folders above them."""
+    scores: tuple[str, ...] = tuple(DETECTORS)
+    """Which detectors; all by default."""
+    epsilon: float | None = None
+    """The perturbation of odin and preprocessing, in pixels of [0, 1]. By default chosen on in-distribution images."""
+    temperature: float = 1000.0
+    """Of odin."""
+    device: str = "auto"
+    """auto (a GPU if there is one), cpu, cuda, cuda:N or mps."""
+    data_dir: Path = Path("data/downloads")
+    """Where prepare-cifar.sh put the data."""
+
+    def check(self) -> None:
+        """Raises ValueError for a number that cannot be."""
+        if self.epsilon is not None and not 0 <= self.epsilon < 1:
+            raise ValueError(f"--epsilon is in pixels, 0 or more and less than 1, got {self.epsilon}")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"--temperature is a finite number above 0, got {self.temperature}")
+
+    def detectors(self) -> dict[str, Detector]:
+        """The chosen rows of the table, with the constants given. Raises ValueError for an unknown name."""
+        chosen = {name: get_detector(name) for name in self.scores}
+        given: dict[str, Callable[[Known], Fitted]] = {
+            "odin": partial(fit_odin, epsilon=self.epsilon, temperature=self.temperature),
+            "preprocessing": partial(fit_preprocessing, epsilon=self.epsilon),
+        }
+        return {name: replace(row, fit=given.get(name, row.fit)) for name, row in chosen.items()}
+
+
+class Finished:
+    """A finished run: its record, what it kept, and its network and images once they are asked for."""
+
+    def __init__(self, folder: Path, device: torch.device, data_dir: Path):
+        self.folder, self.device = folder, device
+        self.record = records.read_record(folder / records.METRICS)
+        self.kept = records.read_predictions(folder)
+        self.has_network = (folder / records.MODEL).exists()
+        if self.has_network:
+            self.config = replace(RunConfig.from_json(self.record["config"]), data_dir=data_dir)
+
+    @property
+    def keeps_features(self) -> bool:
+        return "features" in self.kept.get("train", {})
+
+    def check(self, detectors: dict[str, Detector]) -> None:
+        """Raises ValueError for a detector that this run has not kept enough for."""
+        wanting = [name for name, row in detectors.items() if row.needs != "logits"]
+        if wanting and not self.has_network:
+            able = ", ".join(name for name, row in DETECTORS.items() if row.needs == "logits")
+            raise ValueError(f"{self.folder} keeps neither features nor a network, which {', '.join(wanting)} need: take {able}")
+
+    def network(self) -> nn.Module:
+        """The trained network at temperature 1, at which the detectors are defined."""
+        network = load_network(self.folder, self.config, self.device)
+        network.classifier.temperature.fill_(1)
+        return network
+
+    def known(self, detectors: dict[str, Detector]) -> tuple[Known, dict[str, Part]]:
+        """What detectors are fitted to, and the parts they are to score: the test set and the out-of-distribution sets."""
+        needs = {row.needs for row in detectors.values()}
+        network = self.network() if self.has_network and needs - {"logits"} else nn.Module()
+        head = copy.deepcopy(network.classifier).cpu() if self.has_network and needs - {"logits"} else nn.Module()
+        if "network" in needs or ("features" in needs and not self.keeps_features):
+            data = load_data(self.config)
+            parts = self._seen(network, data)
+            std = data.std
+        else:
+            kept = {name: {key: torch.as_tensor(value) for key, value in part.items()} for name, part in self.kept.items()}
+            parts, std = {name: Part(part, list, part.get("labels")) for name, part in kept.items()}, ()
+        deciding = parts["validation" if "validation" in parts else "test"]
+        judged = {name: parts[name] for name in ("test", *self.record["detection"])}
+        return Known(network, head, parts.get("train", deciding), deciding, std), judged
+
+    def _seen(self, network: nn.Module, data: Data) -> dict[str, Part]:
+        """The network's outputs for all images. Raises ValueError if they are not those that the run was judged by."""
+        normalize = Normalizer(data.mean, data.std, self.device)
+        sets: dict[str, ImageSet] = {"train": data.train, **data.evaluation}
+        sets |= {source: part for source, (_, part) in data.outside.items()}
+        parts = {}
+        for name, images in sets.items():
+            batches = partial(plain_batches, images, normalize, EVALUATION_BATCH, self.device)
+            outputs = predict(network, batches(), runtime.autocast(self.device, self.config.precision))
+            self._compare(name, outputs["logits"])
+            parts[name] = Part(outputs, batches, images.labels)
+        return parts
+
+    def _compare(self, name: str, logits: Tensor) -> None:
+        if name not in self.kept:  # the training images
+            return
+        before = torch.as_tensor(self.kept[name]["logits"])
+        if before.shape != logits.shape or (before.argmax(1) == logits.argmax(1)).float().mean() < 0.97:  # rounding moves few
+            raise ValueError(
+                f"{self.folder}: the network's outputs for {name} are not those that the run kept: the data in --data-dir "
+                "has changed, or model.pt has"
+            )
+
+
+def scored(run: Finished, detectors: dict[str, Detector]) -> dict[str, dict[str, Any]]:
+    """Each detector's entry for the record: its metrics on every out-of-distribution set, or why it does not apply."""
+    known, parts = run.known(detectors)
+    entries = {}
+    for name, row in detectors.items():
+        entry: dict[str, Any] = {"title": row.title}
+        try:
+            if reason := row.refuses(known.head):
+                raise ValueError(reason)
+            with runtime.autocast(run.device, run.config.precision if run.has_network else "fp32"):
+                fitted = row.fit(known)
+                values = {part: fitted(seen) for part, seen in parts.items()}
+        except ValueError as error:
+            entries[name] = entry | {"not_applicable": str(error)}
+            continue
+        inside = values.pop("test")
+        sets = {source: detection_metrics(inside, outside) for source, outside in values.items()}
+        where = {"commit": runtime.commit(), "torch": str(torch.__version__), "device": str(run.device)}
+        entries[name] = entry | {"parameters": dict(fitted.parameters), "sets": sets, "environment": where}
+    return entries
+
+
+def summary(run: Finished, entries: dict[str, dict[str, Any]]) -> str:
+    """The AUROCs in a table, and why some detectors have none."""
+    found, reasons = run.record["detection"], ""
+    rows = []
+    for entry in entries.values():
+        if "sets" in entry:
+            rows.append([entry["title"], *(f"{100 * entry['sets'][source]['auroc']:.1f}" for source in found)])
+        else:
+            rows.append([entry["title"], *("n/a" for _ in found)])
+            reasons += f"\n{entry['title']}: n/a, {entry['not_applicable']}"
+    return tabulate(rows, ["AUROC %", *(each["title"] for each in found.values())], disable_numparse=True) + reasons
+
+
+def perform(options: Options) -> None:
+    """Check everything, then score run by run. Raises ValueError or an OSError for what cannot be."""
+    options.check()
+    detectors, device = options.detectors(), runtime.find_device(options.device)
+    folders = records.run_folders(options.runs)
+    for folder in folders:
+        Finished(folder, device, options.data_dir).check(detectors)
+    runtime.make_repeatable()
+    for folder in folders:
+        run = Finished(folder, device, options.data_dir)
+        entries = scored(run, detectors)
+        # Read again: another process may have added to it meanwhile.
+        record = records.read_record(folder / records.METRICS)
+        record["detectors"] = record.get("detectors", {}) | entries
+        records.write_json(folder / records.METRICS, record)
+        print(f"\n{folder}\n\n{summary(run, entries)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0 done, 2 bad input, 130 interrupted."""
+    try:
+        perform(command_line.read(Options, "detect.py", arguments))
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted: what was scored is kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Makes a Deep Ensemble of finished runs (Lakshminarayanan et al. 2017, arXiv 1612.01474), from what they kept.
+
+Its probabilities are the mean of the members', which count at temperature 1; its logits are their logarithm, so that it is
+calibrated, after averaging, and scored as any run is. Its score is MPS.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from torch import Tensor
+
+from experiment import judged
+from losses.scores import SCORES
+from utils import command_line, records, runtime
+from utils.config import identity_of
+from utils.evaluation import temperature_results
+
+OFFERED = ("MPS", "ES")  # the scores that are functions of probabilities
+
+
+@dataclass(frozen=True)
+class Options:
+    """Average the probabilities of finished runs that differ only in their seed, and record the ensemble as a run of its own."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs, or folders above them, such as runs/cifar10/wideresnet2810/softmax."""
+    members: tuple[int, ...] = ()
+    """Seeds of the runs to take; all by default."""
+
+
+def mean_log_probabilities(logits: Sequence[Tensor]) -> Tensor:
+    """log of the members' mean probability [N, C], from each one's logits [N, C] at temperature 1."""
+    return torch.stack([each.double().log_softmax(1) for each in logits]).logsumexp(0) - math.log(len(logits))
+
+
+def all_scores(outputs: Mapping[str, Tensor], temperature: float) -> dict[str, Tensor]:
+    """As a head's `all_scores`."""
+    return {name: SCORES[name](outputs["logits"] / temperature) for name in OFFERED}
+
+
+def find_members(options: Options) -> list[tuple[Path, dict[str, Any]]]:
+    """The members' folders and records by seed. Raises ValueError if they are not runs of one kind, or not those asked for."""
+    found = [(folder, records.read_record(folder / records.METRICS)) for folder in records.run_folders(options.runs)]
+    wanted = [(folder, record) for folder, record in found if not options.members or record["config"]["seed"] in options.members]
+    seeds = [record["config"]["seed"] for _, record in wanted]
+    if missing := sorted(set(options.members) - set(seeds)):
+        raise ValueError(f"no finished run with seed {', '.join(map(str, missing))} in {', '.join(map(str, options.runs))}")
+    first, held = wanted[0][0], identity_of(wanted[0][1]["config"])
+    if isinstance(held["seed"], str):
+        raise ValueError(f"{first} is an ensemble itself: name the folder of its members")
+    for folder, record in wanted[1:]:
+        other = identity_of(record["config"])
+        names = [name for name in held | other if name != "seed" and held.get(name) != other.get(name)]
+        if differing := [f"{name} {held.get(name)!r} and {other.get(name)!r}" for name in names]:
+            raise ValueError(f"members differ in nothing but the seed; {first} and {folder} have {'; '.join(differing)}")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds are given twice among the members: {', '.join(map(str, seeds))}")
+    return sorted(wanted, key=lambda member: member[1]["config"]["seed"])
+
+
+def average(folders: Sequence[Path]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
+    """The ensemble's named outputs for each set, and the labels of those that have some. Raises ValueError if sets differ."""
+    kept = [records.read_predictions(folder) for folder in folders]
+    names = [name for name in kept[0] if name != "train"]
+    for folder, part in zip(folders, kept, strict=True):
+        for name in names:
+            same = name in part and part[name]["logits"].shape == kept[0][name]["logits"].shape
+            if not (same and np.array_equal(part[name].get("labels", ()), kept[0][name].get("labels", ()))):
+                raise ValueError(f"{folder} was judged by other images of {name} than {folders[0]}: make it again")
+    logits = {name: [torch.as_tensor(part[name]["logits"]) for part in kept] for name in names}
+    outputs = {name: {"logits": mean_log_probabilities(each).float()} for name, each in logits.items()}
+    labels = {name: torch.as_tensor(kept[0][name]["labels"]) for name in names if "labels" in kept[0][name]}
+    return outputs, labels
+
+
+def perform(options: Options) -> str:
+    """Record the ensemble; what there is to say of it."""
+    members = find_members(options)
+    (first, pattern), folders = members[0], [folder for folder, _ in members]
+    loss, seeds = pattern["config"]["loss"], [record["config"]["seed"] for _, record in members]
+    name = "ensemble" if loss == "softmax" else f"ensemble_{loss}"
+    config = pattern["config"] | {"loss": name, "seed": "+".join(map(str, seeds))}
+    folder = first.parent.parent / name / config["seed"]
+    if records.finished(folder, identity_of(config)):
+        return f"{folder} is finished: skipped"
+    outputs, labels = average(folders)
+    deciding = pattern["temperature"]["split"]
+    temperature = temperature_results(outputs[deciding]["logits"], labels[deciding])
+    roles = {source: each["role"] for source, each in pattern["detection"].items()}
+    title = "Deep Ensemble" if loss == "softmax" else f"Deep Ensemble, {pattern['titles']['loss']}"
+    record = {key: pattern[key] for key in ("format", "recipe", "scores_at", "train_images")} | {
+        "config": config,
+        "members": seeds,
+        "titles": pattern["titles"] | {"loss": title},
+        "score": "MPS",
+        "parameters": sum(record["parameters"] for _, record in members),
+        "temperature": temperature | {"split": deciding},
+        **judged(all_scores, outputs, labels, roles, temperature["value"]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": runtime.environment(torch.device("cpu")),
+    }
+    records.claim(folder, config)
+    records.write_predictions(folder, outputs, labels, with_features=False)
+    records.write_json(folder / records.METRICS, record)
+    accuracy = record["classification"]["test"]["t1"]["accuracy"]
+    return f"{title} of {len(seeds)} (seeds {', '.join(map(str, seeds))}): accuracy {accuracy:.2%}\nwritten to {folder}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0 done, 2 bad input."""
+    try:
+        print(perform(command_line.read(Options, "ensemble.py", arguments)))
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

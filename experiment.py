@@ -1,0 +1,96 @@
+"""What a run is made of, put together from its configuration: shared by the programs that train and that judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data import images, sources
+from data.catalog import title_of
+from data.streaming import ImageSet
+from losses import get_loss
+from models import Network, build_model
+from utils import checkpoint, records
+from utils.config import RunConfig
+from utils.evaluation import classification_results, detection_results
+
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Data:
+    """The images of a run."""
+
+    train: ImageSet
+    evaluation: dict[str, ImageSet]  # "test", and "validation" under the held-out protocol
+    outside: dict[str, tuple[str, images.Images]]  # source → role, images
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    @property
+    def deciding(self) -> str:
+        """The split that chooses the epoch and fits the temperature."""
+        return "validation" if "validation" in self.evaluation else "test"
+
+
+def load_data(config: RunConfig) -> Data:
+    """All images of a run. Raises ValueError or an OSError, in one line, for what is bad or not there."""
+    train, test = sources.load_in(config.data, config.data_dir)
+    entry, evaluation = sources.describe(config.data), {"test": test}
+    if config.protocol == "heldout":
+        train, evaluation["validation"] = sources.hold_out(train, entry.validation)
+    train = train.take(sources.limited(len(train), config.limit_train))
+    evaluation = {split: part.take(sources.limited(len(part), config.limit_eval)) for split, part in evaluation.items()}
+    outside, reference = {}, train.first(100)
+    for role, source in sources.partners(config.data, config.ood):
+        pixels = sources.load_out(source, config.data_dir, reference)
+        pixels = pixels[sources.limited(len(pixels), config.limit_eval)]
+        outside[source] = role, images.Images(pixels, torch.full((len(pixels),), -1), ())
+    mean, std = entry.mean, entry.std
+    if not (mean and std):
+        mean, std = images.channel_statistics(train.batches(EVALUATION_BATCH))
+    return Data(train, evaluation, outside, mean, std)
+
+
+def build_network(config: RunConfig, num_classes: int, device: torch.device) -> Network:
+    """A new network with the loss's head, changed as the loss asks for; its weights are drawn from torch's global generator."""
+    loss = get_loss(config.loss)
+    network = loss.wrap(build_model(str(config.model), num_classes, loss.head))
+    return network.to(device, memory_format=torch.channels_last)  # as the batches are; faster on CPUs and GPUs
+
+
+def load_network(folder: Path, config: RunConfig, device: torch.device) -> Network:
+    """A run's trained network, in evaluation mode at its temperature. Raises ValueError if the folder does not hold it whole."""
+    path = folder / records.MODEL
+    if not path.exists():
+        raise ValueError(f"{folder} keeps no network ({records.MODEL}), which this needs")
+    saved = checkpoint.load(path)
+    try:
+        network = build_network(config, len(saved["classes"]), device)
+        network.load_state_dict(saved["state_dict"])
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not hold the network of its run ({str(error).splitlines()[0]})") from error
+    return network.eval()
+
+
+def judged(
+    all_scores: Callable[[Mapping[str, Tensor], float], dict[str, Tensor]],
+    outputs: Mapping[str, Mapping[str, Tensor]],
+    labels: Mapping[str, Tensor],
+    roles: Mapping[str, str],
+    temperature: float,
+) -> dict[str, Any]:
+    """What a record says of named outputs: `classification` of each split with labels, `detection` of each source with a role."""
+    at = {"t1": 1.0, "calibrated": temperature}
+    detected = detection_results(all_scores, outputs["test"], {source: outputs[source] for source in roles}, at)
+    detection = {
+        source: {"title": title_of(source), "role": role, "n": len(outputs[source]["logits"]), "scores": detected[source]}
+        for source, role in roles.items()
+    }
+    classification = {split: classification_results(outputs[split]["logits"], labels[split], at) for split in labels}
+    return {"classification": classification, "detection": detection}
