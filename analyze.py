@@ -31,7 +31,7 @@ DETAIL = {"tnr95": "TNR@95 %", "auroc": "AUROC %", "aupr_in": "AUPR in %", "aupr
 PAPER_TABLE = {"Eff. %": "efficiency", "ACC %": "acc", "ECE": "ece", "near AUPR %": "near_aupr"}
 PAPER_TABLE |= {"Tiny- IN AUROC %": "tinyimagenet_auroc", "LSUN AUROC %": "lsun_auroc", "SVHN AUPR %": "svhn_aupr"}
 DATA_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-LABEL = 13  # characters of a terminal table's first column
+LABEL = 10  # characters of a terminal table's first column
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,8 @@ def show_folded(rows: list[list[str]], heads: list[str], style: str) -> None:
     """Print a table; in a terminal with its heads and labels in several lines, so that it fits 80 columns."""
     if style == STYLES["table"]:
         heads = ["\n".join(head.replace("_", "_ ").split(" ")) for head in heads]
-        rows = [[textwrap.fill(cell, LABEL) for cell in row] for row in rows]
+        labels = [textwrap.fill(row[0].replace("preprocessing", "prepro- cessing"), LABEL) for row in rows]
+        rows = [[label, *(textwrap.fill(cell, 12) for cell in row[1:])] for label, row in zip(labels, rows, strict=True)]
     show(rows, heads, style)
 
 
@@ -249,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    found, problems = records.find_records(options.runs, lambda record: (group_of(record), list(cells(record)), detail_rows([record])))
+    found, problems = records.find_records(options.runs, lambda record: (list(cells(record)), detail_rows([record])))
     for problem in problems:
         print(f"warning: {problem}: left out", file=sys.stderr)
     if not (found or options.paper):

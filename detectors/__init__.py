@@ -21,13 +21,13 @@ DETECTORS: dict[str, Detector] = {
     "gen": Detector("GEN", "logits", fit_gen),
     "knn": Detector("KNN", "features", fit_knn),
     "mahalanobis": Detector("Mahalanobis", "features", fit_mahalanobis),
-    "mahalanobis_layers": Detector("Mahalanobis, layers", "network", fit_mahalanobis_layers),
+    "mahalanobis_layers": Detector("Mahalanobis over layers", "network", fit_mahalanobis_layers),
     "vim": Detector("ViM", "features", fit_vim, refuses=needs_linear_head),
     "react": Detector("ReAct", "features", fit_react),
     "ash": Detector("ASH", "features", fit_ash, refuses=needs_lengths),
     "scale": Detector("SCALE", "features", fit_scale, refuses=needs_lengths),
     "odin": Detector("ODIN", "network", fit_odin),
-    "preprocessing": Detector("preprocessing", "network", fit_preprocessing),
+    "preprocessing": Detector("own, perturbed", "network", fit_preprocessing),
 }
 
 

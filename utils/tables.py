@@ -1,5 +1,6 @@
 """Numbers as the paper prints them, and tables for a terminal, Markdown and LaTeX."""
 
+import re
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -10,14 +11,15 @@ from tabulate import tabulate
 STYLES = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
 BEST = "*"  # behind a number that is among the best, until the table's style is known
 GAP = "~"  # what a terminal's other cells end with: the mark stands between two columns, and takes no place of its own
-BOLD = {"pipe": "**{}**", "latex_booktabs": r"\textbf{{{}}}"}
 
 
 def number(value: float, spread: float, column: str) -> str:
     """Mean ± standard deviation as the paper prints it: percentages to a decimal, ECE to four, efficiency without one."""
     if pd.isna(value):
         return ""
-    digits = {"ECE": 4, "Eff. %": 0}.get(column, 1)
+    if column == "Eff. %":  # measured once, not once a run
+        return f"{value:.0f}"
+    digits = 4 if column == "ECE" else 1
     text = f"{value:.{digits}f}" + ("" if pd.isna(spread) else f"±{spread:.{digits}f}".replace("±0.", "±."))
     return text.removeprefix("0") if column == "ECE" else text
 
@@ -45,9 +47,12 @@ def heading(text: str, style: str) -> None:
 
 def show(rows: list[list[str]], heads: list[str], style: str) -> None:
     """Print a table, the marks of its best numbers as bold print; where a terminal's table goes to a file they stay."""
+    if style == STYLES["markdown"]:
+        rows = [[f"**{cell.removesuffix(BEST)}**" if cell.endswith(BEST) else cell for cell in row] for row in rows]
     if style != STYLES["table"]:
-        rows = [[BOLD[style].format(cell.removesuffix(BEST)) if cell.endswith(BEST) else cell for cell in row] for row in rows]
-        print(tabulate(rows, heads, tablefmt=style, disable_numparse=True))
+        table = tabulate(rows, heads, tablefmt=style, disable_numparse=True)
+        # Afterwards: tabulate writes a backslash in a cell out as LaTeX.
+        print(re.sub(r"(\S+)\*", r"\\textbf{\1}", table) if style == STYLES["latex"] else table)
         return
     gapped = [["\n".join(map(_with_gap, cell.split("\n"))) for cell in row] for row in [heads, *rows]]
     for line in _narrow(tabulate(gapped[1:], gapped[0], tablefmt=style, disable_numparse=True)).split("\n"):
@@ -59,12 +64,20 @@ def _with_gap(line: str) -> str:
 
 
 def _narrow(table: str) -> str:
-    """A table without the spaces between its columns, which its cells bring themselves: the paper's columns then fit 80."""
-    lines = table.split("\n")
-    rule = next(line for line in lines if line.startswith("--"))
-    kept = [place for place, character in enumerate(rule) if character == "-"]
-    lines = ["".join(line[place : place + 1] for place in kept) for line in lines]
-    return "\n".join(line.replace(GAP, " ").rstrip() for line in lines)
+    """A table whose columns stand one place apart, in which there is nothing or a mark: the paper's then fit 80."""
+    lines = table.replace(GAP, " ").split("\n")
+    rule = next(at for at, line in enumerate(lines) if line.startswith("--"))
+    width = max(map(len, lines))
+    places = list(zip(*(line.ljust(width) for at, line in enumerate(lines) if at != rule), strict=True))
+    kept, after_gap = [], True
+    for place, characters in enumerate(places):
+        gap = set(characters) <= {" ", BEST}
+        if not (after_gap and set(characters) == {" "}):
+            kept.append(place)
+        after_gap = gap
+    lines = ["".join(line[place : place + 1] for place in kept).rstrip() for line in lines]
+    lines[rule] = "-" * max(map(len, lines[:rule] + lines[rule + 1 :]))
+    return "\n".join(lines)
 
 
 def _bold(line: str) -> str:
