@@ -28,7 +28,7 @@ PAPER_COLUMNS |= {("tinyimagenet_resize", "auroc"): "tinyimagenet_auroc", ("lsun
 SHORT = {"cifar10": "near", "cifar100": "near", "tinyimagenet_resize": "Tiny- IN", "lsun_resize": "LSUN"}
 DETAIL = {"tnr95": "TNR@95 %", "auroc": "AUROC %", "aupr_in": "AUPR in %", "aupr_out": "AUPR out %", "dtacc": "DTACC %"}
 # The columns of the paper's table, where no run says which there are.
-PAPER_TABLE = {"Eff. %": "efficiency", "ACC %": "acc", "ECE": "ece", "near AUPR %": "near_aupr"}
+PAPER_TABLE = {"Eff %": "efficiency", "ACC %": "acc", "ECE": "ece", "near AUPR %": "near_aupr"}
 PAPER_TABLE |= {"Tiny- IN AUROC %": "tinyimagenet_auroc", "LSUN AUROC %": "lsun_auroc", "SVHN AUPR %": "svhn_aupr"}
 DATA_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 LABEL = 10  # characters of a terminal table's first column
@@ -86,7 +86,7 @@ def row_cells(
 ) -> Iterator[dict[str, Any]]:
     """One row: a method's metrics on each set, beside the run's accuracy and ECE; `others` are the other scores' metrics."""
     test, row = record["classification"]["test"], {"method": method}
-    yield row | {"column": "Eff. %", "paper_column": "efficiency", "value": math.nan}
+    yield row | {"column": "Eff %", "paper_column": "efficiency", "value": math.nan}
     yield row | {"column": "ACC %", "paper_column": "acc", "value": 100 * test["t1"]["accuracy"]}
     yield row | {"column": "ECE", "paper_column": "ece", "value": test["calibrated"]["ece"]}
     for source, scores in own.items():
@@ -157,13 +157,13 @@ def main_table(
     """Heads and rows of one of the paper's tables: ours, the paper's, and the difference."""
     listed = [cell for run in members for cell in cells(run)]
     for cell in listed:
-        if cell["column"] == "Eff. %":
+        if cell["column"] == "Eff %":
             cell["value"] = measured.get((network, cell["method"]), math.nan)
     ours = pd.DataFrame(listed, columns=["method", "column", "paper_column", "value"])
     columns = dict(ours.drop_duplicates("column")[["column", "paper_column"]].values.tolist()) or PAPER_TABLE
     published = paper_rows(data, network)
-    if not published and ours.loc[ours["column"] == "Eff. %", "value"].isna().all():
-        columns.pop("Eff. %")
+    if not published and ours.loc[ours["column"] == "Eff %", "value"].isna().all():
+        columns.pop("Eff %")
     here, paper = of_runs(ours, columns), of_the_paper(published, columns)
     here_text, paper_text = printed(here), printed(paper)
     runs = ours[ours["column"] == "ACC %"].groupby("method").size()

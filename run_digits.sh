@@ -1,9 +1,16 @@
 #!/usr/bin/env bash
-# Everything, offline, in minutes on a laptop: the losses on scikit-learn's digits, and the table.
+# Everything, offline, in minutes on a laptop: the losses on scikit-learn's digits, and the table. --all: every method and detector.
 # LOSSES="dismax softmax" and SEEDS="1 2" choose, RUNS=folder takes the results; --list shows the runs; all else goes to main.py.
 cd "$(dirname "$0")" || exit
-export LOSSES=${LOSSES:-softmax isomaxplus dismax_nofpr dismax} SEEDS=${SEEDS:-1 2 3}
-set -- --precision fp32 --runs "${RUNS:=runs}" "$@" # fp32: the same everywhere
+all='' arguments=()
+for argument in "$@"; do
+    if [ "$argument" = --all ]; then all=1; else arguments+=("$argument"); fi
+done
+usual="softmax isomaxplus dismax_nofpr dismax"
+[ -z "$all" ] || usual="softmax isomax isomaxplus dismax_nofpr dismax scaledcosine godin godin_preprocessing godin_inner
+    godin_euclidean godin_dropout duq sngp ensemble"
+export LOSSES=${LOSSES:-$usual} SEEDS=${SEEDS:-1 2 3}
+set -- --precision fp32 --runs "${RUNS:=runs}" ${arguments[@]+"${arguments[@]}"} # fp32: the same everywhere
 case " $* " in *" --list "*) exec bash utils/run_all.sh digits smallcnn "$@" ;; esac
 . utils/environment.sh
 use_environment requirements.txt || exit
@@ -12,7 +19,13 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # so small a network only waits for
 bash utils/run_all.sh digits smallcnn "$@"
 status=$?
 [ $status -eq 2 ] || [ $status -eq 130 ] && exit $status
+if [ -n "$all" ]; then
+    "$PYTHON" -m benchmarks.inference --models smallcnn --size 8 --classes 8 --batch 500 --members 3 --precision fp32 \
+        --out "$RUNS/digits/efficiency.json" >/dev/null
+    echo "scoring every run with the detectors of detect.py"
+    "$PYTHON" detect.py "$RUNS"/digits/smallcnn/[!e]* >/dev/null # the ensemble has no network
+fi
 "$PYTHON" analyze.py --no-detail --runs "$RUNS/digits"
 echo
-echo "records, networks and predictions: $RUNS/digits; every score and metric: $PYTHON analyze.py --runs $RUNS"
+echo "records, networks and predictions: $RUNS/digits; every score and metric: $PYTHON analyze.py --runs $RUNS/digits"
 exit $status

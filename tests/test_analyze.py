@@ -205,7 +205,7 @@ def test_preprocessed_inputs_have_the_papers_row_and_measured_efficiency_its_col
     heads, rows = rows_of(out)
     at = next(index for index, row in enumerate(rows) if row[0] == "GODIN, preprocessing (n=3)")
     ours, paper, gap = (dict(zip(heads, row, strict=True)) for row in rows[at : at + 3])
-    assert (ours["Eff. %"], paper["Eff. %"], gap["Eff. %"]) == ("27", "26", "+1")
+    assert (ours["Eff %"], paper["Eff %"], gap["Eff %"]) == ("27", "26", "+1")
     assert ours["LSUN AUROC %"] == "50.0±.0"
     assert gap["LSUN AUROC %"] == "-49.4"
     detail = [line for line in out.splitlines() if "ViM" in line]

@@ -1,32 +1,54 @@
 #!/usr/bin/env bash
 # All runs of one data set and network: LOSSES × SEEDS, one after the other. What is finished is skipped.
 #     utils/run_all.sh DATA MODEL [--list] [further arguments of main.py]
-# --list prints the commands instead of running them. The exit status is that of the last run that failed.
+# Two words in LOSSES are no training: `ensemble` makes a Deep Ensemble of the SoftMax runs that exist, and `godin_preprocessing`
+# scores GODIN's runs with preprocessed inputs. --list prints the commands instead of running them. The exit status is that of the
+# last command that failed.
 set -u
 cd "$(dirname "$0")/.." || exit
 : "${LOSSES:=softmax isomax isomaxplus dismax_nofpr dismax}" "${SEEDS:=1 2 3 4 5}"
-list='' arguments=()
+list='' arguments=() runs=runs shared=() last=''
 for argument in "${@:3}"; do
     if [ "$argument" = --list ]; then list=1; else arguments+=("$argument"); fi
+    case $last in
+        --runs) runs=$argument ;;
+        --device | --data-dir) shared+=("$last" "$argument") ;;
+    esac
+    last=$argument
 done
 if [ -z "$list" ] && [ -z "${PYTHON-}" ]; then
     . utils/environment.sh
     use_environment requirements.txt || exit
 fi
 failed=0 first=1
+
+perform() {
+    if [ -n "$list" ]; then
+        echo "$*"
+        return
+    fi
+    "$@"
+    local status=$?
+    [ $status -eq 130 ] && exit 130 # interrupted
+    [ $status -eq 2 ] && [ $first ] && exit 2 # what the very first run cannot take is most likely common to all
+    [ $status -eq 0 ] || { failed=$status; echo "failed ($status): $*" >&2; }
+    first=''
+}
+
+python=${PYTHON:-python}
 for loss in $LOSSES; do
-    for seed in $SEEDS; do
-        run=("${PYTHON:-python}" main.py --data "$1" --model "$2" --loss "$loss" --seed "$seed" ${arguments[@]+"${arguments[@]}"})
-        if [ -n "$list" ]; then
-            echo "${run[*]}"
-            continue
-        fi
-        "${run[@]}"
-        status=$?
-        [ $status -eq 130 ] && exit 130 # interrupted
-        [ $status -eq 2 ] && [ $first ] && exit 2 # what the very first run cannot take is most likely common to all
-        [ $status -eq 0 ] || { failed=$status; echo "failed ($status): ${run[*]}" >&2; }
-        first=''
-    done
+    case $loss in
+        ensemble) perform "$python" ensemble.py "$runs/$1/$2/softmax" ;;
+        godin_preprocessing)
+            for seed in $SEEDS; do
+                perform "$python" detect.py "$runs/$1/$2/godin/$seed" --scores preprocessing ${shared[@]+"${shared[@]}"}
+            done
+            ;;
+        *)
+            for seed in $SEEDS; do
+                perform "$python" main.py --data "$1" --model "$2" --loss "$loss" --seed "$seed" ${arguments[@]+"${arguments[@]}"}
+            done
+            ;;
+    esac
 done
 exit $failed

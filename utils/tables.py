@@ -17,7 +17,7 @@ def number(value: float, spread: float, column: str) -> str:
     """Mean ± standard deviation as the paper prints it: percentages to a decimal, ECE to four, efficiency without one."""
     if pd.isna(value):
         return ""
-    if column == "Eff. %":  # measured once, not once a run
+    if column == "Eff %":  # measured once, not once a run
         return f"{value:.0f}"
     digits = 4 if column == "ECE" else 1
     text = f"{value:.{digits}f}" + ("" if pd.isna(spread) else f"±{spread:.{digits}f}".replace("±0.", "±."))
@@ -26,13 +26,13 @@ def number(value: float, spread: float, column: str) -> str:
 
 def signed(gap: float, column: str) -> str:
     """A difference, with its sign."""
-    return "" if pd.isna(gap) else f"{gap:+.{ {'ECE': 4, 'Eff. %': 0}.get(column, 1)}f}"
+    return "" if pd.isna(gap) else f"{gap:+.{ {'ECE': 4, 'Eff %': 0}.get(column, 1)}f}"
 
 
 def among_best(means: Mapping[str, float], spreads: Mapping[str, float], column: str) -> set[str]:
     """The methods within the best one's standard deviation of it, the best included: what the paper prints bold."""
     known = {method: mean for method, mean in means.items() if not pd.isna(mean)}
-    if column == "Eff. %" or len(known) < 2:
+    if column == "Eff %" or len(known) < 2:
         return set()
     best = (min if column == "ECE" else max)(known, key=known.__getitem__)
     spread = 0.0 if pd.isna(spreads[best]) else spreads[best]
