@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import analyze
 import main
 from losses import LOSSES
 from tests.conftest import ROOT
@@ -21,7 +22,8 @@ SCRIPTS = [
     *sorted((ROOT / "utils").glob("*.sh")),
 ]
 RUN_SCRIPTS = [path for path in SCRIPTS if path.name.startswith(("run_cifar", "run_digits"))]
-PACKAGES = {"losses", "models", "data", "utils"}
+PACKAGES = {"losses", "models", "data", "utils", "detectors"}
+PROGRAMS = {"main", "analyze", "example", "detect", "ensemble", "experiment"}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -39,7 +41,7 @@ def imports_of(path: Path) -> set[str]:
 def test_packages_do_not_import_each_other(package):
     for path in (ROOT / package).glob("*.py"):
         tops = {name.split(".")[0] for name in imports_of(path)}
-        assert not tops & (PACKAGES | {"main", "analyze", "example"}), path
+        assert not tops & (PACKAGES | PROGRAMS), path
 
 
 def test_the_losses_need_torch_alone():
@@ -50,7 +52,7 @@ def test_the_losses_need_torch_alone():
 
 def test_analyze_reads_records_without_torch(script):
     ours = {name for name in imports_of(ROOT / "analyze.py") if name.split(".")[0] in PACKAGES}
-    assert ours == {"utils", "utils.config"}
+    assert ours == {"utils", "utils.config", "utils.tables"}
     done = script("-c", "import sys, analyze; print('torch' in sys.modules)")
     assert done.stdout.strip() == "False", done.stderr
 
@@ -71,13 +73,19 @@ def test_scripts_are_bash(path):
 def test_every_run_of_every_script_parses(path):
     environment = {"PATH": "/usr/bin:/bin", "PYTHON": "python"}
     done = subprocess.run(["bash", path, "--epochs", "7", "--list"], capture_output=True, text=True, env=environment, cwd="/")
-    lines = done.stdout.splitlines()
-    configs = [main.parse(shlex.split(line)[2:]) for line in lines]
+    lines = [shlex.split(line)[1:] for line in done.stdout.splitlines()]
+    assert {line[0] for line in lines} <= {"main.py", "detect.py", "ensemble.py"}
+    configs = [main.parse(line[1:]) for line in lines if line[0] == "main.py"]
     data, model = ("digits", "smallcnn") if "digits" in path.name else path.stem.split("_")[1:]
     assert {(config.data, config.model, config.epochs) for config in configs} == {(data, model, 7)}
     losses = {config.loss for config in configs}
-    assert losses <= set(LOSSES)
-    assert {"softmax", "isomaxplus", "dismax", "dismax_nofpr"} <= losses
+    made = {"detect.py": "GODIN, preprocessing", "ensemble.py": "Deep Ensemble"}
+    titles = {LOSSES[loss].title for loss in losses} | {made[line[0]] for line in lines if line[0] in made}
+    if data == "digits":
+        assert titles == {"SoftMax", "IsoMax+", "DisMax", "DisMax without FPR"}
+    else:  # the paper's rows; GODIN is trained where only its row with preprocessing is the paper's
+        paper = set(analyze.paper_rows(data, main.model_title(model)))
+        assert titles == paper | ({"GODIN"} if "GODIN, preprocessing" in paper else set())
     seeds = {config.seed for config in configs}
     assert len(configs) == len(seeds) * len(losses)
     if data == "digits":
@@ -90,6 +98,17 @@ def test_every_run_of_every_script_parses(path):
         ["bash", path, "--list"], capture_output=True, text=True, env=environment | {"LOSSES": "dismax", "SEEDS": "8 9"}
     ).stdout
     assert [main.parse(shlex.split(line)[2:]).seed for line in chosen.splitlines()] == [8, 9]
+
+
+def test_every_method_and_detector_is_in_the_long_run_of_the_digits():
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": "python", "SEEDS": "1 2"}
+    done = subprocess.run(["bash", ROOT / "run_digits.sh", "--all", "--list"], capture_output=True, text=True, env=environment)
+    lines = [shlex.split(line)[1:] for line in done.stdout.splitlines()]
+    configs = [main.parse(line[1:]) for line in lines if line[0] == "main.py"]
+    assert sorted((config.loss, config.seed) for config in configs) == sorted((loss, seed) for loss in LOSSES for seed in (1, 2))
+    assert ["ensemble.py", "runs/digits/smallcnn/softmax"] in lines
+    for seed in (1, 2):
+        assert ["detect.py", f"runs/digits/smallcnn/godin/{seed}", "--scores", "preprocessing"] in lines
 
 
 def blocks(language: str) -> list[str]:
@@ -117,7 +136,9 @@ def test_readme_commands_exist_and_parse():
 
 
 def test_the_readme_names_every_file_at_the_top_and_in_the_packages():
-    for package in ("losses", "models", "data", "utils"):
+    for path in ROOT.glob("*.py"):
+        assert path.name in README, path
+    for package in PACKAGES:
         for path in (ROOT / package).glob("*.py"):
             assert path.name == "__init__.py" or path.name in README, path
 

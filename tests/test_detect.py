@@ -1,0 +1,252 @@
+"""detect.py and ensemble.py on real finished runs of the digits."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from sklearn.metrics import roc_auc_score
+
+import detect
+import ensemble
+import main
+from detectors import DETECTORS
+from losses import LOSSES
+from utils import checkpoint, records
+
+from .conftest import QUICK
+
+SETS = {"digits89", "photos", "noise"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder of finished runs, to be copied from: SoftMax with two seeds, GODIN, and DisMax, which kept its features."""
+    folder = tmp_path_factory.mktemp("finished")
+    common = ["--precision", "fp32", "--runs", str(folder / "runs"), "--device", "cpu", *QUICK]
+    for arguments in (["--loss", "softmax"], ["--loss", "softmax", "--seed", "2"], ["--loss", "godin"], ["--keep-features"]):
+        assert main.main([*common, *arguments]) == 0
+    return folder / "runs" / "digits" / "smallcnn"
+
+
+@pytest.fixture
+def runs(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "runs" / "digits" / "smallcnn")
+
+
+def called(program, capsys, *arguments):
+    capsys.readouterr()
+    status = program.main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def record_in(folder):
+    return records.read_record(folder / records.METRICS)
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def test_every_detector_adds_to_every_runs_record_and_changes_nothing_else(runs, capsys):
+    before = {folder: record_in(folder) for folder in records.run_folders([runs])}
+    status, out, err = called(detect, capsys, runs, "--device", "cpu")
+    assert (status, err) == (0, "")
+    for folder, record in before.items():
+        after = record_in(folder)
+        added = after.pop("detectors")
+        assert after == record
+        assert set(added) == set(DETECTORS)
+        for name, entry in added.items():
+            head = LOSSES[record["config"]["loss"]].head(4, 3)
+            if reason := DETECTORS[name].refuses(head):
+                assert entry == {"title": DETECTORS[name].title, "not_applicable": reason}
+                assert f"{DETECTORS[name].title}: n/a, {reason}" in out
+            else:
+                assert set(entry["sets"]) == SETS
+                assert all(0 <= value <= 1 for metrics in entry["sets"].values() for value in metrics.values())
+
+
+def test_what_is_recorded_is_the_scores_of_what_the_run_kept(runs, capsys):
+    assert called(detect, capsys, runs / "softmax" / "1", "--scores", "energy", "maxlogit")[0] == 0
+    record, kept = record_in(runs / "softmax" / "1"), records.read_predictions(runs / "softmax" / "1")
+    for source in SETS:
+        inside, outside = (np.log(np.exp(kept[name]["logits"].astype(float)).sum(1)) for name in ("test", source))
+        is_in = np.repeat([1, 0], [len(inside), len(outside)])
+        expected = roc_auc_score(is_in, np.concatenate([inside, outside]))
+        assert record["detectors"]["energy"]["sets"][source]["auroc"] == pytest.approx(expected, abs=1e-9)
+        # At T = 1 this one is the head's MDS by another name.
+        assert record["detectors"]["maxlogit"]["sets"][source] == record["detection"][source]["scores"]["t1"]["MDS"]
+
+
+def test_odin_without_perturbation_at_temperature_1_is_mps(runs, capsys):
+    assert called(detect, capsys, runs / "softmax" / "1", "--scores", "odin", "--epsilon", 0, "--temperature", 1)[0] == 0
+    record = record_in(runs / "softmax" / "1")
+    for source in SETS:
+        recorded = record["detection"][source]["scores"]["t1"]["MPS"]
+        assert record["detectors"]["odin"]["sets"][source]["auroc"] == pytest.approx(recorded["auroc"], abs=1e-4)
+    assert record["detectors"]["odin"]["parameters"] == {"epsilon": 0.0, "temperature": 1.0}
+
+
+def test_godins_preprocessing_without_perturbation_is_its_own_score(runs, capsys):
+    assert called(detect, capsys, runs / "godin" / "1", "--scores", "preprocessing", "--epsilon", 0)[0] == 0
+    record = record_in(runs / "godin" / "1")
+    for source in SETS:
+        recorded = record["detection"][source]["scores"]["t1"]["max h"]
+        assert record["detectors"]["preprocessing"]["sets"][source]["auroc"] == pytest.approx(recorded["auroc"], abs=1e-4)
+
+
+def test_kept_features_need_no_images_and_give_what_the_network_gives(runs, capsys, monkeypatch):
+    folder = runs / "dismax" / "1"
+    kept = records.read_predictions(folder)
+    assert kept["train"]["features"].shape == (180, 64)
+    assert "features" not in records.read_predictions(runs / "softmax" / "1")["test"]
+    names = ("knn", "mahalanobis", "react")
+    with monkeypatch.context() as without_images:
+        without_images.setattr(detect, "load_data", None)
+        assert called(detect, capsys, folder, "--scores", *names)[0] == 0
+    from_kept = record_in(folder)["detectors"]
+    del kept["train"]
+    short = {name: {key: value for key, value in part.items() if key != "features"} for name, part in kept.items()}
+    records.write_predictions(folder, short, {}, with_features=False)
+    assert called(detect, capsys, folder, "--scores", *names)[0] == 0
+    for name in names:
+        for source, metrics in record_in(folder)["detectors"][name]["sets"].items():
+            assert metrics == pytest.approx(from_kept[name]["sets"][source], abs=2e-3)
+
+
+def test_detectors_of_two_calls_add_up(runs, capsys):
+    folder = runs / "softmax" / "1"
+    called(detect, capsys, folder, "--scores", "energy")
+    first = record_in(folder)["detectors"]["energy"]
+    called(detect, capsys, folder, "--scores", "gen")
+    assert record_in(folder)["detectors"]["energy"] == first
+    assert set(record_in(folder)["detectors"]) == {"energy", "gen"}
+
+
+def test_bad_calls_of_detect_say_what_and_change_nothing(runs, capsys):
+    softmax_run = runs / "softmax" / "1"
+    (runs / "softmax" / "2" / records.MODEL).unlink()
+    before = contents(runs)
+    for arguments, message in (
+        ([], "no runs given"),
+        ([runs / "nothing"], "no finished run in or below"),
+        ([softmax_run, "--scores", "enerji"], "unknown detector 'enerji': choose from maxlogit, energy"),
+        ([softmax_run, "--epsilon", "1"], "--epsilon is in pixels, 0 or more and less than 1, got 1.0"),
+        ([softmax_run, "--epsilon", "nan"], "got nan"),
+        ([softmax_run, "--temperature", "0"], "--temperature is a finite number above 0, got 0.0"),
+        ([softmax_run, runs / "softmax" / "2", "--scores", "knn"], "keeps neither features nor a network, which knn need: take"),
+        ([softmax_run, "--device", "abacus"], "--device abacus cannot be used here"),
+    ):
+        status, out, err = called(detect, capsys, *arguments)
+        assert (status, out) == (2, ""), arguments
+        assert message in err
+        assert err.count("\n") == 1
+    assert contents(runs) == before
+
+
+def test_another_network_or_other_images_than_the_runs_are_noticed(runs, capsys):
+    folder = runs / "softmax" / "1"
+    saved = checkpoint.load(folder / records.MODEL)
+    saved["state_dict"]["classifier.weight"] = saved["state_dict"]["classifier.weight"].roll(1, 0)
+    checkpoint.save(folder / records.MODEL, saved)
+    status, _, err = called(detect, capsys, folder, "--scores", "knn")
+    assert status == 2
+    assert "are not those that the run kept" in err
+    del saved["state_dict"]["classifier.weight"]
+    checkpoint.save(folder / records.MODEL, saved)
+    status, _, err = called(detect, capsys, folder, "--scores", "knn")
+    assert status == 2
+    assert "does not hold the network of its run" in err
+    assert "detectors" not in record_in(folder)
+
+
+def test_an_ensemble_is_the_mean_of_its_members_probabilities(runs, capsys):
+    status, out, _ = called(ensemble, capsys, runs / "softmax")
+    assert status == 0
+    assert "Deep Ensemble of 2 (seeds 1, 2)" in out
+    folder = runs / "ensemble" / "1+2"
+    record, kept = record_in(folder), records.read_predictions(folder)
+    members = [records.read_predictions(runs / "softmax" / seed) for seed in ("1", "2")]
+    for name in ("test", "validation", *SETS):
+        p = np.mean([softmax(member[name]["logits"].astype(float), axis=1) for member in members], axis=0)
+        np.testing.assert_allclose(np.exp(kept[name]["logits"].astype(float)), p, rtol=1e-5)
+    accuracy = (p_of(members, "test").argmax(1) == members[0]["test"]["labels"]).mean()
+    assert record["classification"]["test"]["t1"]["accuracy"] == pytest.approx(accuracy)
+    assert set(record["detection"]["noise"]["scores"]["t1"]) == {"MPS", "ES"}
+    assert record["members"] == [1, 2]
+    assert record["parameters"] == 2 * record_in(runs / "softmax" / "1")["parameters"]
+    assert "finished: skipped" in called(ensemble, capsys, runs / "softmax")[1]
+
+
+def p_of(members, name):
+    return np.mean([softmax(member[name]["logits"].astype(float), axis=1) for member in members], axis=0)
+
+
+def test_an_ensemble_of_one_is_its_member(runs, capsys):
+    assert called(ensemble, capsys, runs / "softmax", "--members", 2)[0] == 0
+    ours, member = record_in(runs / "ensemble" / "2"), record_in(runs / "softmax" / "2")
+    assert ours["temperature"]["value"] == pytest.approx(member["temperature"]["value"], rel=1e-3)
+    for at in ("t1", "calibrated"):
+        assert ours["classification"]["test"][at] == pytest.approx(member["classification"]["test"][at], abs=1e-3)
+        for source in SETS:
+            ours_of_it, members_own = (record["detection"][source]["scores"][at]["MPS"] for record in (ours, member))
+            assert ours_of_it == pytest.approx(members_own, abs=1e-3)
+
+
+def test_logits_only_detectors_score_an_ensemble(runs, capsys):
+    called(ensemble, capsys, runs / "softmax")
+    status, _, err = called(detect, capsys, runs / "ensemble", "--scores", "gen")
+    assert (status, err) == (0, "")
+    assert set(record_in(runs / "ensemble" / "1+2")["detectors"]["gen"]["sets"]) == SETS
+    status, _, err = called(detect, capsys, runs / "ensemble", "--scores", "vim", "gen")
+    assert status == 2
+    assert "keeps neither features nor a network, which vim need: take maxlogit, energy, gen" in err
+
+
+def test_an_ensemble_of_what_does_not_belong_together_is_refused(runs, capsys):
+    def change(folder, name, value):
+        record = record_in(folder)
+        record["config"][name] = value
+        (folder / records.METRICS).write_text(json.dumps(record))
+
+    cases = [
+        ([runs / "softmax", runs / "godin"], "members differ in nothing but the seed", "loss 'softmax' and 'godin'"),
+        ([runs / "softmax", "--members", 1, 7], "no finished run with seed 7", "softmax"),
+        ([runs / "nothing"], "no finished run in or below", "nothing"),
+    ]
+    other = shutil.copytree(runs / "softmax" / "1", runs.parent / "other" / "3")
+    change(other, "model", "resnet10")
+    cases.append(([runs / "softmax", runs.parent / "other"], "members differ", "model 'smallcnn' and 'resnet10'"))
+    copied = shutil.copytree(runs / "softmax" / "1", runs.parent / "copied" / "1")
+    cases.append(([runs / "softmax", copied], "seeds are given twice", "1, 2, 1"))
+    fewer = shutil.copytree(runs / "softmax" / "1", runs.parent / "fewer" / "4")
+    change(fewer, "seed", 4)
+    kept = records.read_predictions(fewer)
+    kept["noise"]["logits"] = kept["noise"]["logits"][:10]
+    records.write_predictions(fewer, {n: {"logits": p["logits"]} for n, p in kept.items()}, {}, with_features=False)
+    cases.append(([runs / "softmax", fewer], "was judged by other images of", "make it again"))
+    before = contents(runs)
+    for arguments, *messages in cases:
+        status, out, err = called(ensemble, capsys, *arguments)
+        assert (status, out) == (2, ""), arguments
+        assert all(message in err for message in messages), err
+        assert err.count("\n") == 1
+    assert contents(runs) == before
+
+
+def test_compiling_with_a_gradient_penalty_is_refused(run_main, tmp_path):
+    status, _, err = run_main("--loss", "duq", "--compile")
+    assert status == 2
+    assert "--compile cannot go with --loss duq" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_mean_log_probabilities_do_not_underflow():
+    logits = [torch.tensor([[0.0, -2000.0]]), torch.tensor([[0.0, -1000.0]])]
+    mean = ensemble.mean_log_probabilities(logits)
+    assert mean.isfinite().all()
+    assert mean[0, 1].item() == pytest.approx(-1000 - np.log(2))
