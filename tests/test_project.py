@@ -13,6 +13,7 @@ import analyze
 import main
 from losses import LOSSES
 from tests.conftest import ROOT
+from tests.test_training import make_trainer
 
 README = (ROOT / "README.md").read_text()
 SCRIPTS = [
@@ -121,6 +122,10 @@ def test_readme_python_runs():
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), namespace)
     assert namespace["is_in"].dtype.is_floating_point is False
+    # The new loss trains in the loop as it is.
+    trainer = make_trainer(LOSSES["softmax"].head, namespace["LogitNormLossSecondPart"], epochs=30)
+    first, *_, last = (trainer.run_epoch(lambda *_: None).loss for _ in range(30))
+    assert last < 0.8 * first
 
 
 def test_readme_commands_exist_and_parse():
