@@ -1,6 +1,8 @@
 """Nothing touches the CPU or asks for a value: tensors on a pretended GPU, and a real one where there is one."""
 
+import copy
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -9,8 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.batches import Normalizer, TrainingBatches
 from data.images import Images
+from detectors import DETECTORS, Known, Part
 from losses import LOSSES
 from models import build_model
+from utils.evaluation import predict
 from utils.training import RECIPES, RunningSums, Trainer
 
 
@@ -24,13 +28,28 @@ def test_networks_losses_and_scores_stay_on_a_pretended_gpu(model_name, loss_nam
         inputs = torch.rand(64, 3, 32, 32, device="cuda")
         targets = torch.zeros(64, dtype=torch.int64, device="cuda")
         inputs, targets = criterion.preprocess(inputs, targets)
-        logits = model(inputs)
+        criterion.before_epoch(1)
+        logits = model(inputs)  # a backward pass needs a real one
         results = [logits, criterion(logits, targets), *criterion.labelled(logits, targets)]
+        criterion.after_step(model, inputs, targets, logits)
+        criterion.after_epoch(1)
+        results += model.buffers()
         model.eval()
         results.append(criterion(model(inputs), targets))
         outputs = model.classifier.named_outputs(model.forward_features(inputs))
         results += [model.classifier.scores(outputs), *model.classifier.all_scores(outputs, 0.1).values()]
         assert {result.device.type for result in results} == {"cuda"}
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("name", DETECTORS)
+def test_detectors_take_a_network_on_a_gpu(name):
+    network = build_model("smallcnn", 4, LOSSES["softmax"].head).cuda().eval()
+    inputs = torch.rand(120, 3, 8, 8, device="cuda")
+    part = Part(predict(network, [inputs], nullcontext()), lambda: [inputs], torch.arange(120) % 4)
+    known = Known(network, copy.deepcopy(network.classifier).cpu(), part, part, (0.2,) * 3)
+    assert DETECTORS[name].fit(known)(part).isfinite().all()
 
 
 def test_a_value_or_a_mixed_device_would_be_noticed():
