@@ -125,6 +125,16 @@ def test_one_image_trains_with_the_running_statistics(name):
     torch.testing.assert_close(alone, head.eval()(features)[:1])
 
 
+@pytest.mark.parametrize("name", ["scaledcosine", "godin", "godin_inner"])
+@pytest.mark.parametrize("factor", [1e6, -1e6])
+def test_logits_far_from_training_stay_finite(name, factor):
+    head = build(name, torch.float32)[0].eval()
+    features, _ = batch(torch.float32)
+    outputs = head.named_outputs(factor * features)
+    assert all(value.isfinite().all() for value in outputs.values())
+    assert all(score.isfinite().all() for score in head.all_scores(outputs, 0.001).values())
+
+
 def kernel(head, features):
     """DUQ's K [B, C], class by class."""
     centroids = (head.sums / head.counts[:, None]).numpy()
@@ -161,8 +171,11 @@ def test_duqs_kernel_is_1_at_a_centroid_and_its_loss_stays_finite_there():
     features = torch.linalg.solve(head.weight[1].detach(), centroid)[None]
     logits = head(features)
     assert logits[0, 1].exp().item() == pytest.approx(1, abs=1e-12)
-    for target in range(C):
-        assert criterion(logits, torch.tensor([target])).isfinite()
+    certain = torch.zeros(1, C, dtype=torch.float64, requires_grad=True)  # K = 1 for each class, exactly
+    loss = criterion(certain, torch.tensor([1]))
+    loss.backward()
+    assert loss.isfinite()
+    assert certain.grad.isfinite().all()
     far = head(1e6 * features)
     assert far.isfinite().all()
     assert (far.exp() == 0).all()  # which is why the score is the logarithm
