@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,7 +78,7 @@ def cells(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
     found = {source: scores["scores"][at] for source, scores in record["detection"].items()}
     yield from row_cells(record, method, {source: scores[score] for source, scores in found.items()}, found)
     preprocessed, title = record.get("detectors", {}).get("preprocessing", {}).get("sets"), f"{method}, preprocessing"
-    if preprocessed and title in set(pd.read_csv(PAPER)["method"]):
+    if preprocessed and title in set(paper()["method"]):
         yield from row_cells(record, title, preprocessed, {})
 
 
@@ -100,9 +101,15 @@ def row_cells(
             yield column | {"column": f"{title} [MPS] {label}", "value": value}
 
 
+@cache
+def paper() -> pd.DataFrame:
+    """The paper's Table 2."""
+    return pd.read_csv(PAPER)
+
+
 def paper_rows(data: str, network: str) -> dict[str, dict[str, float]]:
     """The paper's own rows of a table by method; none for what the paper does not have."""
-    table = pd.read_csv(PAPER)
+    table = paper()
     rows = table[(table["data"] == data) & (table["network"] == network)]
     return {row["method"]: {name: row[name] for name in row.index[3:]} for _, row in rows.iterrows()}
 
@@ -164,11 +171,11 @@ def main_table(
     published = paper_rows(data, network)
     if not published and ours.loc[ours["column"] == "Eff %", "value"].isna().all():
         columns.pop("Eff %")
-    here, paper = of_runs(ours, columns), of_the_paper(published, columns)
-    here_text, paper_text = printed(here), printed(paper)
+    here, there = of_runs(ours, columns), of_the_paper(published, columns)
+    here_text, paper_text = printed(here), printed(there)
     runs = ours[ours["column"] == "ACC %"].groupby("method").size()
     rows = []
-    for name in dict.fromkeys([*pd.read_csv(PAPER)["method"], *map(as_the_paper_has_it, here)]):  # the paper's order first
+    for name in dict.fromkeys([*paper()["method"], *map(as_the_paper_has_it, here)]):  # the paper's order first
         ours_of_it = [method for method in here if as_the_paper_has_it(method) == name]
         rows += [[f"{method} (n={runs[method]})", *here_text[method].values()] for method in ours_of_it]
         if name not in published:
@@ -177,7 +184,7 @@ def main_table(
             rows.append([f"{name} (no runs)", *("" for _ in columns)])
         rows.append(["· paper", *paper_text[name].values()])
         for method in ours_of_it:
-            gaps = [signed(here[method][column][0] - paper[name][column][0], column) for column in columns]
+            gaps = [signed(here[method][column][0] - there[name][column][0], column) for column in columns]
             rows.append(["· differ.", *gaps])
     return ["method (runs)", *columns], rows
 
@@ -228,7 +235,7 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: dict[t
     groups = {group: [run for run in found if group_of(run) == group] for group in map(group_of, found)}
     if options.paper:
         have = {(group[0], group[2]) for group in groups}
-        pairs = pd.read_csv(PAPER)[["data", "network"]].drop_duplicates().itertuples(index=False)
+        pairs = paper()[["data", "network"]].drop_duplicates().itertuples(index=False)
         missing = [(data, network) for data, network in pairs if (data, network) not in have]
         groups |= {(data, DATA_TITLES[data], network, "no runs yet"): [] for data, network in missing}
     for group, members in groups.items():

@@ -8,9 +8,9 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import tyro
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from data.batches import Normalizer, plain_batches
 from data.streaming import ImageSet
-from detectors import DETECTORS, Detector, Fitted, Known, Part, fit_odin, fit_preprocessing, get_detector
+from detectors import DETECTORS, Detector, Fitted, Known, NotApplicable, Part, fit_odin, fit_preprocessing, get_detector
+from detectors.odin import TEMPERATURE
 from experiment import EVALUATION_BATCH, Data, load_data, load_network
 from utils import command_line, records, runtime
 from utils.config import RunConfig
@@ -33,11 +34,11 @@ class Options:
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs, or folders above them."""
-    scores: tuple[str, ...] = tuple(DETECTORS)
-    """Which detectors; all by default."""
+    scores: tuple[str, ...] = ()
+    """Which detectors; by default all for which a run has kept enough."""
     epsilon: float | None = None
     """The perturbation of odin and preprocessing, in pixels of [0, 1]. By default chosen on in-distribution images."""
-    temperature: float = 1000.0
+    temperature: float = TEMPERATURE
     """Of odin."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:N or mps."""
@@ -53,7 +54,7 @@ class Options:
 
     def detectors(self) -> dict[str, Detector]:
         """The chosen rows of the table, with the constants given. Raises ValueError for an unknown name."""
-        chosen = {name: get_detector(name) for name in self.scores}
+        chosen = {name: get_detector(name) for name in self.scores or DETECTORS}
         given: dict[str, Callable[[Known], Fitted]] = {
             "odin": partial(fit_odin, epsilon=self.epsilon, temperature=self.temperature),
             "preprocessing": partial(fit_preprocessing, epsilon=self.epsilon),
@@ -67,21 +68,22 @@ class Finished:
     def __init__(self, folder: Path, device: torch.device, data_dir: Path):
         self.folder, self.device = folder, device
         self.record = records.read_record(folder / records.METRICS)
-        self.kept = records.read_predictions(folder)
         self.has_network = (folder / records.MODEL).exists()
-        if self.has_network:
+        if self.has_network:  # else it may be an ensemble, whose configuration is none of main.py's
             self.config = replace(RunConfig.from_json(self.record["config"]), data_dir=data_dir)
 
-    @property
-    def keeps_features(self) -> bool:
-        return "features" in self.kept.get("train", {})
+    @cached_property
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """What the run was judged by: set → output → array."""
+        return records.read_predictions(self.folder)
 
-    def check(self, detectors: dict[str, Detector]) -> None:
-        """Raises ValueError for a detector that this run has not kept enough for."""
-        wanting = [name for name, row in detectors.items() if row.needs != "logits"]
-        if wanting and not self.has_network:
+    def able(self, detectors: dict[str, Detector], named: bool) -> dict[str, Detector]:
+        """The detectors for which this run has kept enough. Raises ValueError for others if they were asked for by name."""
+        wanting = [name for name, row in detectors.items() if row.needs != "logits" and not self.has_network]
+        if wanting and named:
             able = ", ".join(name for name, row in DETECTORS.items() if row.needs == "logits")
             raise ValueError(f"{self.folder} keeps neither features nor a network, which {', '.join(wanting)} need: take {able}")
+        return {name: row for name, row in detectors.items() if name not in wanting}
 
     def network(self) -> nn.Module:
         """The trained network at temperature 1, at which the detectors are defined."""
@@ -91,19 +93,19 @@ class Finished:
 
     def known(self, detectors: dict[str, Detector]) -> tuple[Known, dict[str, Part]]:
         """What detectors are fitted to, and the parts they are to score: the test set and the out-of-distribution sets."""
-        needs = {row.needs for row in detectors.values()}
-        network = self.network() if self.has_network and needs - {"logits"} else nn.Module()
-        head = copy.deepcopy(network.classifier).cpu() if self.has_network and needs - {"logits"} else nn.Module()
-        if "network" in needs or ("features" in needs and not self.keeps_features):
+        needs, network, head, std = {row.needs for row in detectors.values()}, None, None, ()
+        if needs - {"logits"}:
+            network = self.network()
+            head = copy.deepcopy(network.classifier).cpu()
+        if "network" in needs or ("features" in needs and "features" not in self.kept.get("train", {})):
             data = load_data(self.config)
-            parts = self._seen(network, data)
-            std = data.std
+            parts, std = self._seen(network, data), data.std
         else:
             kept = {name: {key: torch.as_tensor(value) for key, value in part.items()} for name, part in self.kept.items()}
-            parts, std = {name: Part(part, list, part.get("labels")) for name, part in kept.items()}, ()
-        deciding = parts["validation" if "validation" in parts else "test"]
-        judged = {name: parts[name] for name in ("test", *self.record["detection"])}
-        return Known(network, head, parts.get("train", deciding), deciding, std), judged
+            parts = {name: Part(part, _no_images, part.get("labels")) for name, part in kept.items()}
+        deciding = parts[self.record["temperature"]["split"]]
+        scored = {name: parts[name] for name in ("test", *self.record["detection"])}
+        return Known(network, head, parts.get("train"), deciding, std), scored
 
     def _seen(self, network: nn.Module, data: Data) -> dict[str, Part]:
         """The network's outputs for all images. Raises ValueError if they are not those that the run was judged by."""
@@ -129,25 +131,28 @@ class Finished:
             )
 
 
+def _no_images() -> NoReturn:
+    raise RuntimeError("a detector of logits or features asked for images")
+
+
 def scored(run: Finished, detectors: dict[str, Detector]) -> dict[str, dict[str, Any]]:
     """Each detector's entry for the record: its metrics on every out-of-distribution set, or why it does not apply."""
     known, parts = run.known(detectors)
-    entries = {}
+    entries, environment = {}, runtime.environment(run.device)
     for name, row in detectors.items():
         entry: dict[str, Any] = {"title": row.title}
         try:
-            if reason := row.refuses(known.head):
-                raise ValueError(reason)
+            if known.head is not None and (reason := row.refuses(known.head)):
+                raise NotApplicable(reason)
             with runtime.autocast(run.device, run.config.precision if run.has_network else "fp32"):
                 fitted = row.fit(known)
                 values = {part: fitted(seen) for part, seen in parts.items()}
-        except ValueError as error:
+        except NotApplicable as error:
             entries[name] = entry | {"not_applicable": str(error)}
             continue
         inside = values.pop("test")
         sets = {source: detection_metrics(inside, outside) for source, outside in values.items()}
-        where = {"commit": runtime.commit(), "torch": str(torch.__version__), "device": str(run.device)}
-        entries[name] = entry | {"parameters": dict(fitted.parameters), "sets": sets, "environment": where}
+        entries[name] = entry | {"parameters": dict(fitted.parameters), "sets": sets, "environment": environment}
     return entries
 
 
@@ -169,12 +174,13 @@ def perform(options: Options) -> None:
     options.check()
     detectors, device = options.detectors(), runtime.find_device(options.device)
     folders = records.run_folders(options.runs)
-    for folder in folders:
-        Finished(folder, device, options.data_dir).check(detectors)
+    found = [Finished(folder, device, options.data_dir) for folder in folders]
+    runs = [(run, run.able(detectors, named=bool(options.scores))) for run in found]
+    del found
     runtime.make_repeatable()
-    for folder in folders:
-        run = Finished(folder, device, options.data_dir)
-        entries = scored(run, detectors)
+    while runs:
+        run, able = runs.pop(0)  # which frees what it read, once it is done
+        folder, entries = run.folder, scored(run, able)
         # Read again: another process may have added to it meanwhile.
         record = records.read_record(folder / records.METRICS)
         record["detectors"] = record.get("detectors", {}) | entries
@@ -188,6 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         perform(command_line.read(Options, "detect.py", arguments))
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except (LookupError, TypeError, AttributeError) as error:
+        print(f"error: a record or what it was made from is damaged inside ({type(error).__name__}: {error})", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted: what was scored is kept", file=sys.stderr)

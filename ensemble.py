@@ -57,7 +57,7 @@ def find_members(options: Options) -> list[tuple[Path, dict[str, Any]]]:
     if missing := sorted(set(options.members) - set(seeds)):
         raise ValueError(f"no finished run with seed {', '.join(map(str, missing))} in {', '.join(map(str, options.runs))}")
     first, held = wanted[0][0], identity_of(wanted[0][1]["config"])
-    if isinstance(held["seed"], str):
+    if "members" in wanted[0][1]:
         raise ValueError(f"{first} is an ensemble itself: name the folder of its members")
     for folder, record in wanted[1:]:
         other = identity_of(record["config"])
@@ -123,6 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(perform(command_line.read(Options, "ensemble.py", arguments)))
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except (LookupError, TypeError, AttributeError) as error:
+        print(f"error: a member's record is damaged inside ({type(error).__name__}: {error})", file=sys.stderr)
         return 2
     return 0
 

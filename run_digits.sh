@@ -7,8 +7,8 @@ for argument in "$@"; do
     if [ "$argument" = --all ]; then all=1; else arguments+=("$argument"); fi
 done
 usual="softmax isomaxplus dismax_nofpr dismax"
-[ -z "$all" ] || usual="softmax isomax isomaxplus dismax_nofpr dismax scaledcosine godin godin_preprocessing godin_inner
-    godin_euclidean godin_dropout duq sngp ensemble"
+[ -z "$all" ] || usual="softmax isomax isomaxplus dismax_nofpr dismax scaledcosine godin godin_inner godin_euclidean godin_dropout
+    duq sngp ensemble"
 export LOSSES=${LOSSES:-$usual} SEEDS=${SEEDS:-1 2 3}
 set -- --precision fp32 --runs "${RUNS:=runs}" ${arguments[@]+"${arguments[@]}"} # fp32: the same everywhere
 case " $* " in *" --list "*) exec bash utils/run_all.sh digits smallcnn "$@" ;; esac
@@ -20,10 +20,10 @@ bash utils/run_all.sh digits smallcnn "$@"
 status=$?
 [ $status -eq 2 ] || [ $status -eq 130 ] && exit $status
 if [ -n "$all" ]; then
-    "$PYTHON" -m benchmarks.inference --models smallcnn --size 8 --classes 8 --batch 500 --members 3 --precision fp32 \
-        --out "$RUNS/digits/efficiency.json" >/dev/null
-    echo "scoring every run with the detectors of detect.py"
-    "$PYTHON" detect.py "$RUNS"/digits/smallcnn/[!e]* >/dev/null # the ensemble has no network
+    echo "measuring efficiency, and scoring every run with the detectors of detect.py"
+    "$PYTHON" -m benchmarks.inference --models smallcnn --size 8 --classes 8 --batch 500 --members "$(wc -w <<<"$SEEDS")" \
+        --precision fp32 --out "$RUNS/digits/efficiency.json" >/dev/null || status=$?
+    "$PYTHON" detect.py "$RUNS/digits" >/dev/null || status=$?
 fi
 "$PYTHON" analyze.py --no-detail --runs "$RUNS/digits"
 echo

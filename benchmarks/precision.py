@@ -13,6 +13,8 @@ from utils import records
 
 from .common import show
 
+METHODS = ("softmax", "isomax", "isomaxplus", "dismax", "dismax_nofpr")
+
 
 def numbers(record: dict) -> dict[str, float]:
     """What a run is judged by."""
@@ -59,7 +61,7 @@ def main() -> None:
     given, options = parser.parse_known_args()
     if len(given.seeds) < 2:
         parser.error("--seeds takes two or more, whose spread is what a difference is held against")
-    rows = [compared(loss, given.seeds, given.runs, options) for loss in LOSSES]
+    rows = [compared(loss, given.seeds, given.runs, options) for loss in METHODS]
     title = f"{len(given.seeds)} seeds; means in fp32, and bf16's less them ± the standard error of the difference"
     show(title, torch.device("cpu"), rows)
 

@@ -2,7 +2,7 @@
 
 from .ash import fit_ash
 from .common import needs_lengths, needs_linear_head
-from .contract import Detector, Fitted, Known, Part
+from .contract import Detector, Fitted, Known, NotApplicable, Part
 from .energy import fit_energy
 from .gen import fit_gen
 from .knn import fit_knn
@@ -43,6 +43,7 @@ __all__ = [
     "Detector",
     "Fitted",
     "Known",
+    "NotApplicable",
     "Part",
     "fit_odin",
     "fit_preprocessing",

@@ -9,6 +9,10 @@ from typing import Literal
 from torch import Tensor, nn
 
 
+class NotApplicable(ValueError):
+    """A detector has no meaning for what it is to be fitted to."""
+
+
 @dataclass(frozen=True)
 class Part:
     """A set of images as a trained network sees it."""
@@ -20,11 +24,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Known:
-    """What a detector may be fitted to. All of it is in-distribution."""
+    """What a detector may be fitted to, all of it in-distribution; None for what the detectors at hand do not need."""
 
-    network: nn.Module  # with `forward_features`, `layer_features` and a `classifier`; evaluation mode, temperature 1
-    head: nn.Module  # the classifier in float32 on the CPU: features [N, D] to logits [N, C] at temperature 1
-    train: Part  # the training images, not augmented
+    network: nn.Module | None  # with `forward_features`, `layer_features` and a `classifier`; evaluation mode, temperature 1
+    head: nn.Module | None  # the classifier in float32 on the CPU: features [N, D] to logits [N, C] at temperature 1
+    train: Part | None  # the training images, not augmented
     deciding: Part  # images that the weights were not fitted to, for choosing a detector's constants
     std: Sequence[float]  # the inputs are pixels in [0, 1], less a mean, divided by this, a channel
 

@@ -6,7 +6,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from .common import features_of
-from .contract import Fitted, Known, Part
+from .contract import Fitted, Known, NotApplicable, Part
 
 K = 50  # the paper's for CIFAR-10; it took 200 for CIFAR-100
 
@@ -16,12 +16,12 @@ def fit_knn(known: Known, k: int | None = None) -> Fitted:
 
     k is 50 if not given, or half of the images that a class has on average if that is less: the k-th neighbour of an image that
     has fewer than k of its class is one of another class, and images between classes would seem nearest (a guess of ours).
-    Raises ValueError for fewer than k training images.
+    Raises NotApplicable for fewer than k training images.
     """
     train = _directions(known.train)
     k = k or max(1, min(K, len(train) // (2 * known.train.outputs["logits"].shape[1])))
     if len(train) < k:
-        raise ValueError(f"KNN needs {k} training images or more, got {len(train)}")
+        raise NotApplicable(f"KNN needs {k} training images or more, got {len(train)}")
     neighbours = NearestNeighbors(n_neighbors=k).fit(train.numpy())
 
     def score(part: Part) -> Tensor:

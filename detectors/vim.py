@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .common import features_of
-from .contract import Fitted, Known, Part
+from .contract import Fitted, Known, NotApplicable, Part
 from .energy import energy
 from .maxlogit import maxlogit
 
@@ -21,7 +21,7 @@ def fit_vim(known: Known) -> Fitted:
     α the training set's mean max ℓ over its mean r. The paper's score is p₀, the softmax probability of a virtual logit α·r beside
     the real ones; this one is -log p₀/(1 - p₀), of the same order.
 
-    Raises ValueError if the training features leave no r (fewer images than D', or too many constant features): there is no α then.
+    Raises NotApplicable if the training features leave no r (fewer images than D', or too many constant features), and so no α.
     """
     weight = known.head.weight.detach().cpu().double()
     bias = weight.new_zeros(len(weight)) if known.head.bias is None else known.head.bias.detach().cpu().double()
@@ -33,7 +33,7 @@ def fit_vim(known: Known) -> Fitted:
 
     length = (train @ residual).norm(dim=1).mean()
     if length <= 1e-7 * train.norm(dim=1).mean():  # float32's rounding
-        raise ValueError(f"ViM needs training features of more than {dimension} dimensions")
+        raise NotApplicable(f"ViM needs training features of more than {dimension} dimensions")
     alpha = maxlogit(known.train.outputs["logits"]).mean() / length
 
     def score(part: Part) -> Tensor:

@@ -10,14 +10,13 @@ from . import scores
 from .contract import PERCENTILES, LossFirstPart, LossSecondPart
 from .dismax import DisMaxLossFirstPart, DisMaxLossSecondPart
 from .duq import DUQLossFirstPart, DUQLossSecondPart
-from .godin import GODINLossFirstPart, GODINLossSecondPart
+from .godin import DROPOUT, GODINLossFirstPart, GODINLossSecondPart
 from .isomax import IsoMaxLossFirstPart, IsoMaxLossSecondPart
 from .isomaxplus import IsoMaxPlusLossFirstPart, IsoMaxPlusLossSecondPart
 from .scaledcosine import ScaledCosineLossFirstPart, ScaledCosineLossSecondPart
-from .sngp import SNGPLossFirstPart, SNGPLossSecondPart, bounded
+from .sngp import SNGPLossFirstPart, SNGPLossSecondPart
 from .softmax import SoftMaxLossFirstPart, SoftMaxLossSecondPart
-
-GODIN_DROPOUT = 0.7  # a guess
+from .spectral import bound_convolutions
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,9 @@ LOSSES = {
     "godin": Loss("GODIN", GODINLossFirstPart, GODINLossSecondPart),
     "godin_inner": Loss("GODIN, inner product", partial(GODINLossFirstPart, form="inner"), GODINLossSecondPart),
     "godin_euclidean": Loss("GODIN, Euclidean", partial(GODINLossFirstPart, form="euclidean"), GODINLossSecondPart),
-    "godin_dropout": Loss("GODIN, dropout", partial(GODINLossFirstPart, dropout=GODIN_DROPOUT), GODINLossSecondPart),
+    "godin_dropout": Loss("GODIN, dropout", partial(GODINLossFirstPart, dropout=DROPOUT), GODINLossSecondPart),
     "duq": Loss("DUQ", DUQLossFirstPart, DUQLossSecondPart),
-    "sngp": Loss("SNGP", SNGPLossFirstPart, SNGPLossSecondPart, bounded),
+    "sngp": Loss("SNGP", SNGPLossFirstPart, SNGPLossSecondPart, bound_convolutions),
 }
 
 
@@ -75,7 +74,7 @@ __all__ = [
     "ScaledCosineLossSecondPart",
     "SoftMaxLossFirstPart",
     "SoftMaxLossSecondPart",
-    "bounded",
+    "bound_convolutions",
     "get_loss",
     "scores",
 ]

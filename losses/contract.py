@@ -31,6 +31,10 @@ def _of_logits(function: Callable[[Tensor], Tensor]) -> Score:
     return lambda outputs: function(outputs["logits"])
 
 
+def _wide(outputs: Outputs) -> Outputs:
+    return {name: at_least_float32(value) for name, value in outputs.items()}
+
+
 class LossFirstPart(nn.Module):
     """Base of all classifier heads: features [B, num_features] to logits [B, num_classes].
 
@@ -90,7 +94,7 @@ class LossFirstPart(nn.Module):
         else:
             given = {**outputs, "logits": outputs["logits"] / self.temperature}
         try:
-            return self._offered()[self.score_type](given)
+            return self._offered()[self.score_type](_wide(given))
         except KeyError as missing:
             raise TypeError(
                 f"{type(self).__name__}'s score ({self.score_type}) needs {missing} besides the logits: "
@@ -99,7 +103,7 @@ class LossFirstPart(nn.Module):
 
     def all_scores(self, outputs: Outputs, temperature: float) -> dict[str, Tensor]:
         """Every score [B] this head offers, by name, from its `named_outputs` and a temperature."""
-        given = {**outputs, "logits": outputs["logits"] / temperature}
+        given = _wide({**outputs, "logits": outputs["logits"] / temperature})
         return {name: function(given) for name, function in self._offered().items()}
 
     def _offered(self) -> dict[str, Score]:
@@ -166,7 +170,7 @@ class LossSecondPart(nn.Module):
     """
 
     entropic_scale: ClassVar[float] = 1.0  # E: multiplies the logits in the training loss only
-    penalizes_inputs: bool = False  # the loop lets gradients reach the inputs before it calls `penalty`
+    penalizes_inputs: ClassVar[bool] = False  # the loop lets gradients reach the inputs before it calls `penalty`
 
     def __init__(self, classifier: LossFirstPart):
         super().__init__()

@@ -1,14 +1,16 @@
 """GODIN, generalized ODIN: a decomposed confidence (Hsu et al. 2020, arXiv 2002.11297). Its preprocessing is a detector."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import LossFirstPart, LossSecondPart
 from .geometry import cosines, distances
-from .precision import at_least_float32
 from .predicted_scale import PredictedScale
 
+DROPOUT = 0.7  # of "GODIN, dropout": a guess
 FORMS = ("inner", "euclidean", "cosine")
 
 
@@ -28,10 +30,7 @@ class GODINLossFirstPart(LossFirstPart):
     """
 
     score_type = "max h"
-    own_scores = {  # noqa: RUF012
-        "max h": lambda outputs: at_least_float32(outputs["h"]).amax(-1),
-        "g": lambda outputs: at_least_float32(outputs["g"]),
-    }
+    own_scores: ClassVar = {"max h": lambda outputs: outputs["h"].amax(-1), "g": lambda outputs: outputs["g"]}
 
     def __init__(self, num_features: int, num_classes: int, form: str = "cosine", dropout: float = 0.0):
         super().__init__(num_features, num_classes)

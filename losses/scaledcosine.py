@@ -1,11 +1,12 @@
 """Scaled Cosine (Techapanurak, Suganuma & Okatani 2019, arXiv 1905.10628)."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from .contract import LossFirstPart, LossSecondPart
 from .geometry import cosines
-from .precision import at_least_float32
 from .predicted_scale import PredictedScale
 
 
@@ -17,7 +18,7 @@ class ScaledCosineLossFirstPart(LossFirstPart):
     """
 
     score_type = "max cosine"
-    own_scores = {"max cosine": lambda outputs: at_least_float32(outputs["cosines"]).amax(-1)}  # noqa: RUF012
+    own_scores: ClassVar = {"max cosine": lambda outputs: outputs["cosines"].amax(-1)}
 
     def __init__(self, num_features: int, num_classes: int):
         super().__init__(num_features, num_classes)

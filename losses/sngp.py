@@ -1,16 +1,14 @@
 """SNGP, the spectral-normalized neural Gaussian process (Liu et al. 2020, arXiv 2006.10108)."""
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import LossFirstPart, LossSecondPart
-from .precision import at_least_float32
-from .spectral import bound_convolutions
 
-SPECTRAL_BOUND = 6.0  # of the convolutions: the paper's for WideResNet-28-10 on CIFAR
 RANDOM_FEATURES = 1024  # M, the paper's
 LENGTH_SCALE = 2.0  # l, a guess
 MEAN_FIELD = math.pi / 8  # λ
@@ -18,7 +16,6 @@ MEAN_FIELD = math.pi / 8  # λ
 
 def dempster_shafer(logits: Tensor) -> Tensor:
     """DS, log(1 + Σ_j exp ℓ_j / C): minus the logarithm of the paper's uncertainty C/(C + Σ_j exp ℓ_j)."""
-    logits = at_least_float32(logits)
     return F.softplus(logits.logsumexp(-1) - math.log(logits.shape[-1]))
 
 
@@ -38,9 +35,9 @@ class SNGPLossFirstPart(LossFirstPart):
     """
 
     score_type = "DS"
-    own_scores = {  # noqa: RUF012
+    own_scores: ClassVar = {
         "DS": lambda outputs: dempster_shafer(outputs["logits"]),
-        "variance": lambda outputs: -at_least_float32(outputs["variance"]),
+        "variance": lambda outputs: -outputs["variance"],
     }
 
     def __init__(self, num_features: int, num_classes: int):
@@ -83,8 +80,3 @@ class SNGPLossSecondPart(LossSecondPart):
 
     def after_epoch(self, epoch: int) -> None:
         self.classifier.finish()
-
-
-def bounded(model: nn.Module) -> nn.Module:
-    """The model with its convolutions' spectral norms held at 6 or below, in place."""
-    return bound_convolutions(model, SPECTRAL_BOUND)

@@ -148,6 +148,40 @@ def test_bad_calls_of_detect_say_what_and_change_nothing(runs, capsys):
     assert contents(runs) == before
 
 
+def test_too_few_images_for_a_detector_are_not_applicable_and_bad_features_an_error(runs, capsys):
+    folder = runs / "dismax" / "1"
+    kept = records.read_predictions(folder)
+    arrays = {f"{name}/{key}": value for name, part in kept.items() for key, value in part.items()}
+    arrays["noise/features"][3, 2] = np.nan
+    np.savez(folder / records.PREDICTIONS, **arrays)
+    status, _, err = called(detect, capsys, folder, "--scores", "knn")
+    assert status == 2
+    assert "features that are not all finite" in err
+    arrays["noise/features"][3, 2] = 0
+    arrays |= {f"train/{key}": arrays[f"train/{key}"][:0] for key in ("features", "logits", "labels")}
+    np.savez(folder / records.PREDICTIONS, **arrays)
+    assert called(detect, capsys, folder, "--scores", "knn")[0] == 0
+    assert record_in(folder)["detectors"]["knn"] == {"title": "KNN", "not_applicable": "KNN needs 1 training images or more, got 0"}
+
+
+def test_runs_of_before_a_field_of_the_configuration_are_read(runs, capsys):
+    folder = runs / "softmax" / "1"
+    record = record_in(folder)
+    del record["config"]["keep_features"]
+    (folder / records.METRICS).write_text(json.dumps(record))
+    assert called(detect, capsys, folder, "--scores", "knn")[0] == 0
+    record["config"]["colour"] = "red"
+    (folder / records.METRICS).write_text(json.dumps(record))
+    status, _, err = called(detect, capsys, folder, "--scores", "knn")
+    assert (status, "of another version: it has colour" in err) == (2, True)
+    del record["config"], record["temperature"]
+    record["config"] = record_in(runs / "softmax" / "2")["config"]
+    (folder / records.METRICS).write_text(json.dumps(record))
+    for program in (detect, ensemble):
+        status, _, err = called(program, capsys, folder)
+        assert (status, "damaged inside" in err, err.count("\n")) == (2, True, 1)
+
+
 def test_another_network_or_other_images_than_the_runs_are_noticed(runs, capsys):
     folder = runs / "softmax" / "1"
     saved = checkpoint.load(folder / records.MODEL)
@@ -172,8 +206,7 @@ def test_an_ensemble_is_the_mean_of_its_members_probabilities(runs, capsys):
     record, kept = record_in(folder), records.read_predictions(folder)
     members = [records.read_predictions(runs / "softmax" / seed) for seed in ("1", "2")]
     for name in ("test", "validation", *SETS):
-        p = np.mean([softmax(member[name]["logits"].astype(float), axis=1) for member in members], axis=0)
-        np.testing.assert_allclose(np.exp(kept[name]["logits"].astype(float)), p, rtol=1e-5)
+        np.testing.assert_allclose(np.exp(kept[name]["logits"].astype(float)), p_of(members, name), rtol=1e-5)
     accuracy = (p_of(members, "test").argmax(1) == members[0]["test"]["labels"]).mean()
     assert record["classification"]["test"]["t1"]["accuracy"] == pytest.approx(accuracy)
     assert set(record["detection"]["noise"]["scores"]["t1"]) == {"MPS", "ES"}
@@ -199,9 +232,11 @@ def test_an_ensemble_of_one_is_its_member(runs, capsys):
 
 def test_logits_only_detectors_score_an_ensemble(runs, capsys):
     called(ensemble, capsys, runs / "softmax")
-    status, _, err = called(detect, capsys, runs / "ensemble", "--scores", "gen")
+    status, _, err = called(detect, capsys, runs / "ensemble")
     assert (status, err) == (0, "")
-    assert set(record_in(runs / "ensemble" / "1+2")["detectors"]["gen"]["sets"]) == SETS
+    added = record_in(runs / "ensemble" / "1+2")["detectors"]
+    assert set(added) == {name for name, row in DETECTORS.items() if row.needs == "logits"}
+    assert set(added["gen"]["sets"]) == SETS
     status, _, err = called(detect, capsys, runs / "ensemble", "--scores", "vim", "gen")
     assert status == 2
     assert "keeps neither features nor a network, which vim need: take maxlogit, energy, gen" in err

@@ -13,7 +13,7 @@ from sklearn.metrics.pairwise import cosine_similarity, rbf_kernel
 from torch import nn
 
 import losses
-from losses import LOSSES, sngp
+from losses import LOSSES, godin, sngp
 from losses.spectral import bound_convolutions
 from models import build_model
 
@@ -78,7 +78,7 @@ def test_godins_dropout_takes_features_in_training_only():
     head.divisor.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
     head(features)
     head.eval()(features)
-    assert (seen[0] == 0).float().mean().item() == pytest.approx(losses.GODIN_DROPOUT, abs=0.01)
+    assert (seen[0] == 0).float().mean().item() == pytest.approx(godin.DROPOUT, abs=0.01)
     assert seen[1].equal(features)
     with pytest.raises(ValueError, match="form is one of inner, euclidean, cosine, got 'l1'"):
         losses.GODINLossFirstPart(4, 3, form="l1")
@@ -319,6 +319,8 @@ def test_convolutions_are_held_at_the_bound_and_left_alone_below_it(kernel_size,
     norm = dense_norm(convolution, convolution.weight.detach(), 16)
     for bound in (0.5 * norm, 2 * norm):
         held = bound_convolutions(nn.Sequential(copy.deepcopy(convolution)), bound)
+        # The first iterations have it nearly right, further ones exactly.
+        assert dense_norm(convolution, held[0].weight.detach(), 16) == pytest.approx(min(norm, bound), rel=0.15)
         for _ in range(200):
             held(torch.zeros(1, 2, 16, 16, dtype=torch.float64))
         assert dense_norm(convolution, held[0].weight.detach(), 16) == pytest.approx(min(norm, bound), rel=1e-3)
@@ -333,4 +335,3 @@ def test_sngp_bounds_every_convolution_and_other_losses_none(model_name):
         model = LOSSES[name].wrap(build_model(model_name, C, LOSSES[name].head))
         kinds = {nn.utils.parametrize.is_parametrized(module) for module in model.modules() if isinstance(module, nn.Conv2d)}
         assert kinds == {name == "sngp"}
-    assert sngp.SPECTRAL_BOUND == 6

@@ -108,8 +108,16 @@ def test_every_method_and_detector_is_in_the_long_run_of_the_digits():
     configs = [main.parse(line[1:]) for line in lines if line[0] == "main.py"]
     assert sorted((config.loss, config.seed) for config in configs) == sorted((loss, seed) for loss in LOSSES for seed in (1, 2))
     assert ["ensemble.py", "runs/digits/smallcnn/softmax"] in lines
-    for seed in (1, 2):
-        assert ["detect.py", f"runs/digits/smallcnn/godin/{seed}", "--scores", "preprocessing"] in lines
+
+
+def test_preprocessed_inputs_are_scored_for_the_seeds_and_folder_of_the_runs(tmp_path):
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": "python", "SEEDS": "1 2", "LOSSES": "godin_preprocessing ensemble"}
+    given = ["--runs", "else where", "--device", "cpu", "--epochs", "3", "--list"]
+    command = ["bash", ROOT / "run_cifar10_densenetbc100.sh", *given]
+    lines = subprocess.run(command, capture_output=True, text=True, env=environment).stdout.splitlines()
+    folder = "else where/cifar10/densenetbc100"
+    scored = [f"python detect.py {folder}/godin/{seed} --scores preprocessing --device cpu" for seed in (1, 2)]
+    assert lines == [*scored, f"python ensemble.py {folder}/softmax"]
 
 
 def blocks(language: str) -> list[str]:
@@ -118,7 +126,7 @@ def blocks(language: str) -> list[str]:
 
 def test_readme_python_runs():
     assert blocks("python")
-    namespace: dict = {}
+    namespace: dict = {"__package__": "losses"}  # where a new loss would lie
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), namespace)
     assert namespace["is_in"].dtype.is_floating_point is False

@@ -29,16 +29,23 @@ def interrupted(run_main, monkeypatch, stop_after, *arguments):
     return err
 
 
-@pytest.mark.parametrize("stop_after", [1, 2])
-def test_an_interrupted_run_goes_on_to_the_same_record(run_main, tmp_path, monkeypatch, stop_after):
-    run_main(*QUICK)
-    whole = without_times(record_of(tmp_path))
+@pytest.mark.parametrize(
+    ("loss", "stop_after"), [("dismax", 1), ("dismax", 2), ("scaledcosine", 1), ("godin_dropout", 1), ("duq", 1), ("sngp", 2)]
+)
+def test_an_interrupted_run_goes_on_to_the_same_record(run_main, tmp_path, monkeypatch, loss, stop_after):
+    def weights():
+        return checkpoint.load(tmp_path / "runs" / "digits" / "smallcnn" / loss / "1" / records.MODEL)["state_dict"]
+
+    given = ("--loss", loss, *QUICK)
+    run_main(*given)
+    whole, whole_weights = without_times(record_of(tmp_path, loss)), weights()
     (tmp_path / "runs").rename(tmp_path / "earlier")
-    assert "goes on" in interrupted(run_main, monkeypatch, stop_after, *QUICK)
-    status, out, _ = run_main(*QUICK)
+    assert "goes on" in interrupted(run_main, monkeypatch, stop_after, *given)
+    status, out, _ = run_main(*given)
     assert status == 0
     assert f"resuming after epoch {stop_after}" in out
-    assert without_times(record_of(tmp_path)) == whole
+    assert without_times(record_of(tmp_path, loss)) == whole
+    assert all(value.equal(whole_weights[name]) for name, value in weights().items())
 
 
 def test_a_finished_run_is_skipped_and_a_folder_with_another_is_left_alone(run_main, tmp_path):

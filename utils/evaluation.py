@@ -70,7 +70,7 @@ def detection_results(
 
     def scores(part: Mapping[str, Tensor], temperature: float) -> dict[str, Tensor]:
         # In float64 fewer of the largest probabilities round to 1 and tie.
-        return all_scores({name: value.double() for name, value in part.items()}, temperature)
+        return all_scores({name: value.double() for name, value in part.items() if name != "features"}, temperature)
 
     results: dict[str, dict[str, Any]] = {source: {} for source in outside}
     for name, temperature in temperatures.items():

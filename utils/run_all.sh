@@ -10,9 +10,11 @@ cd "$(dirname "$0")/.." || exit
 list='' arguments=() runs=runs shared=() last=''
 for argument in "${@:3}"; do
     if [ "$argument" = --list ]; then list=1; else arguments+=("$argument"); fi
-    case $last in
-        --runs) runs=$argument ;;
-        --device | --data-dir) shared+=("$last" "$argument") ;;
+    option=$last value=$argument
+    case $argument in --*=*) option=${argument%%=*} value=${argument#*=} ;; esac
+    case $option in
+        --runs) runs=$value ;;
+        --device | --data-dir) shared+=("$option" "$value") ;;
     esac
     last=$argument
 done

@@ -4,13 +4,14 @@ import re
 import sys
 import textwrap
 from collections.abc import Mapping
+from itertools import zip_longest
 
 import pandas as pd
 from tabulate import tabulate
 
 STYLES = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
+DIGITS = {"ECE": 4, "Eff %": 0}  # behind the point; others have one
 BEST = "*"  # behind a number that is among the best, until the table's style is known
-GAP = "~"  # what a terminal's other cells end with: the mark stands between two columns, and takes no place of its own
 
 
 def number(value: float, spread: float, column: str) -> str:
@@ -19,14 +20,14 @@ def number(value: float, spread: float, column: str) -> str:
         return ""
     if column == "Eff %":  # measured once, not once a run
         return f"{value:.0f}"
-    digits = 4 if column == "ECE" else 1
+    digits = DIGITS.get(column, 1)
     text = f"{value:.{digits}f}" + ("" if pd.isna(spread) else f"±{spread:.{digits}f}".replace("±0.", "±."))
     return text.removeprefix("0") if column == "ECE" else text
 
 
 def signed(gap: float, column: str) -> str:
     """A difference, with its sign."""
-    return "" if pd.isna(gap) else f"{gap:+.{ {'ECE': 4, 'Eff %': 0}.get(column, 1)}f}"
+    return "" if pd.isna(gap) else f"{gap:+.{DIGITS.get(column, 1)}f}"
 
 
 def among_best(means: Mapping[str, float], spreads: Mapping[str, float], column: str) -> set[str]:
@@ -54,30 +55,21 @@ def show(rows: list[list[str]], heads: list[str], style: str) -> None:
         # Afterwards: tabulate writes a backslash in a cell out as LaTeX.
         print(re.sub(r"(\S+)\*", r"\\textbf{\1}", table) if style == STYLES["latex"] else table)
         return
-    gapped = [["\n".join(map(_with_gap, cell.split("\n"))) for cell in row] for row in [heads, *rows]]
-    for line in _narrow(tabulate(gapped[1:], gapped[0], tablefmt=style, disable_numparse=True)).split("\n"):
+    for line in _terminal([heads, *rows]):
         print(_bold(line) if sys.stdout.isatty() else line)
 
 
-def _with_gap(line: str) -> str:
-    return line if line.endswith(BEST) else line + GAP
-
-
-def _narrow(table: str) -> str:
-    """A table whose columns stand one place apart, in which there is nothing or a mark: the paper's then fit 80."""
-    lines = table.replace(GAP, " ").split("\n")
-    rule = next(at for at, line in enumerate(lines) if line.startswith("--"))
-    width = max(map(len, lines))
-    places = list(zip(*(line.ljust(width) for at, line in enumerate(lines) if at != rule), strict=True))
-    kept, after_gap = [], True
-    for place, characters in enumerate(places):
-        gap = set(characters) <= {" ", BEST}
-        if not (after_gap and set(characters) == {" "}):
-            kept.append(place)
-        after_gap = gap
-    lines = ["".join(line[place : place + 1] for place in kept).rstrip() for line in lines]
-    lines[rule] = "-" * max(map(len, lines[:rule] + lines[rule + 1 :]))
-    return "\n".join(lines)
+def _terminal(rows: list[list[str]]) -> list[str]:
+    """The lines of a table, its cells' lines under each other, with one place between columns, in which a mark may stand."""
+    cells = [[cell.split("\n") for cell in row] for row in rows]
+    widths = [max(len(line.removesuffix(BEST)) for cell in column for line in cell) + 1 for column in zip(*cells, strict=True)]
+    lines = [
+        "".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
+        for row in cells
+        for parts in zip_longest(*row, fillvalue="")
+    ]
+    lines.insert(max(map(len, cells[0])), "-" * (sum(widths) - 1))
+    return lines
 
 
 def _bold(line: str) -> str:
