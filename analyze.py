@@ -121,7 +121,7 @@ def efficiencies(folder: Path) -> dict[tuple[str, str], float]:
         return {}
     try:
         return {(row["network"], row["method"]): float(row["efficiency"]) for row in records.read_json(path)["rows"]}
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError, OSError) as error:
         raise ValueError(f"{path} is damaged ({type(error).__name__}): measure again, or delete it") from error
 
 
@@ -211,6 +211,8 @@ def detail_rows(records_: list[dict[str, Any]]) -> pd.DataFrame:
 def print_detail(members: list[dict[str, Any]], style: Any) -> None:
     """A table for each out-of-distribution set: all scores, at the temperature of the main table; detectors at T = 1."""
     rows = detail_rows(members)
+    if rows.empty:
+        return
     for title, part in rows[rows["own"]].groupby("set", sort=False):
         table = []
         for (method, score), runs in part.groupby(["method", "score"], sort=False):
@@ -249,6 +251,14 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: dict[t
         print(f"\n{BEST} or bold: within the best one's standard deviation; ours among ours")
 
 
+def printable(record: dict[str, Any]) -> None:
+    """Try all that is done with a record; raises TypeError and its like for one that is damaged inside."""
+    data, _, network, *_ = group_of(record)
+    hash(group_of(record))
+    main_table([record], data, network, {})
+    detail_rows([record])[list(DETAIL)].mean()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 printed, 2 bad input or nothing to print."""
     try:
@@ -257,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    found, problems = records.find_records(options.runs, lambda record: (list(cells(record)), detail_rows([record])))
+    found, problems = records.find_records(options.runs, printable)
     for problem in problems:
         print(f"warning: {problem}: left out", file=sys.stderr)
     if not (found or options.paper):
@@ -268,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.format == "csv":
         table = detail_rows(found)
-        table.drop(columns="own").to_csv(sys.stdout, index=False)
+        table.drop(columns="own", errors="ignore").to_csv(sys.stdout, index=False)
         return 0
     print_tables(found, options, measured)
     return 0

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from data.streaming import ImageSet
 from detectors import DETECTORS, Detector, Fitted, Known, NotApplicable, Part, fit_odin, fit_preprocessing, get_detector
 from detectors.odin import TEMPERATURE
 from experiment import EVALUATION_BATCH, Data, load_data, load_network
-from utils import command_line, records, runtime
+from utils import command_line, interruption, records, runtime
 from utils.config import RunConfig
 from utils.evaluation import predict
 from utils.metrics import detection_metrics
@@ -49,8 +48,8 @@ class Options:
         """Raises ValueError for a number that cannot be."""
         if self.epsilon is not None and not 0 <= self.epsilon < 1:
             raise ValueError(f"--epsilon is in pixels, 0 or more and less than 1, got {self.epsilon}")
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ValueError(f"--temperature is a finite number above 0, got {self.temperature}")
+        if not 1e-3 <= self.temperature <= 1e6:
+            raise ValueError(f"--temperature is a number in 0.001 to 1,000,000, got {self.temperature}")
 
     def detectors(self) -> dict[str, Detector]:
         """The chosen rows of the table, with the constants given. Raises ValueError for an unknown name."""
@@ -180,12 +179,17 @@ def perform(options: Options) -> None:
     runtime.make_repeatable()
     while runs:
         run, able = runs.pop(0)  # which frees what it read, once it is done
-        folder, entries = run.folder, scored(run, able)
+        try:
+            entries = scored(run, able)
+        except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+            raise ValueError(f"{run.folder}: what it kept is damaged inside ({type(error).__name__}: {error})") from error
+        except ValueError as error:
+            raise ValueError(f"{run.folder}: {error}") from error
         # Read again: another process may have added to it meanwhile.
-        record = records.read_record(folder / records.METRICS)
+        record = records.read_record(run.folder / records.METRICS)
         record["detectors"] = record.get("detectors", {}) | entries
-        records.write_json(folder / records.METRICS, record)
-        print(f"\n{folder}\n\n{summary(run, entries)}")
+        records.write_json(run.folder / records.METRICS, record)
+        print(f"\n{run.folder}\n\n{summary(run, entries)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -196,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except (LookupError, TypeError, AttributeError) as error:
-        print(f"error: a record or what it was made from is damaged inside ({type(error).__name__}: {error})", file=sys.stderr)
+        print(f"error: a run's record is damaged inside ({type(error).__name__}: {error})", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted: what was scored is kept", file=sys.stderr)
@@ -205,4 +209,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    interruption.listen()
     sys.exit(main())

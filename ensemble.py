@@ -22,7 +22,7 @@ from torch import Tensor
 
 from experiment import judged
 from losses.scores import SCORES
-from utils import command_line, records, runtime
+from utils import command_line, interruption, records, runtime
 from utils.config import identity_of
 from utils.evaluation import temperature_results
 
@@ -91,7 +91,7 @@ def perform(options: Options) -> str:
     loss, seeds = pattern["config"]["loss"], [record["config"]["seed"] for _, record in members]
     name = "ensemble" if loss == "softmax" else f"ensemble_{loss}"
     config = pattern["config"] | {"loss": name, "seed": "+".join(map(str, seeds))}
-    folder = first.parent.parent / name / config["seed"]
+    folder = first.resolve().parent.parent / name / config["seed"]
     if records.finished(folder, identity_of(config)):
         return f"{folder} is finished: skipped"
     outputs, labels = average(folders)
@@ -118,17 +118,21 @@ def perform(options: Options) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 2 bad input."""
+    """Returns the exit status: 0 done, 2 bad input, 130 interrupted."""
     try:
         print(perform(command_line.read(Options, "ensemble.py", arguments)))
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except (LookupError, TypeError, AttributeError) as error:
-        print(f"error: a member's record is damaged inside ({type(error).__name__}: {error})", file=sys.stderr)
+    except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+        print(f"error: a member's record, or what it kept, is damaged inside ({type(error).__name__}: {error})", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing was written", file=sys.stderr)
+        return 130
     return 0
 
 
 if __name__ == "__main__":
+    interruption.listen()
     sys.exit(main())

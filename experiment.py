@@ -69,12 +69,13 @@ def load_network(folder: Path, config: RunConfig, device: torch.device) -> Netwo
     path = folder / records.MODEL
     if not path.exists():
         raise ValueError(f"{folder} keeps no network ({records.MODEL}), which this needs")
-    saved = checkpoint.load(path)
     try:
+        saved = checkpoint.load(path)
         network = build_network(config, len(saved["classes"]), device)
         network.load_state_dict(saved["state_dict"])
-    except (RuntimeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} does not hold the network of its run ({str(error).splitlines()[0]})") from error
+    except (RuntimeError, LookupError, TypeError, AttributeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} does not hold its run's network ({reason}): delete its folder, and make it again") from error
     return network.eval()
 
 

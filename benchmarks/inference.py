@@ -3,14 +3,14 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
 from detectors import Known, Part, fit_preprocessing
-from losses import LOSSES
+from losses import LOSSES, get_loss
 from models import Network, build_model, model_title
 from utils import records
 from utils.runtime import PRECISIONS, autocast, fastest_precision, find_device, keep_freed_memory
@@ -74,12 +74,14 @@ def main(
     size: int = 32,
     members: int = 10,
     repeats: int = 15,
-    precision: str = "auto",
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
     device: str = "auto",
     out: Path | None = None,
 ) -> None:
     """Print images/s with SoftMax, and the others' as shares of it; with --out keep the shares for analyze.py."""
-    check_positive(classes=classes, batch=batch, size=size, members=members)
+    check_positive(classes=classes, batch=batch, size=size, members=members, models=len(models))
+    for method in methods:
+        get_loss(method)
     keep_freed_memory()  # as main.py does
     where = find_device(device)
     precision = fastest_precision(where) if precision == "auto" else precision

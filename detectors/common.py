@@ -36,8 +36,5 @@ def energies(head: nn.Module, features: Tensor) -> Tensor:
 
 
 def needs_linear_head(head: nn.Module) -> str | None:
+    """Why a head that is not linear is refused: of others' logits a virtual logit, or features made larger, say nothing."""
     return None if getattr(head, "is_linear", isinstance(head, nn.Linear)) else "needs a linear head"
-
-
-def needs_lengths(head: nn.Module) -> str | None:
-    return "needs a head that does not normalize the features" if getattr(head, "normalizes", False) else None

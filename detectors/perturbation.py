@@ -5,6 +5,7 @@ The changes are ODIN's (Liang et al. 2018, arXiv 1706.02690); their size chosen 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -17,7 +18,11 @@ EPSILONS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)  # to choose from, in pixels 
 
 def ascent(inputs: Tensor, score: Callable[[Tensor], Tensor], std: Sequence[float]) -> Tensor:
     """sign(∇x Σ S(x)) / std, a channel: times ε, the change by ε a pixel that raises each image's score most, to first order."""
-    with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
+    kind = inputs.device.type
+    # In float16 the gradients of sure images underflow, and their signs are lost.
+    half = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+    precision = torch.autocast(kind, enabled=False) if half else nullcontext()
+    with torch.inference_mode(False), torch.enable_grad(), precision:  # whatever the caller is in
         inputs = inputs.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(score(inputs).sum(), inputs)  # of the inputs alone: no parameter gets one
     return gradient.sign() / torch.tensor(std, dtype=inputs.dtype, device=inputs.device).view(-1, 1, 1)

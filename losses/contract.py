@@ -9,7 +9,7 @@ table of losses, as `wrap`: a saved network is rebuilt from there, without a cri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -27,14 +27,6 @@ Outputs = Mapping[str, Tensor]  # a head's named outputs
 Score = Callable[[Outputs], Tensor]  # of named outputs whose logits are divided by the temperature, to [B]
 
 
-def _of_logits(function: Callable[[Tensor], Tensor]) -> Score:
-    return lambda outputs: function(outputs["logits"])
-
-
-def _wide(outputs: Outputs) -> Outputs:
-    return {name: at_least_float32(value) for name, value in outputs.items()}
-
-
 class LossFirstPart(nn.Module):
     """Base of all classifier heads: features [B, num_features] to logits [B, num_classes].
 
@@ -49,7 +41,6 @@ class LossFirstPart(nn.Module):
     score_type: ClassVar[str]  # the score that the method's paper takes for detection
     own_scores: ClassVar[Mapping[str, Score]] = {}  # what this head offers besides the scores of logits in `scores.SCORES`
     is_linear: ClassVar[bool] = False  # logits are features · `weight`ᵀ + `bias`
-    normalizes: ClassVar[bool] = False  # features count by their direction alone
 
     def __init__(self, num_features: int, num_classes: int):
         super().__init__()
@@ -93,21 +84,24 @@ class LossFirstPart(nn.Module):
             given: Outputs = {"logits": outputs}
         else:
             given = {**outputs, "logits": outputs["logits"] / self.temperature}
-        try:
-            return self._offered()[self.score_type](_wide(given))
-        except KeyError as missing:
-            raise TypeError(
-                f"{type(self).__name__}'s score ({self.score_type}) needs {missing} besides the logits: "
-                "give it head.named_outputs(features), or take one of losses.scores"
-            ) from None
+        return self._scored([self.score_type], given)[self.score_type]
 
     def all_scores(self, outputs: Outputs, temperature: float) -> dict[str, Tensor]:
         """Every score [B] this head offers, by name, from its `named_outputs` and a temperature."""
-        given = _wide({**outputs, "logits": outputs["logits"] / temperature})
-        return {name: function(given) for name, function in self._offered().items()}
+        return self._scored([*score_functions.SCORES, *self.own_scores], {**outputs, "logits": outputs["logits"] / temperature})
 
-    def _offered(self) -> dict[str, Score]:
-        return {name: _of_logits(function) for name, function in score_functions.SCORES.items()} | dict(self.own_scores)
+    def _scored(self, names: Iterable[str], outputs: Outputs) -> dict[str, Tensor]:
+        given = {name: at_least_float32(value) for name, value in outputs.items()}
+        try:
+            return {
+                name: self.own_scores[name](given) if name in self.own_scores else score_functions.SCORES[name](given["logits"])
+                for name in names
+            }
+        except KeyError as missing:
+            raise TypeError(
+                f"a score of {type(self).__name__} needs {missing} besides the logits: "
+                "give it head.named_outputs(features) of evaluation mode, or take one of losses.scores"
+            ) from None
 
     def train(self, mode: bool = True):
         """As `nn.Module.train`; training mode also forgets the calibration, which no longer holds for changed weights."""

@@ -33,6 +33,7 @@ class DUQLossFirstPart(LossFirstPart):
         self.weight = nn.Parameter(weight)
         self.register_buffer("sums", torch.randn(num_classes, num_features) * 0.05)
         self.register_buffer("counts", torch.ones(num_classes))
+        self._last: Tensor | None = None  # embeddings [B, C, n] of the last batch in training
 
     def _embeddings(self, features: Tensor) -> Tensor:
         """W_j f [B, C, n]."""
@@ -40,23 +41,34 @@ class DUQLossFirstPart(LossFirstPart):
         return torch.einsum("bd,cnd->bcn", features.to(dtype), self.weight.to(dtype))
 
     def raw_logits(self, features: Tensor) -> Tensor:
+        embeddings = self._embeddings(features)
+        if self.training:
+            self._last = embeddings.detach()
         centroids = self.sums / self.counts[:, None]
-        return (self._embeddings(features) - centroids).square().mean(2) / (-2 * LENGTH_SCALE**2)
+        return (embeddings - centroids).square().mean(2) / (-2 * LENGTH_SCALE**2)
 
     @torch.no_grad()
-    def move_centroids(self, features: Tensor, targets: Tensor) -> None:
-        """N ← γN + (1-γ)·(the class's images), m ← γm + (1-γ)·Σ W_j f over them, of features [B, D] and class indices [B]."""
-        with without_autocast(features):
+    def move_centroids(self, targets: Tensor) -> None:
+        """Move the centroids by the last batch that went through the head in training, of class indices [B].
+
+        N ← γN + (1-γ)·(the class's images), m ← γm + (1-γ)·Σ W_j f over them. Raises RuntimeError if there was no such batch.
+        """
+        if self._last is None or len(self._last) != len(targets):
+            raise RuntimeError("DUQ's centroids move after a forward pass of the same images in training mode: there was none")
+        embeddings, self._last = self._last.to(self.sums.dtype), None
+        with without_autocast(embeddings):
             own = one_hot(targets, self.num_classes, self.sums.dtype)  # [B, C]
-            embeddings = self._embeddings(features).to(self.sums.dtype)
             self.counts.lerp_(own.sum(0), 1 - MOMENTUM)
             self.sums.lerp_(torch.einsum("bcn,bc->cn", embeddings, own), 1 - MOMENTUM)
 
 
 class DUQLossSecondPart(LossSecondPart):
-    """One-vs-all cross-entropy -Σ_j [y_j log K_j + (1 - y_j) log(1 - K_j)] with a two-sided gradient penalty.
+    """One-vs-all cross-entropy -Σ_j [y_j log K_j + (1 - y_j) log(1 - K_j)]/C with a two-sided gradient penalty.
 
-    The penalty is λ·(‖∇_x Σ_j K_j‖² - 1)², λ = 0.5, with x the network's inputs. After each step the batch moves the centroids.
+    The paper's equation sums over the classes; with the mean, binary cross-entropy's own, networks train at the DisMax paper's
+    learning rate of 0.1, with the sum they diverge. The penalty is λ·(‖∇_x Σ_j K_j‖² - 1)², λ = 0.5, with x the network's inputs.
+    After each step its batch moves the centroids, by the embeddings it was trained with: those of the network in evaluation mode
+    would be far off until its batch norms have settled, and stay in the averages for thousands of steps.
     """
 
     penalizes_inputs = True
@@ -65,14 +77,11 @@ class DUQLossSecondPart(LossSecondPart):
         own = one_hot(targets, logits.shape[1], logits.dtype)
         # log(1 - K) = log(-expm1(log K)); K = 1 would make it infinite.
         others = torch.log(-torch.expm1(logits.clamp(max=-torch.finfo(logits.dtype).eps)))
-        return -(own * logits + (1 - own) * others).sum(1).mean()
+        return -(own * logits + (1 - own) * others).mean()
 
     def penalty(self, inputs: Tensor, logits: Tensor) -> Tensor:
         (gradient,) = torch.autograd.grad(logits.exp().sum(), inputs, create_graph=True)
         return PENALTY * (gradient.flatten(1).square().sum(1) - 1).square().mean()
 
-    @torch.no_grad()
     def after_step(self, model: nn.Module, inputs: Tensor, targets: Tensor, logits: Tensor) -> None:
-        model.eval()  # with the weights as they are now, and without moving the batch norms twice
-        self.classifier.move_centroids(model.forward_features(inputs), targets)
-        model.train()
+        self.classifier.move_centroids(targets)

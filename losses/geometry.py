@@ -97,7 +97,7 @@ def direction_logits(features: Tensor, prototypes: Tensor, scale: Tensor, factor
 
 
 def cosines(features: Tensor, prototypes: Tensor) -> Tensor:
-    """cos(f_i, p_j) [B, C] of features [B, D] and prototypes [C, D]; 0, without gradient, for a vector shorter than 1e-18."""
+    """cos(f_i, p_j) [B, C] of features [B, D] and prototypes [C, D]; 0, without gradient, where `direction_logits` has none."""
     dtype = torch.promote_types(features.dtype, prototypes.dtype)
     features, prototypes = features.to(dtype), prototypes.to(dtype)
     return (features * _inverse_lengths(features)) @ (prototypes * _inverse_lengths(prototypes)).T

@@ -44,8 +44,9 @@ class GODINLossFirstPart(LossFirstPart):
 
     def raw_outputs(self, features: Tensor) -> dict[str, Tensor]:
         features = self.dropout(features)
-        h, g = self._h(features), torch.sigmoid(self.divisor(features))
-        return {"logits": h / g, "h": h, "g": g.squeeze(1)}
+        h, z = self._h(features), self.divisor(features)
+        # 1/σ(z) = 1 + exp(-z), whose gradient stays finite where that of a quotient overflows.
+        return {"logits": h * (1 + torch.exp(-z)), "h": h, "g": torch.sigmoid(z).squeeze(1)}
 
     def _h(self, features: Tensor) -> Tensor:
         if self.form == "cosine":

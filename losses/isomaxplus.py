@@ -14,7 +14,6 @@ class IsoMaxPlusLossFirstPart(LossFirstPart):
     """
 
     score_type = "MDS"
-    normalizes = True
 
     def __init__(self, num_features: int, num_classes: int):
         super().__init__(num_features, num_classes)

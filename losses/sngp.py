@@ -19,6 +19,10 @@ def dempster_shafer(logits: Tensor) -> Tensor:
     return F.softplus(logits.logsumexp(-1) - math.log(logits.shape[-1]))
 
 
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.cpu().double() if tensor.device.type == "mps" else tensor.double()  # Apple's GPUs have no float64
+
+
 class SNGPLossFirstPart(LossFirstPart):
     """A Gaussian process with an RBF kernel of length l = 2, by M = 1,024 random Fourier features and a Laplace approximation.
 
@@ -68,7 +72,7 @@ class SNGPLossFirstPart(LossFirstPart):
     @torch.no_grad()
     def finish(self) -> None:
         """The covariance of the images since the last `reset`."""
-        factor, _ = torch.linalg.cholesky_ex(self.precision.double())  # positive definite: I and a sum of squares
+        factor, _ = torch.linalg.cholesky_ex(_wide(self.precision))  # positive definite: I and a sum of squares
         self.covariance.copy_(torch.cholesky_inverse(factor))
 
 

@@ -23,10 +23,11 @@ SETS = {"digits89", "photos", "noise"}
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder of finished runs, to be copied from: SoftMax with two seeds, GODIN, and DisMax, which kept its features."""
+    """A folder of finished runs, to be copied from: SoftMax with two seeds, GODIN, and DisMax; two kept their features."""
     folder = tmp_path_factory.mktemp("finished")
     common = ["--precision", "fp32", "--runs", str(folder / "runs"), "--device", "cpu", *QUICK]
-    for arguments in (["--loss", "softmax"], ["--loss", "softmax", "--seed", "2"], ["--loss", "godin"], ["--keep-features"]):
+    second = ["--loss", "softmax", "--seed", "2", "--keep-features"]
+    for arguments in (["--loss", "softmax"], second, ["--loss", "godin"], ["--keep-features"]):
         assert main.main([*common, *arguments]) == 0
     return folder / "runs" / "digits" / "smallcnn"
 
@@ -129,7 +130,7 @@ def test_detectors_of_two_calls_add_up(runs, capsys):
 
 def test_bad_calls_of_detect_say_what_and_change_nothing(runs, capsys):
     softmax_run = runs / "softmax" / "1"
-    (runs / "softmax" / "2" / records.MODEL).unlink()
+    (runs / "godin" / "1" / records.MODEL).unlink()
     before = contents(runs)
     for arguments, message in (
         ([], "no runs given"),
@@ -137,8 +138,8 @@ def test_bad_calls_of_detect_say_what_and_change_nothing(runs, capsys):
         ([softmax_run, "--scores", "enerji"], "unknown detector 'enerji': choose from maxlogit, energy"),
         ([softmax_run, "--epsilon", "1"], "--epsilon is in pixels, 0 or more and less than 1, got 1.0"),
         ([softmax_run, "--epsilon", "nan"], "got nan"),
-        ([softmax_run, "--temperature", "0"], "--temperature is a finite number above 0, got 0.0"),
-        ([softmax_run, runs / "softmax" / "2", "--scores", "knn"], "keeps neither features nor a network, which knn need: take"),
+        ([softmax_run, "--temperature", "0"], "--temperature is a number in 0.001 to 1,000,000, got 0.0"),
+        ([softmax_run, runs / "godin" / "1", "--scores", "knn"], "keeps neither features nor a network, which knn need: take"),
         ([softmax_run, "--device", "abacus"], "--device abacus cannot be used here"),
     ):
         status, out, err = called(detect, capsys, *arguments)
@@ -148,20 +149,52 @@ def test_bad_calls_of_detect_say_what_and_change_nothing(runs, capsys):
     assert contents(runs) == before
 
 
-def test_too_few_images_for_a_detector_are_not_applicable_and_bad_features_an_error(runs, capsys):
-    folder = runs / "dismax" / "1"
+def test_features_without_a_meaning_for_a_detector_are_not_applicable_and_bad_ones_an_error(runs, capsys):
+    folder = runs / "softmax" / "2"
     kept = records.read_predictions(folder)
-    arrays = {f"{name}/{key}": value for name, part in kept.items() for key, value in part.items()}
-    arrays["noise/features"][3, 2] = np.nan
-    np.savez(folder / records.PREDICTIONS, **arrays)
-    status, _, err = called(detect, capsys, folder, "--scores", "knn")
+
+    def scored_with(name, features):
+        changed = {key: dict(part) for key, part in kept.items()}
+        changed[name]["features"] = features
+        records.write_predictions(folder, changed, {}, with_features=True)
+        return called(detect, capsys, folder, "--scores", "vim")
+
+    bad = kept["noise"]["features"].copy()
+    bad[3, 2] = np.nan
+    status, _, err = scored_with("noise", bad)
     assert status == 2
-    assert "features that are not all finite" in err
-    arrays["noise/features"][3, 2] = 0
-    arrays |= {f"train/{key}": arrays[f"train/{key}"][:0] for key in ("features", "logits", "labels")}
-    np.savez(folder / records.PREDICTIONS, **arrays)
-    assert called(detect, capsys, folder, "--scores", "knn")[0] == 0
-    assert record_in(folder)["detectors"]["knn"] == {"title": "KNN", "not_applicable": "KNN needs 1 training images or more, got 0"}
+    assert f"{folder}: a detector got features that are not all finite" in err
+    assert "detectors" not in record_in(folder)
+    status, out, _ = scored_with("train", np.ones_like(kept["train"]["features"]))  # nothing outside their subspace
+    assert status == 0
+    assert "ViM: n/a, ViM needs training features of more than" in out
+    assert set(record_in(folder)["detectors"]["vim"]) == {"title", "not_applicable"}
+
+
+@pytest.mark.parametrize("damage", ["cut", "array", "nan", "one dimension", "no noise"])
+def test_damaged_predictions_are_named(runs, capsys, damage):
+    folder = runs / "softmax" / "1"
+    path = folder / records.PREDICTIONS
+    arrays = {f"{name}/{key}": value for name, part in records.read_predictions(folder).items() for key, value in part.items()}
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    elif damage == "array":
+        with open(path, "wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        if damage == "nan":
+            arrays["test/logits"][0, 0] = np.nan
+        elif damage == "one dimension":
+            arrays["test/logits"] = arrays["test/logits"][:, 0]
+        else:
+            del arrays["noise/logits"]
+        np.savez(path, **arrays)
+    before = contents(runs)
+    for program, given in ((detect, ["--scores", "gen"]), (ensemble, [])):
+        status, _, err = called(program, capsys, runs / "softmax", *given)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "softmax/1" in err or "noise" in err
+    assert contents(runs) == before
 
 
 def test_runs_of_before_a_field_of_the_configuration_are_read(runs, capsys):
@@ -194,7 +227,7 @@ def test_another_network_or_other_images_than_the_runs_are_noticed(runs, capsys)
     checkpoint.save(folder / records.MODEL, saved)
     status, _, err = called(detect, capsys, folder, "--scores", "knn")
     assert status == 2
-    assert "does not hold the network of its run" in err
+    assert "does not hold its run's network" in err
     assert "detectors" not in record_in(folder)
 
 

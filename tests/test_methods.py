@@ -13,9 +13,12 @@ from sklearn.metrics.pairwise import cosine_similarity, rbf_kernel
 from torch import nn
 
 import losses
+from data.batches import Normalizer, TrainingBatches
+from data.images import Images
 from losses import LOSSES, godin, sngp
 from losses.spectral import bound_convolutions
 from models import build_model
+from utils.training import RECIPES, Trainer
 
 from .test_losses import B, C, D, batch, build
 
@@ -113,11 +116,31 @@ def test_a_score_of_more_than_logits_says_what_it_needs(name):
     if name == "sngp":  # its score is of logits
         torch.testing.assert_close(head.scores(head(features)), head.scores(outputs))
     else:
-        with pytest.raises(TypeError, match=f"{head.score_type}.*named_outputs"):
+        with pytest.raises(TypeError, match="besides the logits.*named_outputs"):
             head.scores(head(features))
 
 
 @pytest.mark.parametrize("name", ["scaledcosine", "godin"])
+def test_all_scores_of_sngp_want_the_outputs_of_evaluation_mode():
+    head, _ = build("sngp")
+    features, _ = batch()
+    with pytest.raises(TypeError, match="needs 'variance' besides the logits"):
+        head.all_scores(head.named_outputs(features), 1.0)
+
+
+@pytest.mark.parametrize("name", ["godin", "godin_inner", "scaledcosine"])
+@pytest.mark.parametrize("z", [-59.0, -45.0, 59.0])
+def test_gradients_stay_finite_at_extreme_predicted_numbers(name, z):
+    head, criterion = build(name, torch.float32)
+    norm = getattr(head, "scale" if name == "scaledcosine" else "divisor").norm
+    nn.init.constant_(norm.bias, z)
+    nn.init.constant_(norm.weight, 0.1)
+    features, targets = batch(torch.float32)
+    features.requires_grad_()
+    criterion(head(features), targets).backward()
+    assert all(gradient.isfinite().all() for gradient in (features.grad, *(p.grad for p in head.parameters())))
+
+
 def test_one_image_trains_with_the_running_statistics(name):
     head = trained_a_little(build(name)[0])
     features, _ = batch()
@@ -150,7 +173,8 @@ def near_its_centroids():
     features, targets = batch()
     features = 0.1 * features  # where the kernels are well above 0
     for _ in range(300):
-        head.move_centroids(features, targets)
+        head(features)
+        head.move_centroids(targets)
     return head, criterion, features, targets
 
 
@@ -161,7 +185,7 @@ def test_duq_is_the_definition():
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert ((found > 0) & (found <= 1)).all()
     own = np.eye(C)[targets]
-    loss = -(own * np.log(expected) + (1 - own) * np.log(1 - expected)).sum(1).mean()
+    loss = -(own * np.log(expected) + (1 - own) * np.log(1 - expected)).mean()
     assert criterion(head(features), targets).item() == pytest.approx(loss, rel=1e-9)
 
 
@@ -188,7 +212,8 @@ def test_duqs_centroids_are_exponential_averages():
     for _ in range(3):
         features = torch.randn(B, D, generator=generator, dtype=torch.float64)
         targets = torch.randint(C, (B,), generator=generator)
-        head.move_centroids(features, targets)
+        head(features)
+        head.move_centroids(targets)
         for j in range(C):
             members = features[targets == j].numpy() @ head.weight[j].detach().numpy().T
             counts[j] = 0.999 * counts[j] + 0.001 * len(members)
@@ -207,7 +232,8 @@ def test_duqs_penalty_is_that_of_the_gradient_by_differences():
     model, criterion = small_network("duq")
     inputs = torch.randn(3, 3, 4, 4, dtype=torch.float64)
     for _ in range(3000):  # until the kernels are above 0
-        criterion.classifier.move_centroids(model.forward_features(inputs), torch.arange(3))
+        model(inputs)
+        criterion.classifier.move_centroids(torch.arange(3))
 
     def total(inputs):
         return model(inputs).exp().sum().item()
@@ -227,18 +253,35 @@ def test_duqs_penalty_is_that_of_the_gradient_by_differences():
     assert next(model.parameters()).grad.abs().sum() > 0  # it is trained
 
 
-def test_duqs_centroids_move_by_the_network_in_evaluation_mode_and_leave_it_in_training():
+def test_duqs_centroids_move_by_the_embeddings_that_a_step_was_trained_with():
     model, criterion = small_network("duq")
     inputs, targets = torch.randn(B, 3, 8, 8, dtype=torch.float64), torch.arange(B) % C
-    model(inputs)
     expected = LOSSES["duq"].head(64, C).double()
     expected.load_state_dict(model.classifier.state_dict())
-    expected.move_centroids(model.eval().forward_features(inputs), targets)
-    statistics = {name: value.clone() for name, value in model.body.state_dict().items()}
-    criterion.after_step(model.train(), inputs, targets, torch.zeros(B, C))
+    expected(copy.deepcopy(model).train().forward_features(inputs))
+    expected.move_centroids(targets)
+    logits = model.train()(inputs)
+    with torch.no_grad():
+        model.classifier.weight.add_(1)  # the optimizer's step
+    criterion.after_step(model, inputs, targets, logits)
     torch.testing.assert_close(model.classifier.sums, expected.sums)
-    assert all(value.equal(statistics[name]) for name, value in model.body.state_dict().items())
-    assert all(module.training for module in model.modules())
+    with pytest.raises(RuntimeError, match="forward pass of the same images in training mode"):
+        criterion.after_step(model, inputs, targets, logits)
+
+
+@pytest.mark.parametrize("model_name", ["resnet10", "densenetbc22"])
+def test_duq_trains_at_the_papers_learning_rate(model_name):
+    """Centroids by the network in evaluation mode, or the loss summed over classes, made it diverge within three steps."""
+    torch.manual_seed(0)
+    model = build_model(model_name, 10, LOSSES["duq"].head)
+    criterion = LOSSES["duq"].criterion(model.classifier)
+    images, labels = torch.randn(100, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(100) % 10
+    images[:, 0] += labels[:, None, None] / 3
+    pixels, device = ((images + 5) * 20).clamp(0, 255).byte(), images.device
+    batches = TrainingBatches(Images(pixels, labels, ()), Normalizer((0.4,) * 3, (0.1,) * 3, device), 50, 0, False, device)
+    trainer = Trainer(model, criterion, batches, RECIPES["paper"], 100, 1, "fp32")
+    losses_seen = [trainer.run_epoch(lambda *_: None).loss for _ in range(15)]
+    assert losses_seen[-1] < 0.5 * losses_seen[0]
 
 
 def phi(head, features):
@@ -327,6 +370,26 @@ def test_convolutions_are_held_at_the_bound_and_left_alone_below_it(kernel_size,
         state = {name: value.clone() for name, value in held.state_dict().items()}
         held.eval()(torch.zeros(1, 2, 16, 16, dtype=torch.float64))
         assert all(value.equal(state[name]) for name, value in held.state_dict().items())
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e10])
+def test_a_convolution_of_any_scale_or_of_zeros_is_bounded(scale):
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(2, 3, 3, padding=1)
+    nn.init.zeros_(convolution.weight)
+    held = bound_convolutions(nn.Sequential(convolution), 1.0)
+    with torch.no_grad():
+        held[0].parametrizations.weight.original.normal_().mul_(scale)
+    for _ in range(50):
+        held(torch.zeros(1, 2, 8, 8))
+    unbounded = dense_norm(convolution, held[0].parametrizations.weight.original.detach().double(), 16)
+    assert dense_norm(convolution, held[0].weight.detach().double(), 16) == pytest.approx(min(unbounded, 1), rel=1e-2)
+
+
+def test_convolutions_that_pad_otherwise_are_refused():
+    for how in ({"padding": "same"}, {"padding": 1, "padding_mode": "circular"}):
+        with pytest.raises(ValueError, match="padded by a number of zeros"):
+            bound_convolutions(nn.Sequential(nn.Conv2d(2, 3, 3, **how)))
 
 
 @pytest.mark.parametrize("model_name", ["densenetbc22", "resnet10", "wideresnet101"])

@@ -116,8 +116,8 @@ def test_preprocessed_inputs_are_scored_for_the_seeds_and_folder_of_the_runs(tmp
     command = ["bash", ROOT / "run_cifar10_densenetbc100.sh", *given]
     lines = subprocess.run(command, capture_output=True, text=True, env=environment).stdout.splitlines()
     folder = "else where/cifar10/densenetbc100"
-    scored = [f"python detect.py {folder}/godin/{seed} --scores preprocessing --device cpu" for seed in (1, 2)]
-    assert lines == [*scored, f"python ensemble.py {folder}/softmax"]
+    scored = [["python", "detect.py", f"{folder}/godin/{seed}", "--scores", "preprocessing", "--device", "cpu"] for seed in (1, 2)]
+    assert [shlex.split(line) for line in lines] == [*scored, ["python", "ensemble.py", f"{folder}/softmax"]]
 
 
 def blocks(language: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 # Fields that say where a run ran, where its files lie, and what it keeps.
 ELSEWHERE = ("device", "compile", "keep_features", "runs", "data_dir")
@@ -60,6 +60,9 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")
+        for name, kind in get_type_hints(type(self)).items():
+            if (choices := get_args(kind)) and get_origin(kind) is Literal and getattr(self, name) not in choices:
+                raise ValueError(f"--{name} is one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed must be in 0 to 4294967295, got {self.seed}")
 
@@ -79,7 +82,9 @@ class RunConfig:
         if unknown := values.keys() - {field.name for field in fields(cls)}:
             raise ValueError(f"a configuration of another version: it has {', '.join(sorted(unknown))}")
         paths = {name: Path(values[name]) for name in ("runs", "data_dir") if name in values}
-        return cls(**values | paths | {"ood": tuple(values.get("ood", ()))})
+        config = cls(**values | paths | {"ood": tuple(values.get("ood", ()))})
+        config.check()
+        return config
 
     def as_json(self) -> dict[str, Any]:
         """All fields as JSON values."""

@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,9 @@ from .config import identity_of
 
 FORMAT = 1  # of metrics.json; a reader refuses what it does not know
 NEEDED = {"config", "titles", "score", "scores_at", "classification", "detection"}  # what tables are made of
+
+# What numpy raises for a file whose bytes are not what they were.
+UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RuntimeError, SyntaxError, tokenize.TokenError)
 
 CONFIG, EPOCHS, LAST = "config.json", "epochs.jsonl", "last.pt"
 METRICS, PREDICTIONS, MODEL = "metrics.json", "predictions.npz", "model.pt"
@@ -73,8 +77,12 @@ def read_predictions(folder: Path) -> dict[str, dict[str, NDArray]]:
             for key in arrays:
                 name, _, output = key.rpartition("/")
                 found.setdefault(name, {})[output] = arrays[key]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (*UNREADABLE, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is missing or damaged: delete its folder, and make the run again") from error
+    for name, part in found.items():
+        logits = part.get("logits", np.zeros(0))
+        if logits.ndim != 2 or logits.dtype.kind != "f" or not len(logits) or not np.isfinite(logits).all():
+            raise ValueError(f"{path}: the logits of {name} are no finite numbers [N, C]: make the run again")
     return found
 
 
@@ -82,7 +90,7 @@ def read_json(path: Path) -> Any:
     """Raises ValueError, naming the file, for one that is cut short or damaged."""
     try:
         return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is cut short or damaged ({error}): delete its folder, and run the same command again") from error
 
 
@@ -110,7 +118,7 @@ def find_records(root: Path, use: Callable[[dict[str, Any]], Any] = lambda _: No
         except (ValueError, OSError) as error:
             problems.append(str(error))
             continue
-        except (LookupError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError, OverflowError) as error:
             problems.append(f"{path} is damaged inside ({type(error).__name__}: {error})")
             continue
         run = json.dumps(identity_of(record["config"]), sort_keys=True)

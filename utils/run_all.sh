@@ -26,24 +26,25 @@ failed=0 first=1
 
 perform() {
     if [ -n "$list" ]; then
-        echo "$*"
+        printf '%q ' "$@"
+        echo
         return
     fi
     "$@"
     local status=$?
-    [ $status -eq 130 ] && exit 130 # interrupted
+    [ $status -eq 130 ] || [ $status -eq 143 ] && exit 130 # interrupted
     [ $status -eq 2 ] && [ $first ] && exit 2 # what the very first run cannot take is most likely common to all
     [ $status -eq 0 ] || { failed=$status; echo "failed ($status): $*" >&2; }
     first=''
 }
 
-python=${PYTHON:-python}
+python=${PYTHON:-python} folder=$runs/$(basename "$1")/$2
 for loss in $LOSSES; do
     case $loss in
-        ensemble) perform "$python" ensemble.py "$runs/$1/$2/softmax" ;;
+        ensemble) perform "$python" ensemble.py "$folder/softmax" ;;
         godin_preprocessing)
             for seed in $SEEDS; do
-                perform "$python" detect.py "$runs/$1/$2/godin/$seed" --scores preprocessing ${shared[@]+"${shared[@]}"}
+                perform "$python" detect.py "$folder/godin/$seed" --scores preprocessing ${shared[@]+"${shared[@]}"}
             done
             ;;
         *)

@@ -35,9 +35,9 @@ def among_best(means: Mapping[str, float], spreads: Mapping[str, float], column:
     known = {method: mean for method, mean in means.items() if not pd.isna(mean)}
     if column == "Eff %" or len(known) < 2:
         return set()
-    best = (min if column == "ECE" else max)(known, key=known.__getitem__)
-    spread = 0.0 if pd.isna(spreads[best]) else spreads[best]
-    return {method for method, mean in known.items() if abs(mean - known[best]) <= spread + 1e-9}
+    best = (min if column == "ECE" else max)(known.values())
+    spread = max((spreads[method] for method, mean in known.items() if mean == best and not pd.isna(spreads[method])), default=0.0)
+    return {method for method, mean in known.items() if abs(mean - best) <= spread + 1e-9}
 
 
 def heading(text: str, style: str) -> None:
