@@ -4,11 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LARGEST = 60.0  # its exponential and sigmoid, and what is multiplied or divided by them, stay finite in float32
+LARGEST = 30.0  # its exponential, 1e13, times squared distances of up to 1e25 stays finite in float32
 
 
 class PredictedScale(nn.Module):
-    """z [B, 1]: a batch-normalised linear map of features [B, D], clamped to [-60, 60].
+    """z [B, 1]: a batch-normalised linear map of features [B, D], clamped to [-30, 30].
 
     A batch of one image, which has no statistics, is normalised by the running ones.
     """

@@ -129,7 +129,7 @@ def test_all_scores_of_sngp_want_the_outputs_of_evaluation_mode():
 
 
 @pytest.mark.parametrize("name", ["godin", "godin_inner", "scaledcosine"])
-@pytest.mark.parametrize("z", [-59.0, -45.0, 59.0])
+@pytest.mark.parametrize("z", [-29.0, -25.0, 29.0])
 def test_gradients_stay_finite_at_extreme_predicted_numbers(name, z):
     head, criterion = build(name, torch.float32)
     norm = getattr(head, "scale" if name == "scaledcosine" else "divisor").norm
@@ -148,8 +148,8 @@ def test_one_image_trains_with_the_running_statistics(name):
     torch.testing.assert_close(alone, head.eval()(features)[:1])
 
 
-@pytest.mark.parametrize("name", ["scaledcosine", "godin", "godin_inner"])
-@pytest.mark.parametrize("factor", [1e6, -1e6])
+@pytest.mark.parametrize("name", ["scaledcosine", "godin", "godin_inner", "godin_euclidean"])
+@pytest.mark.parametrize("factor", [1e9, -1e9])
 def test_logits_far_from_training_stay_finite(name, factor):
     head = build(name, torch.float32)[0].eval()
     features, _ = batch(torch.float32)
