@@ -244,7 +244,7 @@ def test_duqs_penalty_is_that_of_the_gradient_by_differences():
         above[place] += step
         below[place] -= step
         gradient[place] = (total(above) - total(below)) / (2 * step)
-    expected = 0.5 * (gradient.flatten(1).square().sum(1) - 1).square().mean()
+    expected = 0.5 / C * (gradient.flatten(1).square().sum(1) - 1).square().mean()
     watched = inputs.clone().requires_grad_()
     penalty = criterion.penalty(watched, model(watched))
     assert gradient.abs().max() > 1e-3
