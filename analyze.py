@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 import signal
 import sys
 import textwrap
@@ -32,7 +33,7 @@ DETAIL = {"tnr95": "TNR@95 %", "auroc": "AUROC %", "aupr_in": "AUPR in %", "aupr
 PAPER_TABLE = {"Eff %": "efficiency", "ACC %": "acc", "ECE": "ece", "near AUPR %": "near_aupr"}
 PAPER_TABLE |= {"Tiny- IN AUROC %": "tinyimagenet_auroc", "LSUN AUROC %": "lsun_auroc", "SVHN AUPR %": "svhn_aupr"}
 DATA_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-LABEL = 10  # characters of a terminal table's first column
+LABEL, WIDE = 10, 110  # characters of a table's first column in a terminal of less than so many columns
 
 
 @dataclass(frozen=True)
@@ -223,10 +224,11 @@ def print_detail(members: list[dict[str, Any]], style: Any) -> None:
 
 
 def show_folded(rows: list[list[str]], heads: list[str], style: str) -> None:
-    """Print a table; in a terminal with its heads and labels in several lines, so that it fits 80 columns."""
+    """Print a table; in a terminal with its heads, and in a narrow one its labels, in several lines, so that it fits 80 columns."""
     if style == STYLES["table"]:
+        wide = shutil.get_terminal_size().columns >= WIDE
         heads = ["\n".join(head.replace("_", "_ ").split(" ")) for head in heads]
-        labels = [textwrap.fill(row[0].replace("preprocessing", "prepro- cessing"), LABEL) for row in rows]
+        labels = [row[0] if wide else textwrap.fill(row[0].replace("preprocessing", "prepro- cessing"), LABEL) for row in rows]
         rows = [[label, *(textwrap.fill(cell, 12) for cell in row[1:])] for label, row in zip(labels, rows, strict=True)]
     show(rows, heads, style)
 
@@ -248,7 +250,7 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: dict[t
         if options.detail and members:
             print_detail(members, style)
     if any(len(members) for members in groups.values()) and options.format == "table":
-        print(f"\n{BEST} or bold: within the best one's standard deviation; ours among ours")
+        print(f"\n{BEST} or bold: within the best one's standard deviation; ours among ours. AUPR: of out-of-distribution")
 
 
 def printable(record: dict[str, Any]) -> None:

@@ -165,7 +165,7 @@ def summary(run: Finished, entries: dict[str, dict[str, Any]]) -> str:
         else:
             rows.append([entry["title"], *("n/a" for _ in found)])
             reasons += f"\n{entry['title']}: n/a, {entry['not_applicable']}"
-    return tabulate(rows, ["AUROC %", *(each["title"] for each in found.values())], disable_numparse=True) + reasons
+    return tabulate(rows, ["AUROC %, at T = 1", *(each["title"] for each in found.values())], disable_numparse=True) + reasons
 
 
 def perform(options: Options) -> None:

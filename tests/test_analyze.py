@@ -107,7 +107,8 @@ def test_rows_without_runs_say_so(runs, capsys):
     assert "Scaled Cosine (no runs)" in labels
 
 
-def test_the_terminal_table_fits_80_columns(runs, capsys):
+def test_the_terminal_table_fits_80_columns(runs, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     folder, _ = runs
     _, out, _ = printed(capsys, "--runs", folder, "--paper")
     assert max(map(len, out.splitlines())) <= 80
@@ -215,6 +216,14 @@ def test_preprocessed_inputs_have_the_papers_row_and_measured_efficiency_its_col
     status, _, err = printed(capsys, "--runs", folder)
     assert status == 2
     assert "efficiency.json is damaged" in err
+
+
+def test_a_wide_terminal_has_labels_in_one_line(runs, capsys, monkeypatch):
+    folder, _ = runs
+    monkeypatch.setenv("COLUMNS", "120")
+    _, out, _ = printed(capsys, "--runs", folder, "--paper")
+    assert max(map(len, out.splitlines())) <= 120
+    assert any(line.startswith("DisMax without FPR (n=3) ") for line in out.splitlines())
 
 
 @pytest.mark.parametrize("style", ["table", "markdown", "latex"])
