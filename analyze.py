@@ -250,7 +250,7 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: dict[t
         if options.detail and members:
             print_detail(members, style)
     if any(len(members) for members in groups.values()) and options.format == "table":
-        print(f"\n{BEST} or bold: within the best one's standard deviation, ours among ours; AUPR: of OOD")
+        print(f"\n{BEST} or bold: within the best one's spread, ours among ours; AUPR: of OOD")
 
 
 def printable(record: dict[str, Any]) -> None:
