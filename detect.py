@@ -182,7 +182,7 @@ def perform(options: Options) -> None:
         try:
             entries = scored(run, able)
         except (LookupError, TypeError, AttributeError, RuntimeError) as error:
-            raise ValueError(f"{run.folder}: what it kept is damaged inside ({type(error).__name__}: {error})") from error
+            raise ValueError(f"{run.folder} cannot be scored ({type(error).__name__}: {error})") from error
         except ValueError as error:
             raise ValueError(f"{run.folder}: {error}") from error
         # Read again: another process may have added to it meanwhile.

@@ -295,7 +295,7 @@ def test_mahalanobis_keeps_its_digits_where_classes_are_far_apart():
     near = fit_mahalanobis(features_known(spread + centres[labels], labels=labels))(features_part(spread + centres[labels]))
     inverse = np.linalg.inv(np.cov((spread - torch.stack([spread[labels == c].mean(0) for c in range(40)])[labels]).T, bias=True))
     means = [spread[labels == c].mean(0).numpy() for c in range(40)]
-    expected = [-mahalanobis(row, means[c], inverse) ** 2 for row, c in zip(spread.numpy(), labels, strict=True)]
+    expected = [-(mahalanobis(row, means[c], inverse) ** 2) for row, c in zip(spread.numpy(), labels, strict=True)]
     np.testing.assert_allclose(near, expected, rtol=1e-6)
 
 
@@ -304,7 +304,7 @@ def test_mahalanobis_of_fewer_images_than_features_and_of_one_class():
     scores = fit_mahalanobis(features_known(train, labels=torch.zeros(10).long()))(features_part(test))
     centred = train.numpy() - train.numpy().mean(0)
     inverse = np.linalg.pinv(centred.T @ centred / 10, rcond=1e-10, hermitian=True)
-    expected = [-mahalanobis(row, train.numpy().mean(0), inverse) ** 2 for row in test.numpy()]
+    expected = [-(mahalanobis(row, train.numpy().mean(0), inverse) ** 2) for row in test.numpy()]
     np.testing.assert_allclose(scores, expected, rtol=1e-6)
     constant = fit_mahalanobis(features_known(torch.ones(10, 3), labels=torch.zeros(10).long()))
     assert constant(features_part(torch.rand(5, 3))).tolist() == [0] * 5
