@@ -210,9 +210,9 @@ def test_runs_of_before_a_field_of_the_configuration_are_read(runs, capsys):
     del record["config"], record["temperature"]
     record["config"] = record_in(runs / "softmax" / "2")["config"]
     (folder / records.METRICS).write_text(json.dumps(record))
-    for program in (detect, ensemble):
+    for program, message in ((detect, f"{folder} cannot be scored"), (ensemble, "damaged inside")):
         status, _, err = called(program, capsys, folder)
-        assert (status, "damaged inside" in err, err.count("\n")) == (2, True, 1)
+        assert (status, message in err, "'temperature'" in err, err.count("\n")) == (2, True, True, 1)
 
 
 def test_another_network_or_other_images_than_the_runs_are_noticed(runs, capsys):

@@ -177,7 +177,7 @@ def test_run_digits_trains_resumes_skips_and_prints_the_table(tmp_path):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((ROOT / name).read_bytes())
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    environment = {"PATH": path, "LOSSES": "softmax dismax", "SEEDS": "1", "OMP_NUM_THREADS": "1"}
+    environment = {"PATH": path, "LOSSES": "softmax dismax", "SEEDS": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
     first, second = (
         subprocess.run(["bash", "run_digits.sh", "--epochs", "5"], cwd=copy, env=environment, capture_output=True, text=True)
         for _ in range(2)
