@@ -33,6 +33,7 @@ DETAIL = {"tnr95": "TNR@95 %", "auroc": "AUROC %", "aupr_in": "AUPR in %", "aupr
 PAPER_TABLE = {"Eff %": "efficiency", "ACC %": "acc", "ECE": "ece", "near AUPR %": "near_aupr"}
 PAPER_TABLE |= {"Tiny- IN AUROC %": "tinyimagenet_auroc", "LSUN AUROC %": "lsun_auroc", "SVHN AUPR %": "svhn_aupr"}
 DATA_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+Efficiencies = dict[tuple[str, str], float]  # (network, method) → inference in percent of SoftMax's images/s
 LABEL, WIDE = 10, 110  # characters of a table's first column in a terminal of less than so many columns
 
 
@@ -73,14 +74,22 @@ def as_the_paper_has_it(method: str) -> str:
     return re.sub(r" of \d+$", "", method)
 
 
-def cells(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def cells(record: dict[str, Any], measured: Efficiencies) -> Iterator[dict[str, Any]]:
     """A run's rows of the paper's table, a cell at a time: its own score; that of preprocessed inputs where the paper has one."""
     at, score, method = record["scores_at"], record["score"], method_of(record)
-    found = {source: scores["scores"][at] for source, scores in record["detection"].items()}
+    found, network = {source: scores["scores"][at] for source, scores in record["detection"].items()}, record["titles"]["model"]
+    yield efficiency_cell(method, measured.get((network, method)))
     yield from row_cells(record, method, {source: scores[score] for source, scores in found.items()}, found)
     preprocessed, title = record.get("detectors", {}).get("preprocessing", {}).get("sets"), f"{method}, preprocessing"
     if preprocessed and title in set(paper()["method"]):
+        yield efficiency_cell(title, measured.get((network, title)))
         yield from row_cells(record, title, preprocessed, {})
+
+
+def efficiency_cell(method: str, percent: float | None) -> dict[str, Any]:
+    """The cell of a measured efficiency, NaN without one."""
+    value = math.nan if percent is None else percent
+    return {"method": method, "column": "Eff %", "paper_column": "efficiency", "value": value}
 
 
 def row_cells(
@@ -88,7 +97,6 @@ def row_cells(
 ) -> Iterator[dict[str, Any]]:
     """One row: a method's metrics on each set, beside the run's accuracy and ECE; `others` are the other scores' metrics."""
     test, row = record["classification"]["test"], {"method": method}
-    yield row | {"column": "Eff %", "paper_column": "efficiency", "value": math.nan}
     yield row | {"column": "ACC %", "paper_column": "acc", "value": 100 * test["t1"]["accuracy"]}
     yield row | {"column": "ECE", "paper_column": "ece", "value": test["calibrated"]["ece"]}
     for source, scores in own.items():
@@ -115,8 +123,8 @@ def paper_rows(data: str, network: str) -> dict[str, dict[str, float]]:
     return {row["method"]: {name: row[name] for name in row.index[3:]} for _, row in rows.iterrows()}
 
 
-def efficiencies(folder: Path) -> dict[tuple[str, str], float]:
-    """(network, method) → measured inference efficiency in percent of SoftMax's, as `benchmarks.inference --out` left it."""
+def efficiencies(folder: Path) -> Efficiencies:
+    """Measured inference efficiencies, as `benchmarks.inference --out` left it."""
     path = folder / "efficiency.json"
     if not path.exists():
         return {}
@@ -159,14 +167,9 @@ def printed(values: Numbers) -> dict[str, dict[str, str]]:
     }
 
 
-def main_table(
-    members: list[dict[str, Any]], data: str, network: str, measured: dict[tuple[str, str], float]
-) -> tuple[list[str], list[list[str]]]:
+def main_table(members: list[dict[str, Any]], data: str, network: str, measured: Efficiencies) -> tuple[list[str], list[list[str]]]:
     """Heads and rows of one of the paper's tables: ours, the paper's, and the difference."""
-    listed = [cell for run in members for cell in cells(run)]
-    for cell in listed:
-        if cell["column"] == "Eff %":
-            cell["value"] = measured.get((network, cell["method"]), math.nan)
+    listed = [cell for run in members for cell in cells(run, measured)]
     ours = pd.DataFrame(listed, columns=["method", "column", "paper_column", "value"])
     columns = dict(ours.drop_duplicates("column")[["column", "paper_column"]].values.tolist()) or PAPER_TABLE
     published = paper_rows(data, network)
@@ -233,7 +236,7 @@ def show_folded(rows: list[list[str]], heads: list[str], style: str) -> None:
     show(rows, heads, style)
 
 
-def print_tables(found: list[dict[str, Any]], options: Options, measured: dict[tuple[str, str], float]) -> None:
+def print_tables(found: list[dict[str, Any]], options: Options, measured: Efficiencies) -> None:
     """Each group's tables; with `--paper` those of the paper that no run belongs to, too."""
     style = STYLES[options.format]
     groups = {group: [run for run in found if group_of(run) == group] for group in map(group_of, found)}
@@ -255,8 +258,9 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: dict[t
 
 def printable(record: dict[str, Any]) -> None:
     """Try all that is done with a record; raises TypeError and its like for one that is damaged inside."""
-    data, _, network, *_ = group_of(record)
-    hash(group_of(record))
+    group = group_of(record)
+    hash(group)
+    data, _, network, *_ = group
     main_table([record], data, network, {})
     detail_rows([record])[list(DETAIL)].mean()
 

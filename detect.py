@@ -194,18 +194,7 @@ def perform(options: Options) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 bad input, 130 interrupted."""
-    try:
-        perform(command_line.read(Options, "detect.py", arguments))
-    except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except (LookupError, TypeError, AttributeError) as error:
-        print(f"error: a run's record is damaged inside ({type(error).__name__}: {error})", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted: what was scored is kept", file=sys.stderr)
-        return 130
-    return 0
+    return command_line.status_of(lambda: perform(command_line.read(Options, "detect.py", arguments)), "what was scored is kept")
 
 
 if __name__ == "__main__":

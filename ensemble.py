@@ -119,18 +119,9 @@ def perform(options: Options) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 bad input, 130 interrupted."""
-    try:
-        print(perform(command_line.read(Options, "ensemble.py", arguments)))
-    except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except (LookupError, TypeError, AttributeError, RuntimeError) as error:
-        print(f"error: a member's record, or what it kept, is damaged inside ({type(error).__name__}: {error})", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted: nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    return command_line.status_of(
+        lambda: print(perform(command_line.read(Options, "ensemble.py", arguments))), "nothing was written"
+    )
 
 
 if __name__ == "__main__":

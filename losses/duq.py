@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .contract import LossFirstPart, LossSecondPart
-from .precision import without_autocast
+from .precision import in_one_precision, without_autocast
 from .targets import one_hot
 
 # The paper's for CIFAR-10.
@@ -37,8 +37,7 @@ class DUQLossFirstPart(LossFirstPart):
 
     def _embeddings(self, features: Tensor) -> Tensor:
         """W_j f [B, C, n]."""
-        dtype = torch.promote_types(features.dtype, self.weight.dtype)
-        return torch.einsum("bd,cnd->bcn", features.to(dtype), self.weight.to(dtype))
+        return torch.einsum("bd,cnd->bcn", *in_one_precision(features, self.weight))
 
     def raw_logits(self, features: Tensor) -> Tensor:
         embeddings = self._embeddings(features)

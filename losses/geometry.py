@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .precision import without_autocast
+from .precision import in_one_precision, without_autocast
 
 LARGE = 1e15  # the squares of numbers of this size still add up in float32
 SHORTEST = 1e-18  # a vector shorter than this has no direction: its squares underflow in float32
@@ -18,8 +18,7 @@ def distances(points: Tensor, prototypes: Tensor) -> Tensor:
 
     One matrix product each in the forward and for either gradient; `_Distances` has the derivation and the accuracy.
     """
-    dtype = torch.promote_types(points.dtype, prototypes.dtype)
-    return _Distances.apply(points.to(dtype), prototypes.to(dtype))
+    return _Distances.apply(*in_one_precision(points, prototypes))
 
 
 def _roots(squares: Tensor, points: Tensor, prototypes: Tensor, shortest: float) -> Tensor:
@@ -98,8 +97,7 @@ def direction_logits(features: Tensor, prototypes: Tensor, scale: Tensor, factor
 
 def cosines(features: Tensor, prototypes: Tensor) -> Tensor:
     """cos(f_i, p_j) [B, C] of features [B, D] and prototypes [C, D]; 0, without gradient, where `direction_logits` has none."""
-    dtype = torch.promote_types(features.dtype, prototypes.dtype)
-    features, prototypes = features.to(dtype), prototypes.to(dtype)
+    features, prototypes = in_one_precision(features, prototypes)
     return (features * _inverse_lengths(features)) @ (prototypes * _inverse_lengths(prototypes)).T
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from .contract import LossFirstPart, LossSecondPart
 from .geometry import cosines, distances
+from .precision import in_one_precision
 from .predicted_scale import PredictedScale
 
 DROPOUT = 0.7  # of "GODIN, dropout": a guess
@@ -53,8 +54,7 @@ class GODINLossFirstPart(LossFirstPart):
             return cosines(features, self.weight)
         if self.form == "euclidean":
             return -distances(features, self.weight).square()
-        dtype = torch.promote_types(features.dtype, self.weight.dtype)
-        return F.linear(features.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
+        return F.linear(*in_one_precision(features, self.weight, self.bias))
 
 
 class GODINLossSecondPart(LossSecondPart):

@@ -1,10 +1,10 @@
 """SoftMax: the usual linear layer and cross-entropy, scored by the maximum probability (Hendrycks & Gimpel 2017)."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import LossFirstPart, LossSecondPart
+from .precision import in_one_precision
 
 
 class SoftMaxLossFirstPart(LossFirstPart):
@@ -19,8 +19,7 @@ class SoftMaxLossFirstPart(LossFirstPart):
         self.weight, self.bias = linear.weight, linear.bias
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        dtype = torch.promote_types(features.dtype, self.weight.dtype)
-        return F.linear(features.to(dtype), self.weight.to(dtype), self.bias.to(dtype))
+        return F.linear(*in_one_precision(features, self.weight, self.bias))
 
 
 class SoftMaxLossSecondPart(LossSecondPart):

@@ -1,7 +1,8 @@
 """The command line of a program, made from a dataclass."""
 
 import io
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from itertools import takewhile
 from typing import TypeVar
@@ -9,6 +10,27 @@ from typing import TypeVar
 import tyro
 
 T = TypeVar("T")
+
+
+def status_of(work: Callable[[], None], interrupted: str) -> int:
+    """Do a program's work, saying in one line what is wrong. Returns the exit status: 0 done, 2 bad input, 130 interrupted.
+
+    Args:
+        work: raises ValueError or OSError for bad input, or what comes of a damaged record.
+        interrupted: what an interruption leaves behind.
+    """
+    try:
+        work()
+    except (ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+        print(f"error: a record, or what its run kept, is damaged inside ({type(error).__name__}: {error})", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {interrupted}", file=sys.stderr)
+        return 130
+    return 0
 
 
 def read(kind: type[T], program: str, arguments: Sequence[str] | None = None) -> T:
