@@ -193,7 +193,7 @@ def perform(options: Options) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 2 bad input, 130 interrupted."""
+    """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
     return command_line.status_of(lambda: perform(command_line.read(Options, "detect.py", arguments)), "what was scored is kept")
 
 

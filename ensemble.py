@@ -118,7 +118,7 @@ def perform(options: Options) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 2 bad input, 130 interrupted."""
+    """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
     return command_line.status_of(
         lambda: print(perform(command_line.read(Options, "ensemble.py", arguments))), "nothing was written"
     )

@@ -18,7 +18,7 @@ export PYTHON                                # the runs take the same
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # so small a network only waits for its threads
 bash utils/run_all.sh digits smallcnn "$@"
 status=$?
-[ $status -eq 2 ] || [ $status -eq 130 ] && exit $status
+[ $status -eq 2 ] || [ $status -eq 75 ] && exit $status
 if [ -n "$all" ]; then
     echo "measuring efficiency, and scoring every run with the detectors of detect.py"
     "$PYTHON" -m benchmarks.inference --models smallcnn --size 8 --classes 8 --batch 500 --members "$(wc -w <<<"$SEEDS")" \

@@ -1,6 +1,6 @@
 """Batches made on the device: whole batches are shuffled, cropped, flipped and normalised as tensors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 
 import torch
@@ -38,8 +38,8 @@ class TrainingBatches:
     """A training set's augmented batches, made on the device.
 
     Every image is shifted by up to `padding` pixels each way over black (a random crop of the padded image) and, with `flip`,
-    mirrored with probability ½; each image has its own offsets. An epoch's last batch may be smaller, but not of one image (batch
-    norm cannot normalise that): then the epoch does without its last image, another one each time.
+    mirrored with probability ½; each image has its own offsets. Its last batch may be smaller, but not of less than two images
+    a process (batch norm cannot normalise one): then the epoch does without its last images, others each time.
 
     A set in memory lives on the device as a whole; one in files is decoded a batch at a time. The batches are the same.
 
@@ -50,9 +50,24 @@ class TrainingBatches:
         padding: pixels on each side.
         flip: whether to mirror.
         device: where the batches are made.
+        processes: that take a share of each batch.
+        share: gives this process's of so many images; all of them by default.
     """
 
-    def __init__(self, images: ImageSet, normalize: Normalizer, batch_size: int, padding: int, flip: bool, device: torch.device):
+    def __init__(
+        self,
+        images: ImageSet,
+        normalize: Normalizer,
+        batch_size: int,
+        padding: int,
+        flip: bool,
+        device: torch.device,
+        processes: int = 1,
+        share: Callable[[int], slice] = slice,
+    ):
+        whole, tail = divmod(len(images), batch_size)
+        self.sizes = [batch_size] * whole + [tail] * (tail >= 2 * processes)
+        self.share = share
         self.labels = images.labels.to(device)
         self.normalize, self.batch_size, self.padding, self.flip = normalize, batch_size, padding, flip
         if isinstance(images, ImageFiles):
@@ -60,20 +75,24 @@ class TrainingBatches:
         else:
             self.files, self.windows = None, windows(images.pixels.to(device), padding)
 
-    def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch's batches (inputs float32 [B, 3, H, W], targets int64 [B]), drawn from a CPU generator.
+    def epoch(self, generator: torch.Generator, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """An epoch's batches (inputs float32 [B, 3, H, W], targets int64 [B]) from one on, drawn from a CPU generator.
 
-        The whole epoch is drawn before its first step: one transfer, and no step waits for the host.
+        The whole epoch is drawn before its first step: one transfer, and no step waits for the host. `sizes` are those of the whole
+        batches, of which a process gets its share.
         """
-        count, shifts = len(self.labels), 2 * self.padding + 1
+        count, shifts, device = len(self.labels), 2 * self.padding + 1, self.labels.device
         order = torch.randperm(count, generator=generator)
-        count -= count % self.batch_size == 1
+        count = sum(self.sizes)
         order = order[:count]
         offsets = torch.randint(shifts, (2, count), generator=generator)
         mirrored = torch.rand(count, generator=generator) < (0.5 if self.flip else 0)
-        device = self.labels.device
-        plan = [part.to(device).split(self.batch_size) for part in (order, offsets[0], offsets[1], mirrored)]
-        decoded = self.files.read(order.split(self.batch_size)) if self.files is not None else repeat(None)
+
+        def shares(values: Tensor) -> list[Tensor]:
+            return [batch[self.share(len(batch))] for batch in values.split(self.sizes)[start:]]
+
+        plan = [shares(part.to(device)) for part in (order, offsets[0], offsets[1], mirrored)]
+        decoded = self.files.read(shares(order)) if self.files is not None else repeat(None)
         # The decoded first, so that they end the loop and with it their processes; dropped before their end, they would do so in a
         # destructor, where a Ctrl-C is lost.
         for pixels, chosen, top, left, mirror in zip(decoded, *plan, strict=False):

@@ -1,6 +1,7 @@
 """Images that do not fit into memory: files, which processes of their own decode while the network works."""
 
 import os
+import signal
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,15 @@ from torch.utils.data import DataLoader
 
 from .images import Images
 
-WORKERS = min(8, os.cpu_count() or 1)
+WORKERS = max(1, min(8, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))  # torchrun's processes share
 AHEAD = 4  # batches each of them has ready
+
+
+def _leave_signals_to_the_parent(_: int) -> None:
+    """A Ctrl-C reaches these processes too; but the one that trains still needs their images for its last step."""
+    for number in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, number):
+            signal.signal(getattr(signal, number), signal.SIG_IGN)
 
 
 @contextmanager
@@ -79,6 +87,7 @@ class ImageFiles:
             prefetch_factor=AHEAD,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # not the global one, whose state is the run's
+            worker_init_fn=_leave_signals_to_the_parent,
         )
         try:
             yield from loader

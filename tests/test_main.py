@@ -11,10 +11,11 @@ import torch
 import experiment
 import losses
 import main
+import session
 from data.batches import Normalizer
 from losses import LOSSES
 from models import build_model
-from utils import checkpoint, records, runtime
+from utils import checkpoint, lock, records, runtime
 from utils.config import RunConfig
 from utils.metrics import accuracy, detection_metrics, expected_calibration_error
 from utils.training import Trainer
@@ -29,7 +30,7 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
     assert (status, err) == (0, "")
     folder = tmp_path / "runs" / "digits" / "smallcnn" / loss / "1"
     names = {records.CONFIG, records.EPOCHS, records.METRICS, records.MODEL, records.PREDICTIONS}
-    assert {path.name for path in folder.iterdir()} == names
+    assert {path.name for path in folder.iterdir()} == {*names, lock.LOCK}
     record = record_of(tmp_path, loss)
     split = {"heldout": "validation", "paper": "test"}[protocol]
     assert record["temperature"]["split"] == record["best"]["split"] == split
@@ -96,7 +97,7 @@ def test_of_equally_good_epochs_the_latest_is_kept_with_its_weights(run_main, tm
         return summary
 
     monkeypatch.setattr(Trainer, "run_epoch", watched)
-    monkeypatch.setattr(main, "accuracy", lambda *_: next(judged))
+    monkeypatch.setattr(session, "accuracy", lambda *_: next(judged))
     run_main("--epochs", "4")
     assert record_of(tmp_path)["best"] == {"epoch": 3, "accuracy": 0.9, "split": "validation"}
     saved = checkpoint.load(tmp_path / "runs/digits/smallcnn/dismax/1/model.pt")["state_dict"]
@@ -156,8 +157,9 @@ def test_a_file_that_cannot_be_written_whole_is_not_written(script, run_main, tm
     done = script("-c", limited, *QUICK, *given)
     assert done.returncode == 1
     assert "error: [Errno 27] File too large" in done.stderr
+    assert "no checkpoint was written yet" in done.stderr
     assert done.stderr.count("\n") == 1
-    assert [path.name for path in (tmp_path / "runs").rglob("*.*")] == [records.CONFIG]
+    assert {path.name for path in (tmp_path / "runs").rglob("*.*")} == {records.CONFIG, records.EPOCHS, lock.LOCK}
     assert run_main(*QUICK)[0] == 0
 
 

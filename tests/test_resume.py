@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from utils import checkpoint, interruption, records
+from utils import checkpoint, interruption, lock, records
 
 from .conftest import QUICK, ROOT, record_of, without_times
 
@@ -25,7 +25,7 @@ def interrupted(run_main, monkeypatch, stop_after, *arguments):
     monkeypatch.setattr(records, "write_lines", interrupt)
     status, _, err = run_main(*arguments)
     monkeypatch.undo()
-    assert status == 130
+    assert status == interruption.STATUS
     return err
 
 
@@ -70,7 +70,7 @@ def test_another_runs_checkpoint_is_refused(run_main, tmp_path, monkeypatch):
     assert (status, "without their config.json" in err) == (2, True)
     (folder / records.CONFIG).write_text(held.replace('"batch_size": 64', '"batch_size": 32'))
     status, _, err = run_main(*QUICK, "--batch-size", "32")
-    assert (status, "last.pt is of another run" in err) == (2, True)
+    assert (status, "is of another run" in err) == (2, True)
 
 
 @pytest.mark.parametrize("content", ["nothing", "a list", "another dict", "a changed byte", "another device's"])
@@ -83,7 +83,7 @@ def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, con
         path.write_bytes(body)
     elif content == "another device's":
         saved = checkpoint.load(path)
-        saved["trainer"]["mixing"] = torch.zeros(16, dtype=torch.uint8)  # the state of a CUDA generator has this size
+        saved["trainer"]["processes"][0]["mixing"] = torch.zeros(16, dtype=torch.uint8)  # as the state of a CUDA generator
         checkpoint.save(path, saved)
     elif content == "nothing":
         path.write_bytes(b"")
@@ -91,8 +91,10 @@ def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, con
         torch.save([] if content == "a list" else {"state_dict": {}}, path)
     status, _, err = run_main(*QUICK)
     assert status == 2
-    assert f"{path} is " in err or f"{path} does not fit this device" in err
-    assert "delete it" in err
+    what = {"another dict": "is of another run", "another device's": "does not fit"}.get(content, "is damaged or no checkpoint")
+    assert what in err
+    assert str(path.parent) in err
+    assert "delete" in err
     assert err.count("\n") == 1
 
 
@@ -107,10 +109,10 @@ def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
             time.sleep(0.01)
             process.send_signal(signal_)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "goes on from the last whole epoch" in err
+    assert process.returncode == interruption.STATUS
+    assert "goes on from the last checkpoint" in err
     assert "Traceback" not in err
-    assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST}
+    assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST, lock.LOCK}
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -131,8 +133,8 @@ def test_an_interrupt_that_python_dropped_stops_the_run_all_the_same(run_main, t
 
     monkeypatch.setattr(records, "write_lines", after_the_first_epoch)
     status, _, err = run_main(*QUICK)
-    assert status == 130
-    assert "goes on from the last whole epoch" in err
+    assert status == interruption.STATUS
+    assert "goes on from the last checkpoint" in err
     assert len((tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.EPOCHS).read_text().splitlines()) == 1
 
 
@@ -153,7 +155,7 @@ def test_a_checkpoint_whose_contents_do_not_fit_is_named(run_main, tmp_path, mon
         torch.save(saved, path)
         status, _, err = run_main(*QUICK)
         assert status == 2
-        assert f"{path} does not fit" in err
+        assert f"{path.parent}: its checkpoint does not fit" in err
         assert err.count("\n") == 1
         path.write_bytes(whole)
 

@@ -16,7 +16,7 @@ from torch.utils.data import get_worker_info
 from data import files, sources, streaming
 from data.batches import Normalizer, TrainingBatches
 from data.streaming import ImageFiles
-from utils import records
+from utils import interruption, records
 
 from .conftest import ROOT
 
@@ -109,8 +109,8 @@ def test_ctrl_c_stops_a_streamed_run_and_its_processes(folder, tmp_path):
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err.endswith("\ninterrupted: the same command goes on from the last whole epoch\n")
+    assert process.returncode == interruption.STATUS
+    assert err.endswith("\ninterrupted: the same command goes on from the last checkpoint\n")
     with pytest.raises(ProcessLookupError):  # none is left
         os.killpg(process.pid, 0)
 

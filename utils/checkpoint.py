@@ -1,7 +1,9 @@
 """Checkpoints: written whole or not at all, and loaded without running any code in them."""
 
 import io
+import os
 import pickle
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -9,16 +11,25 @@ from typing import Any
 
 import torch
 
-from .records import whole_file
+from .records import LAST, PREVIOUS, whole_file
 
 
-def save(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values. Raises OSError where that fails."""
+def save(path: Path, content: dict[str, Any], previous: Path | None = None) -> None:
+    """Write tensors and plain values, with a CRC-32 of each (torch's zip file has them). Raises OSError where that fails.
+
+    What was there before is kept as `previous`. Killed at any moment, it leaves the new file or the one before, whole.
+    """
     # In memory first: torch.save itself hides why a write failed (a full disk) behind a RuntimeError.
     buffer = io.BytesIO()
     torch.save(content, buffer)
     with whole_file(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
+        if previous is not None and path.exists():
+            previous.unlink(missing_ok=True)
+            try:
+                os.link(path, previous)  # so that the path is never without a file
+            except OSError:  # a file system without links
+                os.replace(path, previous)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -30,5 +41,46 @@ def load(path: Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, ValueError, LookupError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error):
         content = None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged or no checkpoint: delete it to start afresh")
+        raise ValueError(f"{path} is damaged or no checkpoint: delete it, and run the same command again")
     return content
+
+
+def load_latest(folder: Path) -> tuple[dict[str, Any] | None, str]:
+    """A run's last checkpoint, or the one before if that is damaged or missing, with what there is to say of it; or None.
+
+    Raises ValueError if there were some, and all are damaged.
+    """
+    last, previous = folder / LAST, folder / PREVIOUS
+    try:
+        if last.exists():
+            return load(last), ""
+        said = f"{last} is missing"
+    except ValueError as error:
+        if not previous.exists():
+            raise
+        said = str(error).split(":")[0]
+    return (load(previous), f"{said}: going on from the checkpoint before it") if previous.exists() else (None, "")
+
+
+class Keeper:
+    """Writes a run's checkpoints, each time keeping the one before, and knows when one is due.
+
+    Args:
+        folder: the run's.
+        every: how often, as a number and `minutes` or `epochs`.
+    """
+
+    def __init__(self, folder: Path, every: tuple[float, str]):
+        self.folder, (self.every, self.unit) = folder, every
+        self.written = time.monotonic()
+
+    def due(self, epoch: int | None = None) -> bool:
+        """Whether to write one now: after a step, or at the end of an epoch, which is given."""
+        if self.unit == "minutes":
+            return time.monotonic() - self.written >= 60 * self.every
+        return epoch is not None and epoch % self.every == 0
+
+    def write(self, content: dict[str, Any]) -> None:
+        """Write a checkpoint. Raises OSError where that fails; the last one is kept."""
+        save(self.folder / LAST, content, self.folder / PREVIOUS)
+        self.written = time.monotonic()

@@ -9,11 +9,13 @@ from typing import TypeVar
 
 import tyro
 
+from . import interruption
+
 T = TypeVar("T")
 
 
 def status_of(work: Callable[[], None], interrupted: str) -> int:
-    """Do a program's work, saying in one line what is wrong. Returns the exit status: 0 done, 2 bad input, 130 interrupted.
+    """Do a program's work, saying in one line what is wrong. Returns the exit status: 0 done, 2 bad input, 75 interrupted.
 
     Args:
         work: raises ValueError or OSError for bad input, or what comes of a damaged record.
@@ -29,7 +31,7 @@ def status_of(work: Callable[[], None], interrupted: str) -> int:
         return 2
     except KeyboardInterrupt:
         print(f"\ninterrupted: {interrupted}", file=sys.stderr)
-        return 130
+        return interruption.STATUS
     return 0
 
 

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-# Fields that say where a run ran, where its files lie, and what it keeps.
-ELSEWHERE = ("device", "compile", "keep_features", "runs", "data_dir")
+# Fields that say where and how a run ran, where its files lie, and what it keeps.
+ELSEWHERE = ("device", "compile", "sync_batchnorm", "checkpoint_every", "keep_features", "runs", "data_dir")
 
 
 def identity_of(config: dict[str, Any]) -> dict[str, Any]:
@@ -44,6 +44,10 @@ class RunConfig:
     hardware has it and is faster with it."""
     compile: bool = False
     """Compile the network with torch.compile."""
+    sync_batchnorm: bool = False
+    """Under torchrun, on GPUs: batch norms see the whole batch instead of each process's share."""
+    checkpoint_every: tuple[float, Literal["minutes", "epochs"]] = (10, "minutes")
+    """How often to write a checkpoint, such as 5 minutes or 1 epochs. A signal always writes one, and so does the last epoch."""
     keep_features: bool = False
     """Keep the features of all images, the training images' too, in predictions.npz, for detect.py."""
     device: str = "auto"
@@ -63,6 +67,10 @@ class RunConfig:
         for name, kind in get_type_hints(type(self)).items():
             if (choices := get_args(kind)) and get_origin(kind) is Literal and getattr(self, name) not in choices:
                 raise ValueError(f"--{name} is one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        every, unit = self.checkpoint_every
+        if not 0 < every < float("inf") or (unit == "epochs" and every % 1):
+            whole = "a whole number of epochs" if unit == "epochs" else "a number of minutes"
+            raise ValueError(f"--checkpoint-every takes {whole} above 0, got {every:g}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed must be in 0 to 4294967295, got {self.seed}")
 
@@ -82,10 +90,12 @@ class RunConfig:
         if unknown := values.keys() - {field.name for field in fields(cls)}:
             raise ValueError(f"a configuration of another version: it has {', '.join(sorted(unknown))}")
         paths = {name: Path(values[name]) for name in ("runs", "data_dir") if name in values}
-        config = cls(**values | paths | {"ood": tuple(values.get("ood", ()))})
+        lists = {name: tuple(values[name]) for name in ("ood", "checkpoint_every") if name in values}
+        config = cls(**values | paths | lists)
         config.check()
         return config
 
     def as_json(self) -> dict[str, Any]:
         """All fields as JSON values."""
-        return asdict(self) | {"ood": list(self.ood), "runs": str(self.runs), "data_dir": str(self.data_dir)}
+        lists = {"ood": list(self.ood), "checkpoint_every": list(self.checkpoint_every)}
+        return asdict(self) | lists | {"runs": str(self.runs), "data_dir": str(self.data_dir)}

@@ -1,23 +1,26 @@
-"""Ctrl-C and SIGTERM: both stop a run, and are not lost."""
+"""Ctrl-C, SIGTERM and SIGUSR1 (by which Slurm warns of a time limit): each stops a program, and is not lost."""
 
 import signal
 import sys
-from typing import NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_asked = False
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+STATUS = 75  # what a program then leaves with: EX_TEMPFAIL, "try again later"; the same command goes on
+_asked = _deferred = False
 
 
-def _interrupt(*_) -> NoReturn:
+def _interrupt(*_) -> None:
     global _asked
     _asked = True
     for number in SIGNALS:  # a second one would only disturb the leaving
         signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    if not _deferred:
+        raise KeyboardInterrupt
 
 
 def listen() -> None:
-    """Have both raise KeyboardInterrupt, as Ctrl-C does by itself, so that no half-written file stays behind."""
+    """Have all of them raise KeyboardInterrupt, as Ctrl-C does by itself, so that no half-written file stays behind."""
     for number in SIGNALS:
         signal.signal(number, _interrupt)
     report = sys.unraisablehook
@@ -27,3 +30,14 @@ def listen() -> None:
 def asked() -> bool:
     """Whether one came. Python drops an exception that is raised in a destructor or beside a fork, so a long loop has to ask."""
     return _asked
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """While inside, a signal raises nothing: the code inside asks for it where it can stop, and raises KeyboardInterrupt itself."""
+    global _deferred
+    _deferred = True
+    try:
+        yield
+    finally:
+        _deferred = False

@@ -2,10 +2,11 @@
 
 import sys
 import time
+from typing import Any
 
 from tqdm import tqdm
 
-from .training import Summary
+from .running import Summary
 
 SECONDS_BETWEEN_LINES = 20  # where the output is no terminal
 
@@ -17,11 +18,12 @@ class Progress:
         epochs: of the run.
         images: an epoch.
         done: epochs done already (a resumed run).
+        silent: show nothing.
     """
 
-    def __init__(self, epochs: int, images: int, done: int = 0):
-        self.epochs, self.images, self.epoch = epochs, images, done
-        self.on_terminal = sys.stderr.isatty()
+    def __init__(self, epochs: int, images: int, done: int = 0, silent: bool = False):
+        self.epochs, self.epoch, self.silent = epochs, done, silent
+        self.on_terminal = sys.stderr.isatty() and not silent
         total, initial = epochs * images, done * images
         self.bar = tqdm(
             total=total,
@@ -42,17 +44,18 @@ class Progress:
             self.bar.set_description(f"epoch {self.epoch + 1}/{self.epochs}", refresh=False)
             self.bar.set_postfix_str(f"loss {so_far.loss:.3f}, acc {so_far.accuracy:.1%}", refresh=False)
 
-    def epoch_done(self, summary: Summary, accuracy: float, split: str, images_per_second: float) -> None:
-        """Show an epoch's end, with the accuracy on the split that chooses the epoch."""
+    def epoch_done(self, entry: dict[str, Any], split: str) -> None:
+        """Show an epoch's end by its line of the log, with the accuracy on the split that chooses the epoch."""
         self.epoch += 1
         last, now = self.epoch == self.epochs, time.monotonic()
-        if self.on_terminal or not (last or now - self.last_line > SECONDS_BETWEEN_LINES):
+        if self.silent or self.on_terminal or not (last or now - self.last_line > SECONDS_BETWEEN_LINES):
             return
         self.last_line = now
         left = (now - self.started) / (self.epoch - self.done_before) * (self.epochs - self.epoch)
         print(
-            f"epoch {self.epoch}/{self.epochs}: loss {summary.loss:.3f}, accuracy {summary.accuracy:.1%}, "
-            f"{split} {accuracy:.1%}, {images_per_second:.0f} images/s, {tqdm.format_interval(left)} left",
+            f"epoch {self.epoch}/{self.epochs}: loss {entry['loss']:.3f}, accuracy {entry['train_accuracy']:.1%}, "
+            f"{split} {entry[f'{split}_accuracy']:.1%}, {entry['images_per_second']:.0f} images/s, "
+            f"{tqdm.format_interval(left)} left",
             flush=True,
         )
 

@@ -22,7 +22,7 @@ NEEDED = {"config", "titles", "score", "scores_at", "classification", "detection
 # What numpy raises for a file whose bytes are not what they were.
 UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RuntimeError, SyntaxError, tokenize.TokenError)
 
-CONFIG, EPOCHS, LAST = "config.json", "epochs.jsonl", "last.pt"
+CONFIG, EPOCHS, LAST, PREVIOUS = "config.json", "epochs.jsonl", "last.pt", "previous.pt"
 METRICS, PREDICTIONS, MODEL = "metrics.json", "predictions.npz", "model.pt"
 
 
@@ -157,7 +157,7 @@ def finished(folder: Path, identity: dict[str, Any]) -> bool:
     Raises ValueError if it holds another run (one whose `config.json` has another identity), or files that cannot be read.
     """
     if not (folder / CONFIG).exists():
-        if any((folder / name).exists() for name in (METRICS, LAST)):
+        if any((folder / name).exists() for name in (METRICS, LAST, PREVIOUS)):
             raise ValueError(f"{folder} holds results without their {CONFIG}: choose another folder with --runs, or delete it")
         return False
     held = begun(folder)
@@ -168,9 +168,19 @@ def finished(folder: Path, identity: dict[str, Any]) -> bool:
 
 
 def claim(folder: Path, config: dict[str, Any]) -> None:
-    """Make the folder this run's own, by its configuration. Raises ValueError if it cannot be written to."""
-    try:
-        if not (folder / CONFIG).exists():
-            write_json(folder / CONFIG, config)
-    except OSError as error:
-        raise ValueError(f"cannot write to {folder} ({error.strerror}): choose another folder with --runs") from error
+    """Make the folder, which is held, this run's own by its configuration."""
+    if not (folder / CONFIG).exists():
+        write_json(folder / CONFIG, config)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed processes left half-written in a folder that is held."""
+    for name in (CONFIG, EPOCHS, LAST, METRICS, PREDICTIONS, MODEL):
+        for left in folder.glob(f".{name}.*"):
+            left.unlink(missing_ok=True)
+
+
+def drop_checkpoints(folder: Path) -> None:
+    """Delete the checkpoints of a finished run."""
+    for name in (LAST, PREVIOUS):
+        (folder / name).unlink(missing_ok=True)

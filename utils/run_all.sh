@@ -32,7 +32,7 @@ perform() {
     fi
     "$@"
     local status=$?
-    [ $status -eq 130 ] || [ $status -eq 143 ] && exit 130 # interrupted
+    case $status in 75 | 130 | 138 | 143) exit 75 ;; esac # interrupted
     [ $status -eq 2 ] && [ $first ] && exit 2 # what the very first run cannot take is most likely common to all
     [ $status -eq 0 ] || { failed=$status; echo "failed ($status): $*" >&2; }
     first=''

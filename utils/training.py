@@ -1,12 +1,15 @@
 """The training loop. It knows a model, a criterion that keeps the contract, and batches; it knows no method by name."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from .distributed import ALONE, World
+from .running import NonFiniteLoss, RunningSums, Summary
 from .runtime import autocast, seeds
 
 
@@ -28,58 +31,23 @@ class Recipe:
 # The paper's: 0.1 that falls at epochs 150, 200 and 250 of 300.
 RECIPES = {"paper": Recipe(0.1, 0.9, 1e-4, ((1, 2), (2, 3), (5, 6)), 0.1)}
 
-Report = Callable[[int, "Summary | None"], None]  # (images done since the last call, the epoch so far where it was read)
+Report = Callable[[int, Summary | None], None]  # (images since the last call, the epoch so far where it was read)
 READ_EVERY = 50  # steps between two reads of the running sums from the device
-
-
-@dataclass(frozen=True)
-class Summary:
-    """An epoch so far: mean loss, and the accuracy on the images that show what their labels say."""
-
-    loss: float
-    accuracy: float
 
 
 class Batches(Protocol):
     """What the loop needs of the training data."""
 
     batch_size: int
+    sizes: list[int]  # images of each of an epoch's steps, over all processes
 
-    def epoch(self, generator: torch.Generator): ...
-
-
-class NonFiniteLoss(ArithmeticError):
-    """The loss became NaN or infinite."""
-
-
-class RunningSums:
-    """An epoch's sums, kept on the device so that no step waits for a value."""
-
-    def __init__(self, device: torch.device):
-        self.loss = torch.zeros((), device=device)
-        self.correct = torch.zeros((), device=device, dtype=torch.int64)
-        self.first_bad = torch.full((), -1, device=device, dtype=torch.int64)
-        self.images = self.labelled = self.steps = 0
-
-    def add(self, loss: Tensor, images: int, logits: Tensor, targets: Tensor) -> None:
-        """A step's loss (a scalar) and number of images; logits and targets of those whose labels say what they show."""
-        self.loss += loss * images
-        self.correct += (logits.argmax(1) == targets).sum()
-        self.steps += 1
-        self.first_bad = torch.where((self.first_bad < 0) & ~loss.isfinite(), self.steps, self.first_bad)
-        self.images += images
-        self.labelled += len(targets)
-
-    def read(self) -> Summary:
-        """One transfer. Raises NonFiniteLoss, naming the step."""
-        loss, correct, first_bad = torch.stack([self.loss, self.correct, self.first_bad]).tolist()
-        if first_bad >= 0:
-            raise NonFiniteLoss(f"at step {first_bad:.0f}")
-        return Summary(loss / self.images, correct / self.labelled)
+    def epoch(self, generator: torch.Generator, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """This process's share of each step's images and targets, from step `start` (from 0) on."""
+        ...
 
 
 class Trainer:
-    """A model in training, with all the state that a resumed run needs to go on bit for bit.
+    """A model in training, with all the state that a resumed run needs to go on bit for bit, from any step.
 
     Args:
         model: images [B, 3, H, W] to logits [B, C].
@@ -88,6 +56,7 @@ class Trainer:
         recipe: how to train, for `epochs` in all.
         seed: the run's; shuffling, augmentation and the criterion's mixing draw from generators of their own.
         precision: of the forward pass: fp32, bf16 or fp16.
+        world: the processes that train it together. All draw the same batches and take their shares of them; each mixes its own.
     """
 
     def __init__(
@@ -99,8 +68,10 @@ class Trainer:
         epochs: int,
         seed: int,
         precision: str,
+        world: World = ALONE,
     ):
-        self.model, self.criterion, self.batches = model, criterion, batches
+        self.model, self.criterion, self.batches, self.world = model, criterion, batches, world
+        self.network = world.wrap(model)
         self.device = next(model.parameters()).device
         self.context = autocast(self.device, precision)
         # Fused: the device itself skips a step whose scaled gradients overflowed, else the host would have to ask it at every step.
@@ -113,45 +84,62 @@ class Trainer:
         milestones = recipe.epochs_of_decay(epochs)
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, milestones, recipe.decay)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
-        seed_batches, seed_mixing = seeds(seed, 2)
+        seed_batches, *seeds_mixing = seeds(seed, 1 + world.size)
         self.drawing = torch.Generator().manual_seed(seed_batches)
-        self.mixing = torch.Generator(self.device).manual_seed(seed_mixing)
+        self.mixing = torch.Generator(self.device).manual_seed(seeds_mixing[world.rank])
+        if not world.first:  # what a network draws for itself (dropout); its weights are drawn already, and the first's
+            torch.manual_seed(seeds_mixing[world.rank])
         self.epoch = 0  # epochs done
+        self.drawn = self.drawing.get_state()  # before the epoch that is going on
+        self.sums: RunningSums | None = None  # of the epoch that is going on
 
     @property
     def learning_rate(self) -> float:
-        """Of the coming epoch."""
+        """Of the epoch that is going on, or the coming one."""
         return self.scheduler.get_last_lr()[0]
 
     def run_epoch(self, report: Report) -> Summary:
-        """Train for one epoch. Raises NonFiniteLoss, naming epoch, step and learning rate."""
+        """Train to the end of the epoch, which may have begun before. Raises NonFiniteLoss, naming epoch, step and learning rate.
+
+        `report` is called after each step, when the state is one to go on from; what it raises is raised.
+        """
         self.model.train()
-        sums = RunningSums(self.device)
-        self.criterion.before_epoch(self.epoch + 1)
+        if self.sums is None:
+            self.drawn, self.sums = self.drawing.get_state(), RunningSums(self.device)
+            self.criterion.before_epoch(self.epoch + 1)
+        done, self.drawing = self.sums.steps, self.drawing.set_state(self.drawn)
+        for count, (inputs, targets) in zip(self.batches.sizes[done:], self.batches.epoch(self.drawing, done), strict=True):
+            self._step(inputs, targets, count, self.sums)
+            report(count, self.read() if self.sums.steps % READ_EVERY == 0 else None)
+        summary = self.read()
+        self.criterion.after_epoch(self.epoch + 1)
+        self.world.average_statistics(self.model)
+        with warnings.catch_warnings(action="ignore"):  # that no step came before: it did, before a checkpoint
+            self.scheduler.step()
+        self.epoch += 1
+        self.sums = None
+        return summary
+
+    def read(self) -> Summary:
+        """Collective: the epoch so far, which has begun. Raises NonFiniteLoss, naming epoch, step and learning rate."""
         try:
-            for inputs, targets in self.batches.epoch(self.drawing):
-                self._step(inputs, targets, sums)
-                report(len(targets), sums.read() if sums.steps % READ_EVERY == 0 else None)
-            summary = sums.read()
+            return self.sums.read(self.world)
         except NonFiniteLoss as error:
             raise NonFiniteLoss(
                 f"the loss became NaN or infinite in epoch {self.epoch + 1} {error} (learning rate {self.learning_rate:g})"
             ) from None
-        self.criterion.after_epoch(self.epoch + 1)
-        self.scheduler.step()
-        self.epoch += 1
-        report(0, summary)
-        return summary
 
-    def _step(self, inputs: Tensor, targets: Tensor, sums: RunningSums) -> None:
-        tail = len(targets) < self.batches.batch_size
+    def _step(self, inputs: Tensor, targets: Tensor, count: int, sums: RunningSums) -> None:
+        """One step with this process's share of `count` images."""
+        tail = count < self.batches.batch_size
         inputs, targets = self.criterion.preprocess(inputs, targets, generator=self.mixing, tail=tail)
         inputs.requires_grad_(self.criterion.penalizes_inputs)
         with self.context:
-            logits = self.model(inputs)
+            logits = self.network(inputs)
             loss = self.criterion(logits, targets) + self.criterion.penalty(inputs, logits)
         self.optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
+        # Gradients are averaged over the processes as if each had as many images.
+        self.scaler.scale(loss * (len(targets) * self.world.size / count)).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         logits, loss = logits.detach(), loss.detach()
@@ -160,32 +148,59 @@ class Trainer:
         sums.add(loss, len(targets), *self.criterion.labelled(logits, targets))
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later `load_state_dict` needs to go on as if nothing had happened, between two epochs."""
+        """Collective: all that a later `load_state_dict` needs to go on as if nothing had happened, between any two steps.
+
+        On the first process; the others' are of no use. Raises NonFiniteLoss if there is nothing to go on from.
+        """
+        if self.sums is not None:
+            self.read()
+        parameters = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+        # A loss that was finite can have been the last: the step that followed broke the weights.
+        broken = sum((~parameter.isfinite()).any().long() for parameter in parameters.values())
+        if self.world.most(int(broken)):
+            raise NonFiniteLoss(
+                f"the weights became NaN or infinite in epoch {self.epoch + 1} (learning rate {self.learning_rate:g})"
+            )
+        own = {
+            "buffers": {name: value.cpu() for name, value in self.model.state_dict().items() if name not in parameters},
+            "sums": self.sums.state_dict() if self.sums is not None else None,
+            "mixing": self.mixing.get_state(),
+            "global": torch.get_rng_state(),
+            "global_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
         return {
             "epoch": self.epoch,
-            "model": self.model.state_dict(),
+            "parameters": parameters,
             "criterion": self.criterion.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "drawing": self.drawing.get_state(),
-            "mixing": self.mixing.get_state(),
-            "global": torch.get_rng_state(),
-            "global_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "drawn": self.drawn if self.sums is not None else self.drawing.get_state(),
+            "processes": self.world.all_of(own),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave. Raises ValueError, among others, for what does not fit."""
-        for name in ("model", "criterion", "optimizer", "scheduler", "scaler"):
+        if len(state["processes"]) != self.world.size:
+            count = len(state["processes"])
+            raise ValueError(f"{count} processes wrote it, this is {self.world.size}: take torchrun --nproc-per-node={count}")
+        own = state["processes"][self.world.rank]
+        self.model.load_state_dict(state["parameters"] | own["buffers"])
+        for name in ("criterion", "optimizer", "scheduler", "scaler"):
             getattr(self, name).load_state_dict(state[name])
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 buffer = self.optimizer.state[parameter].get("momentum_buffer")
                 if buffer is None or buffer.shape != parameter.shape:  # a fused step would read beyond it
                     raise ValueError("the optimizer's momentum is not that of these parameters")
-        self.drawing.set_state(state["drawing"])
-        self.mixing.set_state(state["mixing"])
-        torch.set_rng_state(state["global"])
-        if state["global_cuda"]:
-            torch.cuda.set_rng_state_all(state["global_cuda"])
+        self.sums = None
+        if own["sums"] is not None:
+            self.sums = RunningSums(self.device)
+            self.sums.load_state_dict(own["sums"])
+        self.drawing.set_state(state["drawn"])
+        self.drawn = state["drawn"]
+        self.mixing.set_state(own["mixing"])
+        torch.set_rng_state(own["global"])
+        if own["global_cuda"] is not None:
+            torch.cuda.set_rng_state(own["global_cuda"], self.device)
         self.epoch = state["epoch"]

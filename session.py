@@ -1,0 +1,184 @@
+"""A run's training: from its last checkpoint, wherever that was written, to its last epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data.batches import Normalizer, plain_batches
+from data.streaming import ImageSet
+from experiment import EVALUATION_BATCH, Data
+from models import Network
+from utils import checkpoint, interruption, records
+from utils.config import RunConfig
+from utils.distributed import World
+from utils.evaluation import predict
+from utils.metrics import accuracy
+from utils.progress import Progress
+from utils.running import NonFiniteLoss, Summary
+from utils.training import Trainer
+
+GO_ON, KEEP, LEAVE = range(3)  # what a process wishes for after a step; the most that one of them wishes for is done by all
+
+AFRESH = f"delete {records.LAST} and {records.PREVIOUS} to start afresh"
+
+
+@dataclass
+class Run:
+    """Everything one run works with, once it is known to be possible."""
+
+    config: RunConfig
+    device: torch.device
+    world: World
+    data: Data
+    normalize: Normalizer
+    model: Network
+    trainer: Trainer
+
+    def outputs(self, part: ImageSet) -> dict[str, Tensor]:
+        """Collective: the head's named outputs for a set's images, each of which one process computes.
+
+        Raises NonFiniteLoss for logits that are no numbers any more, and KeyboardInterrupt if a signal came.
+        """
+        count, world = len(part), self.world
+        if shared := count >= world.size > 1:
+            part = part.take(torch.arange(count)[world.share(count)])
+        outputs = predict(self.model, self._watched(part), self.trainer.context)
+        if shared:
+            outputs = {name: world.joined(value, count) for name, value in outputs.items()}
+        if not outputs["logits"].isfinite().all():
+            raise NonFiniteLoss(f"the logits became NaN or infinite by the end of epoch {self.trainer.epoch}")
+        return outputs
+
+    def _watched(self, part: ImageSet) -> Iterator[Tensor]:
+        for batch in plain_batches(part, self.normalize, EVALUATION_BATCH, self.device):
+            if interruption.asked() and self.world.size == 1:  # several could not agree where to stop, and are soon through
+                raise KeyboardInterrupt
+            yield batch
+
+
+@dataclass
+class Session:
+    """A run in training, with what a checkpoint holds besides the trainer's state."""
+
+    run: Run
+    # An entry an epoch; the best epoch so far, with the model's state then; the seconds that training took.
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Any] = field(default_factory=lambda: {"epoch": 0, "accuracy": -1.0})
+    seconds: float = 0.0
+    trained: dict[str, Any] | None = None  # the entry of an epoch that is trained and not yet judged
+    kept: str = "no checkpoint was written yet"
+
+    HISTORY = ("epochs", "best", "seconds", "trained")
+
+    def __post_init__(self):
+        config = self.run.config
+        self.keeper = checkpoint.Keeper(config.folder, config.checkpoint_every)
+        self.resumed = time.monotonic()  # or when `seconds` was last brought up to date
+
+    def resume(self) -> None:
+        """Go back to the last whole checkpoint, if there is one. Raises ValueError if all are damaged, or of another run."""
+        saved, said = checkpoint.load_latest(self.run.config.folder)
+        if said and self.run.world.first:
+            print(f"warning: {said}")
+        if saved is None:
+            return
+        folder, trainer = self.run.config.folder, self.run.trainer
+        if saved.get("identity") != self.run.config.identity():
+            raise ValueError(f"{folder}: its checkpoint is of another run: {AFRESH}, or choose another folder with --runs")
+        try:
+            trainer.load_state_dict(saved["trainer"])
+            for name in self.HISTORY:
+                setattr(self, name, saved["history"][name])
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{folder}: its checkpoint does not fit ({reason}): go on where it began, or {AFRESH}") from error
+        self._say_kept()
+        if self.run.world.first:
+            print(f"resuming {self._place()} of {self.run.config.epochs}")
+
+    def train(self) -> None:
+        """Train to the last epoch, and leave the model at its best one.
+
+        Raises KeyboardInterrupt, with a checkpoint written, if a signal asked for it.
+        """
+        run, total = self.run, int(self.run.config.epochs or 0)
+        images, done = len(run.data.train), len(self.epochs)
+        with interruption.deferred(), closing(Progress(total, images, done, silent=not run.world.first)) as self.progress:
+            try:
+                while len(self.epochs) < total:
+                    if self.trained is None:
+                        self._train_epoch()
+                    self._judge_epoch()
+                    if len(self.epochs) < total:
+                        self._obey(self._agreed(len(self.epochs)))
+            except KeyboardInterrupt:
+                self._keep()
+                raise
+            self._keep()  # what follows can fail too
+        run.model.load_state_dict(self.best["model"])
+
+    def _train_epoch(self) -> None:
+        trainer, rate, started, seen = self.run.trainer, self.run.trainer.learning_rate, time.monotonic(), 0
+
+        def after_step(images: int, so_far: Summary | None) -> None:
+            nonlocal seen
+            seen += images
+            self.progress.report(images, so_far)
+            self._obey(self._agreed())
+
+        summary = trainer.run_epoch(after_step)
+        speed = round(seen / (time.monotonic() - started), 1)  # of what this process saw of it
+        self.trained = {"epoch": trainer.epoch, "learning_rate": rate, "loss": summary.loss, "train_accuracy": summary.accuracy}
+        self.trained["images_per_second"] = speed
+
+    def _judge_epoch(self) -> None:
+        run, deciding = self.run, self.run.data.deciding
+        part = run.data.evaluation[deciding]
+        reached = accuracy(run.outputs(part)["logits"], part.labels)
+        if reached >= self.best["accuracy"]:  # of equally good epochs the latest
+            state = {name: value.clone() for name, value in run.model.state_dict().items()}
+            self.best = {"epoch": run.trainer.epoch, "accuracy": reached, "model": state}
+        entry, self.trained = self.trained | {f"{deciding}_accuracy": reached}, None
+        self.epochs.append(entry)
+        if run.world.first:
+            records.write_lines(run.config.folder / records.EPOCHS, self.epochs)
+        self.progress.epoch_done(entry, deciding)
+
+    def _agreed(self, epoch: int | None = None) -> int:
+        """Collective: whether to go on, to write a checkpoint, or to write one and leave."""
+        wish = LEAVE if interruption.asked() else KEEP if self.run.world.first and self.keeper.due(epoch) else GO_ON
+        return self.run.world.most(wish)
+
+    def _obey(self, agreed: int) -> None:
+        if agreed == LEAVE:
+            raise KeyboardInterrupt
+        if agreed == KEEP:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Collective: write a checkpoint."""
+        now = time.monotonic()
+        self.seconds, self.resumed = self.seconds + now - self.resumed, now
+        state = self.run.trainer.state_dict()
+        if self.run.world.first:
+            history = {name: getattr(self, name) for name in self.HISTORY}
+            self.keeper.write({"identity": self.run.config.identity(), "trainer": state, "history": history})
+        self._say_kept()
+
+    def _say_kept(self) -> None:
+        self.kept = f"the checkpoint {self._place()} is kept in {self.run.config.folder}"
+
+    def _place(self) -> str:
+        trainer = self.run.trainer
+        return (
+            f"after epoch {trainer.epoch}"
+            if trainer.sums is None
+            else f"after step {trainer.sums.steps} of epoch {trainer.epoch + 1}"
+        )

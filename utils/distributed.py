@@ -1,0 +1,125 @@
+"""One run in several processes, started by torchrun: who is who, and what they tell each other.
+
+A run in one process is a world of one, in which every function here gives back what it got.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that make a run together; they call the collective functions in the same order."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self.rank == 0
+
+    @property
+    def said(self) -> str:
+        """How many there are, where that is worth saying."""
+        return f", {self.size} processes" if self.size > 1 else ""
+
+    def share(self, count: int) -> slice:
+        """This process's of `count` things: consecutive, without overlap, one more or less than another's."""
+        return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model whose gradients are the mean of all processes'; the parameters become those of the first.
+
+        Buffers stay each process's own until they are averaged: a head may sum over its own images in them.
+        """
+        return model if self.size == 1 else DistributedDataParallel(model, broadcast_buffers=False)
+
+    def totals(self, values: list[float]) -> list[float]:
+        """Collective: the sums over the processes."""
+        if self.size == 1:
+            return values
+        found = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(found)
+        return found.tolist()
+
+    def most(self, value: int) -> int:
+        """Collective: the largest of the processes' values."""
+        if self.size == 1:
+            return value
+        found = torch.tensor(value)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return int(found)
+
+    def all_of(self, value: Any) -> list[Any]:
+        """Collective: each process's value, on the first; empty lists on the others."""
+        if self.size == 1:
+            return [value]
+        found = [None] * self.size if self.first else None
+        dist.gather_object(value, found)
+        return found or []
+
+    def joined(self, part: Tensor, count: int) -> Tensor:
+        """Collective: the tensor [count, ...], on the CPU, of which each process has its `share`."""
+        if self.size == 1:
+            return part
+        longest = -(-count // self.size)
+        padded = torch.cat([part, part.new_zeros(longest - len(part), *part.shape[1:])])
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        dist.all_gather(parts, padded)
+        lengths = [World(rank, self.size).share(count) for rank in range(self.size)]
+        return torch.cat([each[: length.stop - length.start] for each, length in zip(parts, lengths, strict=True)])
+
+    @torch.no_grad()
+    def average_statistics(self, model: nn.Module) -> None:
+        """Collective: give the model's batch norms the mean of the processes' running statistics, each of its own images."""
+        if self.size == 1:
+            return
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
+                for statistic in (module.running_mean, module.running_var):
+                    dist.all_reduce(statistic)
+                    statistic /= self.size
+
+
+ALONE = World()
+
+
+def rank() -> int:
+    """This process's number among torchrun's."""
+    return int(os.environ.get("RANK", 0))
+
+
+def device_name(name: str) -> str:
+    """The device of this process: under torchrun each takes a GPU of its own. Raises ValueError if there are too few."""
+    local = int(os.environ.get("LOCAL_RANK", -1))
+    if local < 0 or name not in ("auto", "cuda") or not torch.cuda.is_available():
+        return name
+    count = torch.cuda.device_count()
+    if int(os.environ["LOCAL_WORLD_SIZE"]) > count:
+        raise ValueError(f"--nproc-per-node={os.environ['LOCAL_WORLD_SIZE']} asks for more GPUs than this machine's {count}")
+    return f"cuda:{local}"
+
+
+@contextmanager
+def world(device: torch.device) -> Iterator[World]:
+    """Meet the processes that torchrun started; without it, a world of one. Raises RuntimeError if they do not meet."""
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    if size == 1:
+        yield ALONE
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield World(dist.get_rank(), size)
+    finally:
+        dist.destroy_process_group()

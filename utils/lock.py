@@ -1,0 +1,49 @@
+"""One process at a time in a run's folder, on this host and, where the file system carries locks between them, on others."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"
+
+
+class Held(Exception):
+    """Another process is at work in the folder."""
+
+
+@contextmanager
+def locked(folder: Path, wait: float = 0) -> Iterator[None]:
+    """Hold the folder, which is made if it is not there. Raises Held if another process still does after `wait` seconds, and
+    ValueError if it cannot be written to.
+
+    The lock is the system's own (flock), which goes with its process, however that ends; the file stays, and says who had it last.
+    """
+    path, lock = folder / LOCK, FileLock(folder / LOCK)
+    now = f"{datetime.now(UTC):%F %T} UTC"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=wait)
+        path.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": now}))
+    except Timeout:
+        raise Held(f"{folder} is being worked on by {_holder(path)}") from None
+    except OSError as error:
+        lock.release()
+        raise ValueError(f"cannot write to {folder} ({error.strerror}): choose another folder, or make it writable") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        held = json.loads(path.read_text())
+        return f"process {held['process']} on {held['host']}, since {held['since']}"
+    except (OSError, ValueError, LookupError, TypeError):
+        return "another process"
