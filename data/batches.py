@@ -82,17 +82,19 @@ class TrainingBatches:
         batches, of which a process gets its share.
         """
         count, shifts, device = len(self.labels), 2 * self.padding + 1, self.labels.device
-        order = torch.randperm(count, generator=generator)
-        count = sum(self.sizes)
-        order = order[:count]
-        offsets = torch.randint(shifts, (2, count), generator=generator)
-        mirrored = torch.rand(count, generator=generator) < (0.5 if self.flip else 0)
+        # Drawn for all images, so that however many are left out at the end, and so however many processes there are, the rest is
+        # the same.
+        drawn = (
+            torch.randperm(count, generator=generator),
+            *torch.randint(shifts, (2, count), generator=generator),
+            torch.rand(count, generator=generator) < (0.5 if self.flip else 0),
+        )
 
         def shares(values: Tensor) -> list[Tensor]:
-            return [batch[self.share(len(batch))] for batch in values.split(self.sizes)[start:]]
+            return [batch[self.share(len(batch))] for batch in values[: sum(self.sizes)].split(self.sizes)[start:]]
 
-        plan = [shares(part.to(device)) for part in (order, offsets[0], offsets[1], mirrored)]
-        decoded = self.files.read(shares(order)) if self.files is not None else repeat(None)
+        plan = [shares(part.to(device)) for part in drawn]
+        decoded = self.files.read(shares(drawn[0])) if self.files is not None else repeat(None)
         # The decoded first, so that they end the loop and with it their processes; dropped before their end, they would do so in a
         # destructor, where a Ctrl-C is lost.
         for pixels, chosen, top, left, mirror in zip(decoded, *plan, strict=False):

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from .contract import LossFirstPart, LossSecondPart
 from .precision import in_one_precision, without_autocast
+from .processes import summed_over_processes
 from .targets import one_hot
 
 # The paper's for CIFAR-10.
@@ -50,15 +51,16 @@ class DUQLossFirstPart(LossFirstPart):
     def move_centroids(self, targets: Tensor) -> None:
         """Move the centroids by the last batch that went through the head in training, of class indices [B].
 
-        N ← γN + (1-γ)·(the class's images), m ← γm + (1-γ)·Σ W_j f over them. Raises RuntimeError if there was no such batch.
+        N ← γN + (1-γ)·(the class's images), m ← γm + (1-γ)·Σ W_j f over them, of all processes that share the batch. Raises
+        RuntimeError if there was no such batch.
         """
         if self._last is None or len(self._last) != len(targets):
             raise RuntimeError("DUQ's centroids move after a forward pass of the same images in training mode: there was none")
         embeddings, self._last = self._last.to(self.sums.dtype), None
         with without_autocast(embeddings):
             own = one_hot(targets, self.num_classes, self.sums.dtype)  # [B, C]
-            self.counts.lerp_(own.sum(0), 1 - MOMENTUM)
-            self.sums.lerp_(torch.einsum("bcn,bc->cn", embeddings, own), 1 - MOMENTUM)
+            self.counts.lerp_(summed_over_processes(own.sum(0)), 1 - MOMENTUM)
+            self.sums.lerp_(summed_over_processes(torch.einsum("bcn,bc->cn", embeddings, own)), 1 - MOMENTUM)
 
 
 class DUQLossSecondPart(LossSecondPart):

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .contract import LossFirstPart, LossSecondPart
+from .processes import summed_over_processes
 
 RANDOM_FEATURES = 1024  # M, the paper's
 LENGTH_SCALE = 2.0  # l, a guess
@@ -71,7 +72,9 @@ class SNGPLossFirstPart(LossFirstPart):
 
     @torch.no_grad()
     def finish(self) -> None:
-        """The covariance of the images since the last `reset`."""
+        """The covariance of the images since the last `reset`, of all processes that share them."""
+        prior = torch.eye(RANDOM_FEATURES, device=self.precision.device, dtype=self.precision.dtype)
+        self.precision.copy_(prior + summed_over_processes(self.precision - prior))
         factor, _ = torch.linalg.cholesky_ex(_wide(self.precision))  # positive definite: I and a sum of squares
         self.covariance.copy_(torch.cholesky_inverse(factor))
 

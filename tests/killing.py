@@ -62,7 +62,7 @@ def attempt(given: list[str], draw: random.Random) -> tuple[bool, str]:
     position, delay = draw.randint(1, 16), draw.uniform(0.05, 1.0)
     if not (child := os.fork()):
         os.close(reading)
-        sys.stdout = open(os.devnull, "w")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if at_a_file:
             die_at(position, log)
         os._exit(main.main(given))

@@ -4,6 +4,7 @@ A run in one process is a world of one, in which every function here gives back 
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,7 +42,10 @@ class World:
 
         Buffers stay each process's own until they are averaged: a head may sum over its own images in them.
         """
-        return model if self.size == 1 else DistributedDataParallel(model, broadcast_buffers=False)
+        if self.size == 1:
+            return model
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # newer torches call it forward_sync_buffers
+            return DistributedDataParallel(model, broadcast_buffers=False)
 
     def totals(self, values: list[float]) -> list[float]:
         """Collective: the sums over the processes."""

@@ -2,8 +2,8 @@
 # All runs of one data set and network: LOSSES × SEEDS, one after the other. What is finished is skipped.
 #     utils/run_all.sh DATA MODEL [--list] [further arguments of main.py]
 # Two words in LOSSES are no training: `ensemble` makes a Deep Ensemble of the SoftMax runs that exist, and `godin_preprocessing`
-# scores GODIN's runs with preprocessed inputs. --list prints the commands instead of running them. The exit status is that of the
-# last command that failed.
+# scores GODIN's runs with preprocessed inputs. --list prints, a command a line, what is left to do and can be done now, in any
+# order: no finished run, and of the two words only what has its runs. The exit status is that of the last command that failed.
 set -u
 cd "$(dirname "$0")/.." || exit
 : "${LOSSES:=softmax isomax isomaxplus dismax_nofpr dismax}" "${SEEDS:=1 2 3 4 5}"
@@ -22,7 +22,7 @@ if [ -z "$list" ] && [ -z "${PYTHON-}" ]; then
     . utils/environment.sh
     use_environment requirements.txt || exit
 fi
-failed=0 first=1
+failed=0 first=1 finished=0
 
 perform() {
     if [ -n "$list" ]; then
@@ -38,20 +38,40 @@ perform() {
     first=''
 }
 
+# Whether a run is to be performed or listed: when listing, not if it is finished.
+wanted() {
+    [ -n "$list" ] && [ -f "$1/metrics.json" ] || return 0
+    finished=$((finished + 1))
+    return 1
+}
+
+# Whether to perform or list what needs the runs of a loss: when listing, only if these are all finished.
+ready() {
+    [ -n "$list" ] || return 0
+    for seed in $2; do [ -f "$folder/$1/$seed/metrics.json" ] || return 1; done
+}
+
 python=${PYTHON:-python} folder=$runs/$(basename "$1")/$2
 for loss in $LOSSES; do
     case $loss in
-        ensemble) perform "$python" ensemble.py "$folder/softmax" ;;
+        ensemble)
+            members=$(echo $SEEDS | tr ' ' +)
+            ready softmax "$SEEDS" && wanted "$folder/ensemble/$members" && perform "$python" ensemble.py "$folder/softmax"
+            ;;
         godin_preprocessing)
             for seed in $SEEDS; do
+                [ -n "$list" ] && grep -qs '"preprocessing"' "$folder/godin/$seed/metrics.json" && continue
+                ready godin "$seed" || continue
                 perform "$python" detect.py "$folder/godin/$seed" --scores preprocessing ${shared[@]+"${shared[@]}"}
             done
             ;;
         *)
             for seed in $SEEDS; do
+                wanted "$folder/$loss/$seed" || continue
                 perform "$python" main.py --data "$1" --model "$2" --loss "$loss" --seed "$seed" ${arguments[@]+"${arguments[@]}"}
             done
             ;;
     esac
 done
+[ $finished -eq 0 ] || echo "left out: $finished finished" >&2
 exit $failed

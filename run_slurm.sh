@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The commands of a file, one a line, as an array of Slurm jobs with a GPU each:
+#     bash run_cifar10_resnet34.sh --list > runs.txt
+#     bash run_slurm.sh runs.txt [options of sbatch, such as --time=12:00:00 --partition=gpu --gpus=1]
+# Two minutes before its time limit a job is warned, writes a checkpoint, and is queued again to go on; so it is when preempted.
+#SBATCH --signal=B:USR1@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+set -u
+if [ -z "${SLURM_ARRAY_TASK_ID-}" ]; then # the user's shell: set up what the jobs need, and submit them
+    cd "$(dirname "$0")" || exit
+    [ -s "${1-}" ] || { echo "error: no commands in '${1-}': make it with bash run_cifar10_resnet34.sh --list > runs.txt" >&2; exit 2; }
+    . utils/environment.sh
+    use_environment requirements.txt || exit
+    export PYTHON
+    exec sbatch --array="1-$(wc -l <"$1")" --job-name="$(basename "$1")" "${@:2}" run_slurm.sh "$(realpath "$1")"
+fi
+
+# A job. It starts in the folder that it was submitted from. Lines begin with the word python, quoted for a shell.
+command=$(sed -n "${SLURM_ARRAY_TASK_ID}p" "$1")
+python() { exec "$PYTHON" "$@"; }
+eval "$command &"
+child=$! warned=''
+trap 'warned=1; kill -USR1 $child 2>/dev/null' USR1 TERM
+wait $child
+status=$?
+while kill -0 $child 2>/dev/null; do # a trapped signal ends the wait early
+    wait $child
+    status=$?
+done
+[ $status -eq 75 ] || [ -n "$warned" ] && scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+exit $status

@@ -1,0 +1,77 @@
+"""A Slurm of one's own: a controller and two nodes, all on this host, with Debian's slurm-wlm and munge; nothing of the system's."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
+
+CONFIGURATION = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CryptoType=crypto/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/%n.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerParameters=sched_interval=2,bf_interval=2
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+ReturnToService=2
+KillWait=20
+NodeName=one NodeAddr=127.0.0.1 Port={ports[1]} CPUs=1
+NodeName=two NodeAddr=127.0.0.1 Port={ports[2]} CPUs=1
+PartitionName=low Nodes=one,two Default=YES PriorityTier=1 GraceTime=20 State=UP
+PartitionName=high Nodes=one,two PriorityTier=10 State=UP
+"""
+
+
+def available() -> bool:
+    return os.geteuid() == 0 and all(shutil.which(name) for name in PROGRAMS)
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@contextmanager
+def cluster(folder: Path):
+    """Start it; gives the environment in which its commands find it."""
+    (folder / "state").mkdir()
+    (folder / "munge.key").write_bytes(os.urandom(128))
+    (folder / "munge.key").chmod(0o400)
+    configuration = folder / "slurm.conf"
+    configuration.write_text(CONFIGURATION.format(folder=folder, host=socket.gethostname(), ports=free_ports(3)))
+    environment = os.environ | {"SLURM_CONF": str(configuration)}
+    munge = ["munged", "--foreground", "--force"]
+    munge += [f"--{name}={folder}/munge.{end}" for name, end in (("key-file", "key"), ("socket", "socket"), ("pid-file", "pid"))]
+    munge += [f"--seed-file={folder}/munge.seed", f"--log-file={folder}/munge.log"]
+    commands = [munge, ["slurmctld", "-D", "-i"], ["slurmd", "-D", "-N", "one"], ["slurmd", "-D", "-N", "two"]]
+    running = []
+    try:
+        for number, command in enumerate(commands):
+            log = open(folder / f"daemon{number}.log", "w")  # noqa: SIM115  # the daemon's, to its end
+            running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+            time.sleep(1)
+        yield environment
+    finally:
+        for process in reversed(running):
+            process.terminate()
+            process.wait(20)

@@ -1,0 +1,120 @@
+"""Many runs: the list of what is left to do, GNU parallel, and a real Slurm."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from utils import records
+
+from . import slurm
+from .conftest import ROOT, record_of, without_times
+
+SHORT = ("--epochs", "2", "--device", "cpu")
+
+
+def listed(tmp_path, *arguments, **environment):
+    """The commands that run_digits.sh lists, for runs below tmp_path, and what it says besides."""
+    given = os.environ | {"PYTHON": sys.executable, "RUNS": str(tmp_path / "runs"), "SEEDS": "1 2"} | environment
+    done = subprocess.run(["bash", "run_digits.sh", "--list", *arguments], cwd=ROOT, env=given, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines(), done.stderr
+
+
+def test_the_list_leaves_out_what_is_finished_and_what_cannot_be_done_yet(tmp_path):
+    wanted = {"LOSSES": "softmax ensemble godin godin_preprocessing"}
+
+    def left():
+        lines, said = listed(tmp_path, **wanted)
+        return [
+            " ".join(
+                word
+                for word in shlex.split(line)
+                if word in ("softmax", "godin", "1", "2") or word.endswith(".py") or "/" in word and "runs/" in word
+            )
+            for line in lines
+        ], said
+
+    def finish(loss, seed, content="{}"):
+        folder = tmp_path / "runs" / "digits" / "smallcnn" / loss / str(seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / records.METRICS).write_text(content)
+        return folder
+
+    trainings = [f"main.py {loss} {seed}" for loss in ("softmax", "godin") for seed in (1, 2)]
+    assert left() == (trainings, "")
+    finish("softmax", 1)
+    assert left() == ([trainings[0].replace("1", "2"), *trainings[2:]], "left out: 1 finished\n")
+    ensemble = f"ensemble.py {finish('softmax', 2).parent}"
+    godin = finish("godin", 2)
+    assert left()[0] == [ensemble, trainings[2], f"detect.py {godin}"]
+    finish("ensemble", "1+2")
+    finish("godin", 2, '{"detectors": {"preprocessing": {}}}')
+    assert left() == ([trainings[2]], "left out: 4 finished\n")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("parallel"), reason="needs GNU parallel")
+def test_gnu_parallel_makes_the_list_with_a_gpu_a_slot(tmp_path):
+    lines, _ = listed(tmp_path, *SHORT, LOSSES="softmax dismax")
+    (tmp_path / "runs.txt").write_text("\n".join(lines) + "\n")
+    readme = (ROOT / "README.md").read_text()
+    command = next(line for line in readme.splitlines() if line.startswith("parallel ")).split("#")[0]
+    command = command.replace("runs.txt", str(tmp_path / "runs.txt")).replace("-j 4", "-j 2")
+    shown = command.replace("eval {}", "echo gpu $CUDA_VISIBLE_DEVICES")
+    done = subprocess.run(["bash", "-c", shown], cwd=ROOT, capture_output=True, text=True)
+    assert set(done.stdout.splitlines()) <= {"gpu 0", "gpu 1"}
+    assert subprocess.run(["bash", "-c", command], cwd=ROOT).returncode == 0
+    assert len(list(tmp_path.rglob(records.METRICS))) == 4
+    assert listed(tmp_path, *SHORT, LOSSES="softmax dismax")[0] == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not slurm.available(), reason="needs root, slurm-wlm and munge: apt-get install slurm-wlm munge")
+def test_a_slurm_array_with_a_warned_and_a_preempted_job_is_complete_at_the_end(tmp_path, run_main):
+    """Two nodes on this host, four runs of the digits: one job is preempted and queued again, one is warned of its time limit."""
+    given = ("--epochs", "400", "--device", "cpu", "--checkpoint-every", "0.02", "minutes")
+    lines, _ = listed(tmp_path, *given, LOSSES="softmax dismax")
+    (tmp_path / "runs.txt").write_text("\n".join(lines) + "\n")
+    below = tmp_path / "runs" / "digits" / "smallcnn"
+    (tmp_path / "slurm").mkdir()
+
+    def until(done, seconds=240):
+        end = time.monotonic() + seconds
+        while not done():
+            assert time.monotonic() < end, said() + tell("squeue", "--long")
+            time.sleep(0.3)
+
+    def said():
+        return "".join(path.read_text() for path in sorted(tmp_path.glob("job*.log")))
+
+    with slurm.cluster(tmp_path / "slurm") as environment:
+
+        def tell(*command):
+            return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+        environment |= {"PATH": f"{os.path.dirname(sys.executable)}:{environment['PATH']}", "OMP_NUM_THREADS": "1"}
+        said_first = tell("bash", "run_slurm.sh", str(tmp_path / "runs.txt"), f"--output={tmp_path}/job%a.log")
+        array = said_first.split()[-1]
+        until(lambda: len(list(below.rglob(records.LAST))) == 2)
+        node = tell("squeue", "--noheader", "--format=%N", f"--jobs={array}_1").strip()
+        urgent = tmp_path / "urgent.sh"
+        urgent.write_text("#!/bin/bash\nsleep 3\n")
+        tell("sbatch", "--partition=high", f"--nodelist={node}", f"--output={tmp_path}/urgent.log", str(urgent))
+        tell("scancel", "--batch", "--signal=USR1", f"{array}_2")
+        until(lambda: said().count("interrupted: the same command goes on") == 2)
+        until(lambda: len(list(below.rglob(records.METRICS))) == 4 and not tell("squeue", "--noheader"))
+    assert said().count("resuming after") == 2
+    for loss in ("softmax", "dismax"):
+        run_main("--loss", loss, *given, "--runs", str(tmp_path / "alone"))
+        record = records.read_record(tmp_path / "alone" / "digits" / "smallcnn" / loss / "1" / records.METRICS)
+        assert without_times(record_of(tmp_path, loss)) == without_times(record)
+    table = subprocess.run([sys.executable, "analyze.py", "--runs", str(below)], cwd=ROOT, capture_output=True, text=True)
+    assert (table.returncode, table.stderr) == (0, "")
+    assert "SoftMax (n=2)" in table.stdout
+    assert "DisMax (n=2)" in table.stdout
+    assert listed(tmp_path, *given, LOSSES="softmax dismax")[0] == []
