@@ -24,6 +24,7 @@ from experiment import EVALUATION_BATCH, Data, load_data, load_network
 from utils import command_line, interruption, records, runtime
 from utils.config import RunConfig
 from utils.evaluation import predict
+from utils.lock import locked
 from utils.metrics import detection_metrics
 
 
@@ -185,10 +186,11 @@ def perform(options: Options) -> None:
             raise ValueError(f"{run.folder} cannot be scored ({type(error).__name__}: {error})") from error
         except ValueError as error:
             raise ValueError(f"{run.folder}: {error}") from error
-        # Read again: another process may have added to it meanwhile.
-        record = records.read_record(run.folder / records.METRICS)
-        record["detectors"] = record.get("detectors", {}) | entries
-        records.write_json(run.folder / records.METRICS, record)
+        with locked(run.folder, wait=60):
+            # Read again: another process may have added to it meanwhile.
+            record = records.read_record(run.folder / records.METRICS)
+            record["detectors"] = record.get("detectors", {}) | entries
+            records.write_json(run.folder / records.METRICS, record)
         print(f"\n{run.folder}\n\n{summary(run, entries)}")
 
 

@@ -25,6 +25,7 @@ from losses.scores import SCORES
 from utils import command_line, interruption, records, runtime
 from utils.config import identity_of
 from utils.evaluation import temperature_results
+from utils.lock import locked
 
 OFFERED = ("MPS", "ES")  # the scores that are functions of probabilities
 
@@ -110,9 +111,10 @@ def perform(options: Options) -> str:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": runtime.environment(torch.device("cpu")),
     }
-    records.claim(folder, config)
-    records.write_predictions(folder, outputs, labels, with_features=False)
-    records.write_json(folder / records.METRICS, record)
+    with locked(folder, wait=60):
+        records.claim(folder, config)
+        records.write_predictions(folder, outputs, labels, with_features=False)
+        records.write_json(folder / records.METRICS, record)
     accuracy = record["classification"]["test"]["t1"]["accuracy"]
     return f"{title} of {len(seeds)} (seeds {', '.join(map(str, seeds))}): accuracy {accuracy:.2%}\nwritten to {folder}"
 

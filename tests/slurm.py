@@ -1,4 +1,4 @@
-"""A Slurm of one's own: a controller and two nodes, all on this host, with Debian's slurm-wlm and munge; nothing of the system's."""
+"""A Slurm of one's own: a controller and two nodes on this host, with Debian's slurm-wlm and munge; nothing of the system's."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CryptoType=crypto/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/%n

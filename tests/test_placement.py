@@ -14,8 +14,10 @@ from data.images import Images
 from detectors import DETECTORS, Known, Part
 from losses import LOSSES
 from models import build_model
+from utils.distributed import ALONE
 from utils.evaluation import predict
-from utils.training import RECIPES, RunningSums, Trainer
+from utils.running import RunningSums
+from utils.training import RECIPES, Trainer
 
 
 @pytest.mark.parametrize("model_name", ["densenetbc100", "resnet34", "wideresnet2810", "smallcnn"])
@@ -132,14 +134,15 @@ def test_a_value_that_is_asked_for_would_be_noticed(ask, monkeypatch):
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_a_training_step_on_a_gpu_waits_for_nothing(loss_name, precision):
     trainer = trainer_of(loss_name, torch.device("cuda"), precision)
-    epoch = trainer.batches.epoch(trainer.drawing)
+    epoch = zip(trainer.batches.epoch(trainer.drawing), trainer.batches.sizes, strict=True)
     sums = RunningSums(trainer.device)
-    trainer._step(*next(epoch), sums)  # the epoch's plan goes to the device, and libraries start
+    (inputs, targets), count = next(epoch)
+    trainer._step(inputs, targets, count, sums)  # the epoch's plan goes to the device, and libraries start
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for inputs, targets in epoch:
-            trainer._step(inputs, targets, sums)
+        for (inputs, targets), count in epoch:
+            trainer._step(inputs, targets, count, sums)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert sums.steps == 3
-    assert math.isfinite(sums.read().loss)
+    assert math.isfinite(sums.read(ALONE).loss)

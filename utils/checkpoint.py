@@ -34,10 +34,12 @@ def save(path: Path, content: dict[str, Any], previous: Path | None = None) -> N
 
 def load(path: Path) -> dict[str, Any]:
     """Read what `save` wrote, onto the CPU. Raises ValueError, naming the file, if it is damaged or not of that kind."""
+    written = io.BytesIO(path.read_bytes())  # so that an OSError is the disk's, not a damaged offset's
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(written) as archive:
             damaged = archive.testzip()  # torch.load does not compare the checksums
-        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+        written.seek(0)
+        content = None if damaged else torch.load(written, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, LookupError, TypeError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error):
         content = None
     if not isinstance(content, dict):

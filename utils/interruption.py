@@ -12,10 +12,8 @@ _asked = _deferred = False
 
 def _interrupt(*_) -> None:
     global _asked
-    _asked = True
-    for number in SIGNALS:  # a second one would only disturb the leaving
-        signal.signal(number, signal.SIG_IGN)
-    if not _deferred:
+    first, _asked = not _asked, True
+    if first and not _deferred:  # a second one would only disturb the leaving
         raise KeyboardInterrupt
 
 

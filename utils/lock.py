@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 LOCK = ".lock"
 
 
-class Held(Exception):
+class Held(OSError):
     """Another process is at work in the folder."""
 
 

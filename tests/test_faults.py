@@ -1,0 +1,207 @@
+"""What a run survives: two processes, full and read-only disks, too little memory, numbers that are none, damaged checkpoints."""
+
+import random
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from utils import checkpoint, lock, records
+from utils.running import RunningSums
+from utils.training import Trainer
+
+from .conftest import QUICK, ROOT, record_of, without_times
+
+EVERY_STEP = ("--checkpoint-every", "0.000001", "minutes")
+EVERY_EPOCH = ("--checkpoint-every", "1", "epochs")
+
+
+def folder_of(tmp_path):
+    return tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
+
+
+def test_of_two_processes_on_a_run_the_second_leaves_until_the_first_is_dead(run_main, tmp_path):
+    given = ["--epochs", "100000", "--precision", "fp32", "--device", "cpu", "--runs", str(tmp_path / "runs")]
+    command = [sys.executable, "main.py", *given]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
+        while not list(tmp_path.rglob(records.EPOCHS)):
+            time.sleep(0.1)
+        before = (folder_of(tmp_path) / records.CONFIG).read_bytes()
+        status, _, err = run_main("--epochs", "100000")
+        assert status == 3
+        assert f"is being worked on by process {first.pid} on {socket.gethostname()}" in err
+        assert err.count("\n") == 1
+        assert (folder_of(tmp_path) / records.CONFIG).read_bytes() == before
+        first.kill()
+    assert run_main("--epochs", "100000", "--batch-size", "4")[0] == 2  # another run: but not held any more
+    for name in (records.CONFIG, records.EPOCHS):
+        (folder_of(tmp_path) / name).unlink()
+    assert run_main(*QUICK)[0] == 0
+
+
+def test_a_lock_file_of_a_dead_process_does_not_block(run_main, tmp_path):
+    folder_of(tmp_path).mkdir(parents=True)
+    (folder_of(tmp_path) / lock.LOCK).write_text('{"process": 1, "host": "elsewhere", "since": "yesterday"}')
+    assert run_main(*QUICK)[0] == 0
+
+
+def test_two_programs_that_add_to_one_record_wait_for_each_other(run_main, tmp_path):
+    run_main(*QUICK)
+    path = folder_of(tmp_path) / records.METRICS
+    command = [sys.executable, "detect.py", str(path.parent), "--scores", "energy"]
+    with lock.locked(folder_of(tmp_path)):
+        record = records.read_record(path)
+        other = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        time.sleep(8)  # it would have written by then
+        records.write_json(path, record | {"detectors": {"mine": {}}})
+    other.communicate(timeout=60)
+    assert other.returncode == 0
+    assert set(records.read_record(path)["detectors"]) == {"mine", "energy"}
+
+
+def test_out_of_memory_names_the_batch_size(script, tmp_path):
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        np.savez(
+            tmp_path / f"{split}.npz", images=rng.integers(0, 256, (128, 64, 64, 3)).astype(np.uint8), labels=np.arange(128) % 2
+        )
+    # So much more than what is taken when the network is built.
+    limited = """
+import resource, sys, main, session
+train = session.Session.train
+def with_little(self):
+    taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 200 * 2**20,) * 2)
+    train(self)
+session.Session.train = with_little
+sys.exit(main.main())
+"""
+    given = ["--data", str(tmp_path), "--model", "densenetbc22", "--batch-size", "128", "--epochs", "1", "--ood", "noise"]
+    done = script(
+        "-c", limited, *given, "--protocol", "paper", "--precision", "fp32", "--device", "cpu", "--runs", str(tmp_path / "runs")
+    )
+    assert done.returncode == 1, done.stderr
+    assert "error: out of memory" in done.stderr
+    assert "take a --batch-size smaller than 128" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_loss_that_is_no_number_is_named_and_the_last_good_checkpoint_kept(run_main, tmp_path, monkeypatch):
+    add, steps = RunningSums.add, iter(range(100))
+
+    def broken(sums, loss, *rest):
+        add(sums, loss * float("nan") if next(steps) == 4 else loss, *rest)
+
+    monkeypatch.setattr(RunningSums, "add", broken)
+    status, _, err = run_main(*QUICK, *EVERY_EPOCH)
+    assert status == 1
+    assert "the loss became NaN or infinite in epoch 2 at step 2 (learning rate 0.1)" in err
+    assert "the checkpoint after epoch 1 is kept in" in err
+    assert err.count("\n") == 1
+    saved = checkpoint.load(folder_of(tmp_path) / records.LAST)
+    assert saved["trainer"]["epoch"] == 1
+    monkeypatch.undo()
+    assert run_main(*QUICK)[0] == 0
+
+
+def test_weights_that_are_no_numbers_are_never_kept(run_main, tmp_path, monkeypatch):
+    step, steps = Trainer._step, iter(range(100))
+
+    def broken(trainer, *given):
+        step(trainer, *given)
+        if next(steps) == 4:
+            with torch.no_grad():
+                next(trainer.model.parameters())[0] = torch.nan
+
+    monkeypatch.setattr(Trainer, "_step", broken)
+    status, _, err = run_main(*QUICK, *EVERY_STEP)
+    assert status == 1
+    assert "the weights became NaN or infinite in epoch 2" in err
+    assert "the checkpoint after step 1 of epoch 2 is kept in" in err
+    saved = checkpoint.load(folder_of(tmp_path) / records.LAST)
+    assert all(value.isfinite().all() for value in saved["trainer"]["parameters"].values())
+
+
+def test_a_damaged_checkpoint_is_noticed_whichever_byte_it_is(tmp_path):
+    path, draw = tmp_path / "some.pt", random.Random(0)
+    content = {"weights": torch.randn(50, 3), "epoch": 7, "sums": {"loss": torch.tensor(0.1)}, "names": ["a", "b"]}
+    checkpoint.save(path, content)
+    whole, noticed = path.read_bytes(), 0
+    for number in range(600):
+        body = bytearray(whole)
+        if number % 3:
+            body[draw.randrange(len(body))] ^= 1 << draw.randrange(8)
+        else:
+            del body[draw.randrange(len(body)) :]
+        path.write_bytes(body)
+        try:
+            found = checkpoint.load(path)
+        except ValueError:
+            noticed += 1
+        else:  # a byte without meaning
+            assert found["weights"].equal(content["weights"])
+            assert found["sums"]["loss"].equal(content["sums"]["loss"])
+            assert (found["epoch"], found["names"]) == (7, ["a", "b"])
+    assert noticed > 300
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "missing"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(run_main, tmp_path, monkeypatch, damage):
+    run_main(*QUICK)
+    whole = without_times(record_of(tmp_path))
+    (tmp_path / "runs").rename(tmp_path / "earlier")
+    monkeypatch.setattr(records, "write_predictions", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    status, _, err = run_main(*QUICK, *EVERY_STEP)
+    assert (status, "No space left on device" in err) == (1, True)
+    monkeypatch.undo()
+    path = folder_of(tmp_path) / records.LAST
+    body = bytearray(path.read_bytes())
+    body[len(body) // 3] ^= 4
+    changed = {"cut": body[: len(body) // 2], "flipped": body, "empty": b""}
+    path.unlink() if damage == "missing" else path.write_bytes(changed[damage])
+    status, out, _ = run_main(*QUICK)
+    assert status == 0
+    assert f"warning: {path} is {'missing' if damage == 'missing' else 'damaged'}" in out
+    assert "going on from the checkpoint before it" in out
+    assert "resuming after step 3 of epoch 3 of 3" in out
+    assert without_times(record_of(tmp_path)) == whole
+    assert not path.exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 400 KiB; gives its folder and a function that mounts it otherwise."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a file system")
+    yield place, lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_a_read_only_one_is_named(small_disk, run_main, tmp_path):
+    place, remount = small_disk
+    given = (*QUICK, *EVERY_EPOCH, "--runs", str(place / "runs"))
+    folder = place / "runs" / "digits" / "smallcnn" / "dismax" / "1"
+    remount("ro")
+    status, _, err = run_main(*given)
+    assert status == 2
+    assert f"cannot write to {folder} (Read-only file system)" in err
+    remount("rw")
+    status, _, err = run_main(*given)
+    assert status == 1
+    assert f"No space left on device: '{folder}" in err
+    assert err.count("\n") == 1
+    names = {path.name for path in folder.iterdir()}
+    assert names <= {lock.LOCK, records.CONFIG, records.EPOCHS, records.LAST, records.PREVIOUS}
+    for name in names & {records.LAST, records.PREVIOUS}:
+        checkpoint.load(folder / name)
+    remount("size=20m")
+    assert run_main(*given)[0] == 0
+    run_main(*QUICK)
+    record = records.read_record(folder / records.METRICS)
+    assert without_times(record) == without_times(record_of(tmp_path))
