@@ -83,7 +83,7 @@ def test_a_slurm_array_with_a_warned_and_a_preempted_job_is_complete_at_the_end(
     below = tmp_path / "runs" / "digits" / "smallcnn"
     (tmp_path / "slurm").mkdir()
 
-    def until(done, seconds=240):
+    def until(done, seconds=900):
         end = time.monotonic() + seconds
         while not done():
             assert time.monotonic() < end, said() + tell("squeue", "--long")
