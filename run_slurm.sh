@@ -28,5 +28,8 @@ while kill -0 $child 2>/dev/null; do # a trapped signal ends the wait early
     wait $child
     status=$?
 done
-[ $status -eq 75 ] || [ -n "$warned" ] && scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+# 75: it wrote a checkpoint. Above 128: it was warned before it listened, or was faster than the wait.
+if [ $status -eq 75 ] || { [ -n "$warned" ] && [ $status -gt 128 ]; }; then
+    scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+fi
 exit $status

@@ -176,9 +176,5 @@ class Session:
         self.kept = f"the checkpoint {self._place()} is kept in {self.run.config.folder}"
 
     def _place(self) -> str:
-        trainer = self.run.trainer
-        return (
-            f"after epoch {trainer.epoch}"
-            if trainer.sums is None
-            else f"after step {trainer.sums.steps} of epoch {trainer.epoch + 1}"
-        )
+        epoch, sums = self.run.trainer.epoch, self.run.trainer.sums
+        return f"after epoch {epoch}" if sums is None else f"after step {sums.steps} of epoch {epoch + 1}"

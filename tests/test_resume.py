@@ -1,5 +1,6 @@
 """A run that is interrupted, finished or damaged: what the next one makes of it."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -8,7 +9,9 @@ import time
 import pytest
 import torch
 
+import session
 from utils import checkpoint, interruption, lock, records
+from utils.training import Trainer
 
 from .conftest import QUICK, ROOT, record_of, without_times
 
@@ -46,6 +49,39 @@ def test_an_interrupted_run_goes_on_to_the_same_record(run_main, tmp_path, monke
     assert f"resuming after epoch {stop_after}" in out
     assert without_times(record_of(tmp_path, loss)) == whole
     assert all(value.equal(whole_weights[name]) for name, value in weights().items())
+
+
+@pytest.mark.parametrize("loss", ["dismax", "godin_dropout", "sngp"])
+@pytest.mark.parametrize("place", ["after step 2 of epoch 2", "after epoch 2"])
+def test_a_signal_within_an_epoch_or_its_evaluation_loses_nothing(run_main, tmp_path, monkeypatch, loss, place):
+    run_main("--loss", loss, *QUICK)
+    whole = without_times(record_of(tmp_path, loss))
+    (tmp_path / "runs").rename(tmp_path / "earlier")
+    monkeypatch.setattr(interruption, "_asked", False)
+    step, predict, calls = Trainer._step, session.predict, {"steps": 0, "evaluations": 0}
+
+    def signalled_step(*given):
+        calls["steps"] += 1
+        if place.startswith("after step") and calls["steps"] == 5:  # an epoch has three
+            interruption._asked = True  # as the handler does while signals are deferred
+        step(*given)
+
+    def signalled_evaluation(*given):
+        calls["evaluations"] += 1
+        if place.startswith("after epoch") and calls["evaluations"] == 2:
+            interruption._asked = True
+        return predict(*given)
+
+    monkeypatch.setattr(Trainer, "_step", signalled_step)
+    monkeypatch.setattr(session, "predict", signalled_evaluation)
+    assert run_main("--loss", loss, *QUICK)[0] == interruption.STATUS
+    monkeypatch.undo()
+    status, out, _ = run_main("--loss", loss, *QUICK)
+    assert status == 0
+    assert f"resuming {place} of 3" in out
+    assert without_times(record_of(tmp_path, loss)) == whole
+    log = (tmp_path / "runs" / "digits" / "smallcnn" / loss / "1" / records.EPOCHS).read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in log] == [1, 2, 3]
 
 
 def test_a_finished_run_is_skipped_and_a_folder_with_another_is_left_alone(run_main, tmp_path):
@@ -98,7 +134,7 @@ def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, con
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
     command = [sys.executable, "main.py", "--epochs", "500", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

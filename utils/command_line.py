@@ -30,8 +30,7 @@ def status_of(work: Callable[[], None], interrupted: str) -> int:
         print(f"error: a record, or what its run kept, is damaged inside ({type(error).__name__}: {error})", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\ninterrupted: {interrupted}", file=sys.stderr)
-        return interruption.STATUS
+        return interruption.leave(interrupted)
     return 0
 
 

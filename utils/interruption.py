@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM and SIGUSR1 (by which Slurm warns of a time limit): each stops a program, and is not lost."""
 
+import atexit
 import signal
 import sys
 from collections.abc import Iterator
@@ -17,10 +18,16 @@ def _interrupt(*_) -> None:
         raise KeyboardInterrupt
 
 
+def _ignore() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def listen() -> None:
     """Have all of them raise KeyboardInterrupt, as Ctrl-C does by itself, so that no half-written file stays behind."""
     for number in SIGNALS:
         signal.signal(number, _interrupt)
+    atexit.register(_ignore)  # Python forgets its handlers before it ends
     report = sys.unraisablehook
     sys.unraisablehook = lambda dropped: None if isinstance(dropped.exc_value, KeyboardInterrupt) else report(dropped)
 
@@ -28,6 +35,12 @@ def listen() -> None:
 def asked() -> bool:
     """Whether one came. Python drops an exception that is raised in a destructor or beside a fork, so a long loop has to ask."""
     return _asked
+
+
+def leave(said: str) -> int:
+    """Say what an interruption leaves behind. Returns the exit status."""
+    print(f"\ninterrupted: {said}", file=sys.stderr)
+    return STATUS
 
 
 @contextmanager
