@@ -77,8 +77,9 @@ def refuse(config: RunConfig, data: Data, criterion: LossSecondPart, device: tor
     """Raises ValueError, before anything is written, for what the method or the machine cannot do."""
     if config.sync_batchnorm and (world.size == 1 or device.type != "cuda"):
         raise ValueError("--sync-batchnorm is for several processes on GPUs: start it with torchrun, or leave it out")
-    if config.compile and criterion.penalizes_inputs:
-        raise ValueError(f"--compile cannot go with --loss {config.loss}, whose penalty needs second derivatives: leave it out")
+    if (config.compile or config.sync_batchnorm) and criterion.penalizes_inputs:
+        option = "--compile" if config.compile else "--sync-batchnorm"
+        raise ValueError(f"{option} cannot go with --loss {config.loss}, whose penalty needs second derivatives: leave it out")
     batch = min(config.batch_size, len(data.train))
     if batch < 2 * world.size:
         raise ValueError(f"a batch of {batch} images is too small for {world.size} processes: each needs 2 or more")
@@ -226,7 +227,7 @@ def start(arguments: Sequence[str] | None) -> int:
             session.resume()
         except (ValueError, OSError) as error:
             return complain(error)
-        return world.most(perform(session, started))
+        return perform(session, started) or world.most(0)  # one that failed leaves at once, and the others notice
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,12 +8,13 @@
 #SBATCH --open-mode=append
 set -u
 if [ -z "${SLURM_ARRAY_TASK_ID-}" ]; then # the user's shell: set up what the jobs need, and submit them
+    file=$(realpath -m "${1-}")
     cd "$(dirname "$0")" || exit
-    [ -s "${1-}" ] || { echo "error: no commands in '${1-}': make it with bash run_cifar10_resnet34.sh --list > runs.txt" >&2; exit 2; }
+    [ -f "$file" ] && [ -s "$file" ] || { echo "error: no commands in '${1-}': make it with bash run_cifar10_resnet34.sh --list > runs.txt" >&2; exit 2; }
     . utils/environment.sh
     use_environment requirements.txt || exit
     export PYTHON
-    exec sbatch --array="1-$(wc -l <"$1")" --job-name="$(basename "$1")" "${@:2}" run_slurm.sh "$(realpath "$1")"
+    exec sbatch --array="1-$(grep -c '' "$file")" --job-name="$(basename "$1")" "${@:2}" run_slurm.sh "$file"
 fi
 
 # A job. It starts in the folder that it was submitted from. Lines begin with the word python, quoted for a shell.

@@ -100,6 +100,8 @@ class Session:
             reason = str(error).splitlines()[0]
             raise ValueError(f"{folder}: its checkpoint does not fit ({reason}): go on where it began, or {AFRESH}") from error
         self._say_kept()
+        if said and self.run.world.first:  # or the next write would keep the damaged one as the one before
+            (folder / records.LAST).unlink(missing_ok=True)
         if self.run.world.first:
             print(f"resuming {self._place()} of {self.run.config.epochs}")
 
@@ -170,6 +172,7 @@ class Session:
         if self.run.world.first:
             history = {name: getattr(self, name) for name in self.HISTORY}
             self.keeper.write({"identity": self.run.config.identity(), "trainer": state, "history": history})
+        self.run.world.most(0)  # torchrun kills the first soon after the others have left
         self._say_kept()
 
     def _say_kept(self) -> None:
