@@ -237,6 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, RuntimeError, MemoryError) as error:
         # A Ctrl-C reaches the other processes of a run too, and they may be the first to go.
         if isinstance(error, KeyboardInterrupt) or interruption.asked():
+            if distributed.rank():  # the first speaks for all
+                return interruption.STATUS
             return interruption.leave("the same command goes on from the last checkpoint")
         if not (said := failures.explained(error)):
             raise
