@@ -100,9 +100,9 @@ class Session:
             reason = str(error).splitlines()[0]
             raise ValueError(f"{folder}: its checkpoint does not fit ({reason}): go on where it began, or {AFRESH}") from error
         self._say_kept()
-        if said and self.run.world.first:  # or the next write would keep the damaged one as the one before
-            (folder / records.LAST).unlink(missing_ok=True)
         if self.run.world.first:
+            if said:  # or the next write would keep the damaged one as the one before
+                (folder / records.LAST).unlink(missing_ok=True)
             print(f"resuming {self._place()} of {self.run.config.epochs}")
 
     def train(self) -> None:

@@ -38,7 +38,7 @@ class TrainingBatches:
     """A training set's augmented batches, made on the device.
 
     Every image is shifted by up to `padding` pixels each way over black (a random crop of the padded image) and, with `flip`,
-    mirrored with probability ½; each image has its own offsets. Its last batch may be smaller, but not of less than two images
+    mirrored with probability ½; each image has its own offsets. The last batch may be smaller, but not of less than two images
     a process (batch norm cannot normalise one): then the epoch does without its last images, others each time.
 
     A set in memory lives on the device as a whole; one in files is decoded a batch at a time. The batches are the same.

@@ -22,11 +22,8 @@ def test_runs_killed_at_random_moments_end_as_if_nothing_had_been(script, run_ma
         epochs = [json.loads(line) | {"images_per_second": 0} for line in (folder / records.EPOCHS).read_text().splitlines()]
         return without_times(record_of(runs.parent, loss)), epochs, checkpoint.load(folder / records.MODEL)["state_dict"]
 
-    for loss in (
-        "dismax",
-        "godin_dropout",
-        "sngp",
-    ):  # each keeps another kind of state: mixing, the global generator, sums of images
+    # Each keeps another kind of state: mixing, the global generator, sums of images.
+    for loss in ("dismax", "godin_dropout", "sngp"):
         run_main(*arguments(str(tmp_path / "runs"), loss))
         record, epochs, weights = outcome(tmp_path / "runs", loss)
         for seed in range(4):
