@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,6 +28,8 @@ from utils.distributed import ALONE, World
 from utils.evaluation import calibrate, temperature_results
 from utils.running import NonFiniteLoss
 from utils.training import RECIPES, Trainer
+
+PATIENCE = 10  # seconds in which a process that was killed, or is leaving, and those it had started let go of a run's folder
 
 
 def parse(arguments: Sequence[str] | None = None) -> RunConfig:
@@ -150,29 +152,35 @@ def summary(record: dict[str, Any]) -> str:
 
 
 def perform(session: Session, started: str) -> int:
-    """Train, evaluate and record; says how it went. Returns the exit status: 0 done, 1 failed."""
+    """Train, evaluate and record; says how it went. Returns the exit status 0."""
     run, config = session.run, session.run.config
     titles = f"{title_of(config.data)}, {model_title(str(config.model))}, {get_loss(config.loss).title}, seed {config.seed}"
     if run.world.first:
         print(f"{titles}: {config.epochs} epochs of {len(run.data.train)} images on {run.device}{run.world.said}")
-    try:
-        session.train()
-        record = finish(session, started)
-    except (
-        NonFiniteLoss,
-        ValueError,
-        OSError,
-        RuntimeError,
-        MemoryError,
-    ) as error:  # a ValueError: a damaged image of a streamed set
-        said = failures.explained(error, config.batch_size)
-        if interruption.asked() or not said:
-            raise
-        return complain(f"{said}; {session.kept}", status=1)
+    session.train()
+    record = finish(session, started)
     if run.world.first:
         print(summary(record))
         print(f"written to {config.folder}")
     return 0
+
+
+def outcome(work: Callable[[], int], kept: Callable[[], str], batch_size: int | None = None) -> int:
+    """The exit status of work, and one line for what ends it early: 1 if it fails, 75 if it is interrupted.
+
+    `kept` says what is left of it then.
+    """
+    try:
+        return work()
+    except (KeyboardInterrupt, NonFiniteLoss, ValueError, OSError, RuntimeError, MemoryError) as error:
+        # A Ctrl-C reaches all processes of a run, and others may be the first to go.
+        if isinstance(error, KeyboardInterrupt) or (interruption.asked() and failures.lost_a_process(error)):
+            if distributed.rank():  # the first speaks for all
+                return interruption.STATUS
+            return interruption.leave(f"{kept()}; the same command goes on")
+        if not (said := failures.explained(error, batch_size)):
+            raise
+        return complain(f"{said}; {kept()}", status=1)
 
 
 def complain(message: object, status: int = 2) -> int:
@@ -190,7 +198,7 @@ def hold(run: Run, stack: ExitStack) -> int:
     folder, status = run.config.folder, -1
     if run.world.first:
         try:
-            stack.enter_context(lock.locked(folder))
+            stack.enter_context(lock.locked(folder, wait=PATIENCE))
             if records.finished(folder, run.config.identity()):  # by another process, just now
                 status = skipped(folder)
             else:
@@ -216,7 +224,8 @@ def start(arguments: Sequence[str] | None) -> int:
     with ExitStack() as stack:
         try:
             config = parse(arguments)
-            if records.finished(config.folder, config.identity()):
+            # Of several processes one could see another's file before the rest do: the first looks for all, under the lock.
+            if distributed.size() == 1 and records.finished(config.folder, config.identity()):
                 return skipped(config.folder)
             device = runtime.find_device(distributed.device_name(config.device))
             world = stack.enter_context(distributed.world(device))
@@ -227,22 +236,13 @@ def start(arguments: Sequence[str] | None) -> int:
             session.resume()
         except (ValueError, OSError) as error:
             return complain(error)
-        return perform(session, started) or world.most(0)  # one that failed leaves at once, and the others notice
+        status = outcome(lambda: perform(session, started), lambda: session.kept, config.batch_size)
+        return status or world.most(0)  # one that failed leaves at once, and the others notice
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 1 failed, 2 bad input, 3 another process makes this run, 75 interrupted."""
-    try:
-        return start(arguments)
-    except (KeyboardInterrupt, RuntimeError, MemoryError) as error:
-        # A Ctrl-C reaches the other processes of a run too, and they may be the first to go.
-        if isinstance(error, KeyboardInterrupt) or interruption.asked():
-            if distributed.rank():  # the first speaks for all
-                return interruption.STATUS
-            return interruption.leave("the same command goes on from the last checkpoint")
-        if not (said := failures.explained(error)):
-            raise
-        return complain(said, status=1)
+    return outcome(lambda: start(arguments), lambda: "nothing was lost")
 
 
 if __name__ == "__main__":

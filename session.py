@@ -124,6 +124,8 @@ class Session:
                 self._keep()
                 raise
             self._keep()  # what follows can fail too
+            if self._agreed() == LEAVE:
+                raise KeyboardInterrupt
         run.model.load_state_dict(self.best["model"])
 
     def _train_epoch(self) -> None:
@@ -136,7 +138,7 @@ class Session:
             self._obey(self._agreed())
 
         summary = trainer.run_epoch(after_step)
-        speed = round(seen / (time.monotonic() - started), 1)  # of what this process saw of it
+        speed = round(seen / (time.monotonic() - started), 1) if seen else None  # since it was resumed, within an epoch
         self.trained = {"epoch": trainer.epoch, "learning_rate": rate, "loss": summary.loss, "train_accuracy": summary.accuracy}
         self.trained["images_per_second"] = speed
 

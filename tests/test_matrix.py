@@ -104,13 +104,13 @@ def test_a_slurm_array_with_a_warned_and_a_preempted_job_is_complete_at_the_end(
         until(lambda: len(list(below.rglob(records.LAST))) == 2)
         # What Slurm sends two minutes before the time limit. (scancel goes on trying when the job is gone before it looks.)
         with subprocess.Popen(["scancel", "--batch", "--signal=USR1", f"{array}_2"], env=environment) as warning:
-            until(lambda: said().count("interrupted: the same command goes on") == 1)
+            until(lambda: said().count("; the same command goes on") == 1)
             warning.kill()
         node = tell("squeue", "--noheader", "--format=%N", f"--jobs={array}_1").strip()
         urgent = tmp_path / "urgent.sh"
         urgent.write_text("#!/bin/bash\nsleep 3\n")
         tell("sbatch", "--partition=high", f"--nodelist={node}", f"--output={tmp_path}/urgent.log", str(urgent))
-        until(lambda: said().count("interrupted: the same command goes on") == 2)
+        until(lambda: said().count("; the same command goes on") == 2)
         until(lambda: len(list(below.rglob(records.METRICS))) == 4 and not tell("squeue", "--noheader"))
     assert said().count("resuming after") == 2
     for seed in (1, 2):  # the two that were disturbed

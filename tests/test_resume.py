@@ -146,7 +146,7 @@ def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
             process.send_signal(signal_)
         _, err = process.communicate(timeout=60)
     assert process.returncode == interruption.STATUS
-    assert "goes on from the last checkpoint" in err
+    assert "; the same command goes on\n" in err
     assert "Traceback" not in err
     assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST, lock.LOCK}
 
@@ -170,7 +170,7 @@ def test_an_interrupt_that_python_dropped_stops_the_run_all_the_same(run_main, t
     monkeypatch.setattr(records, "write_lines", after_the_first_epoch)
     status, _, err = run_main(*QUICK)
     assert status == interruption.STATUS
-    assert "goes on from the last checkpoint" in err
+    assert "; the same command goes on\n" in err
     assert len((tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.EPOCHS).read_text().splitlines()) == 1
 
 

@@ -102,28 +102,33 @@ def rank() -> int:
     return int(os.environ.get("RANK", 0))
 
 
+def size() -> int:
+    """How many processes torchrun started."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
 def device_name(name: str) -> str:
     """The device of this process: under torchrun each takes a GPU of its own. Raises ValueError if there are too few."""
-    local = int(os.environ.get("LOCAL_RANK", -1))
-    if local < 0 or name not in ("auto", "cuda") or not torch.cuda.is_available():
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if here > 1 and name.startswith("cuda:"):
+        raise ValueError(f"--device {name} would give all {here} processes the same GPU: leave it out, and each takes its own")
+    if "LOCAL_RANK" not in os.environ or name not in ("auto", "cuda") or not torch.cuda.is_available():
         return name
-    count = torch.cuda.device_count()
-    if int(os.environ["LOCAL_WORLD_SIZE"]) > count:
-        raise ValueError(f"--nproc-per-node={os.environ['LOCAL_WORLD_SIZE']} asks for more GPUs than this machine's {count}")
-    return f"cuda:{local}"
+    if here > (count := torch.cuda.device_count()):
+        raise ValueError(f"--nproc-per-node={here} asks for more GPUs than this machine's {count}")
+    return f"cuda:{os.environ['LOCAL_RANK']}"
 
 
 @contextmanager
 def world(device: torch.device) -> Iterator[World]:
     """Meet the processes that torchrun started; without it, a world of one. Raises RuntimeError if they do not meet."""
-    size = int(os.environ.get("WORLD_SIZE", 1))
-    if size == 1:
+    if size() == 1:
         yield ALONE
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
-        yield World(dist.get_rank(), size)
+        yield World(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()

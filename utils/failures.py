@@ -1,10 +1,19 @@
 """What ends a run that is no fault of the code, put so that a user can do something about it."""
 
+import torch.distributed as dist
+
 from .running import NonFiniteLoss
 
 # torch has no classes of its own for these; what its messages hold.
 MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-PEERS = ("Connection closed by peer", "Connection reset by peer", "NCCL", "gloo")
+PEERS = ("Connection closed by peer", "Connection reset by peer", "gloo")
+
+
+def lost_a_process(error: BaseException) -> bool:
+    """Whether the processes that torchrun started cannot reach each other, for one, because one has ended."""
+    if dist.is_available() and isinstance(error, dist.DistError):  # NCCL's, and those of meeting
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in PEERS)
 
 
 def explained(error: BaseException, batch_size: int | None = None) -> str | None:
@@ -17,6 +26,6 @@ def explained(error: BaseException, batch_size: int | None = None) -> str | None
         return message
     if message.startswith("DataLoader worker"):
         return f"{message}: a process that decodes images was killed (out of memory?)"
-    if any(sign in message for sign in PEERS):
-        return f"another process of this run has ended, or cannot be reached ({message[:120]})"
+    if lost_a_process(error):
+        return f"another process of this run has ended, or cannot be reached ({message[:300]})"
     return None

@@ -8,14 +8,23 @@ from contextlib import contextmanager
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 STATUS = 75  # what a program then leaves with: EX_TEMPFAIL, "try again later"; the same command goes on
-_asked = _deferred = False
+_asked = _deferred = _leaving = False
 
 
 def _interrupt(*_) -> None:
-    global _asked
-    first, _asked = not _asked, True
-    if first and not _deferred:  # a second one would only disturb the leaving
+    global _asked, _leaving
+    _asked = True
+    if not (_leaving or _deferred):  # a second one would only disturb the leaving
+        _leaving = True
         raise KeyboardInterrupt
+
+
+def _note_dropped(dropped: "sys.UnraisableHookArgs") -> None:
+    global _leaving
+    if isinstance(dropped.exc_value, KeyboardInterrupt):
+        _leaving = False  # so that the next one raises again
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _ignore() -> None:
@@ -28,8 +37,7 @@ def listen() -> None:
     for number in SIGNALS:
         signal.signal(number, _interrupt)
     atexit.register(_ignore)  # Python forgets its handlers before it ends
-    report = sys.unraisablehook
-    sys.unraisablehook = lambda dropped: None if isinstance(dropped.exc_value, KeyboardInterrupt) else report(dropped)
+    sys.unraisablehook = _note_dropped
 
 
 def asked() -> bool:
@@ -46,9 +54,12 @@ def leave(said: str) -> int:
 @contextmanager
 def deferred() -> Iterator[None]:
     """While inside, a signal raises nothing: the code inside asks for it where it can stop, and raises KeyboardInterrupt itself."""
-    global _deferred
+    global _deferred, _leaving
     _deferred = True
     try:
         yield
+    except KeyboardInterrupt:
+        _leaving = True
+        raise
     finally:
         _deferred = False

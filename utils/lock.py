@@ -23,13 +23,15 @@ def locked(folder: Path, wait: float = 0) -> Iterator[None]:
     ValueError if it cannot be written to.
 
     The lock is the system's own (flock), which goes with its process, however that ends; the file stays, and says who had it last.
+    On a file system without such locks it is the file itself, which filelock takes away only from a dead process of the same host.
     """
     path, lock = folder / LOCK, FileLock(folder / LOCK)
     now = f"{datetime.now(UTC):%F %T} UTC"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=wait)
-        path.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": now}))
+        if isinstance(lock, FileLock):  # else filelock itself writes there who has it
+            path.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": now}))
     except Timeout:
         raise Held(f"{folder} is being worked on by {_holder(path)}") from None
     except OSError as error:
@@ -46,4 +48,4 @@ def _holder(path: Path) -> str:
         held = json.loads(path.read_text())
         return f"process {held['process']} on {held['host']}, since {held['since']}"
     except (OSError, ValueError, LookupError, TypeError):
-        return "another process"
+        return f"another process (if it has ended, delete {path})"

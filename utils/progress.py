@@ -54,7 +54,7 @@ class Progress:
         left = (now - self.started) / (self.epoch - self.done_before) * (self.epochs - self.epoch)
         print(
             f"epoch {self.epoch}/{self.epochs}: loss {entry['loss']:.3f}, accuracy {entry['train_accuracy']:.1%}, "
-            f"{split} {entry[f'{split}_accuracy']:.1%}, {entry['images_per_second']:.0f} images/s, "
+            f"{split} {entry[f'{split}_accuracy']:.1%}, {entry['images_per_second'] or 0:.0f} images/s, "
             f"{tqdm.format_interval(left)} left",
             flush=True,
         )

@@ -3,9 +3,6 @@
 import json
 import os
 import tempfile
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,16 +16,16 @@ from .config import identity_of
 FORMAT = 1  # of metrics.json; a reader refuses what it does not know
 NEEDED = {"config", "titles", "score", "scores_at", "classification", "detection"}  # what tables are made of
 
-# What numpy raises for a file whose bytes are not what they were.
-UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, RuntimeError, SyntaxError, tokenize.TokenError)
-
 CONFIG, EPOCHS, LAST, PREVIOUS = "config.json", "epochs.jsonl", "last.pt", "previous.pt"
 METRICS, PREDICTIONS, MODEL = "metrics.json", "predictions.npz", "model.pt"
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path in the file's folder that becomes the file if the block ends well, and goes if it does not."""
+def whole_file(path: Path, previous: Path | None = None) -> Iterator[Path]:
+    """A temporary path in the file's folder that becomes the file if the block ends well, and goes if it does not.
+
+    What was there before is kept as `previous`, where given.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -38,6 +35,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
         temporary.chmod(0o644)
+        if previous is not None and path.exists():
+            previous.unlink(missing_ok=True)
+            try:
+                os.link(path, previous)  # so that the path is never without a file
+            except OSError:  # a file system without links
+                os.replace(path, previous)
         os.replace(temporary, path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk names no file by itself
@@ -77,8 +80,8 @@ def read_predictions(folder: Path) -> dict[str, dict[str, NDArray]]:
             for key in arrays:
                 name, _, output = key.rpartition("/")
                 found.setdefault(name, {})[output] = arrays[key]
-    except (*UNREADABLE, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is missing or damaged: delete its folder, and make the run again") from error
+    except Exception as error:  # NumPy lets through what it meets in damaged bytes, a SyntaxError among it
+        raise ValueError(f"{path} is missing or damaged ({error}): delete its folder, and make the run again") from error
     for name, part in found.items():
         logits = part.get("logits", np.zeros(0))
         if logits.ndim != 2 or logits.dtype.kind != "f" or not len(logits) or not np.isfinite(logits).all():
