@@ -3,6 +3,7 @@
 #     bash run_cifar10_resnet34.sh --list > runs.txt
 #     bash run_slurm.sh runs.txt [options of sbatch, such as --time=12:00:00 --partition=gpu --gpus=1]
 # Two minutes before its time limit a job is warned, writes a checkpoint, and is queued again to go on; so it is when preempted.
+# One that is cancelled writes a checkpoint too.
 #SBATCH --signal=B:USR1@120
 #SBATCH --requeue
 #SBATCH --open-mode=append
@@ -20,17 +21,21 @@ fi
 # A job. It starts in the folder that it was submitted from. Lines begin with the word python, quoted for a shell.
 command=$(sed -n "${SLURM_ARRAY_TASK_ID}p" "$1")
 python() { exec "$PYTHON" "$@"; }
+child='' warned=''
+stop() { [ -z "$child" ] || kill -USR1 "$child" 2>/dev/null; }
+trap 'warned=1; stop' USR1
+trap stop TERM # preempted, which Slurm itself queues again, or cancelled
 eval "$command &"
-child=$! warned=''
-trap 'warned=1; kill -USR1 $child 2>/dev/null' USR1 TERM
+child=$!
+[ -z "$warned" ] || stop
 wait $child
 status=$?
 while kill -0 $child 2>/dev/null; do # a trapped signal ends the wait early
     wait $child
     status=$?
 done
-# 75: it wrote a checkpoint. Above 128: it was warned before it listened, or was faster than the wait.
-if [ $status -eq 75 ] || { [ -n "$warned" ] && [ $status -gt 128 ]; }; then
+# 75: it wrote a checkpoint. Above 128: the warning came before it listened, or while it ended.
+if [ -n "$warned" ] && { [ $status -eq 75 ] || [ $status -gt 128 ]; }; then
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
 fi
 exit $status

@@ -149,6 +149,7 @@ def test_what_several_processes_cannot_do_is_said_and_nothing_written(torchrun, 
     for words, message in (
         (["--loss", "dismax", "--batch-size", "12"], "180 images, shared by 2 processes: a batch of 6 is too small for FPR"),
         (["--loss", "softmax", "--batch-size", "3"], "a batch of 3 images is too small for 2 processes"),
+        (["--device", "cuda:0"], "--device cuda:0 would give all 2 processes the same GPU"),
         (["--sync-batchnorm"], "--sync-batchnorm is for several processes on GPUs"),
     ):
         status, _, err = torchrun(2, *QUICK, *words)

@@ -1,5 +1,7 @@
 """What a run survives: two processes, full and read-only disks, too little memory, numbers that are none, damaged checkpoints."""
 
+import errno
+import fcntl
 import random
 import socket
 import subprocess
@@ -18,6 +20,18 @@ from .conftest import QUICK, ROOT, record_of, without_times
 
 EVERY_STEP = ("--checkpoint-every", "0.000001", "minutes")
 EVERY_EPOCH = ("--checkpoint-every", "1", "epochs")
+
+
+HOLDING = """
+import errno, fcntl, os
+from pathlib import Path
+def missing(*_):
+    raise OSError(errno.ENOSYS, "Function not implemented")
+fcntl.flock = missing
+from utils import lock
+with lock.locked(Path({!r})):
+    {}
+"""
 
 
 def folder_of(tmp_path):
@@ -47,6 +61,25 @@ def test_a_lock_file_of_a_dead_process_does_not_block(run_main, tmp_path):
     folder_of(tmp_path).mkdir(parents=True)
     (folder_of(tmp_path) / lock.LOCK).write_text('{"process": 1, "host": "elsewhere", "since": "yesterday"}')
     assert run_main(*QUICK)[0] == 0
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+def test_without_the_systems_locks_the_file_is_the_lock(tmp_path, monkeypatch):
+    """As on Lustre mounted without flock, which this machine has not."""
+
+    def missing(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    def another(then="pass"):
+        return subprocess.run([sys.executable, "-c", HOLDING.format(str(tmp_path), then)], cwd=ROOT, capture_output=True, text=True)
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    with lock.locked(tmp_path):
+        assert f"is being worked on by another process (if it has ended, delete {tmp_path / lock.LOCK})" in another().stderr
+    assert another("os.kill(os.getpid(), 9)").returncode == -9
+    assert (tmp_path / lock.LOCK).exists()
+    with lock.locked(tmp_path, wait=20):
+        pass
 
 
 def test_two_programs_that_add_to_one_record_wait_for_each_other(run_main, tmp_path):

@@ -112,6 +112,15 @@ def test_a_slurm_array_with_a_warned_and_a_preempted_job_is_complete_at_the_end(
         tell("sbatch", "--partition=high", f"--nodelist={node}", f"--output={tmp_path}/urgent.log", str(urgent))
         until(lambda: said().count("; the same command goes on") == 2)
         until(lambda: len(list(below.rglob(records.METRICS))) == 4 and not tell("squeue", "--noheader"))
+        # One that the user cancels writes a checkpoint, and is not queued again.
+        (tmp_path / "one.txt").write_text(listed(tmp_path, *given, LOSSES="isomax", SEEDS="1")[0][0] + "\n")
+        array = tell("bash", "run_slurm.sh", str(tmp_path / "one.txt"), f"--output={tmp_path}/cancelled.log").split()[-1]
+        until(lambda: list(below.rglob(records.LAST)))
+        tell("scancel", array)
+        until(lambda: not tell("squeue", "--noheader"), 60)
+        assert "; the same command goes on" in (tmp_path / "cancelled.log").read_text()
+        assert f"JobId={array} ArrayJobId={array} ArrayTaskId=1" in (job := tell("scontrol", "show", "job", "--oneliner", array))
+        assert "Restarts=0" in job
     assert said().count("resuming after") == 2
     for seed in (1, 2):  # the two that were disturbed
         run_main("--loss", "softmax", "--seed", str(seed), *given, "--runs", str(tmp_path / "alone"))

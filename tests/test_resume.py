@@ -174,6 +174,34 @@ def test_an_interrupt_that_python_dropped_stops_the_run_all_the_same(run_main, t
     assert len((tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.EPOCHS).read_text().splitlines()) == 1
 
 
+def test_after_an_interrupt_that_python_dropped_the_next_one_raises(monkeypatch):
+    for name in ("_asked", "_leaving"):
+        monkeypatch.setattr(interruption, name, False)
+    monkeypatch.setattr(sys, "unraisablehook", interruption._note_dropped)
+
+    class Dropping:
+        def __del__(self):
+            interruption._interrupt()
+
+    Dropping()
+    with pytest.raises(KeyboardInterrupt):
+        interruption._interrupt()
+    interruption._interrupt()  # impatience
+
+
+def test_a_checkpoint_that_fails_after_a_signal_is_a_failure_and_no_interruption(run_main, tmp_path, monkeypatch):
+    monkeypatch.setattr(interruption, "_asked", True)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    status, _, err = run_main(*QUICK)
+    assert status == 1
+    assert "No space left on device; no checkpoint was written yet" in err
+    assert err.count("\n") == 1
+
+
 def test_a_checkpoint_whose_contents_do_not_fit_is_named(run_main, tmp_path, monkeypatch):
     interrupted(run_main, monkeypatch, 1, *QUICK)
     path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.LAST
