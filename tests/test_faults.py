@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 import random
 import socket
 import subprocess
@@ -59,7 +60,8 @@ def test_of_two_processes_on_a_run_the_second_leaves_until_the_first_is_dead(run
 
 def test_a_lock_file_of_a_dead_process_does_not_block(run_main, tmp_path):
     folder_of(tmp_path).mkdir(parents=True)
-    (folder_of(tmp_path) / lock.LOCK).write_text('{"process": 1, "host": "elsewhere", "since": "yesterday"}')
+    (folder_of(tmp_path) / lock.LOCK).touch()
+    (folder_of(tmp_path) / lock.HOLDER).write_text('{"process": 1, "host": "elsewhere", "since": "yesterday"}')
     assert run_main(*QUICK)[0] == 0
 
 
@@ -75,7 +77,7 @@ def test_without_the_systems_locks_the_file_is_the_lock(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", missing)
     with lock.locked(tmp_path):
-        assert f"is being worked on by another process (if it has ended, delete {tmp_path / lock.LOCK})" in another().stderr
+        assert f"worked on by process {os.getpid()} on " in another().stderr
     assert another("os.kill(os.getpid(), 9)").returncode == -9
     assert (tmp_path / lock.LOCK).exists()
     with lock.locked(tmp_path, wait=20):
@@ -230,7 +232,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_a_read_only_one_is_named(smal
     assert f"No space left on device: '{folder}" in err
     assert err.count("\n") == 1
     names = {path.name for path in folder.iterdir()}
-    assert names <= {lock.LOCK, records.CONFIG, records.EPOCHS, records.LAST, records.PREVIOUS}
+    assert names <= {lock.LOCK, lock.HOLDER, records.CONFIG, records.EPOCHS, records.LAST, records.PREVIOUS}
     for name in names & {records.LAST, records.PREVIOUS}:
         checkpoint.load(folder / name)
     remount("size=20m")

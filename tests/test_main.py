@@ -30,7 +30,7 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
     assert (status, err) == (0, "")
     folder = tmp_path / "runs" / "digits" / "smallcnn" / loss / "1"
     names = {records.CONFIG, records.EPOCHS, records.METRICS, records.MODEL, records.PREDICTIONS}
-    assert {path.name for path in folder.iterdir()} == {*names, lock.LOCK}
+    assert {path.name for path in folder.iterdir()} == {*names, lock.LOCK, lock.HOLDER}
     record = record_of(tmp_path, loss)
     split = {"heldout": "validation", "paper": "test"}[protocol]
     assert record["temperature"]["split"] == record["best"]["split"] == split
@@ -159,7 +159,7 @@ def test_a_file_that_cannot_be_written_whole_is_not_written(script, run_main, tm
     assert "error: [Errno 27] File too large" in done.stderr
     assert "no checkpoint was written yet" in done.stderr
     assert done.stderr.count("\n") == 1
-    assert {path.name for path in (tmp_path / "runs").rglob("*.*")} == {records.CONFIG, records.EPOCHS, lock.LOCK}
+    assert {path.name for path in (tmp_path / "runs").rglob("*.*")} == {records.CONFIG, records.EPOCHS, lock.LOCK, lock.HOLDER}
     assert run_main(*QUICK)[0] == 0
 
 

@@ -148,7 +148,7 @@ def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
     assert process.returncode == interruption.STATUS
     assert "; the same command goes on\n" in err
     assert "Traceback" not in err
-    assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST, lock.LOCK}
+    assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST, lock.LOCK, lock.HOLDER}
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-LOCK = ".lock"
+LOCK, HOLDER = ".lock", ".holder"  # the lock is filelock's, who has it is written beside it
 
 
 class Held(OSError):
@@ -22,18 +22,17 @@ def locked(folder: Path, wait: float = 0) -> Iterator[None]:
     """Hold the folder, which is made if it is not there. Raises Held if another process still does after `wait` seconds, and
     ValueError if it cannot be written to.
 
-    The lock is the system's own (flock), which goes with its process, however that ends; the file stays, and says who had it last.
-    On a file system without such locks it is the file itself, which filelock takes away only from a dead process of the same host.
+    The lock is the system's own (flock), which goes with its process, however that ends. On a file system without such locks it
+    is the file itself, which filelock takes away only from a dead process of the same host.
     """
-    path, lock = folder / LOCK, FileLock(folder / LOCK)
+    lock = FileLock(folder / LOCK)
     now = f"{datetime.now(UTC):%F %T} UTC"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=wait)
-        if isinstance(lock, FileLock):  # else filelock itself writes there who has it
-            path.write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": now}))
+        (folder / HOLDER).write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": now}))
     except Timeout:
-        raise Held(f"{folder} is being worked on by {_holder(path)}") from None
+        raise Held(f"{folder} is being worked on by {_holder(folder)} (if that has ended, delete {folder / LOCK})") from None
     except OSError as error:
         lock.release()
         raise ValueError(f"cannot write to {folder} ({error.strerror}): choose another folder, or make it writable") from error
@@ -43,9 +42,9 @@ def locked(folder: Path, wait: float = 0) -> Iterator[None]:
         lock.release()
 
 
-def _holder(path: Path) -> str:
+def _holder(folder: Path) -> str:
     try:
-        held = json.loads(path.read_text())
+        held = json.loads((folder / HOLDER).read_text())
         return f"process {held['process']} on {held['host']}, since {held['since']}"
     except (OSError, ValueError, LookupError, TypeError):
-        return f"another process (if it has ended, delete {path})"
+        return "another process"

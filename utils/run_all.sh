@@ -34,7 +34,8 @@ perform() {
     local status=$?
     case $status in 75 | 130 | 138 | 143) exit 75 ;; esac # interrupted
     [ $status -eq 2 ] && [ $first ] && exit 2 # what the very first run cannot take is most likely common to all
-    [ $status -eq 0 ] || { failed=$status; echo "failed ($status): $*" >&2; }
+    [ $status -eq 0 ] || failed=$status
+    case $status in 0 | 3) ;; *) echo "failed ($status): $*" >&2 ;; esac # 3: another process makes it, as main.py has said
     first=''
 }
 
