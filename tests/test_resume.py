@@ -52,13 +52,13 @@ def test_an_interrupted_run_goes_on_to_the_same_record(run_main, tmp_path, monke
 
 
 @pytest.mark.parametrize("loss", ["dismax", "godin_dropout", "sngp"])
-@pytest.mark.parametrize("place", ["after step 2 of epoch 2", "after epoch 2"])
+@pytest.mark.parametrize("place", ["after step 2 of epoch 2", "after epoch 2", "after epoch 3"])
 def test_a_signal_within_an_epoch_or_its_evaluation_loses_nothing(run_main, tmp_path, monkeypatch, loss, place):
     run_main("--loss", loss, *QUICK)
     whole = without_times(record_of(tmp_path, loss))
     (tmp_path / "runs").rename(tmp_path / "earlier")
     monkeypatch.setattr(interruption, "_asked", False)
-    step, predict, calls = Trainer._step, session.predict, {"steps": 0, "evaluations": 0}
+    step, predict, write_lines, calls = Trainer._step, session.predict, records.write_lines, {"steps": 0, "evaluations": 0}
 
     def signalled_step(*given):
         calls["steps"] += 1
@@ -68,12 +68,18 @@ def test_a_signal_within_an_epoch_or_its_evaluation_loses_nothing(run_main, tmp_
 
     def signalled_evaluation(*given):
         calls["evaluations"] += 1
-        if place.startswith("after epoch") and calls["evaluations"] == 2:
+        if place == "after epoch 2" and calls["evaluations"] == 2:
             interruption._asked = True
         return predict(*given)
 
+    def signalled_log(path, lines):
+        write_lines(path, lines)
+        if place == "after epoch 3" and len(lines) == 3:  # the last: what is left is the evaluation on everything
+            interruption._asked = True
+
     monkeypatch.setattr(Trainer, "_step", signalled_step)
     monkeypatch.setattr(session, "predict", signalled_evaluation)
+    monkeypatch.setattr(records, "write_lines", signalled_log)
     assert run_main("--loss", loss, *QUICK)[0] == interruption.STATUS
     monkeypatch.undo()
     status, out, _ = run_main("--loss", loss, *QUICK)
