@@ -124,8 +124,6 @@ class Session:
                 self._keep()
                 raise
             self._keep()  # what follows can fail too
-            if self._agreed() == LEAVE:
-                raise KeyboardInterrupt
         run.model.load_state_dict(self.best["model"])
 
     def _train_epoch(self) -> None:
