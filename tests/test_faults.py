@@ -192,17 +192,20 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(run_main,
     monkeypatch.setattr(records, "write_predictions", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     status, _, err = run_main(*QUICK, *EVERY_STEP)
     assert (status, "No space left on device" in err) == (1, True)
-    monkeypatch.undo()
     path = folder_of(tmp_path) / records.LAST
     body = bytearray(path.read_bytes())
     body[len(body) // 3] ^= 4
     changed = {"cut": body[: len(body) // 2], "flipped": body, "empty": b""}
     path.unlink() if damage == "missing" else path.write_bytes(changed[damage])
     status, out, _ = run_main(*QUICK)
-    assert status == 0
+    assert status == 1
     assert f"warning: {path} is {'missing' if damage == 'missing' else 'damaged'}" in out
     assert "going on from the checkpoint before it" in out
     assert "resuming after step 3 of epoch 3 of 3" in out
+    for name in (records.LAST, records.PREVIOUS):  # the damaged one did not become the one before
+        checkpoint.load(path.with_name(name))
+    monkeypatch.undo()
+    assert run_main(*QUICK)[0] == 0
     assert without_times(record_of(tmp_path)) == whole
     assert not path.exists()
 
