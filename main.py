@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,7 +26,6 @@ from utils import checkpoint, command_line, distributed, failures, interruption,
 from utils.config import RunConfig
 from utils.distributed import ALONE, World
 from utils.evaluation import calibrate, temperature_results
-from utils.running import NonFiniteLoss
 from utils.training import RECIPES, Trainer
 
 PATIENCE = 10  # seconds in which a process that was killed, or is leaving, and those it had started let go of a run's folder
@@ -131,12 +130,18 @@ def finish(session: Session, started: str) -> dict[str, Any]:
     if config.keep_features:
         outputs["train"], labels["train"] = seen, data.train.labels
     records.write_predictions(folder, outputs, labels, config.keep_features)
-    network = {"config": config.as_json(), "classes": list(data.train.classes), "size": list(data.train.size)}
-    network |= {"mean": list(data.mean), "std": list(data.std), "state_dict": run.model.state_dict()}
-    checkpoint.save(folder / records.MODEL, network)
+    write_network(run)
     records.write_json(folder / records.METRICS, record)
     records.drop_checkpoints(folder)
     return record
+
+
+def write_network(run: Run) -> None:
+    """Keep the calibrated network, with all that it takes to use it."""
+    config, data = run.config, run.data
+    network = {"config": config.as_json(), "classes": list(data.train.classes), "size": list(data.train.size)}
+    network |= {"mean": list(data.mean), "std": list(data.std), "state_dict": run.model.state_dict()}
+    checkpoint.save(config.folder / records.MODEL, network)
 
 
 def summary(record: dict[str, Any]) -> str:
@@ -152,42 +157,18 @@ def summary(record: dict[str, Any]) -> str:
 
 
 def perform(session: Session, started: str) -> int:
-    """Train, evaluate and record; says how it went. Returns the exit status 0."""
+    """Train, evaluate and record; says how it went. Returns the exit status: 0 where nothing was raised."""
     run, config = session.run, session.run.config
     titles = f"{title_of(config.data)}, {model_title(str(config.model))}, {get_loss(config.loss).title}, seed {config.seed}"
+    processes = f", {run.world.size} processes" if run.world.size > 1 else ""
     if run.world.first:
-        print(f"{titles}: {config.epochs} epochs of {len(run.data.train)} images on {run.device}{run.world.said}")
+        print(f"{titles}: {config.epochs} epochs of {len(run.data.train)} images on {run.device}{processes}")
     session.train()
     record = finish(session, started)
     if run.world.first:
         print(summary(record))
         print(f"written to {config.folder}")
     return 0
-
-
-def outcome(work: Callable[[], int], kept: Callable[[], str], batch_size: int | None = None) -> int:
-    """The exit status of work, and one line for what ends it early: 1 if it fails, 75 if it is interrupted.
-
-    `kept` says what is left of it then.
-    """
-    try:
-        return work()
-    except (KeyboardInterrupt, NonFiniteLoss, ValueError, OSError, RuntimeError, MemoryError) as error:
-        # A Ctrl-C reaches all processes of a run, and others may be the first to go.
-        if isinstance(error, KeyboardInterrupt) or (interruption.asked() and failures.lost_a_process(error)):
-            if distributed.rank():  # the first speaks for all
-                return interruption.STATUS
-            return interruption.leave(f"{kept()}; the same command goes on")
-        if not (said := failures.explained(error, batch_size)):
-            raise
-        return complain(f"{said}; {kept()}", status=1)
-
-
-def complain(message: object, status: int = 2) -> int:
-    """Say in one line what is wrong. Returns the exit status."""
-    rank = distributed.rank()
-    print(f"error: {f'process {rank}: ' if rank else ''}{' '.join(str(message).split())}", file=sys.stderr)
-    return status
 
 
 def hold(run: Run, stack: ExitStack) -> int:
@@ -205,9 +186,9 @@ def hold(run: Run, stack: ExitStack) -> int:
                 records.sweep(folder)
                 records.claim(folder, run.config.as_json())
         except lock.Held as error:
-            status = complain(error, status=3)
+            status = failures.complain(error, status=3)
         except (ValueError, OSError) as error:
-            status = complain(error)
+            status = failures.complain(error)
     return run.world.most(status)
 
 
@@ -229,20 +210,21 @@ def start(arguments: Sequence[str] | None) -> int:
                 return skipped(config.folder)
             device = runtime.find_device(distributed.device_name(config.device))
             world = stack.enter_context(distributed.world(device))
+            config = replace(config, precision=world.firsts(config.precision))  # which each may have found out for itself
             run = build(config, device, world)
             if (status := hold(run, stack)) >= 0:
                 return status
             session = Session(run)
             session.resume()
         except (ValueError, OSError) as error:
-            return complain(error)
-        status = outcome(lambda: perform(session, started), lambda: session.kept, config.batch_size)
+            return failures.complain(error)
+        status = failures.outcome(lambda: perform(session, started), lambda: session.kept, config.batch_size)
         return status or world.most(0)  # one that failed leaves at once, and the others notice
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 1 failed, 2 bad input, 3 another process makes this run, 75 interrupted."""
-    return outcome(lambda: start(arguments), lambda: "nothing was lost")
+    return failures.outcome(lambda: start(arguments), lambda: "nothing was lost")
 
 
 if __name__ == "__main__":

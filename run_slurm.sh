@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The commands of a file, one a line, as an array of Slurm jobs with a GPU each:
+# The commands of a file, one a line, as an array of Slurm jobs:
 #     bash run_cifar10_resnet34.sh --list > runs.txt
 #     bash run_slurm.sh runs.txt [options of sbatch, such as --time=12:00:00 --partition=gpu --gpus=1]
 # Two minutes before its time limit a job is warned, writes a checkpoint, and is queued again to go on; so it is when preempted.
@@ -22,17 +22,16 @@ fi
 command=$(sed -n "${SLURM_ARRAY_TASK_ID}p" "$1")
 python() { exec "$PYTHON" "$@"; }
 child='' warned=''
-stop() { [ -z "$child" ] || kill -USR1 "$child" 2>/dev/null; }
+stop() { [ -z "$child" ] || kill -TERM "$child" 2>/dev/null; }
 trap 'warned=1; stop' USR1
 trap stop TERM # preempted, which Slurm itself queues again, or cancelled
 eval "$command &"
 child=$!
 [ -z "$warned" ] || stop
-wait $child
-status=$?
-while kill -0 $child 2>/dev/null; do # a trapped signal ends the wait early
+while true; do
     wait $child
     status=$?
+    kill -0 $child 2>/dev/null || break # else it was a trapped signal that ended the wait
 done
 # 75: it wrote a checkpoint. Above 128: the warning came before it listened, or while it ended.
 if [ -n "$warned" ] && { [ $status -eq 75 ] || [ $status -gt 128 ]; }; then

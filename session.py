@@ -42,9 +42,9 @@ class Run:
     trainer: Trainer
 
     def outputs(self, part: ImageSet) -> dict[str, Tensor]:
-        """Collective: the head's named outputs for a set's images, each of which one process computes.
+        """Collective: the head's named outputs for a set's images, of which each process computes its share (of few, all).
 
-        Raises NonFiniteLoss for logits that are no numbers any more, and KeyboardInterrupt if a signal came.
+        Raises NonFiniteLoss for logits that are no numbers any more, and, alone, KeyboardInterrupt if a signal came.
         """
         count, world = len(part), self.world
         if shared := count >= world.size > 1:
@@ -83,27 +83,36 @@ class Session:
         self.resumed = time.monotonic()  # or when `seconds` was last brought up to date
 
     def resume(self) -> None:
-        """Go back to the last whole checkpoint, if there is one. Raises ValueError if all are damaged, or of another run."""
-        saved, said = checkpoint.load_latest(self.run.config.folder)
-        if said and self.run.world.first:
+        """Collective: go back to the last whole checkpoint, if there is one.
+
+        Raises ValueError if all are damaged, or of another run.
+        """
+        run, folder = self.run, self.run.config.folder
+        saved, said = checkpoint.load_latest(folder)
+        if said and run.world.first:
             print(f"warning: {said}")
-        if saved is None:
-            return
-        folder, trainer = self.run.config.folder, self.run.trainer
+        if saved is not None:
+            self._take_over(saved)
+        steps = 0 if run.trainer.sums is None else run.trainer.sums.steps
+        if not run.world.agree(run.trainer.epoch << 32 | steps):
+            raise ValueError(f"the processes see different checkpoints in {folder}: --runs must be a folder that all of them see")
+        if saved is not None and run.world.first:
+            if said:  # or the next write would keep the damaged one as the one before
+                (folder / records.LAST).unlink(missing_ok=True)
+            print(f"resuming {self._place()} of {run.config.epochs}")
+
+    def _take_over(self, saved: dict[str, Any]) -> None:
+        folder = self.run.config.folder
         if saved.get("identity") != self.run.config.identity():
             raise ValueError(f"{folder}: its checkpoint is of another run: {AFRESH}, or choose another folder with --runs")
         try:
-            trainer.load_state_dict(saved["trainer"])
+            self.run.trainer.load_state_dict(saved["trainer"])
             for name in self.HISTORY:
                 setattr(self, name, saved["history"][name])
         except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(f"{folder}: its checkpoint does not fit ({reason}): go on where it began, or {AFRESH}") from error
         self._say_kept()
-        if self.run.world.first:
-            if said:  # or the next write would keep the damaged one as the one before
-                (folder / records.LAST).unlink(missing_ok=True)
-            print(f"resuming {self._place()} of {self.run.config.epochs}")
 
     def train(self) -> None:
         """Train to the last epoch, and leave the model at its best one.
@@ -111,8 +120,7 @@ class Session:
         Raises KeyboardInterrupt, with a checkpoint written, if a signal asked for it.
         """
         run, total = self.run, int(self.run.config.epochs or 0)
-        images, done = len(run.data.train), len(self.epochs)
-        with interruption.deferred(), closing(Progress(total, images, done, silent=not run.world.first)) as self.progress:
+        with interruption.deferred(), closing(self._progress(total)) as self.progress:
             try:
                 while len(self.epochs) < total:
                     if self.trained is None:
@@ -124,7 +132,15 @@ class Session:
                 self._keep()
                 raise
             self._keep()  # what follows can fail too
+            if self._agreed() == LEAVE:
+                raise KeyboardInterrupt
         run.model.load_state_dict(self.best["model"])
+
+    def _progress(self, epochs: int) -> Progress:
+        trainer = self.run.trainer
+        sizes, steps = trainer.batches.sizes, 0 if trainer.sums is None else trainer.sums.steps
+        images = trainer.epoch * sum(sizes) + sum(sizes[:steps])
+        return Progress(epochs, epochs * sum(sizes), len(self.epochs), images, silent=not self.run.world.first)
 
     def _train_epoch(self) -> None:
         trainer, rate, started, seen = self.run.trainer, self.run.trainer.learning_rate, time.monotonic(), 0
@@ -172,7 +188,7 @@ class Session:
         if self.run.world.first:
             history = {name: getattr(self, name) for name in self.HISTORY}
             self.keeper.write({"identity": self.run.config.identity(), "trainer": state, "history": history})
-        self.run.world.most(0)  # torchrun kills the first soon after the others have left
+        self.run.world.meet()  # torchrun kills the first soon after the others have left
         self._say_kept()
 
     def _say_kept(self) -> None:

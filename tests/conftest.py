@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,15 @@ def script():
         return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
 
     return run
+
+
+def until(process, happened, seconds=120):
+    """Wait for what a process does; it fails if the process ends, or too much time passes, before."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert process.poll() is None, f"it ended with {process.returncode}"
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def record_of(tmp_path, loss="dismax", seed=1):

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -22,8 +21,9 @@ from utils.config import RunConfig
 from utils.distributed import ALONE, World
 from utils.evaluation import predict
 
-from .conftest import QUICK, ROOT, record_of, without_times
+from .conftest import QUICK, ROOT, record_of, until, without_times
 from .sharing import trained
+from .slurm import free_ports
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 # The losses without mixing (each process mixes its own share) and without dropout (each draws its own).
@@ -31,7 +31,8 @@ EXACT = sorted(LOSSES.keys() - {"dismax", "godin_dropout"})
 
 
 def command(count, tmp_path, *arguments):
-    return [*TORCHRUN, f"--nproc-per-node={count}", "main.py", "--precision", "fp32", "--device", "cpu", "--runs", *arguments]
+    given = ["--precision", "fp32", "--device", "cpu", "--runs", str(tmp_path / "runs"), *arguments]
+    return [*TORCHRUN, f"--nproc-per-node={count}", "main.py", *given]
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def torchrun(tmp_path):
     """Runs main.py in several processes; gives the exit status of torchrun, and what was said."""
 
     def run(count, *arguments):
-        given = command(count, tmp_path, str(tmp_path / "runs"), *arguments)
+        given = command(count, tmp_path, *arguments)
         done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, timeout=300)
         return done.returncode, done.stdout, done.stderr
 
@@ -83,6 +84,7 @@ def test_the_first_steps_are_those_of_one_process(tmp_path, count):
     assert done.returncode == 0, done.stderr
     everywhere = torch.load(tmp_path / "found.pt")
     assert len(everywhere) == count
+    assert {found["first bad"] for found in everywhere} == {"at step 3"}
     for loss in EXACT:
         expected = trained(loss, ALONE)
         for found in everywhere:
@@ -92,7 +94,7 @@ def test_the_first_steps_are_those_of_one_process(tmp_path, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["dismax", "godin_dropout", "sngp"])
-def test_a_run_in_three_processes_predicts_every_image_once_and_is_repeatable(torchrun, tmp_path, loss):
+def test_a_run_in_three_processes_keeps_every_images_logits_and_is_repeatable(torchrun, tmp_path, loss):
     status, out, err = torchrun(3, "--loss", loss, *QUICK)
     assert status == 0, err
     assert out.count("written to") == 1
@@ -134,9 +136,8 @@ def test_a_run_in_several_processes_goes_on_to_the_same_record(torchrun, tmp_pat
     whole, whole_log = without_times(record_of(tmp_path, loss)), log()
     (tmp_path / "runs").rename(tmp_path / "earlier")
     said = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command(count, tmp_path, str(tmp_path / "runs"), *given), cwd=ROOT, **said) as process:
-        while not list(tmp_path.glob(f"runs/digits/smallcnn/{loss}/1/{records.LAST}")):
-            time.sleep(0.05)
+    with subprocess.Popen(command(count, tmp_path, *given), cwd=ROOT, **said) as process:
+        until(process, lambda: list(tmp_path.glob(f"runs/digits/smallcnn/{loss}/1/{records.LAST}")))
         if way == "SIGTERM to torchrun":
             process.terminate()
         else:
@@ -165,7 +166,34 @@ def test_a_run_in_several_processes_goes_on_to_the_same_record(torchrun, tmp_pat
 
 
 @pytest.mark.slow
-def test_what_several_processes_cannot_do_is_said_and_nothing_written(torchrun, run_main, tmp_path):
+def test_processes_that_see_different_checkpoints_stop(tmp_path):
+    (port,) = free_ports(1)
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+    def started():
+        for rank in ("0", "1"):
+            given = ["--device", "cpu", "--precision", "fp32", "--epochs", "500", "--runs", str(tmp_path / rank)]
+            environment = os.environ | place | {"RANK": rank, "LOCAL_RANK": rank}
+            yield subprocess.Popen(
+                [sys.executable, "main.py", *given], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+            )
+
+    processes = list(started())
+    until(processes[0], lambda: list(tmp_path.rglob(records.EPOCHS)))
+    processes[0].terminate()
+    assert [(process.communicate(timeout=60), process.returncode)[1] for process in processes] == [interruption.STATUS] * 2
+    last = next(tmp_path.rglob(records.LAST))
+    before = last.read_bytes()
+    for process in started():
+        pass
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "see different checkpoints in" in err
+    assert last.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_what_several_processes_cannot_do_is_said_and_nothing_written(torchrun, tmp_path):
     for words, message in (
         (["--loss", "dismax", "--batch-size", "12"], "180 images, shared by 2 processes: a batch of 6 is too small for FPR"),
         (["--loss", "softmax", "--batch-size", "3"], "a batch of 3 images is too small for 2 processes"),
@@ -194,10 +222,11 @@ def test_a_checkpoint_of_two_processes_is_refused_by_one(run_main, tmp_path, mon
     saved = checkpoint.load(path)
     saved["trainer"]["processes"] *= 2
     checkpoint.save(path, saved)
+    before = path.read_bytes()
     status, _, err = run_main(*QUICK)
     assert status == 2
     assert "2 processes wrote it, this is 1: take torchrun --nproc-per-node=2" in err
-    assert json.loads((path.parent / records.CONFIG).read_text())
+    assert path.read_bytes() == before
 
 
 @pytest.mark.cuda

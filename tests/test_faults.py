@@ -7,7 +7,8 @@ import random
 import socket
 import subprocess
 import sys
-import time
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +18,10 @@ from utils import checkpoint, lock, records
 from utils.running import RunningSums
 from utils.training import Trainer
 
-from .conftest import QUICK, ROOT, record_of, without_times
+from .conftest import QUICK, ROOT, record_of, until, without_times
 
 EVERY_STEP = ("--checkpoint-every", "0.000001", "minutes")
+HELD = {lock.LOCK, lock.HOLDER}
 EVERY_EPOCH = ("--checkpoint-every", "1", "epochs")
 
 
@@ -43,8 +45,7 @@ def test_of_two_processes_on_a_run_the_second_leaves_until_the_first_is_dead(run
     given = ["--epochs", "100000", "--precision", "fp32", "--device", "cpu", "--runs", str(tmp_path / "runs")]
     command = [sys.executable, "main.py", *given]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
-        while not list(tmp_path.rglob(records.EPOCHS)):
-            time.sleep(0.1)
+        until(first, lambda: list(tmp_path.rglob(records.EPOCHS)))
         before = (folder_of(tmp_path) / records.CONFIG).read_bytes()
         status, _, err = run_main("--epochs", "100000")
         assert status == 3
@@ -52,7 +53,6 @@ def test_of_two_processes_on_a_run_the_second_leaves_until_the_first_is_dead(run
         assert err.count("\n") == 1
         assert (folder_of(tmp_path) / records.CONFIG).read_bytes() == before
         first.kill()
-    assert run_main("--epochs", "100000", "--batch-size", "4")[0] == 2  # another run: but not held any more
     for name in (records.CONFIG, records.EPOCHS):
         (folder_of(tmp_path) / name).unlink()
     assert run_main(*QUICK)[0] == 0
@@ -84,18 +84,33 @@ def test_without_the_systems_locks_the_file_is_the_lock(tmp_path, monkeypatch):
         pass
 
 
-def test_two_programs_that_add_to_one_record_wait_for_each_other(run_main, tmp_path):
-    run_main(*QUICK)
-    path = folder_of(tmp_path) / records.METRICS
-    command = [sys.executable, "detect.py", str(path.parent), "--scores", "energy"]
-    with lock.locked(folder_of(tmp_path)):
-        record = records.read_record(path)
-        other = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
-        time.sleep(8)  # it would have written by then
-        records.write_json(path, record | {"detectors": {"mine": {}}})
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc to see that a process waits")
+@pytest.mark.parametrize("program", ["detect.py", "ensemble.py"])
+def test_programs_that_write_into_one_folder_wait_for_each_other(run_main, tmp_path, program):
+    for seed in ("1", "2"):
+        run_main("--loss", "softmax", "--seed", seed, *QUICK)
+    runs = tmp_path / "runs" / "digits" / "smallcnn" / "softmax"
+    folder = runs / "1" if program == "detect.py" else runs.parent / "ensemble" / "1+2"
+    given = [str(folder), "--scores", "energy"] if program == "detect.py" else [str(runs)]
+
+    def waiting():  # it tries again and again, with the lock's file open for a moment each time
+        for descriptor in Path(f"/proc/{other.pid}/fd").iterdir():
+            with suppress(OSError):
+                if descriptor.readlink() == folder / lock.LOCK:
+                    return True
+        return False
+
+    with lock.locked(folder):
+        before = records.read_record(folder / records.METRICS) if program == "detect.py" else {}
+        other = subprocess.Popen([sys.executable, program, *given], cwd=ROOT, stdout=subprocess.PIPE)
+        until(other, waiting)
+        if before:
+            records.write_json(folder / records.METRICS, before | {"detectors": {"mine": {}}})
+        assert before or not (folder / records.METRICS).exists()
     other.communicate(timeout=60)
     assert other.returncode == 0
-    assert set(records.read_record(path)["detectors"]) == {"mine", "energy"}
+    found = records.read_record(folder / records.METRICS)
+    assert found["members"] == [1, 2] if program == "ensemble.py" else set(found["detectors"]) == {"mine", "energy"}
 
 
 def test_out_of_memory_names_the_batch_size(script, tmp_path):
@@ -212,10 +227,10 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(run_main,
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 400 KiB; gives its folder and a function that mounts it otherwise."""
+    """Of two checkpoints of the digits, not of three: a file system's folder, and a function that mounts it otherwise."""
     place = tmp_path / "disk"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(place)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2200k", "tmpfs", str(place)], capture_output=True).returncode:
         pytest.skip("needs the right to mount a file system")
     yield place, lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
     subprocess.run(["umount", str(place)], check=True)
@@ -232,14 +247,14 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_a_read_only_one_is_named(smal
     remount("rw")
     status, _, err = run_main(*given)
     assert status == 1
-    assert f"No space left on device: '{folder}" in err
+    assert f"No space left on device: '{folder / records.LAST}'; the checkpoint after epoch 2 is kept in {folder}" in err
     assert err.count("\n") == 1
-    names = {path.name for path in folder.iterdir()}
-    assert names <= {lock.LOCK, lock.HOLDER, records.CONFIG, records.EPOCHS, records.LAST, records.PREVIOUS}
-    for name in names & {records.LAST, records.PREVIOUS}:
-        checkpoint.load(folder / name)
+    assert {path.name for path in folder.iterdir()} == {*HELD, records.CONFIG, records.EPOCHS, records.LAST, records.PREVIOUS}
+    assert checkpoint.load(folder / records.LAST)["trainer"]["epoch"] == 2
+    assert checkpoint.load(folder / records.PREVIOUS)["trainer"]["epoch"] == 1
     remount("size=20m")
-    assert run_main(*given)[0] == 0
+    status, out, _ = run_main(*given)
+    assert (status, "resuming after epoch 2" in out) == (0, True)
     run_main(*QUICK)
     record = records.read_record(folder / records.METRICS)
     assert without_times(record) == without_times(record_of(tmp_path))

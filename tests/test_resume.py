@@ -13,7 +13,7 @@ import session
 from utils import checkpoint, interruption, lock, records
 from utils.training import Trainer
 
-from .conftest import QUICK, ROOT, record_of, without_times
+from .conftest import QUICK, ROOT, record_of, until, without_times
 
 
 def interrupted(run_main, monkeypatch, stop_after, *arguments):
@@ -144,8 +144,7 @@ def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, con
 def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
     command = [sys.executable, "main.py", "--epochs", "500", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        while not list(tmp_path.rglob(records.EPOCHS)):
-            time.sleep(0.1)
+        until(process, lambda: list(tmp_path.rglob(records.EPOCHS)))
         process.send_signal(signal_)
         for _ in range(20):  # impatience changes nothing
             time.sleep(0.01)
@@ -155,29 +154,6 @@ def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
     assert "; the same command goes on\n" in err
     assert "Traceback" not in err
     assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST, lock.LOCK, lock.HOLDER}
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_that_python_dropped_stops_the_run_all_the_same(run_main, tmp_path, monkeypatch):
-    monkeypatch.setattr(interruption, "_asked", False)
-
-    monkeypatch.setattr(interruption, "SIGNALS", ())  # pytest's own stay as they are
-
-    class Dropping:
-        def __del__(self):
-            interruption._interrupt()
-
-    write_lines = records.write_lines
-
-    def after_the_first_epoch(path, lines):
-        write_lines(path, lines)
-        Dropping()
-
-    monkeypatch.setattr(records, "write_lines", after_the_first_epoch)
-    status, _, err = run_main(*QUICK)
-    assert status == interruption.STATUS
-    assert "; the same command goes on\n" in err
-    assert len((tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.EPOCHS).read_text().splitlines()) == 1
 
 
 def test_after_an_interrupt_that_python_dropped_the_next_one_raises(monkeypatch):

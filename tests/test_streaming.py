@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from data.batches import Normalizer, TrainingBatches
 from data.streaming import ImageFiles
 from utils import interruption, records
 
-from .conftest import ROOT
+from .conftest import ROOT, until
 
 
 @pytest.fixture
@@ -106,8 +105,7 @@ def test_ctrl_c_stops_a_streamed_run_and_its_processes(folder, tmp_path):
     command = [sys.executable, "-c", streamed, *given, "--device", "cpu"]
     # In a group of its own, all of which a terminal's Ctrl-C reaches.
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
-        while not list(tmp_path.rglob(records.EPOCHS)):
-            time.sleep(0.1)
+        until(process, lambda: list(tmp_path.rglob(records.EPOCHS)))
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == interruption.STATUS

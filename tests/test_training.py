@@ -135,6 +135,16 @@ def test_training_state_resumes_bit_for_bit_and_evaluation_does_not_disturb_it(t
     assert all(weights[name].equal(resumed_weights[name]) for name in weights)
 
 
+def test_the_scale_of_float16_gradients_is_resumed():
+    first, second = (make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion) for _ in range(2))
+    for trainer in (first, second):
+        trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    first.model.classifier.bias.register_hook(lambda gradient: gradient * torch.inf)
+    first.run_epoch(lambda *_: None)  # three steps whose gradients overflow
+    second.load_state_dict(first.state_dict())
+    assert second.scaler.get_scale() == first.scaler.get_scale() == 1024 / 2**3
+
+
 def test_the_summary_is_the_mean_over_images_and_the_accuracy_of_the_labelled():
     trainer = make_trainer(LOSSES["dismax"].head, LOSSES["dismax"].criterion)
     steps, labelled, loss_of = [], trainer.criterion.labelled, trainer.criterion.training_loss

@@ -44,15 +44,15 @@ def load_latest(folder: Path) -> tuple[dict[str, Any] | None, str]:
     Raises ValueError if there were some, and all are damaged.
     """
     last, previous = folder / LAST, folder / PREVIOUS
+    if not previous.exists():
+        return (load(last) if last.exists() else None), ""
+    found = "missing"
     try:
         if last.exists():
             return load(last), ""
-        said = f"{last} is missing"
-    except ValueError as error:
-        if not previous.exists():
-            raise
-        said = str(error).split(":")[0]
-    return (load(previous), f"{said}: going on from the checkpoint before it") if previous.exists() else (None, "")
+    except ValueError:
+        found = "damaged"
+    return load(previous), f"{last} is {found}: going on from the checkpoint before it"
 
 
 class Keeper:

@@ -1,7 +1,6 @@
 """The command line of a program, made from a dataclass."""
 
 import io
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from itertools import takewhile
@@ -9,7 +8,7 @@ from typing import TypeVar
 
 import tyro
 
-from . import interruption
+from . import failures, interruption
 
 T = TypeVar("T")
 
@@ -24,11 +23,9 @@ def status_of(work: Callable[[], None], interrupted: str) -> int:
     try:
         work()
     except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return failures.complain(error)
     except (LookupError, TypeError, AttributeError, RuntimeError) as error:
-        print(f"error: a record, or what its run kept, is damaged inside ({type(error).__name__}: {error})", file=sys.stderr)
-        return 2
+        return failures.complain(f"a record, or what its run kept, is damaged inside ({type(error).__name__}: {error})")
     except KeyboardInterrupt:
         return interruption.leave(interrupted)
     return 0

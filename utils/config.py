@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 # Fields that say where and how a run ran, where its files lie, and what it keeps.
-ELSEWHERE = ("device", "compile", "sync_batchnorm", "checkpoint_every", "keep_features", "runs", "data_dir")
+ELSEWHERE = ("device", "compile", "checkpoint_every", "keep_features", "runs", "data_dir")
 
 
 def identity_of(config: dict[str, Any]) -> dict[str, Any]:

@@ -28,11 +28,6 @@ class World:
         """Whether this process is the one that writes and speaks."""
         return self.rank == 0
 
-    @property
-    def said(self) -> str:
-        """How many there are, where that is worth saying."""
-        return f", {self.size} processes" if self.size > 1 else ""
-
     def share(self, count: int) -> slice:
         """This process's of `count` things: consecutive, without overlap, one more or less than another's."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
@@ -63,8 +58,24 @@ class World:
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return int(found)
 
+    def meet(self) -> None:
+        """Collective: wait for the others."""
+        self.most(0)
+
+    def agree(self, value: int) -> bool:
+        """Collective: whether all have the same value."""
+        return self.most(value) == -self.most(-value)
+
+    def firsts(self, value: Any) -> Any:
+        """Collective: the first process's value."""
+        if self.size == 1:
+            return value
+        held = [value]
+        dist.broadcast_object_list(held)
+        return held[0]
+
     def all_of(self, value: Any) -> list[Any]:
-        """Collective: each process's value, on the first; empty lists on the others."""
+        """Collective: each process's value, on the first; an empty list on the others."""
         if self.size == 1:
             return [value]
         found = [None] * self.size if self.first else None

@@ -16,18 +16,18 @@ class Progress:
 
     Args:
         epochs: of the run.
-        images: an epoch.
+        images: of all its epochs.
         done: epochs done already (a resumed run).
+        images_done: images done already.
         silent: show nothing.
     """
 
-    def __init__(self, epochs: int, images: int, done: int = 0, silent: bool = False):
+    def __init__(self, epochs: int, images: int, done: int, images_done: int, silent: bool):
         self.epochs, self.epoch, self.silent = epochs, done, silent
         self.on_terminal = sys.stderr.isatty() and not silent
-        total, initial = epochs * images, done * images
         self.bar = tqdm(
-            total=total,
-            initial=initial,
+            total=images,
+            initial=images_done,
             unit="img",
             unit_scale=True,
             dynamic_ncols=True,

@@ -17,6 +17,9 @@ class Summary:
     accuracy: float
 
 
+NEVER = 2**31  # a step that does not come
+
+
 class NonFiniteLoss(ArithmeticError):
     """The loss became NaN or infinite."""
 
@@ -27,7 +30,7 @@ class RunningSums:
     def __init__(self, device: torch.device):
         self.loss = torch.zeros((), device=device)
         self.correct = torch.zeros((), device=device, dtype=torch.int64)
-        self.first_bad = torch.full((), -1, device=device, dtype=torch.int64)
+        self.first_bad = torch.full((), NEVER, device=device, dtype=torch.int64)
         self.images = self.labelled = self.steps = 0
 
     def add(self, loss: Tensor, images: int, logits: Tensor, targets: Tensor) -> None:
@@ -35,7 +38,7 @@ class RunningSums:
         self.loss += loss * images
         self.correct += (logits.argmax(1) == targets).sum()
         self.steps += 1
-        self.first_bad = torch.where((self.first_bad < 0) & ~loss.isfinite(), self.steps, self.first_bad)
+        self.first_bad = torch.where(loss.isfinite(), self.first_bad, self.first_bad.clamp(max=self.steps))
         self.images += images
         self.labelled += len(targets)
 
@@ -43,7 +46,8 @@ class RunningSums:
         """Collective; one transfer. Raises NonFiniteLoss in every process, naming the step, if the loss of one is no number."""
         found = torch.stack([self.loss, self.correct, self.first_bad]).tolist()
         loss, correct, images, labelled = world.totals([*found[:2], self.images, self.labelled])
-        if (first_bad := world.most(int(found[2]))) >= 0:
+        # The first of all: from there it reaches the others with the gradients.
+        if (first_bad := -world.most(-int(found[2]))) < NEVER:
             raise NonFiniteLoss(f"at step {first_bad}")
         return Summary(loss / images, correct / labelled)
 

@@ -84,13 +84,13 @@ class Trainer:
         milestones = recipe.epochs_of_decay(epochs)
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, milestones, recipe.decay)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
-        seed_batches, *seeds_mixing = seeds(seed, 1 + world.size)
+        seed_batches, *others = seeds(seed, 1 + 2 * world.size)
         self.drawing = torch.Generator().manual_seed(seed_batches)
-        self.mixing = torch.Generator(self.device).manual_seed(seeds_mixing[world.rank])
+        self.mixing = torch.Generator(self.device).manual_seed(others[world.rank])
         if not world.first:  # what a network draws for itself (dropout); its weights are drawn already, and the first's
-            torch.manual_seed(seeds_mixing[world.rank])
+            torch.manual_seed(others[world.size + world.rank])
         self.epoch = 0  # epochs done
-        self.drawn = self.drawing.get_state()  # before the epoch that is going on
+        self.drawn = self.drawing.get_state()  # from which the epoch is drawn that is going on, or comes
         self.sums: RunningSums | None = None  # of the epoch that is going on
 
     @property
@@ -105,9 +105,9 @@ class Trainer:
         """
         self.model.train()
         if self.sums is None:
-            self.drawn, self.sums = self.drawing.get_state(), RunningSums(self.device)
+            self.sums = RunningSums(self.device)
             self.criterion.before_epoch(self.epoch + 1)
-        done, self.drawing = self.sums.steps, self.drawing.set_state(self.drawn)
+        done = self.sums.steps
         for count, (inputs, targets) in zip(self.batches.sizes[done:], self.batches.epoch(self.drawing, done), strict=True):
             self._step(inputs, targets, count, self.sums)
             report(count, self.read() if self.sums.steps % READ_EVERY == 0 else None)
@@ -117,7 +117,7 @@ class Trainer:
         with warnings.catch_warnings(action="ignore"):  # that no step came before: it did, before a checkpoint
             self.scheduler.step()
         self.epoch += 1
-        self.sums = None
+        self.drawn, self.sums = self.drawing.get_state(), None
         return summary
 
     def read(self) -> Summary:
@@ -175,7 +175,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "drawn": self.drawn if self.sums is not None else self.drawing.get_state(),
+            "drawn": self.drawn,
             "processes": self.world.all_of(own),
         }
 
