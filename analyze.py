@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from utils import command_line, records
+from utils import command_line, failures, records
 from utils.config import RunConfig, identity_of
 from utils.tables import BEST, STYLES, among_best, heading, number, show, signed
 
@@ -271,17 +271,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = command_line.read(Options, "analyze.py", arguments)
         measured = efficiencies(options.runs)
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return failures.complain(error)
     found, problems = records.find_records(options.runs, printable)
     for problem in problems:
         print(f"warning: {problem}: left out", file=sys.stderr)
     if not (found or options.paper):
-        print(
-            f"error: no finished run below {options.runs}: make one with python main.py, or name a folder with --runs",
-            file=sys.stderr,
+        return failures.complain(
+            f"no finished run below {options.runs}: make one with python main.py, or name a folder with --runs"
         )
-        return 2
     if options.format == "csv":
         table = detail_rows(found)
         table.drop(columns="own", errors="ignore").to_csv(sys.stdout, index=False)

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from utils import interruption
+
+    interruption.begin()
+
 import copy
 import sys
 from collections.abc import Callable, Sequence
@@ -26,6 +31,7 @@ from utils.config import RunConfig
 from utils.evaluation import predict
 from utils.lock import locked
 from utils.metrics import detection_metrics
+from utils.output import say
 
 
 @dataclass(frozen=True)
@@ -187,11 +193,12 @@ def perform(options: Options) -> None:
         except ValueError as error:
             raise ValueError(f"{run.folder}: {error}") from error
         with locked(run.folder, wait=60):
+            records.sweep(run.folder)
             # Read again: another process may have added to it meanwhile.
             record = records.read_record(run.folder / records.METRICS)
             record["detectors"] = record.get("detectors", {}) | entries
             records.write_json(run.folder / records.METRICS, record)
-        print(f"\n{run.folder}\n\n{summary(run, entries)}")
+        say(f"\n{run.folder}\n\n{summary(run, entries)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,6 +7,11 @@ calibrated, after averaging, and scored as any run is. Its score is MPS.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from utils import interruption
+
+    interruption.begin()
+
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +31,7 @@ from utils import command_line, interruption, records, runtime
 from utils.config import identity_of
 from utils.evaluation import temperature_results
 from utils.lock import locked
+from utils.output import say
 
 OFFERED = ("MPS", "ES")  # the scores that are functions of probabilities
 
@@ -112,6 +118,7 @@ def perform(options: Options) -> str:
         "environment": runtime.environment(torch.device("cpu")),
     }
     with locked(folder, wait=60):
+        records.sweep(folder)
         records.claim(folder, config)
         records.write_predictions(folder, outputs, labels, with_features=False)
         records.write_json(folder / records.METRICS, record)
@@ -121,9 +128,7 @@ def perform(options: Options) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
-    return command_line.status_of(
-        lambda: print(perform(command_line.read(Options, "ensemble.py", arguments))), "nothing was written"
-    )
+    return command_line.status_of(lambda: say(perform(command_line.read(Options, "ensemble.py", arguments))), "nothing was written")
 
 
 if __name__ == "__main__":

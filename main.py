@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from utils import interruption
+
+    interruption.begin()
+
 import sys
 import time
 from collections.abc import Sequence
@@ -26,6 +31,7 @@ from utils import checkpoint, command_line, distributed, failures, interruption,
 from utils.config import RunConfig
 from utils.distributed import ALONE, World
 from utils.evaluation import calibrate, temperature_results
+from utils.output import say
 from utils.training import RECIPES, Trainer
 
 PATIENCE = 10  # seconds in which a process that was killed, or is leaving, and those it had started let go of a run's folder
@@ -129,6 +135,7 @@ def finish(session: Session, started: str) -> dict[str, Any]:
     }
     if config.keep_features:
         outputs["train"], labels["train"] = seen, data.train.labels
+    lock.check(folder)
     records.write_predictions(folder, outputs, labels, config.keep_features)
     write_network(run)
     records.write_json(folder / records.METRICS, record)
@@ -162,12 +169,12 @@ def perform(session: Session, started: str) -> int:
     titles = f"{title_of(config.data)}, {model_title(str(config.model))}, {get_loss(config.loss).title}, seed {config.seed}"
     processes = f", {run.world.size} processes" if run.world.size > 1 else ""
     if run.world.first:
-        print(f"{titles}: {config.epochs} epochs of {len(run.data.train)} images on {run.device}{processes}")
+        say(f"{titles}: {config.epochs} epochs of {len(run.data.train)} images on {run.device}{processes}")
     session.train()
     record = finish(session, started)
     if run.world.first:
-        print(summary(record))
-        print(f"written to {config.folder}")
+        say(summary(record))
+        say(f"written to {config.folder}")
     return 0
 
 
@@ -195,7 +202,7 @@ def hold(run: Run, stack: ExitStack) -> int:
 def skipped(folder: Path) -> int:
     """Say that a run is finished. Returns the exit status."""
     records.drop_checkpoints(folder)  # which a process that was killed at its very end left
-    print(f"{folder} is finished: skipped")
+    say(f"{folder} is finished: skipped")
     return 0
 
 

@@ -9,7 +9,7 @@
 #SBATCH --open-mode=append
 set -u
 if [ -z "${SLURM_ARRAY_TASK_ID-}" ]; then # the user's shell: set up what the jobs need, and submit them
-    file=$(realpath -m "${1-}")
+    file=$(realpath -m "${1-}" 2>/dev/null)
     cd "$(dirname "$0")" || exit
     [ -f "$file" ] && [ -s "$file" ] || { echo "error: no commands in '${1-}': make it with bash run_cifar10_resnet34.sh --list > runs.txt" >&2; exit 2; }
     . utils/environment.sh

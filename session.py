@@ -15,11 +15,12 @@ from data.batches import Normalizer, plain_batches
 from data.streaming import ImageSet
 from experiment import EVALUATION_BATCH, Data
 from models import Network
-from utils import checkpoint, interruption, records
+from utils import checkpoint, interruption, lock, records
 from utils.config import RunConfig
 from utils.distributed import World
 from utils.evaluation import predict
 from utils.metrics import accuracy
+from utils.output import say
 from utils.progress import Progress
 from utils.running import NonFiniteLoss, Summary
 from utils.training import Trainer
@@ -90,7 +91,7 @@ class Session:
         run, folder = self.run, self.run.config.folder
         saved, said = checkpoint.load_latest(folder)
         if said and run.world.first:
-            print(f"warning: {said}")
+            say(f"warning: {said}")
         if saved is not None:
             self._take_over(saved)
         steps = 0 if run.trainer.sums is None else run.trainer.sums.steps
@@ -99,7 +100,7 @@ class Session:
         if saved is not None and run.world.first:
             if said:  # or the next write would keep the damaged one as the one before
                 (folder / records.LAST).unlink(missing_ok=True)
-            print(f"resuming {self._place()} of {run.config.epochs}")
+            say(f"resuming {self._place()} of {run.config.epochs}")
 
     def _take_over(self, saved: dict[str, Any]) -> None:
         folder = self.run.config.folder
@@ -186,6 +187,7 @@ class Session:
         self.seconds, self.resumed = self.seconds + now - self.resumed, now
         state = self.run.trainer.state_dict()
         if self.run.world.first:
+            lock.check(self.run.config.folder)
             history = {name: getattr(self, name) for name in self.HISTORY}
             self.keeper.write({"identity": self.run.config.identity(), "trainer": state, "history": history})
         self.run.world.meet()  # torchrun kills the first soon after the others have left

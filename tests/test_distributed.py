@@ -170,25 +170,22 @@ def test_processes_that_see_different_checkpoints_stop(tmp_path):
     (port,) = free_ports(1)
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
-    def started():
-        for rank in ("0", "1"):
-            given = ["--device", "cpu", "--precision", "fp32", "--epochs", "500", "--runs", str(tmp_path / rank)]
-            environment = os.environ | place | {"RANK": rank, "LOCAL_RANK": rank}
-            yield subprocess.Popen(
-                [sys.executable, "main.py", *given], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
-            )
+    def start(rank):
+        given = ["--device", "cpu", "--precision", "fp32", "--epochs", "500", "--runs", str(tmp_path / str(rank))]
+        environment = os.environ | place | {"RANK": str(rank)}
+        command = [sys.executable, "main.py", *given]
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
-    processes = list(started())
+    processes = [start(0), start(1)]
     until(processes[0], lambda: list(tmp_path.rglob(records.EPOCHS)))
     processes[0].terminate()
     assert [(process.communicate(timeout=60), process.returncode)[1] for process in processes] == [interruption.STATUS] * 2
     last = next(tmp_path.rglob(records.LAST))
     before = last.read_bytes()
-    for process in started():
-        pass
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "see different checkpoints in" in err
+    processes = [start(0), start(1)]
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, 2]
+    assert all("see different checkpoints in" in err for err in said)
     assert last.read_bytes() == before
 
 

@@ -74,55 +74,59 @@ def test_gnu_parallel_makes_the_list_with_a_gpu_a_slot(tmp_path):
     assert listed(tmp_path, *SHORT, LOSSES="softmax dismax")[0] == []
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not slurm.available(), reason="needs root, slurm-wlm and munge: apt-get install slurm-wlm munge")
-def test_a_slurm_array_with_a_warned_and_a_preempted_job_is_complete_at_the_end(tmp_path, run_main):
-    """Two nodes on this host, four runs of the digits: one job is preempted and queued again, one is warned of its time limit."""
-    given = ("--epochs", "1200", "--device", "cpu", "--checkpoint-every", "0.02", "minutes")
-    lines, _ = listed(tmp_path, *given, LOSSES="softmax dismax")
-    (tmp_path / "runs.txt").write_text("\n".join(lines) + "\n")
-    below = tmp_path / "runs" / "digits" / "smallcnn"
+needs_slurm = pytest.mark.skipif(not slurm.available(), reason="needs root, slurm-wlm and munge: apt-get install slurm-wlm munge")
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A Slurm of two nodes on this host; gives a function that runs one of its commands, and one that waits."""
     (tmp_path / "slurm").mkdir()
-
-    def until(done, seconds=900):
-        end = time.monotonic() + seconds
-        while not done():
-            assert time.monotonic() < end, said() + tell("squeue", "--long")
-            time.sleep(0.3)
-
-    def said():
-        return "".join(path.read_text() for path in sorted(tmp_path.glob("job*.log")))
-
     with slurm.cluster(tmp_path / "slurm") as environment:
+        environment |= {"PATH": f"{os.path.dirname(sys.executable)}:{environment['PATH']}", "OMP_NUM_THREADS": "1"}
 
         def tell(*command):
             return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
 
-        environment |= {"PATH": f"{os.path.dirname(sys.executable)}:{environment['PATH']}", "OMP_NUM_THREADS": "1"}
-        said_first = tell("bash", "run_slurm.sh", str(tmp_path / "runs.txt"), f"--output={tmp_path}/job%a.log")
-        array = said_first.split()[-1]
-        until(lambda: len(list(below.rglob(records.LAST))) == 2)
-        # What Slurm sends two minutes before the time limit. (scancel goes on trying when the job is gone before it looks.)
-        with subprocess.Popen(["scancel", "--batch", "--signal=USR1", f"{array}_2"], env=environment) as warning:
-            until(lambda: said().count("; the same command goes on") == 1)
-            warning.kill()
-        node = tell("squeue", "--noheader", "--format=%N", f"--jobs={array}_1").strip()
-        urgent = tmp_path / "urgent.sh"
-        urgent.write_text("#!/bin/bash\nsleep 3\n")
-        tell("sbatch", "--partition=high", f"--nodelist={node}", f"--output={tmp_path}/urgent.log", str(urgent))
-        until(lambda: said().count("; the same command goes on") == 2)
-        until(lambda: len(list(below.rglob(records.METRICS))) == 4 and not tell("squeue", "--noheader"))
-        # One that the user cancels writes a checkpoint, and is not queued again.
-        (tmp_path / "one.txt").write_text(listed(tmp_path, *given, LOSSES="isomax", SEEDS="1")[0][0] + "\n")
-        array = tell("bash", "run_slurm.sh", str(tmp_path / "one.txt"), f"--output={tmp_path}/cancelled.log").split()[-1]
-        until(lambda: list(below.rglob(records.LAST)))
-        tell("scancel", array)
-        until(lambda: not tell("squeue", "--noheader"), 60)
-        assert "; the same command goes on" in (tmp_path / "cancelled.log").read_text()
-        assert f"JobId={array} ArrayJobId={array} ArrayTaskId=1" in (job := tell("scontrol", "show", "job", "--oneliner", array))
-        assert "Restarts=0" in job
-    assert said().count("resuming after") == 2
-    for seed in (1, 2):  # the two that were disturbed
+        def wait(done, seconds=900):
+            end = time.monotonic() + seconds
+            while not done():
+                assert time.monotonic() < end, said(tmp_path) + tell("squeue", "--long")
+                time.sleep(0.3)
+
+        yield tell, wait
+
+
+def said(tmp_path):
+    """What the jobs of an array wrote."""
+    return "".join(path.read_text() for path in sorted(tmp_path.glob("job*.log")))
+
+
+def submitted(tell, tmp_path, lines, *options):
+    """Submit commands with run_slurm.sh; the array's number."""
+    (tmp_path / "runs.txt").write_text("\n".join(lines) + "\n")
+    return tell("bash", "run_slurm.sh", str(tmp_path / "runs.txt"), f"--output={tmp_path}/job%a.log", *options).split()[-1]
+
+
+@pytest.mark.slow
+@needs_slurm
+def test_a_slurm_array_with_warned_and_preempted_jobs_is_complete_at_the_end(cluster, tmp_path, run_main):
+    """Four runs of the digits: one is preempted, and all are warned within a minute of their start, of a limit of three."""
+    tell, wait = cluster
+    given = ("--epochs", "1200", "--device", "cpu", "--checkpoint-every", "0.02", "minutes")
+    lines, _ = listed(tmp_path, *given, LOSSES="softmax dismax")
+    below = tmp_path / "runs" / "digits" / "smallcnn"
+    array = submitted(tell, tmp_path, lines, "--time=3")
+    wait(lambda: len(list(below.rglob(records.LAST))) == 2)
+    node = tell("squeue", "--noheader", "--format=%N", f"--jobs={array}_1").strip()
+    (tmp_path / "urgent.sh").write_text("#!/bin/bash\nsleep 3\n")
+    tell("sbatch", "--partition=high", f"--nodelist={node}", f"--output={tmp_path}/urgent.log", str(tmp_path / "urgent.sh"))
+    wait(lambda: len(list(below.rglob(records.METRICS))) == 4 and not tell("squeue", "--noheader"))
+    assert said(tmp_path).count("DUE TO PREEMPTION") == 1
+    stopped = said(tmp_path).count("; the same command goes on")
+    assert stopped > 1  # the preempted one, and those that were warned
+    assert said(tmp_path).count("resuming after") == stopped
+    assert said(tmp_path).count("written to") == 4
+    for seed in (1, 2):
         run_main("--loss", "softmax", "--seed", str(seed), *given, "--runs", str(tmp_path / "alone"))
         record = records.read_record(tmp_path / "alone" / "digits" / "smallcnn" / "softmax" / str(seed) / records.METRICS)
         assert without_times(record_of(tmp_path, "softmax", seed)) == without_times(record)
@@ -132,3 +136,17 @@ def test_a_slurm_array_with_a_warned_and_a_preempted_job_is_complete_at_the_end(
     assert "SoftMax (n=2)" in table.stdout
     assert "DisMax (n=2)" in table.stdout
     assert listed(tmp_path, *given, LOSSES="softmax dismax")[0] == []
+
+
+@pytest.mark.slow
+@needs_slurm
+def test_a_cancelled_slurm_job_writes_a_checkpoint_and_is_not_queued_again(cluster, tmp_path):
+    tell, wait = cluster
+    lines, _ = listed(tmp_path, "--epochs", "100000", "--device", "cpu", LOSSES="softmax", SEEDS="1")
+    array = submitted(tell, tmp_path, lines)
+    wait(lambda: list(tmp_path.rglob(records.EPOCHS)))
+    tell("scancel", array)
+    wait(lambda: not tell("squeue", "--noheader"), 60)
+    assert "; the same command goes on" in said(tmp_path)
+    assert list(tmp_path.rglob(records.LAST))
+    assert "Restarts=0" in tell("scontrol", "show", "job", "--oneliner", array)

@@ -46,7 +46,7 @@ class RunConfig:
     """Compile the network with torch.compile."""
     sync_batchnorm: bool = False
     """Under torchrun, on GPUs: batch norms see the whole batch instead of each process's share."""
-    checkpoint_every: tuple[float, Literal["minutes", "epochs"]] = (10, "minutes")
+    checkpoint_every: tuple[float, str] = (10, "minutes")
     """How often to write a checkpoint, such as 5 minutes or 1 epochs. A signal always writes one, and so does the last epoch."""
     keep_features: bool = False
     """Keep the features of all images, the training images' too, in predictions.npz, for detect.py."""
@@ -68,9 +68,11 @@ class RunConfig:
             if (choices := get_args(kind)) and get_origin(kind) is Literal and getattr(self, name) not in choices:
                 raise ValueError(f"--{name} is one of {', '.join(choices)}, got {getattr(self, name)!r}")
         every, unit = self.checkpoint_every
-        if not 0 < every < float("inf") or (unit == "epochs" and every % 1):
-            whole = "a whole number of epochs" if unit == "epochs" else "a number of minutes"
-            raise ValueError(f"--checkpoint-every takes {whole} above 0, got {every:g}")
+        if unit not in ("minutes", "epochs") or not 0 < every < float("inf") or (unit == "epochs" and every % 1):
+            raise ValueError(f"--checkpoint-every takes a number of minutes or a whole number of epochs, got {every:g} {unit}")
+        for source in self.ood:
+            if source.encode(errors="ignore").decode() != source:  # it names arrays in predictions.npz
+                raise ValueError(f"--ood {source!r} is not UTF-8: rename it")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"--seed must be in 0 to 4294967295, got {self.seed}")
 
@@ -81,8 +83,8 @@ class RunConfig:
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        # A path goes by its last part, "." and trailing slashes included; a name is its own last part.
-        return self.runs / Path(self.data).resolve().name / str(self.model) / self.loss / str(self.seed)
+        # A path goes by its last part; a name is its own last part.
+        return self.runs / Path(self.data).name / str(self.model) / self.loss / str(self.seed)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "RunConfig":

@@ -15,6 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from . import interruption
+
 
 @dataclass(frozen=True)
 class World:
@@ -109,13 +111,19 @@ ALONE = World()
 
 
 def rank() -> int:
-    """This process's number among torchrun's."""
-    return int(os.environ.get("RANK", 0))
+    """This process's number among torchrun's; 0 if it is alone."""
+    number = os.environ.get("RANK", "")
+    return int(number) if number.isdecimal() and os.environ.get("WORLD_SIZE", "1") != "1" else 0
 
 
 def size() -> int:
-    """How many processes torchrun started."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    """How many processes torchrun started. Raises ValueError for an environment that is not torchrun's."""
+    count, number = os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK", "0" if "WORLD_SIZE" not in os.environ else "")
+    if count == "1":
+        return 1
+    if not (count.isdecimal() and number.isdecimal() and int(number) < int(count)):
+        raise ValueError(f"the environment's WORLD_SIZE={count} and RANK={number} name no process: use torchrun, or unset them")
+    return int(count)
 
 
 def device_name(name: str) -> str:
@@ -138,7 +146,8 @@ def world(device: torch.device) -> Iterator[World]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    with interruption.immediate():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield World(dist.get_rank(), dist.get_world_size())
     finally:

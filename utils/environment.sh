@@ -1,5 +1,6 @@
 # Sourced by the scripts: sets PYTHON to an interpreter that has what the given requirements file lists, and says which.
 # The active environment is used as it is if it has all of it; otherwise .venv is made beside the scripts and filled.
+trap 'exit 75' INT # or Ctrl-C would only end what is running, and the script go on with the next
 use_environment() {
     local requirements=$1 candidate
     for candidate in python python3 .venv/bin/python; do

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch.distributed as dist
 
 from . import distributed, interruption
+from .output import say
 from .running import NonFiniteLoss
 
 # torch has no classes of its own for these; what its messages hold.
@@ -38,7 +39,7 @@ def explained(error: BaseException, batch_size: int | None = None) -> str | None
 def complain(message: object, status: int = 2) -> int:
     """Say in one line what is wrong. Returns the exit status."""
     rank = distributed.rank()
-    print(f"error: {f'process {rank}: ' if rank else ''}{' '.join(str(message).split())}", file=sys.stderr)
+    say(f"error: {f'process {rank}: ' if rank else ''}{' '.join(str(message).split())}", sys.stderr)
     return status
 
 

@@ -1,10 +1,14 @@
 """Ctrl-C, SIGTERM and SIGUSR1 (by which Slurm warns of a time limit): each stops a program, and is not lost."""
 
 import atexit
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
+
+from .output import say
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 STATUS = 75  # what a program then leaves with: EX_TEMPFAIL, "try again later"; the same command goes on
@@ -32,6 +36,28 @@ def _ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def _end(*_) -> NoReturn:
+    os.write(2, b"\ninterrupted: nothing was begun\n")
+    os._exit(STATUS)
+
+
+def begin() -> None:
+    """Have all of them end the program with one line: for its imports, which take seconds and let no exception out whole."""
+    for number in SIGNALS:
+        signal.signal(number, _end)
+
+
+@contextmanager
+def immediate() -> Iterator[None]:
+    """While inside, they end the process as they do any other's: where it waits in C++, no handler of Python's is run."""
+    held = [signal.signal(number, signal.SIG_DFL) for number in SIGNALS]
+    try:
+        yield
+    finally:
+        for number, handler in zip(SIGNALS, held, strict=True):
+            signal.signal(number, handler)
+
+
 def listen() -> None:
     """Have all of them raise KeyboardInterrupt, as Ctrl-C does by itself, so that no half-written file stays behind."""
     for number in SIGNALS:
@@ -47,7 +73,7 @@ def asked() -> bool:
 
 def leave(said: str) -> int:
     """Say what an interruption leaves behind. Returns the exit status."""
-    print(f"\ninterrupted: {said}", file=sys.stderr)
+    say(f"\ninterrupted: {said}", sys.stderr)
     return STATUS
 
 

@@ -32,7 +32,7 @@ def locked(folder: Path, wait: float = 0) -> Iterator[None]:
         lock.acquire(timeout=wait)
         (folder / HOLDER).write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": now}))
     except Timeout:
-        raise Held(f"{folder} is being worked on by {_holder(folder)} (if that has ended, delete {folder / LOCK})") from None
+        raise Held(f"{folder} is being worked on by {_holder(folder)}") from None
     except OSError as error:
         lock.release()
         raise ValueError(f"cannot write to {folder} ({error.strerror}): choose another folder, or make it writable") from error
@@ -40,6 +40,12 @@ def locked(folder: Path, wait: float = 0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def check(folder: Path) -> None:
+    """Raises OSError if the folder that this process has locked is not its own any more: deleted, or another in its place."""
+    if not _holder(folder).startswith(f"process {os.getpid()} on {socket.gethostname()},"):
+        raise OSError(f"{folder} was deleted, moved or replaced while the run was at work in it")
 
 
 def _holder(folder: Path) -> str:

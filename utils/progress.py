@@ -6,6 +6,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from .output import say
 from .running import Summary
 
 SECONDS_BETWEEN_LINES = 20  # where the output is no terminal
@@ -24,7 +25,7 @@ class Progress:
 
     def __init__(self, epochs: int, images: int, done: int, images_done: int, silent: bool):
         self.epochs, self.epoch, self.silent = epochs, done, silent
-        self.on_terminal = sys.stderr.isatty() and not silent
+        self.on_terminal = sys.stderr is not None and sys.stderr.isatty() and not silent
         self.bar = tqdm(
             total=images,
             initial=images_done,
@@ -52,11 +53,10 @@ class Progress:
             return
         self.last_line = now
         left = (now - self.started) / (self.epoch - self.done_before) * (self.epochs - self.epoch)
-        print(
+        say(
             f"epoch {self.epoch}/{self.epochs}: loss {entry['loss']:.3f}, accuracy {entry['train_accuracy']:.1%}, "
             f"{split} {entry[f'{split}_accuracy']:.1%}, {entry['images_per_second'] or 0:.0f} images/s, "
-            f"{tqdm.format_interval(left)} left",
-            flush=True,
+            f"{tqdm.format_interval(left)} left"
         )
 
     def close(self) -> None:

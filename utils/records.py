@@ -36,14 +36,11 @@ def whole_file(path: Path, previous: Path | None = None) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.chmod(0o644)
         if previous is not None and path.exists():
-            previous.unlink(missing_ok=True)
-            try:
-                os.link(path, previous)  # so that the path is never without a file
-            except OSError:  # a file system without links
-                os.replace(path, previous)
+            os.replace(path, previous)
         os.replace(temporary, path)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error  # a full disk names no file by itself
+        named = str(path) if error.filename in (None, name) else error.filename  # a full disk names none
+        raise OSError(error.errno, error.strerror, named) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -108,13 +105,18 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
+def _metrics_below(root: Path) -> list[Path]:
+    # Path.rglob does not go into folders that are links, such as one to a disk with more room.
+    return sorted(Path(folder) / METRICS for folder, _, names in os.walk(root, followlinks=True) if METRICS in names)
+
+
 def find_records(root: Path, use: Callable[[dict[str, Any]], Any] = lambda _: None) -> tuple[list[dict[str, Any]], list[str]]:
     """All records below a folder in a fixed order, and a line for each file that cannot be read or repeats another's run.
 
     `use` is tried on each: one on which it raises counts as damaged.
     """
     records, problems = {}, []
-    for path in sorted(root.rglob(METRICS)):
+    for path in _metrics_below(root):
         try:
             record = read_record(path)
             use(record)
@@ -137,7 +139,7 @@ def run_folders(roots: Sequence[Path]) -> list[Path]:
     if not roots:
         raise ValueError("no runs given: name their folders, or one above them, such as runs/digits")
     for root in roots:
-        below = [path.parent for path in sorted(root.rglob(METRICS))]
+        below = [path.parent for path in _metrics_below(root)]
         if not below:
             raise ValueError(f"no finished run in or below {root}: make one with python main.py, or name another folder")
         found += below

@@ -5,6 +5,7 @@
 # scores GODIN's runs with preprocessed inputs. --list prints, a command a line, what is left to do and can be done now, in any
 # order: no finished run, and of the two words only what has its runs. The exit status is that of the last command that failed.
 set -u
+trap 'exit 75' INT # or Ctrl-C would only end the run, and the next one begin
 cd "$(dirname "$0")/.." || exit
 : "${LOSSES:=softmax isomax isomaxplus dismax_nofpr dismax}" "${SEEDS:=1 2 3 4 5}"
 list='' arguments=() runs=runs shared=() last=''

@@ -74,7 +74,4 @@ def _terminal(rows: list[list[str]]) -> list[str]:
 
 def _bold(line: str) -> str:
     """A line with `word*` as the bold word and a space."""
-    for word in line.split():
-        if word.endswith(BEST):
-            line = line.replace(word, f"\033[1m{word.removesuffix(BEST)}\033[0m ", 1)
-    return line
+    return re.sub(r"([^\s*]+)\*", "\033[1m\\1\033[0m ", line)
