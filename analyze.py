@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from utils import command_line, failures, records
+from utils import command_line, records
 from utils.config import RunConfig, identity_of
+from utils.output import complain
 from utils.tables import BEST, STYLES, among_best, heading, number, show, signed
 
 PAPER = Path(__file__).parent / "results" / "paper_table2.csv"
@@ -271,14 +272,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = command_line.read(Options, "analyze.py", arguments)
         measured = efficiencies(options.runs)
     except ValueError as error:
-        return failures.complain(error)
+        return complain(error)
     found, problems = records.find_records(options.runs, printable)
     for problem in problems:
         print(f"warning: {problem}: left out", file=sys.stderr)
     if not (found or options.paper):
-        return failures.complain(
-            f"no finished run below {options.runs}: make one with python main.py, or name a folder with --runs"
-        )
+        return complain(f"no finished run below {options.runs}: make one with python main.py, or name a folder with --runs")
     if options.format == "csv":
         table = detail_rows(found)
         table.drop(columns="own", errors="ignore").to_csv(sys.stdout, index=False)

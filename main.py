@@ -31,7 +31,7 @@ from utils import checkpoint, command_line, distributed, failures, interruption,
 from utils.config import RunConfig
 from utils.distributed import ALONE, World
 from utils.evaluation import calibrate, temperature_results
-from utils.output import say
+from utils.output import complain, say
 from utils.training import RECIPES, Trainer
 
 PATIENCE = 10  # seconds in which a process that was killed, or is leaving, and those it had started let go of a run's folder
@@ -193,9 +193,9 @@ def hold(run: Run, stack: ExitStack) -> int:
                 records.sweep(folder)
                 records.claim(folder, run.config.as_json())
         except lock.Held as error:
-            status = failures.complain(error, status=3)
+            status = complain(error, status=3)
         except (ValueError, OSError) as error:
-            status = failures.complain(error)
+            status = complain(error)
     return run.world.most(status)
 
 
@@ -224,7 +224,7 @@ def start(arguments: Sequence[str] | None) -> int:
             session = Session(run)
             session.resume()
         except (ValueError, OSError) as error:
-            return failures.complain(error)
+            return complain(error)
         status = failures.outcome(lambda: perform(session, started), lambda: session.kept, config.batch_size)
         return status or world.most(0)  # one that failed leaves at once, and the others notice
 

@@ -219,6 +219,16 @@ def test_no_batch_is_of_one_image(count, sizes):
     assert set.union(*seen) == set(range(count))  # none is left out for good
 
 
+def test_folders_that_are_links_are_followed(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "elsewhere" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "elsewhere" / name / "1.png")
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "data" / "a" / "1.png")
+    (tmp_path / "data" / "b").symlink_to(tmp_path / "elsewhere" / "b")
+    assert files.load_split(tmp_path / "data").classes == ("a", "b")
+
+
 @pytest.fixture
 def server():
     """A web server on this machine that serves bytes with ranges, and can cut a connection."""

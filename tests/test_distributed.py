@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -163,6 +164,19 @@ def test_a_run_in_several_processes_goes_on_to_the_same_record(torchrun, tmp_pat
         assert log()[:before] == whole_log[:before]
         assert log()[before]["loss"] == pytest.approx(whole_log[before]["loss"], rel=1e-3)
         assert len(log()) == 30
+
+
+@pytest.mark.slow
+def test_a_process_that_waits_for_the_others_can_be_stopped(tmp_path):
+    (port,) = free_ports(1)
+    place = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "main.py", "--device", "cpu", "--runs", str(tmp_path / "runs")]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | place, stderr=subprocess.PIPE) as process:
+        until(process, lambda: not socket.socket().connect_ex(("127.0.0.1", port)))
+        process.terminate()
+        process.wait(20)
+    assert process.returncode == -signal.SIGTERM
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow

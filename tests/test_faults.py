@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -115,6 +116,24 @@ def test_programs_that_write_into_one_folder_wait_for_each_other(run_main, tmp_p
     assert status == [0]
     found = records.read_record(folder / records.METRICS)
     assert found["members"] == [1, 2] if program is ensemble else set(found["detectors"]) == {"mine", "energy"}
+
+
+def test_a_folder_that_is_deleted_during_its_run_is_noticed(run_main, tmp_path, monkeypatch):
+    write_lines = records.write_lines
+
+    def then_delete(path, lines):
+        write_lines(path, lines)
+        if len(lines) == 2:
+            shutil.rmtree(folder_of(tmp_path))
+
+    monkeypatch.setattr(records, "write_lines", then_delete)
+    status, _, err = run_main(*QUICK)
+    assert status == 1
+    assert f"{folder_of(tmp_path)} was deleted, moved or replaced while the run was at work in it" in err
+    assert not (folder_of(tmp_path) / records.METRICS).exists()
+    monkeypatch.undo()
+    shutil.rmtree(folder_of(tmp_path))
+    assert run_main(*QUICK)[0] == 0
 
 
 def test_out_of_memory_names_the_batch_size(script, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -79,6 +79,7 @@ def test_a_configuration_survives_json_and_the_command_line(config):
     ),
     seed=st.integers(0, 99),
 )
+@example(logits=[*[[0.0] * 4] * 3, [0.0, -1.0, 1e-18, 0.0]], seed=0)  # a difference that probabilities do not show
 @settings(max_examples=60, deadline=None)
 @pytest.mark.filterwarnings("ignore:the best temperature")
 def test_the_fitted_temperature_is_within_bounds_and_no_worse_than_1(logits, seed):

@@ -1,19 +1,15 @@
 """A run that is interrupted, finished or damaged: what the next one makes of it."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
 
 import session
-from utils import checkpoint, interruption, lock, records
+from utils import checkpoint, interruption, records
 from utils.training import Trainer
 
-from .conftest import QUICK, ROOT, record_of, until, without_times
+from .conftest import QUICK, record_of, without_times
 
 
 def interrupted(run_main, monkeypatch, stop_after, *arguments):
@@ -138,37 +134,6 @@ def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, con
     assert str(path.parent) in err
     assert "delete" in err
     assert err.count("\n") == 1
-
-
-@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
-    command = [sys.executable, "main.py", "--epochs", "500", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        until(process, lambda: list(tmp_path.rglob(records.EPOCHS)))
-        process.send_signal(signal_)
-        for _ in range(20):  # impatience changes nothing
-            time.sleep(0.01)
-            process.send_signal(signal_)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == interruption.STATUS
-    assert "; the same command goes on\n" in err
-    assert "Traceback" not in err
-    assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST, lock.LOCK, lock.HOLDER}
-
-
-def test_after_an_interrupt_that_python_dropped_the_next_one_raises(monkeypatch):
-    for name in ("_asked", "_leaving"):
-        monkeypatch.setattr(interruption, name, False)
-    monkeypatch.setattr(sys, "unraisablehook", interruption._note_dropped)
-
-    class Dropping:
-        def __del__(self):
-            interruption._interrupt()
-
-    Dropping()
-    with pytest.raises(KeyboardInterrupt):
-        interruption._interrupt()
-    interruption._interrupt()  # impatience
 
 
 def test_a_checkpoint_that_fails_after_a_signal_is_a_failure_and_no_interruption(run_main, tmp_path, monkeypatch):

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import tyro
 
-from . import failures, interruption
+from . import interruption
+from .output import complain
 
 T = TypeVar("T")
 
@@ -23,9 +24,9 @@ def status_of(work: Callable[[], None], interrupted: str) -> int:
     try:
         work()
     except (ValueError, OSError) as error:
-        return failures.complain(error)
+        return complain(error)
     except (LookupError, TypeError, AttributeError, RuntimeError) as error:
-        return failures.complain(f"a record, or what its run kept, is damaged inside ({type(error).__name__}: {error})")
+        return complain(f"a record, or what its run kept, is damaged inside ({type(error).__name__}: {error})")
     except KeyboardInterrupt:
         return interruption.leave(interrupted)
     return 0

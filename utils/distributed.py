@@ -110,15 +110,9 @@ class World:
 ALONE = World()
 
 
-def rank() -> int:
-    """This process's number among torchrun's; 0 if it is alone."""
-    number = os.environ.get("RANK", "")
-    return int(number) if number.isdecimal() and os.environ.get("WORLD_SIZE", "1") != "1" else 0
-
-
 def size() -> int:
     """How many processes torchrun started. Raises ValueError for an environment that is not torchrun's."""
-    count, number = os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK", "0" if "WORLD_SIZE" not in os.environ else "")
+    count, number = os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK", "")
     if count == "1":
         return 1
     if not (count.isdecimal() and number.isdecimal() and int(number) < int(count)):

@@ -1,12 +1,11 @@
 """What ends a program early, put in one line so that a user can do something about it, and its exit status."""
 
-import sys
 from collections.abc import Callable
 
 import torch.distributed as dist
 
-from . import distributed, interruption
-from .output import say
+from . import interruption
+from .output import complain, rank
 from .running import NonFiniteLoss
 
 # torch has no classes of its own for these; what its messages hold.
@@ -36,13 +35,6 @@ def explained(error: BaseException, batch_size: int | None = None) -> str | None
     return None
 
 
-def complain(message: object, status: int = 2) -> int:
-    """Say in one line what is wrong. Returns the exit status."""
-    rank = distributed.rank()
-    say(f"error: {f'process {rank}: ' if rank else ''}{' '.join(str(message).split())}", sys.stderr)
-    return status
-
-
 def outcome(work: Callable[[], int], kept: Callable[[], str], batch_size: int | None = None) -> int:
     """The exit status of work, and one line for what ends it early: 1 if it fails, 75 if it is interrupted.
 
@@ -53,7 +45,7 @@ def outcome(work: Callable[[], int], kept: Callable[[], str], batch_size: int | 
     except (KeyboardInterrupt, NonFiniteLoss, ValueError, OSError, RuntimeError, MemoryError) as error:
         # A Ctrl-C reaches all processes of a run, and others may be the first to go.
         if isinstance(error, KeyboardInterrupt) or (interruption.asked() and lost_a_process(error)):
-            if distributed.rank():  # the first speaks for all
+            if rank():  # the first speaks for all
                 return interruption.STATUS
             return interruption.leave(f"{kept()}; the same command goes on")
         if not (said := explained(error, batch_size)):

@@ -2,12 +2,15 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.metrics import auc, average_precision_score, roc_curve
 
 
 def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
-    """log p [N, C] and labels [N]. Raises ValueError for no images, shapes that do not match, labels outside 0 to C-1, or NaN."""
+    """Logits [N, C] in float64 and labels [N].
+
+    Raises ValueError for no images, shapes that do not match, labels outside 0 to C-1, or NaN.
+    """
     values, classes = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if values.ndim != 2 or not len(values) or classes.shape != (len(values),):
         raise ValueError(f"need logits [N, C] and labels [N], N of 1 or more, got {list(values.shape)} and {list(classes.shape)}")
@@ -15,25 +18,25 @@ def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
         raise ValueError(f"labels run from {classes.min()} to {classes.max()}, outside 0 to {values.shape[1] - 1}")
     if not np.isfinite(values).all():
         raise ValueError("the logits are not all finite")
-    return log_softmax(values, axis=1), classes
+    return values, classes
 
 
 def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
     """The share of images whose largest logit is their label's; of equal logits the first counts."""
-    log_p, classes = _checked(logits, labels)
-    return float((log_p.argmax(1) == classes).mean())
+    values, classes = _checked(logits, labels)
+    return float((values.argmax(1) == classes).mean())
 
 
 def negative_log_likelihood(logits: ArrayLike, labels: ArrayLike) -> float:
     """The mean of -log p of the label, in nats."""
-    log_p, classes = _checked(logits, labels)
-    return float(-log_p[np.arange(len(classes)), classes].mean())
+    values, classes = _checked(logits, labels)
+    return float(-log_softmax(values, axis=1)[np.arange(len(classes)), classes].mean())
 
 
 def brier_score(logits: ArrayLike, labels: ArrayLike) -> float:
     """The mean over images of the sum over classes of (p - one-hot)², in [0, 2] (Brier 1950)."""
-    log_p, classes = _checked(logits, labels)
-    return float(((np.exp(log_p) - np.eye(log_p.shape[1])[classes]) ** 2).sum(1).mean())
+    values, classes = _checked(logits, labels)
+    return float(((softmax(values, axis=1) - np.eye(values.shape[1])[classes]) ** 2).sum(1).mean())
 
 
 def expected_calibration_error(logits: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
@@ -43,9 +46,9 @@ def expected_calibration_error(logits: ArrayLike, labels: ArrayLike, bins: int =
     """
     if bins < 1:
         raise ValueError(f"bins must be 1 or more, got {bins}")
-    log_p, classes = _checked(logits, labels)
-    confidence = np.exp(log_p.max(1))
-    correct = log_p.argmax(1) == classes
+    values, classes = _checked(logits, labels)
+    confidence = softmax(values, axis=1).max(1)
+    correct = values.argmax(1) == classes  # not of the probabilities, in which a small difference may be lost
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     return float(np.abs(np.bincount(which, correct - confidence, bins)).sum() / len(classes))
 

@@ -1,0 +1,114 @@
+"""Signals at any moment, in programs and scripts, and output that nobody reads."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from utils import distributed, interruption, lock, output, records
+
+from .conftest import QUICK, ROOT, record_of, until
+
+CPU = ("--precision", "fp32", "--device", "cpu")
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
+    command = [sys.executable, "main.py", "--epochs", "500", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        until(process, lambda: list(tmp_path.rglob(records.EPOCHS)))
+        process.send_signal(signal_)
+        for _ in range(20):  # impatience changes nothing
+            time.sleep(0.01)
+            process.send_signal(signal_)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == interruption.STATUS
+    assert "; the same command goes on\n" in err
+    assert "Traceback" not in err
+    assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST, lock.LOCK, lock.HOLDER}
+
+
+@pytest.mark.parametrize("program", ["main.py", "detect.py", "ensemble.py"])
+def test_a_signal_during_the_imports_ends_in_one_line(tmp_path, program):
+    command = [sys.executable, "-X", "importtime", program, "--runs", str(tmp_path / "runs")]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.endswith("| utils.interruption\n"):
+                break
+        time.sleep(0.2)  # torch takes longer
+        process.send_signal(signal.SIGINT)
+        said = [line for line in process.stderr if not line.startswith("import time:")]
+    assert process.returncode == interruption.STATUS
+    assert said == ["\n", "interrupted: nothing was begun\n"]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_after_an_interrupt_that_python_dropped_the_next_one_raises(monkeypatch):
+    for name in ("_asked", "_leaving"):
+        monkeypatch.setattr(interruption, name, False)
+    monkeypatch.setattr(sys, "unraisablehook", interruption._note_dropped)
+
+    class Dropping:
+        def __del__(self):
+            interruption._interrupt()
+
+    Dropping()
+    with pytest.raises(KeyboardInterrupt):
+        interruption._interrupt()
+    interruption._interrupt()  # impatience
+
+
+def test_ctrl_c_ends_a_script_whatever_the_run_under_way_makes_of_it(tmp_path):
+    """A run that finishes all the same ends with 0."""
+    finishing = tmp_path / "python"
+    finishing.write_text(f"#!/bin/bash\ntrap '' INT\necho begun >> {tmp_path}/log\nsleep 2\n")
+    finishing.chmod(0o755)
+    environment = os.environ | {"PYTHON": str(finishing), "LOSSES": "softmax", "SEEDS": "1 2 3"}
+    command = ["bash", "utils/run_all.sh", "digits", "smallcnn"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True) as process:
+        until(process, lambda: (tmp_path / "log").exists())
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.returncode == interruption.STATUS
+    assert (tmp_path / "log").read_text() == "begun\n"
+
+
+@pytest.mark.parametrize("streams", [">&- 2>&-", "2>&1 | true", "> /dev/full 2>&1"])
+def test_output_that_nobody_reads_ends_no_run(tmp_path, streams):
+    command = f"{sys.executable} main.py {' '.join((*CPU, *QUICK))} --runs {tmp_path}/runs {streams}; exit ${{PIPESTATUS[0]}}"
+    assert subprocess.run(["bash", "-c", command], cwd=ROOT).returncode == 0
+    assert record_of(tmp_path)["best"]["epoch"]
+
+
+def test_an_interruption_is_one_even_if_its_line_cannot_be_printed(tmp_path):
+    """As with `2>&1 | tee log`, where a Ctrl-C ends tee too."""
+    command = [sys.executable, "main.py", *CPU, "--epochs", "100000", "--runs", str(tmp_path / "runs")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        until(process, lambda: list(tmp_path.rglob(records.EPOCHS)))
+        process.stdout.close()
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == interruption.STATUS
+    assert list(tmp_path.rglob(records.LAST))
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, (0, 1)), ({"RANK": "1"}, (0, 1)), ({"WORLD_SIZE": "3", "RANK": "2"}, (2, 3))])
+def test_who_is_who_is_torchruns_to_say(monkeypatch, given, expected):
+    for name in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert (output.rank(), distributed.size()) == expected
+
+
+@pytest.mark.parametrize(
+    "given", [{"WORLD_SIZE": "abc"}, {"WORLD_SIZE": "2"}, {"WORLD_SIZE": "2", "RANK": "x"}, {"WORLD_SIZE": "0"}]
+)
+def test_an_environment_that_is_not_torchruns_is_named(run_main, monkeypatch, given):
+    monkeypatch.delenv("RANK", raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    status, _, err = run_main(*QUICK)
+    assert status == 2
+    assert f"WORLD_SIZE={given['WORLD_SIZE']} and RANK={given.get('RANK', '')} name no process: use torchrun" in err
