@@ -1,6 +1,5 @@
 """A user's own images: a folder of class folders, or an .npz. All errors are ValueErrors that name the file."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +16,11 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 
 def image_files(folder: Path) -> list[Path]:
     """All image files below a folder, sorted; hidden ones (.DS_Store, ._x.png) left out."""
-    # Path.rglob does not go into folders that are links.
-    files = (Path(root) / name for root, _, names in os.walk(folder, followlinks=True) for name in names)
-    named = (p for p in files if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    inside = list(folder.iterdir())
+    below = (
+        p for each in inside if each.is_dir() for p in each.rglob("*")
+    )  # a class's folder may be a link: rglob follows no others
+    named = (p for p in (*inside, *below) if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     # No folders and pipes; but a broken link is an image that is missing, and shall be named as such.
     return sorted(p for p in named if p.is_file() or p.is_symlink())
 

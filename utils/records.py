@@ -106,8 +106,13 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def _metrics_below(root: Path) -> list[Path]:
+    found = []
     # Path.rglob does not go into folders that are links, such as one to a disk with more room.
-    return sorted(Path(folder) / METRICS for folder, _, names in os.walk(root, followlinks=True) if METRICS in names)
+    for folder, inside, names in os.walk(root, followlinks=True):
+        here = Path(folder).resolve()
+        inside[:] = [name for name in inside if not here.is_relative_to((here / name).resolve())]  # a loop
+        found += [Path(folder) / METRICS] if METRICS in names else []
+    return sorted(found)
 
 
 def find_records(root: Path, use: Callable[[dict[str, Any]], Any] = lambda _: None) -> tuple[list[dict[str, Any]], list[str]]:
