@@ -156,7 +156,8 @@ def test_readme_commands_exist_and_parse():
     commands = [shlex.split(re.sub(r"^(\w+=(\"[^\"]*\"|\S+) )+", "", line)) for line in lines if line]
     assert any(command[:2] == ["bash", "run_digits.sh"] for command in commands)
     for command in commands:
-        if command[0] == "python" and command[1] == "main.py":
+        if command[0] in ("python", "torchrun") and "main.py" in command:
+            command = command[command.index("main.py") - 1 :]
             if not any("path/to" in word for word in command):
                 main.parse(command[2:])
         else:
