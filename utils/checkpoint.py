@@ -14,7 +14,7 @@ from .records import LAST, PREVIOUS, whole_file
 def save(path: Path, content: dict[str, Any], previous: Path | None = None) -> None:
     """Write tensors and plain values, with a CRC-32 of each (torch's zip file has them). Raises OSError where that fails.
 
-    What was there before is kept as `previous`. Killed at any moment, it leaves the new file or the one before, whole.
+    What was there before is kept as `previous`. Killed at any moment, it leaves the new file, or the one before by either name.
     """
     # In memory first: torch.save itself hides why a write failed (a full disk) behind a RuntimeError.
     buffer = io.BytesIO()
