@@ -53,7 +53,8 @@ def plain_epoch(*arguments) -> None:
 def trainer_of(name: str, folder: Path, precision: str, device: str):
     """main.py's trainer of a run, with the head and loss whose cost is to be shown: DisMax with FPR."""
     given = ["--data", str(folder), "--model", name, "--loss", "dismax", "--precision", precision, "--protocol", "paper"]
-    return program.build(program.parse([*given, "--device", device, "--ood", "noise", "--runs", str(folder / "runs")])).trainer
+    config = program.parse([*given, "--ood", "noise", "--runs", str(folder / "runs")])
+    return program.build(config, torch.device(device)).trainer
 
 
 def shares_of_epoch(trainer) -> dict[str, float]:
