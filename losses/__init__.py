@@ -13,6 +13,7 @@ from .duq import DUQLossFirstPart, DUQLossSecondPart
 from .godin import DROPOUT, GODINLossFirstPart, GODINLossSecondPart
 from .isomax import IsoMaxLossFirstPart, IsoMaxLossSecondPart
 from .isomaxplus import IsoMaxPlusLossFirstPart, IsoMaxPlusLossSecondPart
+from .replacement import replace_classifier
 from .scaledcosine import ScaledCosineLossFirstPart, ScaledCosineLossSecondPart
 from .sngp import SNGPLossFirstPart, SNGPLossSecondPart
 from .softmax import SoftMaxLossFirstPart, SoftMaxLossSecondPart
@@ -76,5 +77,6 @@ __all__ = [
     "SoftMaxLossSecondPart",
     "bound_convolutions",
     "get_loss",
+    "replace_classifier",
     "scores",
 ]

@@ -51,7 +51,7 @@ class _Distances(torch.autograd.Function):
         middle = prototypes.mean(0)
         points, prototypes = points - middle, prototypes - middle
         # Both are 1 but for numbers whose squares could overflow; a point that is reduced is so far off that its length is all.
-        scale = (prototypes.abs().amax() / 1e7).clamp_min_(1)
+        scale = (prototypes.abs().max() / 1e7).clamp_min_(1)
         scaled, anchors = points / scale, prototypes / scale
         reduction = (scaled.abs().amax(1, keepdim=True) / LARGE).clamp_min_(1)
         scaled.div_(reduction)

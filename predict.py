@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""What a finished run's network says of images: class, calibrated probability, score, and whether it takes them for its own."""
+
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from utils import interruption
+
+    interruption.begin()
+
+import csv
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from tabulate import tabulate
+
+from data.files import SUFFIXES, image_files
+from data.images import resize
+from data.streaming import decode
+from dismax.detector import Detector
+from utils import command_line, interruption, records, runtime
+from utils.output import say
+
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Options:
+    """Classify images with a finished run's network, and tell those that are out-of-distribution."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """Image files, or folders of them; they are resized to the training images' size."""
+    tpr: float = 0.95
+    """The share of in-distribution images to accept, at least."""
+    out: Path | None = None
+    """A .csv or .json file to write the same to."""
+    device: str = "auto"
+    """auto (a GPU if there is one), cpu, cuda, cuda:N or mps."""
+
+    def check(self) -> None:
+        """Raises ValueError for what cannot be."""
+        if not 0 <= self.tpr <= 1:
+            raise ValueError(f"--tpr is a share in [0, 1], got {self.tpr}")
+        if self.out and self.out.suffix not in (".csv", ".json"):
+            raise ValueError(f"--out takes a .csv or a .json file, got {self.out}")
+        if not self.images:
+            raise ValueError("no images given: name files, or folders of them")
+
+
+def find_images(given: Sequence[Path]) -> list[Path]:
+    """The image files given, and those below the folders given. Raises ValueError for a path without any."""
+    found = []
+    for path in given:
+        below = image_files(path) if path.is_dir() else [path] if path.exists() else []
+        if not below:
+            raise ValueError(f"{path} is no image file and no folder with some ({', '.join(sorted(SUFFIXES))})")
+        found += below
+    return found
+
+
+def predictions(detector: Detector, paths: Sequence[Path], device: torch.device) -> list[dict[str, Any]]:
+    """A row an image: file, class, probability, score, in_distribution. Raises ValueError, naming it, for a damaged image."""
+    rows = []
+    for start in range(0, len(paths), BATCH):
+        part = paths[start : start + BATCH]
+        found = detector(torch.cat([resize(decode(path)[None], detector.size) for path in part]).to(device))
+        best = found.probabilities.amax(1)
+        for path, number, *values in zip(part, found.classes, best, found.scores, found.accepted, strict=True):
+            probability, score, accepted = (value.item() for value in values)
+            named = {"file": str(path), "class": detector.class_names[number], "probability": probability}
+            rows.append(named | {"score": score, "in_distribution": accepted})
+    return rows
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the rows whole or not at all, as the path's ending says."""
+    if path.suffix == ".json":
+        records.write_json(path, rows)
+        return
+    with records.whole_file(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def perform(options: Options) -> None:
+    """Raises ValueError or an OSError for what cannot be."""
+    options.check()
+    paths, device = find_images(options.images), runtime.find_device(options.device)
+    path = options.run / records.MODEL
+    if not path.exists():
+        raise ValueError(f"{options.run} keeps no network ({records.MODEL}): name the folder of a finished run")
+    rows = predictions(Detector.load(path, options.tpr).to(device), paths, device)
+    shown = [[*row.values()] for row in rows]
+    for row in shown:
+        row[-1] = "in" if row[-1] else "OUT"
+    heads = ["file", "class", "probability", "score", f"at {options.tpr:.0%} TPR"]
+    say(tabulate(shown, heads, floatfmt=("", "", ".4f", ".4g", ""), disable_numparse=[0, 1]))
+    if options.out:
+        write(options.out, rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
+    return command_line.status_of(lambda: perform(command_line.read(Options, "predict.py", arguments)), "nothing was written")
+
+
+if __name__ == "__main__":
+    interruption.listen()
+    sys.exit(main())
