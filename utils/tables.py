@@ -60,9 +60,11 @@ def show(rows: list[list[str]], heads: list[str], style: str) -> None:
 
 
 def _terminal(rows: list[list[str]]) -> list[str]:
-    """The lines of a table, its cells' lines under each other, with one place between columns, in which a mark may stand."""
+    """The lines of a table, its cells' lines under each other; between columns a place for a mark and, where that fits, another."""
     cells = [[cell.split("\n") for cell in row] for row in rows]
     widths = [max(len(line.removesuffix(BEST)) for cell in column for line in cell) + 1 for column in zip(*cells, strict=True)]
+    if sum(widths) + len(widths) <= 80:
+        widths = [width + 1 for width in widths]
     lines = [
         "".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
         for row in cells
