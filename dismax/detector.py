@@ -59,20 +59,21 @@ class Detector(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path, tpr: float = 0.95) -> Detector:
-        """The detector of a run's model.pt. Raises ValueError, naming the file, for one that is damaged or something else."""
+        """The detector of a run's model.pt. Raises as `Detector` does, and ValueError for a file that is damaged or no such one."""
         try:
             saved = torch.load(path, map_location="cpu", weights_only=True)
+            mean, std, classes, (height, width) = (saved[name] for name in ("mean", "std", "classes", "size"))
             loss = get_loss(saved["config"]["loss"])
-            network = loss.wrap(build_model(saved["config"]["model"], len(saved["classes"]), loss.head))
+            network = loss.wrap(build_model(saved["config"]["model"], len(classes), loss.head))
             network.load_state_dict(saved["state_dict"])
-            detector = cls(network, saved["mean"], saved["std"], saved["classes"], tpr)
-            detector.size = (int(saved["size"][0]), int(saved["size"][1]))
-            return detector
         except FileNotFoundError:
             raise
         except Exception as error:  # damaged bytes raise almost anything
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise ValueError(f"{path} is no run's network, or damaged ({reason})") from error
+        detector = cls(network, mean, std, classes, tpr)
+        detector.size = height, width
+        return detector
 
     def threshold(self, tpr: float = 0.95) -> float:
         """The score that at least this share of in-distribution images reached. Raises ValueError for a share outside [0, 1]."""

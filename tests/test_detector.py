@@ -30,6 +30,8 @@ def test_a_detector_says_what_the_run_recorded(run_main, tmp_path, loss):
     rate = detector(data.evaluation["validation"].pixels).accepted.float().mean()
     assert rate + 1 / len(data.evaluation["validation"]) >= 0.95  # rounding may move an image that lies on the threshold
     assert torch.equal(detector(part.pixels[:1] / 255).classes, found.classes[:1])  # floats, and a single image
+    with pytest.raises(ValueError, match=r"tpr is a rate in \[0, 1\], got 2"):
+        Detector.load(folder / records.MODEL, tpr=2)
     assert Detector.load(folder / records.MODEL, tpr=0.5)(part.pixels).accepted.sum() < found.accepted.sum()
 
 
