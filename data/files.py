@@ -17,9 +17,8 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 def image_files(folder: Path) -> list[Path]:
     """All image files below a folder, sorted; hidden ones (.DS_Store, ._x.png) left out."""
     inside = list(folder.iterdir())
-    below = (
-        p for each in inside if each.is_dir() for p in each.rglob("*")
-    )  # a class's folder may be a link: rglob follows no others
+    # A class's folder may be a link; rglob follows no others.
+    below = (p for each in inside if each.is_dir() for p in each.rglob("*"))
     named = (p for p in (*inside, *below) if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     # No folders and pipes; but a broken link is an image that is missing, and shall be named as such.
     return sorted(p for p in named if p.is_file() or p.is_symlink())
