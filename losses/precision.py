@@ -21,6 +21,7 @@ def in_one_precision(*tensors: Tensor) -> list[Tensor]:
 def without_autocast(tensor: Tensor):
     """A context in which autocast does not lower the precision of operations on the tensor's device."""
     kind = tensor.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+    # Not torch.amp.is_autocast_available: torch.compile cannot follow it before PyTorch 2.12.
+    if kind != "meta" and torch.is_autocast_enabled(kind):
         return torch.autocast(kind, enabled=False)
     return nullcontext()

@@ -19,6 +19,7 @@ from utils import checkpoint, records
 from .conftest import QUICK
 
 SETS = {"digits89", "photos", "noise"}
+CPU = ("--device", "cpu")  # as the runs were made: a GPU rounds otherwise
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_what_is_recorded_is_the_scores_of_what_the_run_kept(runs, capsys):
 
 
 def test_odin_without_perturbation_at_temperature_1_is_mps(runs, capsys):
-    assert called(detect, capsys, runs / "softmax" / "1", "--scores", "odin", "--epsilon", 0, "--temperature", 1)[0] == 0
+    assert called(detect, capsys, runs / "softmax" / "1", "--scores", "odin", "--epsilon", 0, "--temperature", 1, *CPU)[0] == 0
     record = record_in(runs / "softmax" / "1")
     for source in SETS:
         recorded = record["detection"][source]["scores"]["t1"]["MPS"]
@@ -93,7 +94,7 @@ def test_odin_without_perturbation_at_temperature_1_is_mps(runs, capsys):
 
 
 def test_godins_preprocessing_without_perturbation_is_its_own_score(runs, capsys):
-    assert called(detect, capsys, runs / "godin" / "1", "--scores", "preprocessing", "--epsilon", 0)[0] == 0
+    assert called(detect, capsys, runs / "godin" / "1", "--scores", "preprocessing", "--epsilon", 0, *CPU)[0] == 0
     record = record_in(runs / "godin" / "1")
     for source in SETS:
         recorded = record["detection"][source]["scores"]["t1"]["max h"]

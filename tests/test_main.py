@@ -216,7 +216,7 @@ def test_auto_takes_the_faster_precision_and_a_begun_run_keeps_its_own(run_main,
 @pytest.mark.parametrize("bf16_is_faster", [True, False])
 def test_on_a_cpu_the_faster_precision_is_measured(monkeypatch, bf16_is_faster):
     seconds = {torch.float32: 2.0, torch.bfloat16: 1.0 if bf16_is_faster else 3.0}
-    monkeypatch.setattr(runtime, "_convolution_seconds", seconds.get)
+    monkeypatch.setattr(runtime, "_convolution_seconds", lambda dtype, device: seconds[dtype])
     assert runtime.fastest_precision.__wrapped__(torch.device("cpu")) == ("bf16" if bf16_is_faster else "fp32")
 
 

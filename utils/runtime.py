@@ -39,23 +39,34 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 @cache
 def fastest_precision(device: torch.device) -> str:
     """bf16 where the hardware has it and gains by it, else fp32."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device.type != "cpu":
+    if device.type not in ("cpu", "cuda") or (
+        device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
         return "fp32"
-    # A processor's flags do not tell: with the same AVX-512 bf16 instructions one is twice as fast as in float32, another half.
-    pairs = [(_convolution_seconds(torch.float32), _convolution_seconds(torch.bfloat16)) for _ in range(4)]
+    # Their names do not tell: with the same AVX-512 bf16 instructions one processor is twice as fast as in float32, another half;
+    # and a GPU's float32 convolutions (TF32) outran its bf16 ones at these sizes.
+    pairs = [(_convolution_seconds(torch.float32, device), _convolution_seconds(torch.bfloat16, device)) for _ in range(4)]
     single, half = (min(taken) for taken in zip(*pairs, strict=True))
     return "bf16" if half < single else "fp32"
 
 
-def _convolution_seconds(dtype: torch.dtype) -> float:
-    """What a 3×3 convolution with 128 channels, the bulk of these networks, takes on the CPU, forward and backward."""
-    inputs = torch.zeros(4, 128, 16, 16, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
-    weight = torch.zeros(128, 128, 3, 3, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
+def _convolution_seconds(dtype: torch.dtype, device: torch.device) -> float:
+    """What a 3×3 convolution with 128 channels, the bulk of these networks, takes, forward and backward."""
+    images, calls = (4, 1) if device.type == "cpu" else (64, 20)  # a GPU's calls overlap
+    inputs = torch.zeros(images, 128, 16, 16, dtype=dtype, device=device).to(memory_format=torch.channels_last).requires_grad_()
+    weight = torch.zeros(128, 128, 3, 3, dtype=dtype, device=device).to(memory_format=torch.channels_last).requires_grad_()
+    _finish(device)
     started = time.perf_counter()
-    torch.nn.functional.conv2d(inputs, weight, padding=1).sum().backward()
+    for _ in range(calls):
+        torch.nn.functional.conv2d(inputs, weight, padding=1).sum().backward()
+    _finish(device)
     return time.perf_counter() - started
+
+
+def _finish(device: torch.device) -> None:
+    """Wait for a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def make_repeatable() -> None:
