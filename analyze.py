@@ -3,38 +3,20 @@
 
 from __future__ import annotations
 
-import math
-import re
 import shutil
 import signal
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas as pd
-
 from utils import command_line, records
-from utils.config import RunConfig, identity_of
+from utils.aggregation import Efficiencies, detail_rows, detail_tables, efficiencies, grouped, main_table, printable
 from utils.output import complain
-from utils.tables import BEST, STYLES, among_best, heading, number, show, signed
+from utils.tables import BEST, STYLES, heading, show
 
-PAPER = Path(__file__).parent / "results" / "paper_table2.csv"
-# Role of an out-of-distribution set → the metric of its column in the paper's table.
-METRIC_OF_ROLE = {"near": ("aupr_out", "AUPR %"), "far": ("auroc", "AUROC %"), "very_far": ("aupr_out", "AUPR %")}
-# A data set and a metric → their column in the paper's table, and what the set is called there.
-PAPER_COLUMNS = {("cifar10", "aupr_out"): "near_aupr", ("cifar100", "aupr_out"): "near_aupr", ("svhn", "aupr_out"): "svhn_aupr"}
-PAPER_COLUMNS |= {("tinyimagenet_resize", "auroc"): "tinyimagenet_auroc", ("lsun_resize", "auroc"): "lsun_auroc"}
-SHORT = {"cifar10": "near", "cifar100": "near", "tinyimagenet_resize": "Tiny- IN", "lsun_resize": "LSUN"}
-DETAIL = {"tnr95": "TNR@95 %", "auroc": "AUROC %", "aupr_in": "AUPR in %", "aupr_out": "AUPR out %", "dtacc": "DTACC %"}
-# The columns of the paper's table, where no run says which there are.
-PAPER_TABLE = {"Eff %": "efficiency", "ACC %": "acc", "ECE": "ece", "near AUPR %": "near_aupr"}
-PAPER_TABLE |= {"Tiny- IN AUROC %": "tinyimagenet_auroc", "LSUN AUROC %": "lsun_auroc", "SVHN AUPR %": "svhn_aupr"}
-DATA_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-Efficiencies = dict[tuple[str, str], float]  # (network, method) → inference in percent of SoftMax's images/s
 LABEL, WIDE = 10, 110  # characters of a table's first column in a terminal of less than so many columns
 
 
@@ -50,181 +32,8 @@ class Options:
     """Print every score and metric of each out-of-distribution set too."""
     paper: bool = False
     """Print the whole of the paper's Table 2, the parts without runs too."""
-
-
-def group_of(record: dict[str, Any]) -> tuple[str, ...]:
-    """What runs must share to stand in one table: data set, network, and how they were trained and scored."""
-    config, at = record["config"], "T = 1" if record["scores_at"] == "t1" else "the fitted T"
-    epochs = f"{config['epochs']} epoch{'s' * (config['epochs'] > 1)}"
-    how = f"{config['protocol']} protocol, {config['recipe']} recipe, {epochs}, scores at {at}"
-    usual = {field.name: field.default for field in fields(RunConfig)}
-    said = ("data", "model", "loss", "seed", "protocol", "recipe", "epochs", "ood")
-    rest = {name: value for name, value in identity_of(config).items() if name not in said and value != usual.get(name)}
-    how += "".join(f", {name.replace('_', '-')} {value}" for name, value in rest.items())
-    return config["data"], record["titles"]["data"], record["titles"]["model"], how, *config["ood"]
-
-
-def method_of(record: dict[str, Any]) -> str:
-    """The method that a run's row goes by; of an ensemble with the number of its members."""
-    title, members = record["titles"]["loss"], record.get("members")
-    return f"{title} of {len(members)}" if members else title
-
-
-def as_the_paper_has_it(method: str) -> str:
-    """A method's name in the paper's table."""
-    return re.sub(r" of \d+$", "", method)
-
-
-def cells(record: dict[str, Any], measured: Efficiencies) -> Iterator[dict[str, Any]]:
-    """A run's rows of the paper's table, a cell at a time: its own score; that of preprocessed inputs where the paper has one."""
-    at, score, method = record["scores_at"], record["score"], method_of(record)
-    found, network = {source: scores["scores"][at] for source, scores in record["detection"].items()}, record["titles"]["model"]
-    yield efficiency_cell(method, measured.get((network, method)))
-    yield from row_cells(record, method, {source: scores[score] for source, scores in found.items()}, found)
-    preprocessed, title = record.get("detectors", {}).get("preprocessing", {}).get("sets"), f"{method}, preprocessing"
-    if preprocessed and title in set(paper()["method"]):
-        yield efficiency_cell(title, measured.get((network, title)))
-        yield from row_cells(record, title, preprocessed, {})
-
-
-def efficiency_cell(method: str, percent: float | None) -> dict[str, Any]:
-    """The cell of a measured efficiency, NaN without one."""
-    value = math.nan if percent is None else percent
-    return {"method": method, "column": "Eff %", "paper_column": "efficiency", "value": value}
-
-
-def row_cells(
-    record: dict[str, Any], method: str, own: dict[str, dict[str, float]], others: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """One row: a method's metrics on each set, beside the run's accuracy and ECE; `others` are the other scores' metrics."""
-    test, row = record["classification"]["test"], {"method": method}
-    yield row | {"column": "ACC %", "paper_column": "acc", "value": 100 * test["t1"]["accuracy"]}
-    yield row | {"column": "ECE", "paper_column": "ece", "value": test["calibrated"]["ece"]}
-    for source, scores in own.items():
-        held = record["detection"][source]
-        metric, label = METRIC_OF_ROLE[held["role"]]
-        title, paper_column = SHORT.get(source, held["title"]), PAPER_COLUMNS.get((source, metric))
-        column = row | {"column": f"{title} {label}", "paper_column": paper_column}
-        yield column | {"value": 100 * scores[metric]}
-        if held["role"] == "near":  # which score the paper's near column took is not clear: both
-            value = 100 * others[source]["MPS"][metric] if others else math.nan
-            yield column | {"column": f"{title} [MPS] {label}", "value": value}
-
-
-@cache
-def paper() -> pd.DataFrame:
-    """The paper's Table 2."""
-    return pd.read_csv(PAPER)
-
-
-def paper_rows(data: str, network: str) -> dict[str, dict[str, float]]:
-    """The paper's own rows of a table by method; none for what the paper does not have."""
-    table = paper()
-    rows = table[(table["data"] == data) & (table["network"] == network)]
-    return {row["method"]: {name: row[name] for name in row.index[3:]} for _, row in rows.iterrows()}
-
-
-def efficiencies(folder: Path) -> Efficiencies:
-    """Measured inference efficiencies, as `benchmarks.inference --out` left it."""
-    path = folder / "efficiency.json"
-    if not path.exists():
-        return {}
-    try:
-        return {(row["network"], row["method"]): float(row["efficiency"]) for row in records.read_json(path)["rows"]}
-    except (LookupError, TypeError, ValueError, OverflowError, OSError) as error:
-        raise ValueError(f"{path} is damaged ({type(error).__name__}): measure again, or delete it") from error
-
-
-Numbers = dict[str, dict[str, tuple[float, float]]]  # method → column → mean, standard deviation; NaN where there is none
-
-
-def of_runs(ours: pd.DataFrame, columns: Iterable[str]) -> Numbers:
-    """Our runs' numbers."""
-    grouped = ours.groupby(["method", "column"])["value"].agg(["mean", "std"]).T.to_dict("list")
-    return {
-        method: {column: tuple(grouped.get((method, column), (math.nan, math.nan))) for column in columns}
-        for method in ours["method"].unique()
-    }
-
-
-def of_the_paper(published: dict[str, dict[str, float]], columns: dict[str, str]) -> Numbers:
-    """The paper's numbers."""
-    return {
-        method: {column: (row.get(name, math.nan), row.get(f"{name}_std", math.nan)) for column, name in columns.items()}
-        for method, row in published.items()
-    }
-
-
-def printed(values: Numbers) -> dict[str, dict[str, str]]:
-    """The numbers as text by method and column, those among a column's best marked."""
-    columns = next(iter(values.values()), {})
-    best = {
-        column: among_best(*({method: row[column][which] for method, row in values.items()} for which in (0, 1)), column)
-        for column in columns
-    }
-    return {
-        method: {column: number(*pair, column) + BEST * (method in best[column]) for column, pair in row.items()}
-        for method, row in values.items()
-    }
-
-
-def main_table(members: list[dict[str, Any]], data: str, network: str, measured: Efficiencies) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of one of the paper's tables: ours, the paper's, and the difference."""
-    listed = [cell for run in members for cell in cells(run, measured)]
-    ours = pd.DataFrame(listed, columns=["method", "column", "paper_column", "value"])
-    columns = dict(ours.drop_duplicates("column")[["column", "paper_column"]].values.tolist()) or PAPER_TABLE
-    published = paper_rows(data, network)
-    if not published and ours.loc[ours["column"] == "Eff %", "value"].isna().all():
-        columns.pop("Eff %")
-    here, there = of_runs(ours, columns), of_the_paper(published, columns)
-    here_text, paper_text = printed(here), printed(there)
-    runs = ours[ours["column"] == "ACC %"].groupby("method").size()
-    rows = []
-    for name in dict.fromkeys([*paper()["method"], *map(as_the_paper_has_it, here)]):  # the paper's order first
-        ours_of_it = [method for method in here if as_the_paper_has_it(method) == name]
-        rows += [[f"{method} (n={runs[method]})", *here_text[method].values()] for method in ours_of_it]
-        if name not in published:
-            continue
-        if not ours_of_it:
-            rows.append([f"{name} (no runs)", *("" for _ in columns)])
-        rows.append(["· paper", *paper_text[name].values()])
-        for method in ours_of_it:
-            gaps = [signed(here[method][column][0] - there[name][column][0], column) for column in columns]
-            rows.append(["· differ.", *gaps])
-    return ["method (runs)", *columns], rows
-
-
-def detail_rows(records_: list[dict[str, Any]]) -> pd.DataFrame:
-    """Every score's every metric at both temperatures, a row a run; and those of the detectors added later, at T = 1."""
-    rows = []
-    for run in records_:
-        _, data, network, how = group_of(run)[:4]
-        test = run["classification"]["test"]
-        common = {"data": data, "network": network, "how": how, "method": method_of(run), "seed": run["config"]["seed"]}
-        for source, found in run["detection"].items():
-            for at, scores in found["scores"].items():
-                here = common | {f"test_{name}": test[at][name] for name in ("accuracy", "ece")} | {"set": found["title"], "at": at}
-                rows += [here | {"score": score, "own": at == run["scores_at"]} | values for score, values in scores.items()]
-            for added in run.get("detectors", {}).values():
-                here = common | {f"test_{name}": test["t1"][name] for name in ("accuracy", "ece")}
-                here |= {"set": found["title"], "at": "t1"}
-                none = dict.fromkeys(DETAIL, math.nan)
-                rows.append(here | {"score": added["title"], "own": True} | none | added.get("sets", {}).get(source, {}))
-    return pd.DataFrame(rows)
-
-
-def print_detail(members: list[dict[str, Any]], style: Any) -> None:
-    """A table for each out-of-distribution set: all scores, at the temperature of the main table; detectors at T = 1."""
-    rows = detail_rows(members)
-    if rows.empty:
-        return
-    for title, part in rows[rows["own"]].groupby("set", sort=False):
-        table = []
-        for (method, score), runs in part.groupby(["method", "score"], sort=False):
-            values = [number(100 * runs[metric].mean(), 100 * runs[metric].std(), "") or "n/a" for metric in DETAIL]
-            table.append([method, score, str(runs["auroc"].count()), *values])
-        heading(f"{title}, every score", style)
-        show_folded(table, ["method", "score", "n", *DETAIL.values()], style)
+    report: Path | None = None
+    """Write a page with the tables, figures and example images into this folder instead, and the figures as PNG and PDF."""
 
 
 def show_folded(rows: list[list[str]], heads: list[str], style: str) -> None:
@@ -239,31 +48,17 @@ def show_folded(rows: list[list[str]], heads: list[str], style: str) -> None:
 
 def print_tables(found: list[dict[str, Any]], options: Options, measured: Efficiencies) -> None:
     """Each group's tables; with `--paper` those of the paper that no run belongs to, too."""
-    style = STYLES[options.format]
-    groups = {group: [run for run in found if group_of(run) == group] for group in map(group_of, found)}
-    if options.paper:
-        have = {(group[0], group[2]) for group in groups}
-        pairs = paper()[["data", "network"]].drop_duplicates().itertuples(index=False)
-        missing = [(data, network) for data, network in pairs if (data, network) not in have]
-        groups |= {(data, DATA_TITLES[data], network, "no runs yet"): [] for data, network in missing}
+    style, groups = STYLES[options.format], grouped(found, options.paper)
     for group, members in groups.items():
         data, data_title, network, how = group[:4]
         heads, rows = main_table(members, data, network, measured)
         heading(f"{data_title}, {network}\n{how}", style)
         show_folded(rows, heads, style)
-        if options.detail and members:
-            print_detail(members, style)
-    if any(len(members) for members in groups.values()) and options.format == "table":
+        for title, detail_heads, detail in detail_tables(members) if options.detail else ():
+            heading(f"{title}, every score", style)
+            show_folded(detail, detail_heads, style)
+    if found and options.format == "table":
         print(f"\n{BEST} or bold: within the best one's spread, ours among ours; AUPR: of OOD")
-
-
-def printable(record: dict[str, Any]) -> None:
-    """Try all that is done with a record; raises TypeError and its like for one that is damaged inside."""
-    group = group_of(record)
-    hash(group)
-    data, _, network, *_ = group
-    main_table([record], data, network, {})
-    detail_rows([record])[list(DETAIL)].mean()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -273,11 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured = efficiencies(options.runs)
     except ValueError as error:
         return complain(error)
-    found, problems = records.find_records(options.runs, printable)
+    folders, problems = records.find_records(options.runs, printable)
+    found = list(folders.values())
     for problem in problems:
         print(f"warning: {problem}: left out", file=sys.stderr)
     if not (found or options.paper):
         return complain(f"no finished run below {options.runs}: make one with python main.py, or name a folder with --runs")
+    if options.report:
+        from reporting import write_report  # which needs PyTorch, for scores, and matplotlib
+
+        return write_report(options.report, folders, measured)
     if options.format == "csv":
         table = detail_rows(found)
         table.drop(columns="own", errors="ignore").to_csv(sys.stdout, index=False)

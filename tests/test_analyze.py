@@ -3,7 +3,6 @@
 import copy
 import json
 import statistics
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,8 @@ import pytest
 
 import analyze
 from utils import records
+from utils.aggregation import DETAIL
+from utils.paper import PAPER
 
 SETS = (("cifar100", "CIFAR-100", "near"), ("tinyimagenet_resize", "TinyImageNet-resize", "far"))
 SETS += (("lsun_resize", "LSUN-resize", "far"), ("svhn", "SVHN", "very_far"))
@@ -163,7 +164,7 @@ def test_the_whole_table_has_every_row_of_the_paper_and_empty_cells_for_ours(tmp
     status, out, _ = printed(capsys, "--runs", tmp_path, "--paper", "--format", "markdown")
     assert status == 0
     lines = [line for line in out.splitlines() if line.startswith("|")]
-    table = pd.read_csv(Path(analyze.PAPER))
+    table = pd.read_csv(PAPER)
     assert sum("(no runs)" in line for line in lines) == sum("· paper" in line for line in lines) == len(table)
     assert all(set(line.split("(no runs)")[1]) <= set("| ") for line in lines if "(no runs)" in line)
     deep = next(lines[at + 1] for at, line in enumerate(lines) if "Deep Ensemble (no runs)" in line)
@@ -190,7 +191,7 @@ def test_an_ensemble_stands_beside_the_papers_with_its_number_of_members(runs, c
 
 def test_preprocessed_inputs_have_the_papers_row_and_measured_efficiency_its_column(runs, capsys):
     folder, _ = runs
-    values = dict.fromkeys(analyze.DETAIL, 0.5)
+    values = dict.fromkeys(DETAIL, 0.5)
 
     def change(record):
         record["titles"]["loss"] = "GODIN"
@@ -211,7 +212,7 @@ def test_preprocessed_inputs_have_the_papers_row_and_measured_efficiency_its_col
     assert gap["LSUN AUROC %"] == "-49.4"
     detail = [line for line in out.splitlines() if "ViM" in line]
     assert len(detail) == len(SETS)
-    assert all(line.count("n/a") == len(analyze.DETAIL) and "| 0 " in line for line in detail)
+    assert all(line.count("n/a") == len(DETAIL) and "| 0 " in line for line in detail)
     (folder / "efficiency.json").write_text("{}")
     status, _, err = printed(capsys, "--runs", folder)
     assert status == 2
@@ -313,7 +314,7 @@ def test_nothing_to_print_says_so(tmp_path, capsys):
 
 
 def test_the_papers_table_is_whole():
-    table = pd.read_csv(Path(analyze.PAPER))
+    table = pd.read_csv(PAPER)
     assert len(table) == 33
     assert table.groupby(["data", "network"]).ngroups == 6
     assert not table["acc"].isna().any()

@@ -63,12 +63,12 @@ def classification_metrics(logits: ArrayLike, labels: ArrayLike) -> dict[str, fl
     }
 
 
-def _true_negatives(positive: NDArray, negative: NDArray, rate: float) -> float:
-    """The share of negatives below the highest threshold that keeps the share of positives, ties included, at least `rate`."""
-    # The k-th largest positive, k the fewest that make the rate; rounding guards 0.55 * 100 = 55.00000000000001.
-    fewest = max(1, int(np.ceil(round(rate * len(positive), 9))))
-    threshold = np.partition(positive, len(positive) - fewest)[len(positive) - fewest]
-    return float((negative < threshold).mean())
+def threshold_at(in_scores: ArrayLike, rate: float) -> float:
+    """The highest threshold that keeps the share of in-distribution scores at or above it, ties included, at least `rate`."""
+    scores = np.asarray(in_scores, dtype=np.float64).ravel()
+    # The k-th largest, k the fewest that make the rate; rounding guards 0.55 * 100 = 55.00000000000001.
+    fewest = max(1, int(np.ceil(round(rate * len(scores), 9))))
+    return float(np.partition(scores, len(scores) - fewest)[len(scores) - fewest])
 
 
 def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, float]:
@@ -92,13 +92,13 @@ def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, 
     is_in = np.concatenate([np.ones(len(inside), bool), np.zeros(len(outside), bool)])
     scores = np.concatenate([inside, outside])
     false_positives, true_positives, _ = roc_curve(is_in, scores, drop_intermediate=False)
-    tnr95 = _true_negatives(inside, outside, 0.95)
+    tnr95 = float((outside < threshold_at(inside, 0.95)).mean())
     return {
         "auroc": float(auc(false_positives, true_positives)),
         "aupr_in": min(1.0, float(average_precision_score(is_in, scores))),  # a sum that can round to above 1
         "aupr_out": min(1.0, float(average_precision_score(~is_in, -scores))),
         "tnr95": tnr95,
         "fpr95_in": 1 - tnr95,
-        "fpr95_out": 1 - _true_negatives(-outside, -inside, 0.95),
+        "fpr95_out": 1 - float((-inside < threshold_at(-outside, 0.95)).mean()),
         "dtacc": float((true_positives + 1 - false_positives).max() / 2),
     }

@@ -86,6 +86,15 @@ def read_predictions(folder: Path) -> dict[str, dict[str, NDArray]]:
     return found
 
 
+def read_epochs(folder: Path) -> list[dict[str, Any]]:
+    """A run's training, an entry an epoch. Raises ValueError, naming the file, for one that is missing or damaged."""
+    path = folder / EPOCHS
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is missing or damaged ({error})") from error
+
+
 def read_json(path: Path) -> Any:
     """Raises ValueError, naming the file, for one that is cut short or damaged."""
     try:
@@ -115,8 +124,8 @@ def _metrics_below(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def find_records(root: Path, use: Callable[[dict[str, Any]], Any] = lambda _: None) -> tuple[list[dict[str, Any]], list[str]]:
-    """All records below a folder in a fixed order, and a line for each file that cannot be read or repeats another's run.
+def find_records(root: Path, use: Callable[[dict[str, Any]], Any] = lambda _: None) -> tuple[dict[Path, dict[str, Any]], list[str]]:
+    """All records below a folder by theirs, in a fixed order, and a line for each file that cannot be read or repeats a run.
 
     `use` is tried on each: one on which it raises counts as damaged.
     """
@@ -135,7 +144,7 @@ def find_records(root: Path, use: Callable[[dict[str, Any]], Any] = lambda _: No
         if run in records:
             problems.append(f"{path} is the same run as {records[run][0]}")
         records.setdefault(run, (path, record))
-    return [record for _, record in records.values()], problems
+    return {path.parent: record for path, record in records.values()}, problems
 
 
 def run_folders(roots: Sequence[Path]) -> list[Path]:

@@ -1,0 +1,140 @@
+"""The figures, from the outcomes of each method's runs. Colours stand for methods throughout."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle, islice
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from utils.metrics import threshold_at
+
+from .curves import receiver_operating, reliability
+from .outcomes import Outcome
+
+INK, LINE, FAINT = "#1b1f24", "#c9ced6", "#8b939e"  # text, axes, and what is compared with; a page puts its own in their place
+# Apart from each other in the usual colour blindnesses, and readable on white and on black.
+COLOURS = ("#3b7dd8", "#e07b00", "#2a9d5c", "#c2459a", "#8a6fd1", "#b8860b", "#00a0a8", "#d1495b")
+STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.labelcolor": INK, "text.color": INK, "axes.edgecolor": LINE}
+STYLE |= {"xtick.color": INK, "ytick.color": INK, "axes.facecolor": "none", "axes.spines.top": False, "axes.spines.right": False}
+STYLE |= {"axes.grid": True, "grid.color": LINE, "grid.alpha": 0.5, "grid.linewidth": 0.5, "legend.frameon": False}
+STYLE |= {"svg.fonttype": "none", "legend.labelcolor": INK, "axes.titlelocation": "left"}
+COLUMNS = 4  # panels side by side
+Methods = Mapping[str, Sequence[Outcome]]
+
+
+def looks(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Each method's colour and kind of line."""
+    lines = [style for style in ("-", "--", ":") for _ in COLOURS]
+    pairs = zip(methods, islice(zip(cycle(COLOURS), cycle(lines), strict=False), 10_000), strict=False)
+    return {method: {"color": colour, "linestyle": line} for method, (colour, line) in pairs}
+
+
+def _panels(count: int, width: float, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels, in rows of four."""
+    columns = min(count, COLUMNS)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False, **options).flat)
+    for unused in axes[count:]:
+        unused.set_axis_off()
+    return figure, axes[:count]
+
+
+def _legend(figure: Figure, axes: Axes, count: int) -> None:
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(count, COLUMNS))
+
+
+@mpl.rc_context(STYLE)
+def reliability_diagrams(methods: Methods) -> Figure:
+    """A panel a method, all its runs' test images together: accuracy over confidence, before and after calibration."""
+    figure, panels = _panels(len(methods), 2.3, 2.6, sharex=True, sharey=True)
+    for axes, (method, runs), look in zip(panels, methods.items(), looks(methods).values(), strict=True):
+        axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
+        correct, errors = np.concatenate([run.correct for run in runs]), []
+        for at, label, colour in (("t1", "T = 1", FAINT), ("calibrated", "calibrated", look["color"])):
+            confidence, accuracy, share = reliability(np.concatenate([run.confidences[at] for run in runs]), correct)
+            axes.plot(confidence, accuracy, color=colour, linewidth=1, label=label)
+            axes.scatter(confidence, accuracy, s=4 + 60 * share, color=colour)
+            errors.append(np.mean([run.record["classification"]["test"][at]["ece"] for run in runs]))
+        axes.set_title(f"{method}\nECE {errors[0]:.3f} → {errors[1]:.3f}")
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axes.legend(loc="lower right", fontsize=7, handlelength=1)
+    figure.supxlabel("confidence", fontsize=9)
+    figure.supylabel("accuracy", fontsize=9)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def score_histograms(methods: Methods) -> Figure:
+    """A row a method and a column a set: the scores of the first run's test images, and of the set's."""
+    sets = {source: found["title"] for source, found in next(iter(methods.values()))[0].record["detection"].items()}
+    figure = Figure(figsize=(2.3 * max(2, len(sets)), 1.5 * len(methods) + 0.4), layout="constrained")
+    grid = figure.subplots(len(methods), len(sets), squeeze=False)
+    for axes, title in zip(grid[0], sets.values(), strict=True):
+        axes.set_title(title)
+    for row, (method, runs), look in zip(grid, methods.items(), looks(methods).values(), strict=True):
+        run = runs[0]
+        threshold = threshold_at(run.deciding, 0.95)
+        for axes, source in zip(row, sets, strict=True):
+            both = np.concatenate([run.scores["test"], run.scores[source]])
+            edges = np.linspace(*np.quantile(both, (0.002, 0.998)), 50)
+            for values, colour in ((run.scores["test"], FAINT), (run.scores[source], look["color"])):
+                clipped = np.clip(values, edges[0], edges[-1])
+                weights = np.full(len(values), 1 / len(values))
+                axes.hist(clipped, edges, weights=weights, color=colour, alpha=0.6, histtype="stepfilled")
+            axes.axvline(threshold, color=INK, linewidth=0.8, linestyle=":")
+            axes.set(yticks=[])
+            axes.tick_params(labelsize=7)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+        row[0].set_ylabel(f"{_folded(method)}\n[{run.record['score']}]", fontsize=8)
+    return figure
+
+
+def _folded(method: str) -> str:
+    """A method's name in lines that fit beside a panel."""
+    return method.replace(" without", "\nwithout").replace(", ", ",\n")
+
+
+@mpl.rc_context(STYLE)
+def roc_curves(methods: Methods) -> Figure:
+    """A panel a set and a line a method: the mean curve of its runs, within the least and the largest of them."""
+    sets = {source: found["title"] for source, found in next(iter(methods.values()))[0].record["detection"].items()}
+    figure, panels = _panels(len(sets), 2.5, 2.5, sharey=True)
+    rates = np.linspace(0, 1, 201) ** 2  # closer where curves bend
+    for axes, (source, title) in zip(panels, sets.items(), strict=True):
+        axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
+        axes.axhline(0.95, color=LINE, linewidth=1, linestyle=":")
+        for (method, runs), look in zip(methods.items(), looks(methods).values(), strict=True):
+            curves = np.stack([receiver_operating(run.scores["test"], run.scores[source], rates) for run in runs])
+            axes.plot(rates, curves.mean(0), linewidth=1.3, label=method, **look)
+            axes.fill_between(rates, curves.min(0), curves.max(0), color=look["color"], alpha=0.15, linewidth=0)
+        axes.set(xlim=(0, 1), ylim=(0, 1), title=title, xlabel="OOD images accepted")
+    panels[0].set_ylabel("test images accepted")
+    _legend(figure, panels[0], len(methods))
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def training_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]) -> Figure:
+    """Accuracy over epochs, of training images and of those that decide: each method's mean, within its least and largest.
+
+    Args:
+        histories: method → runs → epochs, as `records.read_epochs` gives them; at least one.
+    """
+    first = next(iter(histories.values()))[0][0]
+    deciding = next(name for name in first if name.endswith("_accuracy") and name != "train_accuracy")
+    figure, panels = _panels(2, 4.2, 2.8, sharex=True, sharey=True)
+    for axes, key in zip(panels, ("train_accuracy", deciding), strict=True):
+        for (method, runs), look in zip(histories.items(), looks(histories).values(), strict=True):
+            epochs = [epoch["epoch"] for epoch in runs[0]]
+            values = np.array([[epoch[key] for epoch in run] for run in runs])
+            axes.plot(epochs, values.mean(0), linewidth=1.3, label=method, **look)
+            axes.fill_between(epochs, values.min(0), values.max(0), color=look["color"], alpha=0.15, linewidth=0)
+        split = {"train_accuracy": "training images"}.get(key, f"{key.removesuffix('_accuracy')} images")
+        axes.set(title=f"accuracy, {split}", xlabel="epoch")
+    _legend(figure, panels[0], len(histories))
+    return figure

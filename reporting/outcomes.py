@@ -1,0 +1,58 @@
+"""What a finished run kept, as the arrays that figures are drawn from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from losses import LOSSES, scores
+from utils import records
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run: its record, and for each set (test, the one that decided, out-of-distribution ones) a number an image."""
+
+    record: dict[str, Any]
+    correct: NDArray  # bool [N]: of the test images
+    confidences: dict[str, NDArray]  # max p of the test images, at "t1" and "calibrated"
+    predicted: dict[str, NDArray]  # set → class
+    certainty: dict[str, NDArray]  # set → calibrated max p
+    scores: dict[str, NDArray]  # set → the run's own score, at the temperature at which its table shows it
+
+    @property
+    def deciding(self) -> NDArray:
+        """The scores of the images that thresholds are taken from: those that fitted the temperature."""
+        return self.scores[self.record["temperature"]["split"]]
+
+
+def load_outcome(folder: Path, record: dict[str, Any]) -> Outcome:
+    """Read what a run kept. Raises ValueError, naming the file, for what is missing, damaged, or another run's."""
+    kept, temperature = records.read_predictions(folder), record["temperature"]["value"]
+    wanted = dict.fromkeys(("test", record["temperature"]["split"], *record["detection"]))
+    if missing := [name for name in wanted if name not in kept] or ["test/labels"] * ("labels" not in kept.get("test", {})):
+        raise ValueError(f"{folder / records.PREDICTIONS} lacks {', '.join(missing)}: make the run again")
+    at = 1.0 if record["scores_at"] == "t1" else temperature
+    test, labels = kept["test"]["logits"].astype(float), kept["test"]["labels"]
+    return Outcome(
+        record,
+        test.argmax(1) == labels,
+        {name: softmax(test / t, axis=1).max(1) for name, t in (("t1", 1.0), ("calibrated", temperature))},
+        {name: kept[name]["logits"].argmax(1) for name in wanted},
+        {name: softmax(kept[name]["logits"].astype(float) / temperature, axis=1).max(1) for name in wanted},
+        {name: _own_score(record, kept[name], at) for name in wanted},
+    )
+
+
+def _own_score(record: dict[str, Any], outputs: dict[str, NDArray], temperature: float) -> NDArray:
+    """The run's score [N] of a set's named outputs."""
+    given = {name: torch.as_tensor(value).double() for name, value in outputs.items() if name not in ("labels", "features")}
+    loss, score = record["config"]["loss"], record["score"]
+    if loss in LOSSES:
+        head = LOSSES[loss].head(1, given["logits"].shape[1])
+        return head.all_scores(given, temperature)[score].numpy()
+    return np.asarray(scores.SCORES[score](given["logits"] / temperature))  # an ensemble's

@@ -1,0 +1,168 @@
+"""analyze.py --report: the page and its figures, from real finished runs of the digits."""
+
+import base64
+import io
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import analyze
+import ensemble
+import main
+from data import builtin
+from reporting import curves, examples
+from reporting.outcomes import load_outcome
+from utils import records
+
+from .conftest import QUICK
+
+LOSSES = ("softmax", "isomax", "dismax", "godin")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder of finished runs: four losses, two seeds of SoftMax, and their ensemble."""
+    root = tmp_path_factory.mktemp("finished") / "runs"
+    for loss, seed in (*((loss, 1) for loss in LOSSES), ("softmax", 2)):
+        options = ["--loss", loss, "--seed", str(seed), "--precision", "fp32", "--device", "cpu", "--runs", str(root), *QUICK]
+        assert main.main(options) == 0
+    assert ensemble.main([str(root / "digits" / "smallcnn" / "softmax")]) == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def page(finished):
+    """The report's folder."""
+    folder = finished.parent / "report"
+    assert analyze.main(["--runs", str(finished), "--report", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outcomes(finished):
+    return [load_outcome(folder, record) for folder, record in records.find_records(finished)[0].items()]
+
+
+class Links(HTMLParser):
+    """What a page asks for, and its text."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked, self.text = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.asked += [value for name, value in attributes if name in ("src", "href", "xlink:href", "srcset", "data")]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_needs_no_other_file(page):
+    text = (page / "index.html").read_text()
+    links = Links()
+    links.feed(text)
+    assert len(links.asked) > 100  # images and the figures' own parts
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in links.asked)
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert {"SoftMax (n=2)", "DisMax (n=1)", "Deep Ensemble of 2 (n=1)", "Operating points"} <= set(map(str.strip, links.text))
+
+
+def test_figures_lie_beside_it_as_png_and_pdf(page):
+    names = {path.name for path in (page / "figures").iterdir()}
+    assert names == {f"1-{name}.{suffix}" for name in ("reliability", "scores", "roc", "training") for suffix in ("png", "pdf")}
+    for path in (page / "figures").iterdir():
+        if path.suffix == ".png":
+            assert min(Image.open(path).size) > 300
+        else:
+            assert path.read_bytes().startswith(b"%PDF")
+
+
+def test_recomputed_scores_are_those_of_the_records(outcomes):
+    assert len(outcomes) == len(LOSSES) + 2
+    rates = np.linspace(0, 1, 20_001)
+    for run in outcomes:
+        for source, found in run.record["detection"].items():
+            recorded = found["scores"][run.record["scores_at"]][run.record["score"]]["auroc"]
+            curve = curves.receiver_operating(run.scores["test"], run.scores[source], rates)
+            assert np.trapezoid(curve, rates) == pytest.approx(recorded, abs=1e-3)
+
+
+def test_reliability_diagrams_sum_to_the_ece(outcomes):
+    for run in outcomes:
+        for at, confidence in run.confidences.items():
+            mean, accuracy, share = curves.reliability(confidence, run.correct)
+            assert share.sum() == pytest.approx(1)
+            assert share @ np.abs(accuracy - mean) == pytest.approx(run.record["classification"]["test"][at]["ece"], abs=1e-9)
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.9, 0.95, 0.99])
+def test_operating_points_keep_the_rate_on_the_images_that_decide(outcomes, rate):
+    for run in outcomes:
+        split = run.record["temperature"]["split"]
+        accepted = curves.operating_point(run.deciding, run.scores, rate)
+        assert rate <= accepted[split]
+        assert accepted.keys() == {"test", split, *run.record["detection"]}
+        if len(np.unique(run.deciding)) == len(run.deciding):
+            assert accepted[split] < rate + 1 / len(run.deciding)
+
+
+def test_examples_are_the_images_with_the_extreme_scores(outcomes):
+    run = next(run for run in outcomes if run.record["config"]["loss"] == "dismax")
+    strips = examples.most_wrong(run, examples.images_of(run.record))
+    shown = {strip.title: strip.images for strip in strips}
+
+    def pixels(strip):
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(shown[strip][0][0].split(",")[1]))))
+
+    outside = builtin.digits89()[run.scores["digits89"].argmax()]
+    assert np.array_equal(pixels("Digits 8-9: highest scores"), outside.permute(1, 2, 0))
+    _, test = builtin.digits()
+    least = int(run.scores["test"].argmin())
+    assert np.array_equal(pixels("Test images: lowest scores"), test.pixels[least].permute(1, 2, 0))
+    assert shown["Test images: lowest scores"][0][1].endswith(f"is {test.classes[test.labels[least]]}")
+
+
+def test_what_runs_did_not_keep_is_said_and_the_rest_shown(finished, tmp_path, capsys):
+    runs = shutil.copytree(finished, tmp_path / "runs") / "digits" / "smallcnn"
+    (runs / "dismax" / "1" / records.PREDICTIONS).unlink()
+    (runs / "isomax" / "1" / records.EPOCHS).write_text("{")
+    capsys.readouterr()
+    assert analyze.main(["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "page")]) == 0
+    said = capsys.readouterr().out
+    assert "DisMax, seed 1, is missing from the figures" in said
+    assert "no training curve of IsoMax" in said
+    text = (tmp_path / "page" / "index.html").read_text()
+    assert "DisMax (n=1)" in text
+    assert text.count("<svg") == 4
+
+
+def test_records_alone_make_a_page_of_tables(finished, tmp_path):
+    for path in finished.rglob(records.METRICS):
+        (tmp_path / path.relative_to(finished)).parent.mkdir(parents=True)
+        shutil.copy(path, tmp_path / path.relative_to(finished))
+    assert analyze.main(["--runs", str(tmp_path), "--report", str(tmp_path / "page")]) == 0
+    text = (tmp_path / "page" / "index.html").read_text()
+    assert "SoftMax (n=2)" in text
+    assert "<svg" not in text
+
+
+def test_names_are_text_not_markup(finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished / "digits" / "smallcnn" / "softmax" / "1", run)
+    record = records.read_record(run / records.METRICS)
+    record["titles"]["data"] = "<script>alert(1)</script>"
+    records.write_json(run / records.METRICS, record)
+    assert analyze.main(["--runs", str(tmp_path), "--report", str(tmp_path / "page")]) == 0
+    assert "<script>alert" not in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_a_file_in_the_reports_place_is_an_error_in_one_line(finished, tmp_path, capsys):
+    (tmp_path / "page").write_text("mine")
+    capsys.readouterr()
+    assert analyze.main(["--runs", str(finished), "--report", str(tmp_path / "page")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert (tmp_path / "page").read_text() == "mine"
