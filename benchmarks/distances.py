@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""What a run's network makes of changed test images: confidence, largest and mean logit, and the length of features."""
+
+from pathlib import Path
+
+import torch
+import tyro
+from tabulate import tabulate
+from torch import Tensor
+
+from data.batches import Normalizer
+from data.images import resize
+from experiment import load_data, load_network
+from losses.fpr import mosaics
+from utils import records
+from utils.config import RunConfig
+from utils.evaluation import predict
+from utils.runtime import autocast, find_device
+
+from .common import check_positive, start
+
+
+def changed(pixels: Tensor) -> dict[str, Tensor]:
+    """Test images as they are, and changed: uint8 [N, 3, H, W] each."""
+    height, width = pixels.shape[2:]
+    mean = pixels.float().mean((2, 3), keepdim=True)
+    return {
+        "test": pixels,
+        "mosaics of four": mosaics(pixels),
+        "half the resolution": resize(resize(pixels, (height // 2, width // 2)), (height, width)),
+        "half the contrast": ((pixels + mean) / 2).round().to(torch.uint8),
+        "flat": mean.expand_as(pixels).round().to(torch.uint8),
+    }
+
+
+def seen(folder: Path, images: int, device: torch.device) -> list[dict[str, object]]:
+    """A row for each kind of images."""
+    config = RunConfig.from_json(records.read_record(folder / records.METRICS)["config"])
+    data, network = load_data(config), load_network(folder, config, device)
+    sets = changed(data.evaluation["test"].first(images))
+    sets |= {Path(source).stem: part.first(images) for source, (_, part) in data.outside.items()}
+    normalize, rows = Normalizer(data.mean, data.std, device), []
+    for name, pixels in sets.items():
+        outputs = predict(network, (normalize(part.to(device)) for part in pixels.split(500)), autocast(device, config.precision))
+        logits = outputs["logits"]
+        confidence = (logits / network.classifier.temperature.cpu()).softmax(1).amax(1)
+        numbers = confidence.mean(), logits.amax(1).mean(), logits.mean(), outputs["features"].norm(dim=1).mean()
+        said = dict(zip(("confidence", "max logit", "mean logit", "length"), (f"{x:.2f}" for x in numbers), strict=True))
+        rows.append({"run": f"{config.loss} {config.seed}", "images": name} | said)
+    return rows
+
+
+def main(runs: tyro.conf.Positional[tuple[Path, ...]], images: int = 2000, device: str = "auto") -> None:
+    """Print a table of the runs in or below these folders: means over images; logits at T = 1, confidence at the fitted T."""
+    check_positive(images=images)
+    where = find_device(device)
+    rows = [row for folder in records.run_folders(runs) for row in seen(folder, images, where)]
+    print(tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True))
+
+
+if __name__ == "__main__":
+    start(main, __doc__)
