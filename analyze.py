@@ -10,7 +10,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from utils import command_line, records
-from utils.config import RunConfig, identity_of
+from utils.config import identity_of, usual
+from utils.groups import HEADS, group_rows
 from utils.output import complain
 from utils.tables import BEST, STYLES, among_best, heading, number, show, signed
 
@@ -57,9 +58,8 @@ def group_of(record: dict[str, Any]) -> tuple[str, ...]:
     config, at = record["config"], "T = 1" if record["scores_at"] == "t1" else "the fitted T"
     epochs = f"{config['epochs']} epoch{'s' * (config['epochs'] > 1)}"
     how = f"{config['protocol']} protocol, {config['recipe']} recipe, {epochs}, scores at {at}"
-    usual = {field.name: field.default for field in fields(RunConfig)}
     said = ("data", "model", "loss", "seed", "protocol", "recipe", "epochs", "ood")
-    rest = {name: value for name, value in identity_of(config).items() if name not in said and value != usual.get(name)}
+    rest = {name: value for name, value in identity_of(config).items() if name not in said and value != usual(config).get(name)}
     how += "".join(f", {name.replace('_', '-')} {value}" for name, value in rest.items())
     return config["data"], record["titles"]["data"], record["titles"]["model"], how, *config["ood"]
 
@@ -251,6 +251,9 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: Effici
         heads, rows = main_table(members, data, network, measured)
         heading(f"{data_title}, {network}\n{how}", style)
         show_folded(rows, heads, style)
+        if grouped := group_rows((method_of(run), run) for run in members):
+            heading(f"{data_title}, {network}, means of the near and the far sets", style)
+            show_folded(grouped, HEADS, style)
         if options.detail and members:
             print_detail(members, style)
     if any(len(members) for members in groups.values()) and options.format == "table":
@@ -263,6 +266,7 @@ def printable(record: dict[str, Any]) -> None:
     hash(group)
     data, _, network, *_ = group
     main_table([record], data, network, {})
+    group_rows([("", record)])
     detail_rows([record])[list(DETAIL)].mean()
 
 

@@ -47,7 +47,7 @@ def load_data(config: RunConfig) -> Data:
     train = train.take(sources.limited(len(train), config.limit_train))
     evaluation = {split: part.take(sources.limited(len(part), config.limit_eval)) for split, part in evaluation.items()}
     outside, reference = {}, train.first(100)
-    for role, source in sources.partners(config.data, config.ood):
+    for role, source in sources.partners(config.data, config.ood, config.recipe):
         pixels = sources.load_out(source, config.data_dir, reference)
         pixels = pixels[sources.limited(len(pixels), config.limit_eval)]
         outside[source] = role, images.Images(pixels, torch.full((len(pixels),), -1), ())

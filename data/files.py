@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .images import Images, resize
+from .images import Images, covered
 from .streaming import ImageFiles, ImageSet, decode, size_of
 
 IN_MEMORY = 4 * 2**30  # decoded, a split of more bytes is streamed
@@ -53,8 +53,8 @@ def load_split(folder: Path) -> ImageSet:
 
 
 def load_pixels(folder: Path, size: tuple[int, int]) -> Tensor:
-    """All images below a folder, resized to (height, width): uint8 [N, 3, height, width]."""
-    return torch.cat([resize(decode(path)[None], size) for path in _listed(folder)[0]])
+    """All images below a folder, brought to (height, width) as `covered` does: uint8 [N, 3, height, width]."""
+    return torch.cat([covered(decode(path)[None], size) for path in _listed(folder)[0]])
 
 
 def load_npz(path: Path, labelled: bool = True) -> Images:
@@ -126,4 +126,4 @@ def load_train_and_test(folder: Path) -> tuple[ImageSet, ImageSet]:
 
 def load_out(path: Path, size: tuple[int, int]) -> Tensor:
     """An out-of-distribution set, an .npz or a folder with images anywhere below it: uint8 [N, 3, height, width]."""
-    return load_pixels(path, size) if path.is_dir() else resize(load_npz(path, labelled=False).pixels, size)
+    return load_pixels(path, size) if path.is_dir() else covered(load_npz(path, labelled=False).pixels, size)

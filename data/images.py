@@ -44,6 +44,15 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return transforms.resize(pixels, list(size), antialias=True)
 
 
+def covered(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 [N, 3, H, W] at another (height, width): resized, without distortion, so that it just covers that, and its centre."""
+    height, width = pixels.shape[-2:]
+    scale = max(size[0] / height, size[1] / width)
+    return transforms.center_crop(
+        resize(pixels, (max(size[0], round(scale * height)), max(size[1], round(scale * width)))), list(size)
+    )
+
+
 def is_grey(pixels: Tensor) -> bool:
     """Whether the images carry no colour (three equal channels), judged by the first hundred."""
     first = pixels[:100]
@@ -57,7 +66,7 @@ def to_grey(pixels: Tensor) -> Tensor:
 
 def like(pixels: Tensor, reference: Tensor) -> Tensor:
     """Images in a reference's format: its size, and grey where it is, so that neither gives an image away."""
-    pixels = resize(pixels, tuple(reference.shape[-2:]))
+    pixels = covered(pixels, tuple(reference.shape[-2:]))
     return to_grey(pixels) if is_grey(reference) and not is_grey(pixels) else pixels
 
 

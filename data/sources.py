@@ -10,11 +10,12 @@ from torch import Tensor
 from torchvision import datasets
 
 from . import builtin, files
-from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, ROLES, DataSet, title_of
+from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, GROUPS, OUTSIDE, ROLES, DataSet, title_of
 from .images import Images, like
 from .streaming import ImageSet
 
-TORCHVISION = ("cifar10", "cifar100", "svhn", "fashionmnist")
+TORCHVISION = ("cifar10", "cifar100", "svhn", "fashionmnist", "mnist")
+NAMES = (*DATA_SETS, *ARCHIVES, *OUTSIDE, *BUILT_IN)
 
 
 def describe(source: str) -> DataSet:
@@ -31,16 +32,16 @@ def describe(source: str) -> DataSet:
 
 def located(source: str) -> str:
     """A path as an absolute one, by which the same data is the same wherever it is named from; a name as it is."""
-    named = source in (*DATA_SETS, *ARCHIVES, *BUILT_IN) or not Path(source).exists()
+    named = source in NAMES or not Path(source).exists()
     return source if named else str(Path(source).resolve())
 
 
-def partners(source: str, given: tuple[str, ...]) -> list[tuple[str, str]]:
-    """(role, source) of the out-of-distribution sets: those given as SOURCE or ROLE=SOURCE, else the data set's own.
+def partners(source: str, given: tuple[str, ...], recipe: str | None = None) -> list[tuple[str, str]]:
+    """(role, source) of the out-of-distribution sets: those given, as SOURCE or ROLE=SOURCE, or the recipe's or data set's own.
 
-    Without a role, a partner of the data set keeps its own; others are far.
+    Without a role, a set of its own keeps its role; others are far.
     """
-    own = {name: role for role, name in describe(source).partners}
+    own = {name: role for role, name in GROUPS.get((recipe, source), describe(source).partners)}
     if not given:
         return [(role, name) for name, role in own.items()]
     chosen = []
@@ -62,9 +63,9 @@ def _torchvision(name: str, train: bool, root: Path) -> Images:
         if name == "svhn":
             svhn = datasets.SVHN(root, split="train" if train else "test")
             return Images(torch.from_numpy(svhn.data), torch.from_numpy(svhn.labels), tuple(map(str, range(10))))
-        if name == "fashionmnist":
-            fashion = datasets.FashionMNIST(root, train=train)
-            return Images(fashion.data[:, None].expand(-1, 3, -1, -1), fashion.targets, tuple(fashion.classes))
+        if name in ("mnist", "fashionmnist"):
+            grey = (datasets.MNIST if name == "mnist" else datasets.FashionMNIST)(root, train=train)
+            return Images(grey.data[:, None].expand(-1, 3, -1, -1), grey.targets, tuple(grey.classes))
         cifar = (datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100)(root, train=train)
         pixels = torch.from_numpy(np.ascontiguousarray(cifar.data.transpose(0, 3, 1, 2)))
         return Images(pixels, torch.tensor(cifar.targets), tuple(cifar.classes))
@@ -128,9 +129,8 @@ def load_out(source: str, root: Path, reference: Tensor) -> Tensor:
     elif Path(source).exists():
         pixels = files.load_out(Path(source), size)
     else:
-        names = ", ".join([*DATA_SETS, *ARCHIVES, *BUILT_IN])
         raise ValueError(
-            f"unknown out-of-distribution set {source!r}: choose from {names}, or give an .npz or a folder of images "
+            f"unknown out-of-distribution set {source!r}: choose from {', '.join(NAMES)}, or give an .npz or a folder of images "
             f"(before it, if you like, {'=, '.join(ROLES)}=)"
         )
     return like(pixels, reference)

@@ -53,7 +53,7 @@ def test_the_losses_need_torch_alone():
 
 def test_analyze_reads_records_without_torch(script):
     ours = {name for name in imports_of(ROOT / "analyze.py") if name.split(".")[0] in PACKAGES}
-    assert ours == {"utils", "utils.config", "utils.output", "utils.tables"}
+    assert ours == {"utils", "utils.config", "utils.groups", "utils.output", "utils.tables"}
     done = script("-c", "import sys, analyze; print('torch' in sys.modules)")
     assert done.stdout.strip() == "False", done.stderr
 
