@@ -70,9 +70,9 @@ def build(config: RunConfig, device: torch.device, world: World = ALONE) -> Run:
     data = load_data(config)
     recipe, epochs, batch_size = RECIPES[str(config.recipe)], int(config.epochs or 0), int(config.batch_size or 0)
     normalize = Normalizer(data.mean, data.std, device)
-    padding = max(data.train.size) // 8  # 4 at 32 pixels, as the paper has it
-    flip = sources.describe(config.data).flip
-    batches = TrainingBatches(data.train, normalize, batch_size, padding, flip, device, world.size, world.share)
+    entry = sources.describe(config.data)
+    padding = 0 if entry.side else max(data.train.size) // 8  # 4 at 32 pixels, as the paper has it; random crops are enough
+    batches = TrainingBatches(data.train, normalize, batch_size, padding, entry.flip, device, world.size, world.share)
 
     torch.manual_seed(config.seed)
     model = build_network(config, len(data.train.classes), device)
@@ -95,7 +95,7 @@ def refuse(config: RunConfig, data: Data, criterion: LossSecondPart, device: tor
         raise ValueError(f"{option} cannot go with --loss {config.loss}, whose penalty needs second derivatives: leave it out")
     if batch < 2 * world.size:
         raise ValueError(f"a batch of {batch} images is too small for {world.size} processes: each needs 2 or more")
-    sample = data.train.first(batch // world.size)  # the smallest share
+    sample = torch.zeros(batch // world.size, 3, *data.train.size, dtype=torch.uint8)  # the smallest share
     try:
         criterion.preprocess(sample, data.train.labels[: len(sample)], generator=torch.Generator())
     except ValueError as error:

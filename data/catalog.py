@@ -20,6 +20,9 @@ class DataSet:
     recipe: str = "paper"
     model: str = "densenetbc100"
     epochs: int = 300
+    # Of a set whose files are of any size: the (square) images' side, and by how much longer an evaluated one's shorter side is.
+    side: int | None = None
+    margin: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,17 @@ DATA_SETS = {
     ),
     "svhn": DataSet("SVHN", (("near", "cifar10"), *_FAR), flip=False),
     "fashionmnist": DataSet("Fashion-MNIST", BUILT_IN_PARTNERS),
+    "imagenet1k": DataSet(
+        "ImageNet-1k",
+        (("near", "imagenet_o"),),
+        (0.485, 0.456, 0.406),
+        (0.229, 0.224, 0.225),
+        validation=0.02,
+        recipe="imagenet",
+        model="resnet18_imagenet",
+        side=224,
+        margin=32,
+    ),
 }
 
 ARCHIVES = {
@@ -87,6 +101,14 @@ ARCHIVES = {
         "e27b17d8d44f4af9a78502beb927f808",
         "val_256",
         36_500,
+        ".tar",
+    ),
+    "imagenet_o": Archive(
+        "ImageNet-O",
+        "https://people.eecs.berkeley.edu/~hendrycks/imagenet-o.tar",
+        "86bd7a50c1c4074fb18fc5f219d6d50b",
+        "imagenet-o",
+        2000,
         ".tar",
     ),
 }

@@ -24,7 +24,7 @@ ROOT = Path("data/downloads")
 CHUNK = 1 << 20
 CIFAR = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}
 PAPER = ("cifar10", "cifar100", "svhn", "tinyimagenet_resize", "lsun_resize", "fashionmnist")  # what is fetched by default
-NAMES = (*PAPER, "tinyimagenet", "mnist", "textures", "places365")
+NAMES = (*PAPER, "tinyimagenet", "mnist", "textures", "places365", "imagenet_o")
 
 
 def md5_of(path: Path) -> str:

@@ -1,6 +1,9 @@
 """Loads a data set by name or path: into memory, or as files where it is too large for that."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,8 @@ from torchvision import datasets
 
 from . import builtin, files
 from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, GROUPS, OUTSIDE, ROLES, DataSet, title_of
-from .images import Images, like
-from .streaming import ImageSet
+from .images import Images, is_grey, like
+from .streaming import ImageFiles, ImageSet
 
 TORCHVISION = ("cifar10", "cifar100", "svhn", "fashionmnist", "mnist")
 NAMES = (*DATA_SETS, *ARCHIVES, *OUTSIDE, *BUILT_IN)
@@ -75,6 +78,24 @@ def _torchvision(name: str, train: bool, root: Path) -> Images:
         ) from error
 
 
+def _class_folders(name: str, root: Path) -> tuple[ImageFiles, ImageFiles]:
+    """The training and the validation images of a set of the catalog that its user puts into class folders."""
+    entry, parts = DATA_SETS[name], {}
+    for split in ("train", "val"):
+        folder = root / name / split
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"{entry.title} is not in {folder}: put its images there, a folder a class ({name}/train/CLASS/*.JPEG and "
+                f"{name}/val/CLASS/*.JPEG, as for torchvision's ImageFolder), or name another folder than {root} with --data-dir"
+            )
+        parts[split] = files.load_cropped(folder, (int(entry.side or 0),) * 2, entry.margin)
+    train, test = parts.values()
+    if test.classes != train.classes:
+        other = sorted({*train.classes} ^ {*test.classes})
+        raise ValueError(f"{root / name}: train and val have different classes ({', '.join(other[:4])}, ...): make them the same")
+    return train, test
+
+
 def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
     """The training and the test split of an in-distribution set.
 
@@ -87,6 +108,8 @@ def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
     describe(source)
     if source == "digits":
         train, test = builtin.digits()
+    elif DATA_SETS.get(source, DataSet("", ())).side:
+        train, test = _class_folders(source, root)
     elif source in DATA_SETS:
         train, test = _torchvision(source, True, root), _torchvision(source, False, root)
     else:
@@ -105,13 +128,14 @@ def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
     return train, test
 
 
-def load_out(source: str, root: Path, reference: Tensor) -> Tensor:
-    """An out-of-distribution set as uint8 [N, 3, H, W], brought to the size and greyness of the reference images.
+def load_out(source: str, root: Path, reference: Tensor, margin: int = 0) -> ImageSet:
+    """An out-of-distribution set, brought to the size and greyness of the reference images; its labels are -1.
 
     Args:
         source: a name in the catalog (its test split), an .npz, or a folder with images.
         root: where downloads lie.
         reference: in-distribution images, uint8 [M, 3, H, W].
+        margin: of the in-distribution set, for images of other sizes.
 
     Raises ValueError for bad data or an unknown name, FileNotFoundError for data that is not there.
     """
@@ -125,30 +149,32 @@ def load_out(source: str, root: Path, reference: Tensor) -> Tensor:
     elif source in TORCHVISION:
         pixels = _torchvision(source, False, root).pixels
     elif source in ARCHIVES:
-        pixels = _archive(source, root, size)
+        return _archive(source, root, partial(files.load_out, size=size, margin=margin, grey=is_grey(reference)))
     elif Path(source).exists():
-        pixels = files.load_out(Path(source), size)
+        found = files.load_out(Path(source), size, margin, is_grey(reference))
+        return replace(found, pixels=like(found.pixels, reference)) if isinstance(found, Images) else found
     else:
         raise ValueError(
             f"unknown out-of-distribution set {source!r}: choose from {', '.join(NAMES)}, or give an .npz or a folder of images "
             f"(before it, if you like, {'=, '.join(ROLES)}=)"
         )
-    return like(pixels, reference)
+    pixels = like(pixels, reference)
+    return Images(pixels, torch.full((len(pixels),), -1), ())
 
 
-def _archive(name: str, root: Path, size: tuple[int, int]) -> Tensor:
+def _archive(name: str, root: Path, load: Callable[[Path], ImageSet]) -> ImageSet:
     archive = ARCHIVES[name]
     folder = root / archive.folder
     fetch = f"fetch it with `bash prepare-cifar.sh {name}`, or name the sets you have with --ood"
     if not folder.is_dir():
         raise FileNotFoundError(f"{archive.title} is not in {folder}: {fetch}")
     try:
-        pixels = files.load_pixels(folder, size)
+        found = load(folder)
     except ValueError as error:
         raise ValueError(f"{error}; or delete {folder} and {fetch}") from error
-    if len(pixels) != archive.count:
-        raise FileNotFoundError(f"{folder} holds {len(pixels)} images, {archive.title} has {archive.count}: {fetch}")
-    return pixels
+    if len(found) != archive.count:
+        raise FileNotFoundError(f"{folder} holds {len(found)} images, {archive.title} has {archive.count}: {fetch}")
+    return found
 
 
 def hold_out(train: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:

@@ -42,7 +42,7 @@ def test_built_in_sets_have_the_format_of_the_in_distribution_images():
     grey, colour = torch.zeros(3, 3, 8, 8, dtype=torch.uint8), torch.randint(256, (3, 3, 20, 12), dtype=torch.uint8)
     for source in (*catalog.BUILT_IN, "digits"):
         for reference in (grey, colour):
-            pixels = sources.load_out(source, Path("nowhere"), reference)
+            pixels = sources.load_out(source, Path("nowhere"), reference).pixels
             assert pixels.dtype == torch.uint8
             assert pixels.shape[1:] == reference.shape[1:]
             assert images.is_grey(pixels) == (images.is_grey(reference) or "digits" in source)
@@ -89,7 +89,7 @@ def test_npz_and_folders_load_the_same_images(tmp_path):
     assert test.pixels.equal(train.pixels[order])
     assert test.labels.equal(train.labels[order])
     out = sources.load_out(str(tmp_path / "test"), Path("nowhere"), torch.randint(256, (1, 3, 10, 8), dtype=torch.uint8))
-    assert out.shape == (20, 3, 10, 8)
+    assert out.pixels.shape == (20, 3, 10, 8)
     save_npz(tmp_path / "train.npz")  # numbers cannot be matched with the folders' names
     with pytest.raises(ValueError, match="different classes"):
         sources.load_in(str(tmp_path), Path("nowhere"))
@@ -328,7 +328,7 @@ def test_archives_are_unpacked_whole_and_never_outside(tmp_path, server):
     content["/good"] = make_tar(members)
     archive = catalog.Archive("Some", f"{address}/good", hashlib.md5(content["/good"]).hexdigest(), "Some", 3)
     prepare.prepare_archive(archive, tmp_path)
-    assert len(files.load_pixels(tmp_path / "Some", (4, 4))) == 3
+    assert len(files.load_out(tmp_path / "Some", (4, 4))) == 3
     content.clear()
     prepare.prepare_archive(archive, tmp_path)  # complete: nothing is asked
     content["/cut"] = make_tar(members)[:-20]

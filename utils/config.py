@@ -25,10 +25,11 @@ class RunConfig:
     """Train one network with one loss and one seed, calibrate it, detect out-of-distribution data, and record the results."""
 
     data: str = "digits"
-    """digits (built in), cifar10, cifar100, svhn, fashionmnist, or a folder with train and test, each an .npz or class folders."""
+    """digits (built in), cifar10, cifar100, svhn, fashionmnist, imagenet1k, or a folder with train and test, each an .npz or class
+    folders."""
     model: str | None = None
-    """densenetbc100, resnet34, wideresnet2810, another of these families (resnet18, ...) or smallcnn. By default the recipe's or
-    the data's own."""
+    """densenetbc100, resnet34, wideresnet2810, another of these families (resnet18, ...), resnet18_imagenet or smallcnn. By
+    default the recipe's or the data's own."""
     loss: str = "dismax"
     """softmax, dismax, duq, ...: a row of the table in losses/__init__.py (an unknown name is answered with all of them)."""
     seed: int = 1
@@ -37,11 +38,12 @@ class RunConfig:
     """What chooses the epoch and fits the temperature: held-out training images, or the test set (as the paper; optimistic)."""
     recipe: str | None = None
     """How to train. paper: learning rate 0.1 that falls tenfold at 1/2, 2/3 and 5/6 of the epochs. openood: OpenOOD's for CIFAR,
-    from 0.1 to 0 along a cosine, with its groups of out-of-distribution sets. By default the data's own: paper."""
+    from 0.1 to 0 along a cosine, with its groups of out-of-distribution sets. imagenet: 0.1 that falls tenfold at 1/3 and 2/3. By
+    default the data's own: imagenet for imagenet1k, paper for the rest."""
     epochs: int | None = None
-    """By default 100 for openood and the digits, 300 for the rest."""
+    """By default 100 for openood and the digits, 90 for imagenet, 300 for the rest."""
     batch_size: int | None = None
-    """Images a training step: by default 64, and 128 for openood."""
+    """Images a training step: by default 64, 128 for openood, 256 for imagenet."""
     ood: tuple[str, ...] = ()
     """Out-of-distribution sets: names, .npz files or folders, SET or near=, far=, very_far=SET. By default the recipe's
     or the data's own."""

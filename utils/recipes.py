@@ -71,6 +71,8 @@ class Recipe:
 RECIPES = {
     # The DisMax paper's: 0.1 that falls at epochs 150, 200 and 250 of 300.
     "paper": Recipe(0.1, 0.9, 1e-4, Steps(((1, 2), (2, 3), (5, 6)), 0.1)),
+    # torchvision's for ImageNet, with Nesterov momentum: 0.1 that falls at epochs 30 and 60 of 90.
+    "imagenet": Recipe(0.1, 0.9, 1e-4, Steps(((1, 3), (2, 3)), 0.1), batch_size=256, epochs=90),
     # OpenOOD v1.5's for CIFAR-10 and CIFAR-100 (arXiv 2306.09301).
     "openood": Recipe(0.1, 0.9, 5e-4, Cosine(), batch_size=128, epochs=100, model="resnet18"),
 }
