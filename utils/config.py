@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from .recipes import RECIPES
 
 # Fields that say where and how a run ran, where its files lie, and what it keeps.
-ELSEWHERE = ("device", "compile", "checkpoint_every", "keep_features", "runs", "data_dir")
+ELSEWHERE = ("device", "compile", "checkpoint_every", "keep_features", "tensorboard", "runs", "data_dir")
 
 
 def identity_of(config: dict[str, Any]) -> dict[str, Any]:
@@ -62,6 +62,8 @@ class RunConfig:
     """How often to write a checkpoint, such as 5 minutes or 1 epochs. A signal always writes one, and so does the last epoch."""
     keep_features: bool = False
     """Keep the features of all images, the training images' too, in predictions.npz, for detect.py."""
+    tensorboard: bool = False
+    """Write live curves for TensorBoard (pip install tensorboard) into the run's folder."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:N or mps."""
     runs: Path = Path("runs")

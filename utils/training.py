@@ -77,6 +77,11 @@ class Trainer:
         """Of the first step of the epoch that is going on, or of the coming one."""
         return self.recipe.rate(self.epoch, self.epochs)
 
+    @property
+    def last_rate(self) -> float:
+        """The learning rate of the last step."""
+        return self.optimizer.param_groups[0]["lr"]
+
     def run_epoch(self, report: Report) -> Summary:
         """Train to the end of the epoch, which may have begun before. Raises NonFiniteLoss, naming epoch, step and learning rate.
 
