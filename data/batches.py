@@ -93,17 +93,15 @@ class TrainingBatches:
             torch.rand(count, generator=generator) < (0.5 if self.flip else 0),
         )
 
-        # Seeds for the crops of files: drawn last, so that they change nothing for other sets.
-        crops = self.files is not None and self.files.crops
-        seeds = torch.randint(2**63 - 1, (count,), generator=generator) if crops else None
-
         def shares(values: Tensor) -> list[Tensor]:
             return [batch[self.share(len(batch))] for batch in values[: sum(self.sizes)].split(self.sizes)[start:]]
 
         plan = [shares(part.to(device)) for part in drawn]
         decoded = repeat(None)
         if self.files is not None:
-            decoded = self.files.read(shares(drawn[0]), None if seeds is None else shares(seeds))
+            # The seeds of random crops are drawn last, so that they change nothing for sets without.
+            seeds = shares(torch.randint(2**63 - 1, (count,), generator=generator)) if self.files.crops else repeat(None)
+            decoded = self.files.read(shares(drawn[0]), seeds)
         # The decoded first, so that they end the loop and with it their processes; dropped before their end, they would do so in a
         # destructor, where a Ctrl-C is lost.
         for pixels, chosen, top, left, mirror in zip(decoded, *plan, strict=False):

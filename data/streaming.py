@@ -96,14 +96,14 @@ class ImageFiles:
         """All images in order, uint8 [B, 3, H, W]."""
         return self.read(torch.arange(len(self)).split(batch_size))
 
-    def read(self, batches: Iterable[Tensor], seeds: Iterable[Tensor] | None = None) -> Iterator[Tensor]:
-        """The images at each batch's positions, uint8 [B, 3, H, W], each a random crop if it has a seed.
+    def read(self, batches: Iterable[Tensor], seeds: Iterable[Tensor | None] = repeat(None)) -> Iterator[Tensor]:
+        """The images at each batch's positions, uint8 [B, 3, H, W], each a random crop where a batch has seeds.
 
         Raises ValueError, naming it, for a damaged image.
         """
-        pairs = zip(batches, repeat(None) if seeds is None else seeds, strict=False)
         chosen = (
-            list(zip(batch.tolist(), repeat(None) if drawn is None else drawn.tolist(), strict=False)) for batch, drawn in pairs
+            [*zip(batch.tolist(), [None] * len(batch) if drawn is None else drawn.tolist(), strict=True)]
+            for batch, drawn in zip(batches, seeds, strict=False)
         )
         loader = DataLoader(
             self,

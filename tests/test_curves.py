@@ -74,6 +74,28 @@ def test_a_resumed_run_goes_on_in_the_same_curves(run_main, run, monkeypatch, st
     assert curves_of(run) == whole
 
 
+def test_points_that_the_last_checkpoint_does_not_know_of_are_not_there_twice(run_main, run, monkeypatch):
+    """A failure after an epoch's points were written, where the checkpoint is that of its last step."""
+    given = (*QUICK, "--tensorboard", "--checkpoint-every", "0.000001", "minutes")
+    run_main(*given)
+    whole = curves_of(run)
+    run.rename(run.with_name("whole"))
+    write_lines = records.write_lines
+
+    def full(path, lines):
+        if len(lines) == 2:
+            raise OSError(28, "No space left on device", str(path))
+        write_lines(path, lines)
+
+    monkeypatch.setattr(records, "write_lines", full)
+    assert run_main(*given)[0] == 1
+    monkeypatch.setattr(records, "write_lines", write_lines)
+    assert len(curves_of(run)["loss/train"]) == 2
+    status, out, _ = run_main(*given)
+    assert (status, "after step 3 of epoch 2" in out) == (0, True)
+    assert curves_of(run) == whole
+
+
 def test_the_option_is_no_part_of_a_runs_identity(run_main, run):
     assert run_main(*QUICK)[0] == 0
     assert not list(run.glob("*tfevents*"))
