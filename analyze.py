@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from utils import command_line, records
-from utils.aggregation import Efficiencies, detail_rows, detail_tables, efficiencies, grouped, main_table, printable
+from utils.aggregation import Efficiencies, detail_rows, detail_tables, efficiencies, grouped, main_table, method_of, printable
+from utils.groups import HEADS, group_rows
 from utils.output import complain
 from utils.tables import BEST, STYLES, heading, show
 
@@ -54,6 +55,9 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: Effici
         heads, rows = main_table(members, data, network, measured)
         heading(f"{data_title}, {network}\n{how}", style)
         show_folded(rows, heads, style)
+        if means := group_rows((method_of(run), run) for run in members):
+            heading(f"{data_title}, {network}, means of the near and the far sets", style)
+            show_folded(means, HEADS, style)
         for title, detail_heads, detail in detail_tables(members) if options.detail else ():
             heading(f"{title}, every score", style)
             show_folded(detail, detail_heads, style)

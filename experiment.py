@@ -28,7 +28,7 @@ class Data:
 
     train: ImageSet
     evaluation: dict[str, ImageSet]  # "test", and "validation" under the held-out protocol
-    outside: dict[str, tuple[str, images.Images]]  # source → role, images
+    outside: dict[str, tuple[str, ImageSet]]  # source → role, images
     mean: Sequence[float]
     std: Sequence[float]
 
@@ -47,10 +47,9 @@ def load_data(config: RunConfig) -> Data:
     train = train.take(sources.limited(len(train), config.limit_train))
     evaluation = {split: part.take(sources.limited(len(part), config.limit_eval)) for split, part in evaluation.items()}
     outside, reference = {}, train.first(100)
-    for role, source in sources.partners(config.data, config.ood):
-        pixels = sources.load_out(source, config.data_dir, reference)
-        pixels = pixels[sources.limited(len(pixels), config.limit_eval)]
-        outside[source] = role, images.Images(pixels, torch.full((len(pixels),), -1), ())
+    for role, source in sources.partners(config.data, config.ood, config.recipe):
+        part = sources.load_out(source, config.data_dir, reference, entry.margin)
+        outside[source] = role, part.take(sources.limited(len(part), config.limit_eval))
     mean, std = entry.mean, entry.std
     if not (mean and std):
         mean, std = images.channel_statistics(train.batches(EVALUATION_BATCH))

@@ -27,12 +27,13 @@ from experiment import Data, build_network, judged, load_data
 from losses import LossSecondPart, get_loss
 from models import model_title
 from session import Run, Session
-from utils import checkpoint, command_line, distributed, failures, interruption, lock, records, runtime
+from utils import checkpoint, command_line, curves, distributed, failures, interruption, lock, records, runtime
 from utils.config import RunConfig
 from utils.distributed import ALONE, World
 from utils.evaluation import calibrate, temperature_results
 from utils.output import complain, say
-from utils.training import RECIPES, Trainer
+from utils.recipes import RECIPES
+from utils.training import Trainer
 
 PATIENCE = 10  # seconds in which a process that was killed, or is leaving, and those it had started let go of a run's folder
 
@@ -43,12 +44,17 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     given.check()
     data = sources.describe(given.data)
     get_loss(given.loss)
+    name = given.recipe or data.recipe
+    recipe = RECIPES[name]
     # The same data is the same run, however its path is written.
     ood = (
-        tuple(f"{role}={sources.located(source)}" for role, source in sources.partners(given.data, given.ood)) if given.ood else ()
+        tuple(f"{role}={sources.located(source)}" for role, source in sources.partners(given.data, given.ood, name))
+        if given.ood
+        else ()
     )
-    config = replace(given, data=sources.located(given.data), ood=ood)
-    config = replace(config, model=given.model or data.model, epochs=given.epochs or data.epochs)
+    config = replace(given, data=sources.located(given.data), ood=ood, recipe=name)
+    config = replace(config, model=given.model or recipe.model or data.model, epochs=given.epochs or recipe.epochs or data.epochs)
+    config = replace(config, batch_size=given.batch_size or recipe.batch_size)
     model_title(str(config.model))
     if config.precision == "auto":
         held = records.begun(config.folder).get("precision")
@@ -62,35 +68,36 @@ def build(config: RunConfig, device: torch.device, world: World = ALONE) -> Run:
     runtime.make_repeatable()
     runtime.keep_freed_memory()
     data = load_data(config)
+    recipe, epochs, batch_size = RECIPES[str(config.recipe)], int(config.epochs or 0), int(config.batch_size or 0)
     normalize = Normalizer(data.mean, data.std, device)
-    padding = max(data.train.size) // 8  # 4 at 32 pixels, as the paper has it
-    flip = sources.describe(config.data).flip
-    batches = TrainingBatches(data.train, normalize, config.batch_size, padding, flip, device, world.size, world.share)
+    entry = sources.describe(config.data)
+    padding = 0 if entry.side else max(data.train.size) // 8  # 4 at 32 pixels, as the paper has it; random crops are enough
+    batches = TrainingBatches(data.train, normalize, batch_size, padding, entry.flip, device, world.size, world.share)
 
     torch.manual_seed(config.seed)
     model = build_network(config, len(data.train.classes), device)
     criterion = get_loss(config.loss).criterion(model.classifier).to(device)
-    refuse(config, data, criterion, device, world)
+    refuse(config, data, criterion, device, world, min(batch_size, len(data.train)))
     if config.sync_batchnorm:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if config.compile:
         model.compile()
-    recipe, epochs = RECIPES[config.recipe], int(config.epochs or 0)
     trainer = Trainer(model, criterion, batches, recipe, epochs, config.seed, config.precision, world)
     return Run(config, device, world, data, normalize, model, trainer)
 
 
-def refuse(config: RunConfig, data: Data, criterion: LossSecondPart, device: torch.device, world: World) -> None:
+def refuse(config: RunConfig, data: Data, criterion: LossSecondPart, device: torch.device, world: World, batch: int) -> None:
     """Raises ValueError, before anything is written, for what the method or the machine cannot do."""
+    if config.tensorboard:
+        curves.check()
     if config.sync_batchnorm and (world.size == 1 or device.type != "cuda"):
         raise ValueError("--sync-batchnorm is for several processes on GPUs: start it with torchrun, or leave it out")
     if (config.compile or config.sync_batchnorm) and criterion.penalizes_inputs:
         option = "--compile" if config.compile else "--sync-batchnorm"
         raise ValueError(f"{option} cannot go with --loss {config.loss}, whose penalty needs second derivatives: leave it out")
-    batch = min(config.batch_size, len(data.train))
     if batch < 2 * world.size:
         raise ValueError(f"a batch of {batch} images is too small for {world.size} processes: each needs 2 or more")
-    sample = data.train.first(batch // world.size)  # the smallest share
+    sample = torch.zeros(batch // world.size, 3, *data.train.size, dtype=torch.uint8)  # the smallest share
     try:
         criterion.preprocess(sample, data.train.labels[: len(sample)], generator=torch.Generator())
     except ValueError as error:
@@ -116,12 +123,12 @@ def finish(session: Session, started: str) -> dict[str, Any]:
         return {}
     temperature = temperature_results(outputs[data.deciding]["logits"], labels[data.deciding])
     calibrate(head, outputs[data.deciding], temperature["value"])
-    loss, recipe = get_loss(config.loss), RECIPES[config.recipe]
+    loss, recipe = get_loss(config.loss), RECIPES[str(config.recipe)]
     record = {
         "format": records.FORMAT,
         "config": config.as_json(),
         "titles": {"data": title_of(config.data), "model": model_title(str(config.model)), "loss": loss.title},
-        "recipe": vars(recipe) | {"decay_after": recipe.epochs_of_decay(trainer.epoch)},
+        "recipe": recipe.described(trainer.epoch),
         "score": head.score_type,
         "scores_at": "t1" if config.protocol == "paper" else "calibrated",
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),

@@ -19,8 +19,9 @@ import torch
 import tyro
 from tabulate import tabulate
 
+from data.catalog import DATA_SETS
 from data.files import SUFFIXES, image_files
-from data.images import resize
+from data.images import covered
 from data.streaming import decode
 from dismax.detector import Detector
 from utils import command_line, interruption, records, runtime
@@ -36,7 +37,8 @@ class Options:
     run: tyro.conf.Positional[Path]
     """The run's folder."""
     images: tyro.conf.Positional[tuple[Path, ...]]
-    """Image files, or folders of them; they are resized to the training images' size."""
+    """Image files, or folders of them; they are resized to cover the training images' size, and their centres
+    taken."""
     tpr: float = 0.95
     """The share of in-distribution images to accept, at least."""
     out: Path | None = None
@@ -65,12 +67,12 @@ def find_images(given: Sequence[Path]) -> list[Path]:
     return found
 
 
-def predictions(detector: Detector, paths: Sequence[Path], device: torch.device) -> list[dict[str, Any]]:
+def predictions(detector: Detector, paths: Sequence[Path], device: torch.device, margin: int = 0) -> list[dict[str, Any]]:
     """A row an image: file, class, probability, score, in_distribution. Raises ValueError, naming it, for a damaged image."""
     rows = []
     for start in range(0, len(paths), BATCH):
         part = paths[start : start + BATCH]
-        found = detector(torch.cat([resize(decode(path)[None], detector.size) for path in part]).to(device))
+        found = detector(torch.cat([covered(decode(path)[None], detector.size, margin) for path in part]).to(device))
         best = found.probabilities.amax(1)
         for path, number, *values in zip(part, found.classes, best, found.scores, found.accepted, strict=True):
             probability, score, accepted = (value.item() for value in values)
@@ -97,7 +99,8 @@ def perform(options: Options) -> None:
     path = options.run / records.MODEL
     if not path.exists():
         raise ValueError(f"{options.run} keeps no network ({records.MODEL}): name the folder of a finished run")
-    rows = predictions(Detector.load(path, options.tpr).to(device), paths, device)
+    data = DATA_SETS.get(records.begun(options.run).get("data", ""))
+    rows = predictions(Detector.load(path, options.tpr).to(device), paths, device, data.margin if data else 0)
     shown = [[*row.values()] for row in rows]
     for row in shown:
         row[-1] = "in" if row[-1] else "OUT"

@@ -17,6 +17,7 @@ from experiment import EVALUATION_BATCH, Data
 from models import Network
 from utils import checkpoint, interruption, lock, records
 from utils.config import RunConfig
+from utils.curves import Curves
 from utils.distributed import World
 from utils.evaluation import predict
 from utils.metrics import accuracy
@@ -121,7 +122,7 @@ class Session:
         Raises KeyboardInterrupt, with a checkpoint written, if a signal asked for it.
         """
         run, total = self.run, int(self.run.config.epochs or 0)
-        with interruption.deferred(), closing(self._progress(total)) as self.progress:
+        with interruption.deferred(), closing(self._progress(total)) as self.progress, closing(self._curves()) as self.curves:
             try:
                 while len(self.epochs) < total:
                     if self.trained is None:
@@ -143,6 +144,17 @@ class Session:
         images = trainer.epoch * sum(sizes) + sum(sizes[:steps])
         return Progress(epochs, epochs * sum(sizes), len(self.epochs), images, silent=not self.run.world.first)
 
+    def _curves(self) -> Curves:
+        """The run's curves after the last step, but without the last epoch's points if they are still to come."""
+        config, trainer, done = self.run.config, self.run.trainer, self._steps()
+        to_come = done > 0 and done == (len(self.epochs) + 1) * len(trainer.batches.sizes)
+        return Curves(config.folder, done - to_come, silent=not (config.tensorboard and self.run.world.first))
+
+    def _steps(self) -> int:
+        """All steps done."""
+        trainer = self.run.trainer
+        return trainer.epoch * len(trainer.batches.sizes) + (0 if trainer.sums is None else trainer.sums.steps)
+
     def _train_epoch(self) -> None:
         trainer, rate, started, seen = self.run.trainer, self.run.trainer.learning_rate, time.monotonic(), 0
 
@@ -150,6 +162,8 @@ class Session:
             nonlocal seen
             seen += images
             self.progress.report(images, so_far)
+            if trainer.sums.steps < len(trainer.batches.sizes):  # an epoch's last step has the epoch's own points
+                self.curves.report(self._steps(), so_far, trainer.last_rate)
             self._obey(self._agreed())
 
         summary = trainer.run_epoch(after_step)
@@ -166,6 +180,7 @@ class Session:
             self.best = {"epoch": run.trainer.epoch, "accuracy": reached, "model": state}
         entry, self.trained = self.trained | {f"{deciding}_accuracy": reached}, None
         self.epochs.append(entry)
+        self.curves.epoch_done(self._steps(), entry | {"learning_rate": run.trainer.last_rate}, deciding)
         if run.world.first:
             records.write_lines(run.config.folder / records.EPOCHS, self.epochs)
         self.progress.epoch_done(entry, deciding)
@@ -188,6 +203,7 @@ class Session:
         state = self.run.trainer.state_dict()
         if self.run.world.first:
             lock.check(self.run.config.folder)
+            self.curves.flush()
             history = {name: getattr(self, name) for name in self.HISTORY}
             self.keeper.write({"identity": self.run.config.identity(), "trainer": state, "history": history})
         self.run.world.meet()  # torchrun kills the first soon after the others have left

@@ -16,8 +16,9 @@ from data.batches import Normalizer, TrainingBatches
 from data.images import Images
 from losses import LOSSES
 from models import build_model
+from utils.recipes import RECIPES
 from utils.runtime import keep_freed_memory
-from utils.training import RECIPES, Trainer
+from utils.training import Trainer
 
 from .common import check_positive, in_turns, show, start
 from .heads import step

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from .streaming import ImageFiles, ImageSet
 
+PIXELS = 2**23  # of a batch in evaluation, at most
+
 
 class Normalizer:
     """uint8 images to float32, (x/255 - mean)/std a channel; channels last in memory."""
@@ -41,7 +43,8 @@ class TrainingBatches:
     mirrored with probability ½; each image has its own offsets. The last batch may be smaller, but not of less than two images
     a process (batch norm cannot normalise one): then the epoch does without its last images, others each time.
 
-    A set in memory lives on the device as a whole; one in files is decoded a batch at a time. The batches are the same.
+    A set in memory lives on the device as a whole; one in files is decoded a batch at a time. The batches are the same, but that
+    files can be of any size: the images are then random crops before they are shifted.
 
     Args:
         images: the training set.
@@ -94,7 +97,11 @@ class TrainingBatches:
             return [batch[self.share(len(batch))] for batch in values[: sum(self.sizes)].split(self.sizes)[start:]]
 
         plan = [shares(part.to(device)) for part in drawn]
-        decoded = self.files.read(shares(drawn[0])) if self.files is not None else repeat(None)
+        decoded = repeat(None)
+        if self.files is not None:
+            # The seeds of random crops are drawn last, so that they change nothing for sets without.
+            seeds = shares(torch.randint(2**63 - 1, (count,), generator=generator)) if self.files.crops else repeat(None)
+            decoded = self.files.read(shares(drawn[0]), seeds)
         # The decoded first, so that they end the loop and with it their processes; dropped before their end, they would do so in a
         # destructor, where a Ctrl-C is lost.
         for pixels, chosen, top, left, mirror in zip(decoded, *plan, strict=False):
@@ -110,6 +117,7 @@ class TrainingBatches:
 
 
 def plain_batches(images: ImageSet, normalize: Normalizer, batch_size: int, device: torch.device) -> Iterator[Tensor]:
-    """A data set's images in order and as they are, normalised: float32 [B, 3, H, W]."""
-    for batch in images.batches(batch_size):
+    """A data set's images in order and as they are, normalised: float32 [B, 3, H, W]; of large ones fewer at a time."""
+    height, width = images.size
+    for batch in images.batches(max(1, min(batch_size, PIXELS // (height * width)))):
         yield normalize(batch.to(device))

@@ -17,19 +17,24 @@ class DataSet:
     std: tuple[float, float, float] | None = None
     flip: bool = True  # whether a mirrored image is still of its class
     validation: float = 0.1  # share of the training images that the held-out protocol keeps back
+    recipe: str = "paper"
     model: str = "densenetbc100"
     epochs: int = 300
+    # Of a set whose files are of any size: the (square) images' side, and by how much longer an evaluated one's shorter side is.
+    side: int | None = None
+    margin: int = 0
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A data set that comes as a tar of images."""
+    """A data set that comes as a tar or a zip of images."""
 
     title: str
     url: str
     md5: str
     folder: str  # where its images lie once unpacked
     count: int  # how many they are
+    suffix: str = ".tar.gz"
 
 
 _FAR = (("far", "tinyimagenet_resize"), ("far", "lsun_resize"))
@@ -47,6 +52,17 @@ DATA_SETS = {
     ),
     "svhn": DataSet("SVHN", (("near", "cifar10"), *_FAR), flip=False),
     "fashionmnist": DataSet("Fashion-MNIST", BUILT_IN_PARTNERS),
+    "imagenet1k": DataSet(
+        "ImageNet-1k",
+        (("near", "imagenet_o"),),
+        (0.485, 0.456, 0.406),
+        (0.229, 0.224, 0.225),
+        validation=0.02,
+        recipe="imagenet",
+        model="resnet18_imagenet",
+        side=224,
+        margin=32,
+    ),
 }
 
 ARCHIVES = {
@@ -64,8 +80,48 @@ ARCHIVES = {
         "LSUN_resize",
         10_000,
     ),
+    "tinyimagenet": Archive(
+        "TinyImageNet",  # its validation images, of all 200 classes
+        "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        "90528d7ca1a48142e341f4ef8d21d0de",
+        "tiny-imagenet-200/val/images",
+        10_000,
+        ".zip",
+    ),
+    "textures": Archive(
+        "Textures",
+        "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
+        "fff73e5086ae6bdbea199a49dfb8a4c1",
+        "dtd",
+        5640,
+    ),
+    "places365": Archive(
+        "Places365",  # its validation images, scaled down to 256 pixels
+        "http://data.csail.mit.edu/places/places365/val_256.tar",
+        "e27b17d8d44f4af9a78502beb927f808",
+        "val_256",
+        36_500,
+        ".tar",
+    ),
+    "imagenet_o": Archive(
+        "ImageNet-O",
+        "https://people.eecs.berkeley.edu/~hendrycks/imagenet-o.tar",
+        "86bd7a50c1c4074fb18fc5f219d6d50b",
+        "imagenet-o",
+        2000,
+        ".tar",
+    ),
 }
 
+_OPENOOD_FAR = (("far", "mnist"), ("far", "svhn"), ("far", "textures"), ("far", "places365"))
+
+# (recipe, data set) → the out-of-distribution sets that the recipe has for it.
+GROUPS = {
+    ("openood", "cifar10"): (("near", "cifar100"), ("near", "tinyimagenet"), *_OPENOOD_FAR),
+    ("openood", "cifar100"): (("near", "cifar10"), ("near", "tinyimagenet"), *_OPENOOD_FAR),
+}
+
+OUTSIDE = {"mnist": "MNIST"}  # out-of-distribution only, of torchvision
 BUILT_IN = {"digits89": "Digits 8-9", "photos": "Photographs", "noise": "Noise"}  # out-of-distribution only, made on the spot
 
 
@@ -75,4 +131,4 @@ def title_of(source: str) -> str:
         return DATA_SETS[source].title
     if source in ARCHIVES:
         return ARCHIVES[source].title
-    return BUILT_IN.get(source, Path(source).resolve().name.removesuffix(".npz"))
+    return (BUILT_IN | OUTSIDE).get(source, Path(source).resolve().name.removesuffix(".npz"))

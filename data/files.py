@@ -1,5 +1,6 @@
 """A user's own images: a folder of class folders, or an .npz. All errors are ValueErrors that name the file."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .images import Images, resize
-from .streaming import ImageFiles, ImageSet, decode, size_of
+from .images import Images, covered
+from .streaming import ImageFiles, ImageSet, size_of
 
 IN_MEMORY = 4 * 2**30  # decoded, a split of more bytes is streamed
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
@@ -46,15 +47,32 @@ def load_split(folder: Path) -> ImageSet:
         if (other := size_of(path)) != size:
             shown = f"{paths[0].name} {size[0]}×{size[1]}, {path} {other[0]}×{other[1]}"
             raise ValueError(f"{folder} holds images of several sizes ({shown}): resize them to one")
-    stored = ImageFiles(np.array([str(path) for path in paths]), labels, classes, size)
-    if 3 * size[0] * size[1] * len(paths) > IN_MEMORY:
-        return stored
-    return Images(stored.first(len(stored)), labels, classes)
+    return _held(ImageFiles(np.array([os.fsencode(path) for path in paths]), labels, classes, size))
 
 
-def load_pixels(folder: Path, size: tuple[int, int]) -> Tensor:
-    """All images below a folder, resized to (height, width): uint8 [N, 3, height, width]."""
-    return torch.cat([resize(decode(path)[None], size) for path in _listed(folder)[0]])
+def _held(stored: ImageFiles) -> ImageSet:
+    """Files as they are if in memory they would take more than `IN_MEMORY` bytes, else decoded."""
+    height, width = stored.size
+    return stored if 3 * height * width * len(stored) > IN_MEMORY else stored.decoded()
+
+
+def load_cropped(folder: Path, size: tuple[int, int], margin: int) -> ImageFiles:
+    """A folder of class folders with images of any size, as torchvision's ImageFolder takes them; no file is opened.
+
+    Training takes random crops of them, all else their centres with a margin. A class folder is listed without what lies deeper.
+    """
+    paths, counts = [], {}
+    for name in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")):
+        inside = [entry.path for entry in os.scandir(folder / name) if not entry.name.startswith(".")]
+        found = sorted(os.fsencode(path) for path in inside if os.path.splitext(path)[1].lower() in SUFFIXES)
+        if not found:
+            raise ValueError(f"{folder / name} holds no image files: delete it, or fetch them again")
+        paths += found
+        counts[name] = len(found)
+    if not paths:
+        raise ValueError(f"{folder} holds no class folders with images")
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor([*counts.values()]))
+    return ImageFiles(np.array(paths), labels, tuple(counts), size, margin, crops=True)
 
 
 def load_npz(path: Path, labelled: bool = True) -> Images:
@@ -124,6 +142,14 @@ def load_train_and_test(folder: Path) -> tuple[ImageSet, ImageSet]:
     return train, replace(test, classes=train.classes)
 
 
-def load_out(path: Path, size: tuple[int, int]) -> Tensor:
-    """An out-of-distribution set, an .npz or a folder with images anywhere below it: uint8 [N, 3, height, width]."""
-    return load_pixels(path, size) if path.is_dir() else resize(load_npz(path, labelled=False).pixels, size)
+def load_out(path: Path, size: tuple[int, int], margin: int = 0, grey: bool = False) -> ImageSet:
+    """An out-of-distribution set, an .npz or a folder with images anywhere below it, brought to (height, width).
+
+    With labels of -1; streamed from its files if it would take more than `IN_MEMORY` bytes.
+    """
+    if not path.is_dir():
+        found = load_npz(path, labelled=False)
+        return replace(found, pixels=covered(found.pixels, size, margin))
+    paths = _listed(path)[0]
+    names = np.array([os.fsencode(each) for each in paths])
+    return _held(ImageFiles(names, torch.full((len(paths),), -1), (), size, margin, grey=grey))

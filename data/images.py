@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as transforms
 
 
@@ -44,6 +45,25 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return transforms.resize(pixels, list(size), antialias=True)
 
 
+def covered(pixels: Tensor, size: tuple[int, int], margin: int = 0) -> Tensor:
+    """uint8 [..., 3, H, W] at another (height, width): resized without distortion, and the centre of it.
+
+    Resized, it just covers the size, each side of it longer by `margin`.
+    """
+    height, width = pixels.shape[-2:]
+    scale = max((size[0] + margin) / height, (size[1] + margin) / width)
+    return transforms.center_crop(
+        resize(pixels, (max(size[0], round(scale * height)), max(size[1], round(scale * width)))), list(size)
+    )
+
+
+def random_crop(pixels: Tensor, size: tuple[int, int], seed: int) -> Tensor:
+    """uint8 [3, H, W] at another (height, width): a part of it, of 8 % to 100 % of its area, 3:4 to 4:3 before it is resized."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return RandomResizedCrop(size)(pixels)
+
+
 def is_grey(pixels: Tensor) -> bool:
     """Whether the images carry no colour (three equal channels), judged by the first hundred."""
     first = pixels[:100]
@@ -57,7 +77,7 @@ def to_grey(pixels: Tensor) -> Tensor:
 
 def like(pixels: Tensor, reference: Tensor) -> Tensor:
     """Images in a reference's format: its size, and grey where it is, so that neither gives an image away."""
-    pixels = resize(pixels, tuple(reference.shape[-2:]))
+    pixels = covered(pixels, tuple(reference.shape[-2:]))
     return to_grey(pixels) if is_grey(reference) and not is_grey(pixels) else pixels
 
 

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import urllib.error
 import urllib.request
+import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,8 @@ from .files import image_files
 ROOT = Path("data/downloads")
 CHUNK = 1 << 20
 CIFAR = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}
-NAMES = ("cifar10", "cifar100", "svhn", "tinyimagenet_resize", "lsun_resize", "fashionmnist")
+PAPER = ("cifar10", "cifar100", "svhn", "tinyimagenet_resize", "lsun_resize", "fashionmnist")  # what is fetched by default
+NAMES = (*PAPER, "tinyimagenet", "mnist", "textures", "places365", "imagenet_o")
 
 
 def md5_of(path: Path) -> str:
@@ -86,22 +88,36 @@ def unpack(archive: Path, into: Path) -> None:
         raise ValueError(f"{archive} cannot be unpacked ({error})") from error
 
 
+def unpack_zip(archive: Path, into: Path, folder: str) -> None:
+    """Unpack what lies below one of a zip's folders; the library itself keeps it inside. Raises ValueError for a damaged one."""
+    try:
+        with zipfile.ZipFile(archive) as files:
+            files.extractall(into, [name for name in files.namelist() if name.startswith(f"{folder}/")])
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{archive} cannot be unpacked ({error})") from error
+
+
 def prepare_archive(archive: Archive, root: Path) -> None:
-    """Fetch, check and unpack a tar of images; a complete folder that came some other way is accepted."""
+    """Fetch, check and unpack a set's images; a complete folder that came some other way is accepted."""
     folder = root / archive.folder
     if folder.is_dir() and len(image_files(folder)) == archive.count:
         return
-    path = root / f"{archive.folder}.tar.gz"
+    name = Path(archive.folder).parts[0]
+    path = root / f"{name}{archive.suffix}"
     fetch(archive.url, path, archive.md5)
     # Unpacked beside its place and moved there when it is whole.
-    unpacked = root / f".{archive.folder}.unpacking"
+    unpacked = root / f".{name}.unpacking"
     shutil.rmtree(unpacked, ignore_errors=True)
     try:
-        unpack(path, unpacked)
+        if archive.suffix == ".zip":
+            unpack_zip(path, unpacked, archive.folder)
+        else:
+            unpack(path, unpacked)
         count = len(image_files(unpacked))
         if count != archive.count:
             raise ValueError(f"{path} holds {count} images, not {archive.count}")
         shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         unpacked.replace(folder)
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
@@ -120,7 +136,7 @@ def prepare(name: str, root: Path) -> None:
             url, filename, md5 = datasets.SVHN.split_list[split]
             fetch(url, root / filename, md5)
     else:
-        datasets.FashionMNIST(root, download=True)
+        (datasets.MNIST if name == "mnist" else datasets.FashionMNIST)(root, download=True)
 
 
 def main(names: Sequence[str]) -> int:
@@ -130,7 +146,7 @@ def main(names: Sequence[str]) -> int:
         print(f"error: unknown data set {unknown[0]!r}: choose from {', '.join(NAMES)}", file=sys.stderr)
         return 2
     failed = []
-    for name in names or NAMES:
+    for name in names or PAPER:
         try:
             prepare(name, ROOT)
             print(f"{title_of(name)}: ready in {ROOT}")
@@ -139,7 +155,7 @@ def main(names: Sequence[str]) -> int:
             print(f"{title_of(name)}: failed: {' '.join(str(error).split())}", file=sys.stderr)
     if failed:
         print(
-            f"error: {len(failed)} of {len(names or NAMES)} failed; try again: bash prepare-cifar.sh {' '.join(failed)}",
+            f"error: {len(failed)} of {len(names or PAPER)} failed; try again: bash prepare-cifar.sh {' '.join(failed)}",
             file=sys.stderr,
         )
         folders = ", ".join(f"{ARCHIVES[name].folder}/" for name in failed if name in ARCHIVES)

@@ -1,6 +1,9 @@
 """Loads a data set by name or path: into memory, or as files where it is too large for that."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +13,12 @@ from torch import Tensor
 from torchvision import datasets
 
 from . import builtin, files
-from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, ROLES, DataSet, title_of
-from .images import Images, like
-from .streaming import ImageSet
+from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, GROUPS, OUTSIDE, ROLES, DataSet, title_of
+from .images import Images, is_grey, like
+from .streaming import ImageFiles, ImageSet
 
-TORCHVISION = ("cifar10", "cifar100", "svhn", "fashionmnist")
+TORCHVISION = ("cifar10", "cifar100", "svhn", "fashionmnist", "mnist")
+NAMES = (*DATA_SETS, *ARCHIVES, *OUTSIDE, *BUILT_IN)
 
 
 def describe(source: str) -> DataSet:
@@ -31,16 +35,16 @@ def describe(source: str) -> DataSet:
 
 def located(source: str) -> str:
     """A path as an absolute one, by which the same data is the same wherever it is named from; a name as it is."""
-    named = source in (*DATA_SETS, *ARCHIVES, *BUILT_IN) or not Path(source).exists()
+    named = source in NAMES or not Path(source).exists()
     return source if named else str(Path(source).resolve())
 
 
-def partners(source: str, given: tuple[str, ...]) -> list[tuple[str, str]]:
-    """(role, source) of the out-of-distribution sets: those given as SOURCE or ROLE=SOURCE, else the data set's own.
+def partners(source: str, given: tuple[str, ...], recipe: str | None = None) -> list[tuple[str, str]]:
+    """(role, source) of the out-of-distribution sets: those given, as SOURCE or ROLE=SOURCE, or the recipe's or data set's own.
 
-    Without a role, a partner of the data set keeps its own; others are far.
+    Without a role, a set of its own keeps its role; others are far.
     """
-    own = {name: role for role, name in describe(source).partners}
+    own = {name: role for role, name in GROUPS.get((recipe, source), describe(source).partners)}
     if not given:
         return [(role, name) for name, role in own.items()]
     chosen = []
@@ -62,9 +66,9 @@ def _torchvision(name: str, train: bool, root: Path) -> Images:
         if name == "svhn":
             svhn = datasets.SVHN(root, split="train" if train else "test")
             return Images(torch.from_numpy(svhn.data), torch.from_numpy(svhn.labels), tuple(map(str, range(10))))
-        if name == "fashionmnist":
-            fashion = datasets.FashionMNIST(root, train=train)
-            return Images(fashion.data[:, None].expand(-1, 3, -1, -1), fashion.targets, tuple(fashion.classes))
+        if name in ("mnist", "fashionmnist"):
+            grey = (datasets.MNIST if name == "mnist" else datasets.FashionMNIST)(root, train=train)
+            return Images(grey.data[:, None].expand(-1, 3, -1, -1), grey.targets, tuple(grey.classes))
         cifar = (datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100)(root, train=train)
         pixels = torch.from_numpy(np.ascontiguousarray(cifar.data.transpose(0, 3, 1, 2)))
         return Images(pixels, torch.tensor(cifar.targets), tuple(cifar.classes))
@@ -72,6 +76,24 @@ def _torchvision(name: str, train: bool, root: Path) -> Images:
         raise FileNotFoundError(
             f"{title_of(name)} is missing or damaged in {root}: fetch it with `bash prepare-cifar.sh {name}`"
         ) from error
+
+
+def _class_folders(name: str, root: Path) -> tuple[ImageFiles, ImageFiles]:
+    """The training and the validation images of a set of the catalog that its user puts into class folders."""
+    entry, parts = DATA_SETS[name], {}
+    for split in ("train", "val"):
+        folder = root / name / split
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"{entry.title} is not in {folder}: put its images there, a folder a class ({name}/train/CLASS/*.JPEG and "
+                f"{name}/val/CLASS/*.JPEG, as for torchvision's ImageFolder), or name another folder than {root} with --data-dir"
+            )
+        parts[split] = files.load_cropped(folder, (int(entry.side or 0),) * 2, entry.margin)
+    train, test = parts.values()
+    if test.classes != train.classes:
+        other = sorted({*train.classes} ^ {*test.classes})
+        raise ValueError(f"{root / name}: train and val have different classes ({', '.join(other[:4])}, ...): make them the same")
+    return train, test
 
 
 def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
@@ -86,6 +108,8 @@ def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
     describe(source)
     if source == "digits":
         train, test = builtin.digits()
+    elif DATA_SETS.get(source, DataSet("", ())).side:
+        train, test = _class_folders(source, root)
     elif source in DATA_SETS:
         train, test = _torchvision(source, True, root), _torchvision(source, False, root)
     else:
@@ -104,13 +128,14 @@ def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
     return train, test
 
 
-def load_out(source: str, root: Path, reference: Tensor) -> Tensor:
-    """An out-of-distribution set as uint8 [N, 3, H, W], brought to the size and greyness of the reference images.
+def load_out(source: str, root: Path, reference: Tensor, margin: int = 0) -> ImageSet:
+    """An out-of-distribution set, brought to the size and greyness of the reference images; its labels are -1.
 
     Args:
         source: a name in the catalog (its test split), an .npz, or a folder with images.
         root: where downloads lie.
         reference: in-distribution images, uint8 [M, 3, H, W].
+        margin: of the in-distribution set, for images of other sizes.
 
     Raises ValueError for bad data or an unknown name, FileNotFoundError for data that is not there.
     """
@@ -124,31 +149,32 @@ def load_out(source: str, root: Path, reference: Tensor) -> Tensor:
     elif source in TORCHVISION:
         pixels = _torchvision(source, False, root).pixels
     elif source in ARCHIVES:
-        pixels = _archive(source, root, size)
+        return _archive(source, root, partial(files.load_out, size=size, margin=margin, grey=is_grey(reference)))
     elif Path(source).exists():
-        pixels = files.load_out(Path(source), size)
+        found = files.load_out(Path(source), size, margin, is_grey(reference))
+        return replace(found, pixels=like(found.pixels, reference)) if isinstance(found, Images) else found
     else:
-        names = ", ".join([*DATA_SETS, *ARCHIVES, *BUILT_IN])
         raise ValueError(
-            f"unknown out-of-distribution set {source!r}: choose from {names}, or give an .npz or a folder of images "
+            f"unknown out-of-distribution set {source!r}: choose from {', '.join(NAMES)}, or give an .npz or a folder of images "
             f"(before it, if you like, {'=, '.join(ROLES)}=)"
         )
-    return like(pixels, reference)
+    pixels = like(pixels, reference)
+    return Images(pixels, torch.full((len(pixels),), -1), ())
 
 
-def _archive(name: str, root: Path, size: tuple[int, int]) -> Tensor:
+def _archive(name: str, root: Path, load: Callable[[Path], ImageSet]) -> ImageSet:
     archive = ARCHIVES[name]
     folder = root / archive.folder
     fetch = f"fetch it with `bash prepare-cifar.sh {name}`, or name the sets you have with --ood"
     if not folder.is_dir():
         raise FileNotFoundError(f"{archive.title} is not in {folder}: {fetch}")
     try:
-        pixels = files.load_pixels(folder, size)
+        found = load(folder)
     except ValueError as error:
         raise ValueError(f"{error}; or delete {folder} and {fetch}") from error
-    if len(pixels) != archive.count:
-        raise FileNotFoundError(f"{folder} holds {len(pixels)} images, {archive.title} has {archive.count}: {fetch}")
-    return pixels
+    if len(found) != archive.count:
+        raise FileNotFoundError(f"{folder} holds {len(found)} images, {archive.title} has {archive.count}: {fetch}")
+    return found
 
 
 def hold_out(train: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:

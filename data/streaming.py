@@ -3,9 +3,10 @@
 import os
 import signal
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .images import Images
+from .images import Images, covered, random_crop, to_grey
 
 WORKERS = max(1, min(8, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))  # torchrun's processes share
 AHEAD = 4  # batches each of them has ready
+DECODED = 500  # images at a time where a set is decoded as a whole
 
 
 def _leave_signals_to_the_parent(_: int) -> None:
@@ -51,38 +53,62 @@ def size_of(path: Path) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """A data set's split in files of one size, with what `Images` offers of one in memory."""
+    """A data set's split in files, with what `Images` offers of one in memory.
 
-    paths: np.ndarray  # of strings, which unlike a list of objects the processes share
+    Files of another size are brought to it: see `covered`.
+    """
+
+    paths: np.ndarray  # as bytes, which unlike a list of objects the processes share
     labels: Tensor  # int64 [N]
     classes: tuple[str, ...]
     size: tuple[int, int]
+    margin: int = 0  # around the centre that is cropped
+    crops: bool = False  # whether training sees random crops
+    grey: bool = False  # whether colour is taken out
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, positions: list[int]) -> Tensor:
-        """The decoded images at these positions, uint8 [B, 3, H, W]."""
-        return torch.stack([decode(Path(self.paths[position])) for position in positions])
+    def __getitem__(self, chosen: Sequence[tuple[int, int | None]]) -> Tensor:
+        """The images at these positions, uint8 [B, 3, H, W]: their centres, or where a seed is given a random crop."""
+        return torch.stack([self._seen(Path(os.fsdecode(self.paths[position])), seed) for position, seed in chosen])
+
+    def _seen(self, path: Path, seed: int | None) -> Tensor:
+        pixels = decode(path)
+        pixels = covered(pixels, self.size, self.margin) if seed is None else random_crop(pixels, self.size, seed)
+        return to_grey(pixels) if self.grey else pixels
 
     def take(self, positions: Tensor) -> "ImageFiles":
         """The images at these positions."""
-        return ImageFiles(self.paths[positions.numpy()], self.labels[positions], self.classes, self.size)
+        return replace(self, paths=self.paths[positions.numpy()], labels=self.labels[positions])
 
     def first(self, count: int) -> Tensor:
         """uint8 [count, 3, H, W]."""
-        return self[list(range(min(count, len(self))))]
+        return self[[(position, None) for position in range(min(count, len(self)))]]
+
+    def decoded(self) -> Images:
+        """All of it in memory."""
+        few = len(self) <= DECODED  # processes of their own would take longer to start
+        pixels = self.first(len(self)) if few else torch.cat([*self.batches(DECODED)])
+        return Images(pixels, self.labels, self.classes)
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:
         """All images in order, uint8 [B, 3, H, W]."""
         return self.read(torch.arange(len(self)).split(batch_size))
 
-    def read(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The images at each batch's positions, uint8 [B, 3, H, W]. Raises ValueError, naming it, for a damaged image."""
+    def read(self, batches: Iterable[Tensor], seeds: Iterable[Tensor | None] = repeat(None)) -> Iterator[Tensor]:
+        """The images at each batch's positions, uint8 [B, 3, H, W], each a random crop where a batch has seeds.
+
+        Raises ValueError, naming it, for a damaged image.
+        """
+        chosen = (
+            [*zip(batch.tolist(), [None] * len(batch) if drawn is None else drawn.tolist(), strict=True)]
+            for batch, drawn in zip(batches, seeds, strict=False)
+        )
         loader = DataLoader(
             self,
             batch_size=None,  # a batch is one item to the loader: the processes stack it, and nothing is collated
-            sampler=[batch.tolist() for batch in batches],
+            sampler=chosen,
             num_workers=WORKERS,
             prefetch_factor=AHEAD,
             pin_memory=torch.cuda.is_available(),

@@ -5,6 +5,7 @@ import re
 from .densenet import densenet_body
 from .network import Head, Network
 from .resnet import resnet_body
+from .resnet_imagenet import resnet_imagenet_body
 from .smallcnn import smallcnn_body
 from .wideresnet import wideresnet_body
 
@@ -12,10 +13,20 @@ from .wideresnet import wideresnet_body
 FAMILIES = {
     r"densenetbc(\d+)": (densenet_body, "DenseNet-BC-{}"),
     r"resnet(\d+)": (resnet_body, "ResNet-{}"),
+    r"resnet(\d+)_imagenet": (resnet_imagenet_body, "ResNet-{} for ImageNet"),
     r"wideresnet(\d\d)(\d+)": (wideresnet_body, "WideResNet-{}-{}"),
     r"smallcnn": (smallcnn_body, "small CNN"),
 }
-EXAMPLES = ("densenetbc100", "densenetbc40", "resnet34", "resnet18", "wideresnet2810", "wideresnet164", "smallcnn")
+EXAMPLES = (
+    "densenetbc100",
+    "densenetbc40",
+    "resnet34",
+    "resnet18",
+    "wideresnet2810",
+    "wideresnet164",
+    "resnet18_imagenet",
+    "smallcnn",
+)
 
 
 def _parse(name: str):
@@ -27,7 +38,9 @@ def _parse(name: str):
 
 
 def build_model(name: str, num_classes: int, head: Head) -> Network:
-    """A network by name: `densenetbc{depth}`, `resnet{depth}`, `wideresnet{depth}{width}` (two digits of depth) or `smallcnn`.
+    """A network by name.
+
+    `densenetbc{depth}`, `resnet{depth}`, `wideresnet{depth}{width}` (two digits of depth), `resnet{depth}_imagenet` or `smallcnn`.
 
     Args:
         name: e.g. "densenetbc100", "resnet34", "wideresnet2810", or a smaller member such as "densenetbc40".

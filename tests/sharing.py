@@ -13,8 +13,9 @@ from data.images import Images
 from losses import LOSSES
 from models import build_model
 from utils import distributed
+from utils.recipes import RECIPES
 from utils.running import NonFiniteLoss, RunningSums
-from utils.training import RECIPES, Trainer
+from utils.training import Trainer
 
 COUNT, BATCH = 46, 16  # two whole batches, of which three processes get different shares, and a tail
 

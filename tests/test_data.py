@@ -4,6 +4,7 @@ import hashlib
 import io
 import tarfile
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def test_built_in_sets_have_the_format_of_the_in_distribution_images():
     grey, colour = torch.zeros(3, 3, 8, 8, dtype=torch.uint8), torch.randint(256, (3, 3, 20, 12), dtype=torch.uint8)
     for source in (*catalog.BUILT_IN, "digits"):
         for reference in (grey, colour):
-            pixels = sources.load_out(source, Path("nowhere"), reference)
+            pixels = sources.load_out(source, Path("nowhere"), reference).pixels
             assert pixels.dtype == torch.uint8
             assert pixels.shape[1:] == reference.shape[1:]
             assert images.is_grey(pixels) == (images.is_grey(reference) or "digits" in source)
@@ -50,10 +51,10 @@ def test_built_in_sets_have_the_format_of_the_in_distribution_images():
 
 
 def test_every_partner_is_in_the_catalog():
-    known = {*catalog.DATA_SETS, *catalog.ARCHIVES, *catalog.BUILT_IN}
-    for data_set in catalog.DATA_SETS.values():
-        assert {source for _, source in data_set.partners} <= known
-        assert {role for role, _ in data_set.partners} <= set(catalog.ROLES)
+    for partners in (*(data_set.partners for data_set in catalog.DATA_SETS.values()), *catalog.GROUPS.values()):
+        assert {source for _, source in partners} <= set(sources.NAMES)
+        assert {role for role, _ in partners} <= set(catalog.ROLES)
+    assert {data for _, data in catalog.GROUPS} <= set(catalog.DATA_SETS)
 
 
 def test_partners_take_roles():
@@ -88,7 +89,7 @@ def test_npz_and_folders_load_the_same_images(tmp_path):
     assert test.pixels.equal(train.pixels[order])
     assert test.labels.equal(train.labels[order])
     out = sources.load_out(str(tmp_path / "test"), Path("nowhere"), torch.randint(256, (1, 3, 10, 8), dtype=torch.uint8))
-    assert out.shape == (20, 3, 10, 8)
+    assert out.pixels.shape == (20, 3, 10, 8)
     save_npz(tmp_path / "train.npz")  # numbers cannot be matched with the folders' names
     with pytest.raises(ValueError, match="different classes"):
         sources.load_in(str(tmp_path), Path("nowhere"))
@@ -275,6 +276,36 @@ def test_a_cut_download_goes_on_and_a_wrong_one_is_refused(tmp_path, server):
     assert not list(tmp_path.glob("other*"))
 
 
+def test_of_a_zip_only_the_sets_own_folder_is_unpacked(tmp_path, server):
+    address, content, _ = server
+    image, zipped = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (4, 4)).save(image, "PNG")
+    with zipfile.ZipFile(zipped, "w") as archive:
+        for name in ("some/train/0.png", "some/val/images/0.png", "some/val/images/1.png", "../escaped.png"):
+            archive.writestr(name, image.getvalue())
+    content["/zip"] = zipped.getvalue()
+    entry = catalog.Archive("Some", f"{address}/zip", hashlib.md5(content["/zip"]).hexdigest(), "some/val/images", 2, ".zip")
+    prepare.prepare_archive(entry, tmp_path / "root")
+    assert len(files.image_files(tmp_path / "root" / "some" / "val" / "images")) == 2
+    assert len([*tmp_path.rglob("*.png")]) == 2
+    cut = content["/zip"][:-30]
+    content["/zip"] = cut
+    entry = catalog.Archive("Cut", f"{address}/zip", hashlib.md5(cut).hexdigest(), "cut/val", 2, ".zip")
+    with pytest.raises(ValueError, match="cannot be unpacked"):
+        prepare.prepare_archive(entry, tmp_path / "root")
+
+
+def test_images_of_another_shape_are_covered_without_distortion():
+    wide = torch.zeros(1, 3, 20, 60, dtype=torch.uint8)
+    wide[..., 20:40] = 255  # the middle square
+    assert images.covered(wide, (20, 20)).eq(255).all()
+    for size in ((7, 7), (10, 8), (33, 20)):
+        assert images.covered(wide, size).shape[-2:] == size
+    square = torch.randint(256, (2, 3, 9, 9), dtype=torch.uint8)
+    assert images.covered(square, (9, 9)).equal(square)
+    assert images.covered(square, (6, 6)).equal(images.resize(square, (6, 6)))
+
+
 def make_tar(members: dict[str, bytes], link: str | None = None) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
@@ -297,7 +328,7 @@ def test_archives_are_unpacked_whole_and_never_outside(tmp_path, server):
     content["/good"] = make_tar(members)
     archive = catalog.Archive("Some", f"{address}/good", hashlib.md5(content["/good"]).hexdigest(), "Some", 3)
     prepare.prepare_archive(archive, tmp_path)
-    assert len(files.load_pixels(tmp_path / "Some", (4, 4))) == 3
+    assert len(files.load_out(tmp_path / "Some", (4, 4))) == 3
     content.clear()
     prepare.prepare_archive(archive, tmp_path)  # complete: nothing is asked
     content["/cut"] = make_tar(members)[:-20]

@@ -119,7 +119,7 @@ BAD_INPUT = [
     (["--data", "cifar11"], "'cifar11': choose from digits, cifar10"),
     (["--model", "vgg"], "'vgg': choose from densenetbc100"),
     (["--loss", "dis"], "'dis': choose from softmax"),
-    (["--ood", "mnist"], "'mnist': choose from digits"),
+    (["--ood", "emnist"], "'emnist': choose from digits"),
     (["--data", "cifar10", "--data-dir", "/nowhere"], "bash prepare-cifar.sh cifar10"),
     (["--batch-size", "4"], "batch of 4 is too small for FPR"),
     (["--batch-size", "1"], "--batch-size must be 2 or more, got 1"),

@@ -18,7 +18,8 @@ from data.images import Images
 from losses import LOSSES, godin, sngp
 from losses.spectral import bound_convolutions
 from models import build_model
-from utils.training import RECIPES, Trainer
+from utils.recipes import RECIPES
+from utils.training import Trainer
 
 from .test_losses import B, C, D, batch, build
 

@@ -16,8 +16,9 @@ from losses import LOSSES
 from models import build_model
 from utils.distributed import ALONE
 from utils.evaluation import predict
+from utils.recipes import RECIPES
 from utils.running import RunningSums
-from utils.training import RECIPES, Trainer
+from utils.training import Trainer
 
 
 @pytest.mark.parametrize("model_name", ["densenetbc100", "resnet34", "wideresnet2810", "smallcnn"])

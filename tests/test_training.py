@@ -13,7 +13,8 @@ from losses import LOSSES, LossFirstPart, LossSecondPart
 from models import build_model
 from utils import checkpoint, runtime
 from utils.evaluation import predict
-from utils.training import RECIPES, NonFiniteLoss, Trainer
+from utils.recipes import RECIPES
+from utils.training import NonFiniteLoss, Trainer
 
 
 class WatchedHead(LossFirstPart):
@@ -58,7 +59,7 @@ class WatchedCriterion(LossSecondPart):
         self.calls.append(("after", epoch, int(self.classifier.steps)))
 
 
-def make_trainer(head, make_criterion, epochs=2, seed=1, learning_rate=None):
+def make_trainer(head, make_criterion, epochs=2, seed=1, learning_rate=None, recipe="paper"):
     torch.manual_seed(seed)
     device = torch.device("cpu")
     model = build_model("smallcnn", 4, head)
@@ -66,10 +67,10 @@ def make_trainer(head, make_criterion, epochs=2, seed=1, learning_rate=None):
     pixels = torch.randint(256, (44, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     normalize = Normalizer((0.5,) * 3, (0.3,) * 3, device)
     batches = TrainingBatches(Images(pixels, torch.arange(44) % 4, ()), normalize, 16, 1, True, device)
-    recipe = RECIPES["paper"]
+    how = RECIPES[recipe]
     if learning_rate:
-        recipe = dataclasses.replace(recipe, learning_rate=learning_rate)
-    return Trainer(model, criterion, batches, recipe, epochs, seed, "fp32")
+        how = dataclasses.replace(how, learning_rate=learning_rate)
+    return Trainer(model, criterion, batches, how, epochs, seed, "fp32")
 
 
 def test_the_loop_serves_every_hook_of_the_contract():
@@ -186,11 +187,53 @@ def test_steps_whose_scaled_gradients_overflow_change_nothing():
 
 
 def test_the_learning_rate_falls_where_the_paper_says():
-    assert RECIPES["paper"].epochs_of_decay(300) == [150, 200, 250]
-    assert RECIPES["paper"].epochs_of_decay(1) == [1, 1, 1]
+    assert RECIPES["paper"].described(300)["decay_after"] == [150, 200, 250]
+    assert RECIPES["paper"].described(1)["decay_after"] == [1, 1, 1]
     trainer = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=6)
     rates = []
     for _ in range(6):
         rates.append(trainer.learning_rate)
         trainer.run_epoch(lambda *_: None)
     assert rates == pytest.approx([0.1, 0.1, 0.1, 0.01, 0.001, 0.0001])
+
+
+def step_rates(trainer, epochs):
+    """The learning rate of every step."""
+    rates = []
+    for _ in range(epochs):
+        trainer.run_epoch(lambda *_: rates.append({group["lr"] for group in trainer.optimizer.param_groups}))
+    assert all(len(rate) == 1 for rate in rates)
+    return [rate.pop() for rate in rates]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_steps_learning_rate_is_that_of_torchs_own_scheduler(recipe):
+    """To the bit where it falls in steps; the cosine is the closed form, torch's a recursion."""
+    epochs, steps = 7, 3
+    trainer = make_trainer(LOSSES["scaledcosine"].head, LOSSES["scaledcosine"].criterion, epochs=epochs, recipe=recipe)
+    rates = step_rates(trainer, epochs)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    falls = RECIPES[recipe].described(epochs).get("decay_after")
+    if falls:
+        scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [steps * epoch for epoch in falls], 0.1)
+    else:
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps * epochs)
+    for rate in rates:
+        assert rate == (scheduler.get_last_lr()[0] if falls else pytest.approx(scheduler.get_last_lr()[0], rel=1e-9))
+        optimizer.step()
+        scheduler.step()
+
+
+def test_the_cosine_resumes_within_an_epoch():
+    whole = step_rates(make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=3, recipe="openood"), 3)
+    trainer = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=3, recipe="openood")
+
+    def stop(*_):
+        if trainer.sums.steps == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run_epoch(stop)
+    resumed = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=3, recipe="openood")
+    resumed.load_state_dict(trainer.state_dict())
+    assert step_rates(resumed, 3) == whole[2:]

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from . import records
-from .config import RunConfig, identity_of
+from .config import identity_of, usual
+from .groups import group_rows
 from .paper import DATA_TITLES, PAPER_COLUMNS, PAPER_TABLE, as_the_paper_has_it, in_the_papers_order, paper, paper_rows
 from .tables import BEST, among_best, number, signed
 
@@ -26,9 +26,8 @@ def group_of(record: dict[str, Any]) -> tuple[str, ...]:
     config, at = record["config"], "T = 1" if record["scores_at"] == "t1" else "the fitted T"
     epochs = f"{config['epochs']} epoch{'s' * (config['epochs'] > 1)}"
     how = f"{config['protocol']} protocol, {config['recipe']} recipe, {epochs}, scores at {at}"
-    usual = {field.name: field.default for field in fields(RunConfig)}
     said = ("data", "model", "loss", "seed", "protocol", "recipe", "epochs", "ood")
-    rest = {name: value for name, value in identity_of(config).items() if name not in said and value != usual.get(name)}
+    rest = {name: value for name, value in identity_of(config).items() if name not in said and value != usual(config).get(name)}
     how += "".join(f", {name.replace('_', '-')} {value}" for name, value in rest.items())
     return config["data"], record["titles"]["data"], record["titles"]["model"], how, *config["ood"]
 
@@ -191,4 +190,5 @@ def printable(record: dict[str, Any]) -> None:
     hash(group)
     data, _, network, *_ = group
     main_table([record], data, network, {})
+    group_rows([("", record)])
     detail_rows([record])[list(DETAIL)].mean()

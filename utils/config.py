@@ -4,8 +4,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from .recipes import RECIPES
+
 # Fields that say where and how a run ran, where its files lie, and what it keeps.
-ELSEWHERE = ("device", "compile", "checkpoint_every", "keep_features", "runs", "data_dir")
+ELSEWHERE = ("device", "compile", "checkpoint_every", "keep_features", "tensorboard", "runs", "data_dir")
 
 
 def identity_of(config: dict[str, Any]) -> dict[str, Any]:
@@ -13,28 +15,38 @@ def identity_of(config: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name not in ELSEWHERE}
 
 
+def usual(config: dict[str, Any]) -> dict[str, Any]:
+    """What every field is where nothing is said of it, by the recipe of a configuration as JSON."""
+    return {field.name: field.default for field in fields(RunConfig)} | {"batch_size": RECIPES[config["recipe"]].batch_size}
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """Train one network with one loss and one seed, calibrate it, detect out-of-distribution data, and record the results."""
 
     data: str = "digits"
-    """digits (built in), cifar10, cifar100, svhn, fashionmnist, or a folder with train and test, each an .npz or class folders."""
+    """digits (built in), cifar10, cifar100, svhn, fashionmnist, imagenet1k, or a folder with train and test, each an .npz or class
+    folders."""
     model: str | None = None
-    """densenetbc100, resnet34, wideresnet2810, another of these families (resnet18, ...) or smallcnn. By default the data's own."""
+    """densenetbc100, resnet34, wideresnet2810, another of these families (resnet18, ...), resnet18_imagenet or smallcnn. By
+    default the recipe's or the data's own."""
     loss: str = "dismax"
     """softmax, dismax, duq, ...: a row of the table in losses/__init__.py (an unknown name is answered with all of them)."""
     seed: int = 1
     """Of initialisation, shuffling and augmentation."""
     protocol: Literal["heldout", "paper"] = "heldout"
     """What chooses the epoch and fits the temperature: held-out training images, or the test set (as the paper; optimistic)."""
-    recipe: Literal["paper"] = "paper"
-    """How to train: SGD with Nesterov momentum, learning rate 0.1 that falls tenfold at 1/2, 2/3 and 5/6 of the epochs."""
+    recipe: str | None = None
+    """How to train. paper: learning rate 0.1 that falls tenfold at 1/2, 2/3 and 5/6 of the epochs. openood: OpenOOD's for CIFAR,
+    from 0.1 to 0 along a cosine, with its groups of out-of-distribution sets. imagenet: 0.1 that falls tenfold at 1/3 and 2/3. By
+    default the data's own: imagenet for imagenet1k, paper for the rest."""
     epochs: int | None = None
-    """100 for digits, 300 for the rest by default."""
-    batch_size: int = 64
-    """Images a training step."""
+    """By default 100 for openood and the digits, 90 for imagenet, 300 for the rest."""
+    batch_size: int | None = None
+    """Images a training step: by default 64, 128 for openood, 256 for imagenet."""
     ood: tuple[str, ...] = ()
-    """Out-of-distribution sets: names, .npz files or folders, SET or near=, far=, very_far=SET. By default the data's own."""
+    """Out-of-distribution sets: names, .npz files or folders, SET or near=, far=, very_far=SET. By default the recipe's
+    or the data's own."""
     limit_train: int | None = None
     """For quick tries: train on this many images."""
     limit_eval: int | None = None
@@ -50,6 +62,8 @@ class RunConfig:
     """How often to write a checkpoint, such as 5 minutes or 1 epochs. A signal always writes one, and so does the last epoch."""
     keep_features: bool = False
     """Keep the features of all images, the training images' too, in predictions.npz, for detect.py."""
+    tensorboard: bool = False
+    """Write live curves for TensorBoard (pip install tensorboard) into the run's folder."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:N or mps."""
     runs: Path = Path("runs")
@@ -67,6 +81,8 @@ class RunConfig:
         for name, kind in get_type_hints(type(self)).items():
             if (choices := get_args(kind)) and get_origin(kind) is Literal and getattr(self, name) not in choices:
                 raise ValueError(f"--{name} is one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        if self.recipe is not None and self.recipe not in RECIPES:
+            raise ValueError(f"--recipe is one of {', '.join(RECIPES)}, got {self.recipe!r}")
         every, unit = self.checkpoint_every
         if unit not in ("minutes", "epochs") or not 0 < every < float("inf") or (unit == "epochs" and every % 1):
             raise ValueError(f"--checkpoint-every takes a number of minutes or a whole number of epochs, got {every:g} {unit}")

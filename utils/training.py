@@ -1,35 +1,15 @@
 """The training loop. It knows a model, a criterion that keeps the contract, and batches; it knows no method by name."""
 
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from .distributed import ALONE, World
+from .recipes import Recipe
 from .running import NonFiniteLoss, RunningSums, Summary
 from .runtime import autocast, seeds
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train: SGD with Nesterov momentum whose learning rate falls by `decay` at given fractions of the epochs."""
-
-    learning_rate: float
-    momentum: float
-    weight_decay: float
-    milestones: tuple[tuple[int, int], ...]  # fractions of the epochs, as exact ratios
-    decay: float
-
-    def epochs_of_decay(self, epochs: int) -> list[int]:
-        """After how many epochs the learning rate falls, rounded up."""
-        return [-(-epochs * numerator // denominator) for numerator, denominator in self.milestones]
-
-
-# The paper's: 0.1 that falls at epochs 150, 200 and 250 of 300.
-RECIPES = {"paper": Recipe(0.1, 0.9, 1e-4, ((1, 2), (2, 3), (5, 6)), 0.1)}
 
 Report = Callable[[int, Summary | None], None]  # (images since the last call, the epoch so far where it was read)
 READ_EVERY = 50  # steps between two reads of the running sums from the device
@@ -71,6 +51,7 @@ class Trainer:
         world: World = ALONE,
     ):
         self.model, self.criterion, self.batches, self.world = model, criterion, batches, world
+        self.recipe, self.epochs = recipe, epochs
         self.network = world.wrap(model)
         self.device = next(model.parameters()).device
         self.context = autocast(self.device, precision)
@@ -81,8 +62,6 @@ class Trainer:
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        milestones = recipe.epochs_of_decay(epochs)
-        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, milestones, recipe.decay)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         seed_batches, *others = seeds(seed, 1 + 2 * world.size)
         self.drawing = torch.Generator().manual_seed(seed_batches)
@@ -95,8 +74,13 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """Of the epoch that is going on, or the coming one."""
-        return self.scheduler.get_last_lr()[0]
+        """Of the first step of the epoch that is going on, or of the coming one."""
+        return self.recipe.rate(self.epoch, self.epochs)
+
+    @property
+    def last_rate(self) -> float:
+        """The learning rate of the last step."""
+        return self.optimizer.param_groups[0]["lr"]
 
     def run_epoch(self, report: Report) -> Summary:
         """Train to the end of the epoch, which may have begun before. Raises NonFiniteLoss, naming epoch, step and learning rate.
@@ -114,8 +98,6 @@ class Trainer:
         summary = self.read()
         self.criterion.after_epoch(self.epoch + 1)
         self.world.average_statistics(self.model)
-        with warnings.catch_warnings(action="ignore"):  # that no step came before: it did, before a checkpoint
-            self.scheduler.step()
         self.epoch += 1
         self.drawn, self.sums = self.drawing.get_state(), None
         return summary
@@ -138,6 +120,8 @@ class Trainer:
             logits = self.network(inputs)
             loss = self.criterion(logits, targets) + self.criterion.penalty(inputs, logits)
         self.optimizer.zero_grad()
+        for group in self.optimizer.param_groups:  # a function of where training is: there is no state of it to keep
+            group["lr"] = self.recipe.rate(self.epoch + sums.steps / len(self.batches.sizes), self.epochs)
         # Gradients are averaged over the processes as if each had as many images.
         self.scaler.scale(loss * (len(targets) * self.world.size / count)).backward()
         self.scaler.step(self.optimizer)
@@ -173,7 +157,6 @@ class Trainer:
             "parameters": parameters,
             "criterion": self.criterion.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
             "drawn": self.drawn,
             "processes": self.world.all_of(own),
@@ -186,7 +169,7 @@ class Trainer:
             raise ValueError(f"{count} processes wrote it, this is {self.world.size}: take torchrun --nproc-per-node={count}")
         own = state["processes"][self.world.rank]
         self.model.load_state_dict(state["parameters"] | own["buffers"])
-        for name in ("criterion", "optimizer", "scheduler", "scaler"):
+        for name in ("criterion", "optimizer", "scaler"):
             getattr(self, name).load_state_dict(state[name])
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
