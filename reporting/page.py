@@ -15,7 +15,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from utils import records
-from utils.aggregation import Efficiencies, detail_tables, group_of, main_table
+from utils.aggregation import Efficiencies, detail_tables, group_of, main_table, method_of
+from utils.groups import HEADS, group_rows
 from utils.tables import number
 
 from . import figures
@@ -99,6 +100,7 @@ class Section:
     title: str
     how: str
     table: Table
+    means: Table | None  # over the near and the far sets
     details: dict[str, Table]
     pictures: list[Picture] = field(default_factory=list)
     points: Table | None = None
@@ -128,7 +130,9 @@ def tables_of(place: int, members: list[dict[str, Any]], measured: Efficiencies)
     data, data_title, network, how = group_of(members[0])[:4]
     details = {title: Table(heads, rows) for title, heads, rows in detail_tables(members)}
     table = Table(*main_table(members, data, network, measured))
-    return Section(f"part{place}", f"{data_title}, {network}", how, table, details)
+    rows = group_rows((method_of(run), run) for run in members)
+    means = Table(HEADS, rows) if rows else None
+    return Section(f"part{place}", f"{data_title}, {network}", how, table, means, details)
 
 
 def save_figure(picture: Picture, prefix: Path) -> Picture:
