@@ -22,6 +22,15 @@ def test_a_benchmark_prints_its_table(script, name):
     assert len(rows) > 2
 
 
+@pytest.mark.slow
+def test_distances_of_a_run_are_printed_for_each_kind_of_images(script, tmp_path):
+    assert script("main.py", "--epochs", "1", "--device", "cpu", "--runs", tmp_path).returncode == 0
+    done = script("-m", "benchmarks.distances", tmp_path, "--images", "64", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[2].strip() for line in done.stdout.splitlines()]
+    assert rows[2:] == ["test", "mosaics of four", "half the resolution", "half the contrast", "flat", "digits89", "photos", "noise"]
+
+
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [
