@@ -97,7 +97,7 @@ def commands(page):
     """The commands of a page's bash blocks, and those that stand in a sentence, as lists of words."""
     text = page.read_text()
     lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
-    lines += [" ".join(code.split()) for code in re.findall(r"(?<!`)`((?:python|bash|torchrun)\s[^`]+)`(?!`)", text)]
+    lines += [" ".join(code.split()) for code in re.findall(r"(?<!`)`((?:\w+=\S+ )*(?:python|bash|torchrun)\s[^`]+)`(?!`)", text)]
     for line in lines:
         reader = shlex.shlex(line, posix=True, punctuation_chars=True)
         reader.whitespace_split = True
