@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -24,14 +28,27 @@ class _Outputs(nn.Module):
         return found.logits, found.probabilities, found.scores, found.accepted
 
 
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A path of the same name in a temporary folder beside: if the block ends well, what was written there takes its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        yield Path(folder) / path.name
+        for written in sorted(Path(folder).iterdir(), reverse=True):  # weights in a .data file before what refers to it by name
+            with open(written, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(written, path.parent / written.name)
+
+
 def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None = None) -> None:
     """Write the detector as ONNX: `images`, uint8 [B, 3, height, width] of any B, to the `OUTPUTS`.
 
-    Needs the packages onnx and onnxscript (`pip install dismax[export]`).
+    The file is written whole or not at all. Weights of more than 1.5 GB go into a second one beside it, PATH.data; a process killed
+    between putting the two in place leaves the second alone. Needs the packages onnx and onnxscript (`pip install dismax[export]`).
 
     Args:
         detector: on the CPU.
-        path: of the file.
+        path: of the file; its folder is made if need be.
         size: the images' (height, width); by default those that the network was trained on.
 
     Raises ValueError if neither the detector nor the call says what size the images are of.
@@ -39,25 +56,28 @@ def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None =
     if (size := size or detector.size) is None:
         raise ValueError("the detector does not know its images' size: give size=(height, width)")
     images = torch.zeros(2, 3, *size, dtype=torch.uint8)
-    torch.onnx.export(
-        _Outputs(detector).eval(),
-        (images,),
-        str(path),
-        input_names=["images"],
-        output_names=list(OUTPUTS),
-        dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with _whole(Path(path)) as temporary:
+        torch.onnx.export(
+            _Outputs(detector).eval(),
+            (images,),
+            str(temporary),
+            input_names=["images"],
+            output_names=list(OUTPUTS),
+            dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
+            dynamo=True,
+            external_data=False,  # torch does without anyway where the weights are too large for one file
+            verbose=False,
+        )
 
 
 def to_safetensors(detector: Detector, path: str | Path) -> None:
     """Write the weights, temperature, thresholds and normalisation as safetensors, the class names in its metadata.
 
+    The file is written whole or not at all; its folder is made if need be.
     Needs the package safetensors (`pip install dismax[export]`).
     """
     from safetensors.torch import save_file
 
     names = {f"class_{number}": name for number, name in enumerate(detector.class_names)}
-    save_file({name: value.contiguous() for name, value in detector.state_dict().items()}, str(path), names)
+    with _whole(Path(path)) as temporary:
+        save_file({name: value.contiguous() for name, value in detector.state_dict().items()}, str(temporary), names)

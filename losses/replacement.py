@@ -12,6 +12,40 @@ from .contract import LossFirstPart
 Head = TypeVar("Head", bound=LossFirstPart)
 
 
+SHOWN = 4  # names of layers in an error
+
+
+def _last_layer(model: nn.Module) -> str:
+    """The path of the last module with weights of its own, in the order in which they were registered; "" if none has."""
+    last, linear = "", False
+    for path, module in model.named_modules():
+        if linear and path.startswith(f"{last}."):
+            continue  # what parametrizes a linear layer's weight
+        if isinstance(module, nn.Linear) or next(module.parameters(recurse=False), None) is not None:
+            last, linear = path, isinstance(module, nn.Linear)
+    return last
+
+
+def _named(paths: list[str]) -> str:
+    return ", ".join(["..."] * (len(paths) > SHOWN) + paths[-SHOWN:])
+
+
+def _classifier(model: nn.Module, linear: dict[str, nn.Linear]) -> str:
+    """Which of the linear layers is the network's last layer. Raises ValueError where that is not plain."""
+    title, last = type(model).__name__, _last_layer(model)
+    if last not in linear:
+        ending = f"the {type(model.get_submodule(last)).__name__} {last!r}" if last else "no layer with weights"
+        chosen = "choose an nn.Linear by name=, or " if linear else ""
+        raise ValueError(f"{title} ends in {ending}, not in an nn.Linear: {chosen}put the head after its pooled features yourself")
+    alike = [path for path, module in linear.items() if module.out_features == linear[last].out_features]
+    if len(alike) > 1:
+        raise ValueError(
+            f"{title} has several nn.Linear that could be its classifier ({_named(alike)}): choose one by name=; "
+            "if the network adds up their outputs, put the head after its pooled features yourself"
+        )
+    return last
+
+
 def replace_classifier(
     model: nn.Module, head: Callable[[int, int], Head], num_classes: int | None = None, name: str | None = None
 ) -> Head:
@@ -28,22 +62,15 @@ def replace_classifier(
         num_classes: the head's; by default as many as the layer has outputs.
         name: the layer's, as in `model.named_modules()`, where the last one is not it.
 
-    Raises ValueError where there is no linear layer, or none of the name, or another one has as many outputs as the last, so that
-    either could be the classifier.
+    Raises ValueError where the last layer with weights is no linear one (a convolution, or the norm of a network without a
+    classifier), where there is none of the name, or where another one has as many outputs as the last, so that either could be the
+    classifier, or both, with their outputs added up. Such a network gives its pooled features to a head that stands after it.
     """
     linear = {path: module for path, module in model.named_modules() if isinstance(module, nn.Linear)}
-    title = type(model).__name__
-    if not linear:
-        raise ValueError(f"{title} has no nn.Linear to replace: give it one after its pooling, or put the head there yourself")
     if name is None:
-        name = list(linear)[-1]
-        alike = [path for path, module in linear.items() if module.out_features == linear[name].out_features]
-        if len(alike) > 1:
-            raise ValueError(
-                f"{title} has several nn.Linear that could be its classifier ({', '.join(alike)}): choose one by name="
-            )
+        name = _classifier(model, linear)
     if name not in linear:
-        raise ValueError(f"{title} has no nn.Linear {name!r}: it has {', '.join(linear)}")
+        raise ValueError(f"{type(model).__name__} has no nn.Linear {name!r}: it has {_named(list(linear)) or 'none'}")
     if not name:
         raise ValueError("the model is nothing but its nn.Linear: make the head itself")
     layer = linear[name]

@@ -1,15 +1,18 @@
 """ONNX and safetensors say what PyTorch says."""
 
+import resource
+
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from safetensors import safe_open
+from torch import nn
 
 from dismax import export
 from dismax.detector import Detector
 from experiment import load_data
-from losses import LOSSES
+from losses import LOSSES, DisMaxLossFirstPart
 from models import build_model
 from utils import records
 from utils.config import RunConfig
@@ -64,3 +67,36 @@ def test_every_head_and_network_can_be_exported(tmp_path, model, loss):
         export.to_onnx(detector, tmp_path / "detector.onnx")
     export.to_onnx(detector, tmp_path / "detector.onnx", size=(16, 16))
     agree(detector, tmp_path / "detector.onnx", torch.randint(256, (5, 3, 16, 16), dtype=torch.uint8))
+
+
+def small_detector(*layers: nn.Module, num_features: int) -> Detector:
+    head = DisMaxLossFirstPart(num_features, 5).eval()
+    head.set_thresholds(torch.linspace(-2, 2, 100))
+    return Detector(nn.Sequential(*layers, head), (0.5, 0.4, 0.3), (0.3, 0.2, 0.1))
+
+
+@pytest.mark.parametrize("write", [export.to_onnx, export.to_safetensors])
+def test_an_export_that_fails_on_the_way_leaves_the_old_file_and_nothing_else(tmp_path, write):
+    detector, path = small_detector(nn.Flatten(), nn.Linear(48, 4000), num_features=4000), tmp_path / "folder" / "detector"
+    detector.size = 4, 4
+    write(detector, path)
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))  # as a disk that is full halfway
+    try:
+        with pytest.raises(Exception, match="File too large"):
+            write(detector, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.slow
+def test_weights_too_large_for_one_file_lie_beside_it(tmp_path):
+    width = 20_500
+    detector = small_detector(nn.Flatten(), nn.Linear(12, width), nn.Linear(width, width), num_features=width)  # 1.7 GB
+    for _ in range(2):  # the second takes the first's place
+        export.to_onnx(detector, tmp_path / "detector.onnx", size=(2, 2))
+    assert {path.name for path in tmp_path.iterdir()} == {"detector.onnx", "detector.onnx.data"}
+    agree(detector, tmp_path / "detector.onnx", torch.randint(256, (3, 3, 2, 2), dtype=torch.uint8))

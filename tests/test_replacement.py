@@ -1,6 +1,7 @@
 """`replace_classifier` on networks that are not ours."""
 
 import pytest
+import timm
 import torch
 import torchvision
 from torch import nn
@@ -10,6 +11,27 @@ import losses
 TORCHVISION = torchvision.models.list_models(module=torchvision.models)
 # Without a linear layer, and with auxiliary classifiers beside the last.
 WITHOUT, SEVERAL = {"squeezenet1_0", "squeezenet1_1"}, {"googlenet": 3, "inception_v3": 2}
+SWAPPED = (
+    "beit_base_patch16_224 botnet26t_256 caformer_s18 cait_xxs24_224 coat_lite_tiny coatnet_0_224 convit_tiny convnext_atto "
+    "cs3darknet_m deit3_small_patch16_224 densenet121 edgenext_xx_small efficientnet_b0 efficientvit_b0 efficientvit_m0 fastvit_t8 "
+    "focalnet_tiny_srf gcvit_xxtiny gernet_s ghostnet_050 hrnet_w18_small inception_next_tiny inception_v4 legacy_seresnet18 "
+    "mixer_s16_224 mobilenetv3_small_050 mobilevit_xxs mvitv2_tiny nest_tiny nf_resnet50 pit_ti_224 pvt_v2_b0 regnetx_002 "
+    "res2net50_14w_8s resnest14d resnet18 rexnet_100 skresnet18 swin_tiny_patch4_window7_224 tf_efficientnetv2_b0 tiny_vit_5m_224 "
+    "tnt_s_patch16_224 tresnet_m twins_svt_small vgg11 visformer_tiny vit_tiny_patch16_224 vovnet39a xcit_nano_12_p16_224"
+)
+# Convolutions as classifiers, no classifier at all, several heads whose outputs are averaged, inner layers as wide as the last.
+REFUSED = {
+    "dla34": "DLA ends in the Conv2d 'fc', not in an nn.Linear: put the head after its pooled features",
+    "dpn68": "DPN ends in the Conv2d 'classifier'",
+    "resnetv2_50": "ResNetV2 ends in the Conv2d 'head.fc'",
+    "samvit_base_patch16": "ends in the LayerNorm2d 'neck.3', not in an nn.Linear: choose an nn.Linear by name=, or put",
+    "deit_tiny_distilled_patch16_224": r"several nn.Linear that could be its classifier \(head, head_dist\)",
+    "crossvit_tiny_240": r"several nn.Linear .* \(head.0, head.1\)",
+    "levit_128s": r"several nn.Linear .* \(head.linear, head_dist.linear\)",
+    "repvit_m1": r"several nn.Linear .* \(head.head.l, head.head_dist.l\)",
+    "volo_d1_224": r"several nn.Linear .* \(aux_head, head\)",
+    "vit_medium_patch32_clip_224": r"several nn.Linear .* \(..., blocks.10.mlp.fc2, blocks.11.attn.proj, blocks.11.mlp.fc2, head\)",
+}
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
@@ -19,7 +41,7 @@ def test_every_network_of_torchvision_gets_the_head_or_says_why_not(name):
         model = torchvision.models.get_model(name, weights=None, **options).to("meta")
     with torch.device("meta"):
         if name in WITHOUT:
-            with pytest.raises(ValueError, match="SqueezeNet has no nn.Linear to replace"):
+            with pytest.raises(ValueError, match="SqueezeNet ends in the Conv2d 'classifier.1', not in an nn.Linear: put"):
                 losses.replace_classifier(model, losses.DisMaxLossFirstPart)
             return
         if name in SEVERAL:
@@ -44,3 +66,59 @@ def test_sizes_device_and_precision_are_kept_and_the_choice_can_be_named():
     assert model(torch.zeros(2, 3, 2, 2, dtype=torch.float64)).shape == (2, 5)
     with pytest.raises(ValueError, match="nothing but its nn.Linear"):
         losses.replace_classifier(nn.Linear(2, 3), losses.SoftMaxLossFirstPart)
+
+
+def built(name, **options):
+    """A network of timm without memory for its weights, and images for it."""
+    with torch.device("meta"):
+        model = timm.create_model(name, **options).eval()
+        return model, torch.zeros(2, *model.default_cfg["input_size"])
+
+
+def gets_the_head(name):
+    model, images = built(name)
+    head = losses.replace_classifier(model, losses.DisMaxLossFirstPart, num_classes=7)
+    assert head in set(model.get_classifier().modules()) | {model.get_classifier()}
+    assert model(images).shape == (2, 7)
+
+
+def gives_features(name):
+    body, images = built(name, num_classes=0)
+    with torch.device("meta"):
+        model = nn.Sequential(body, losses.DisMaxLossFirstPart(body.head_hidden_size, 7))
+    assert model(images).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", SWAPPED.split())
+def test_networks_of_timm_get_the_head(name):
+    gets_the_head(name)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_networks_of_timm_without_one_last_linear_layer_say_what_to_do_and_give_their_features(name):
+    with pytest.raises(ValueError, match=REFUSED[name]):
+        losses.replace_classifier(built(name)[0], losses.DisMaxLossFirstPart)
+    gives_features(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", timm.list_modules())
+def test_every_family_of_timm_gets_the_head_or_is_refused(family):
+    name = timm.list_models(module=family)[0]
+    try:
+        gets_the_head(name)
+        refusal = None
+    except ValueError as error:
+        refusal = str(error)
+    assert refusal is None or "put the head after its pooled features" in refusal
+    gives_features(name)
+
+
+def test_the_last_layer_may_be_parametrized_and_must_be_the_last():
+    model = nn.Sequential(nn.Linear(3, 4), torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 5)))
+    assert losses.replace_classifier(model, losses.IsoMaxPlusLossFirstPart) is model[1]
+    inner = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(4))  # the linear layer is none of classes
+    with pytest.raises(ValueError, match=r"ends in the BatchNorm1d '2', not in an nn.Linear: choose an nn.Linear by name=, or put"):
+        losses.replace_classifier(inner, losses.IsoMaxPlusLossFirstPart)
+    with pytest.raises(ValueError, match="Flatten ends in no layer with weights"):
+        losses.replace_classifier(nn.Flatten(), losses.IsoMaxPlusLossFirstPart)
