@@ -85,7 +85,7 @@ class Detector(nn.Module):
 
     def forward(self, images: Tensor) -> Detections:
         """What there is to say of images [B, 3, H, W], uint8 or floats in [0, 1]."""
-        pixels = images if images.is_floating_point() else images / 255
+        pixels = images if images.is_floating_point() else images.float() / 255  # said, since older exporters promote no uint8
         outputs = self.head.named_outputs(self.body((pixels - self.mean) / self.std))
         logits, scores = outputs["logits"] / self.head.temperature, self.head.scores(outputs)
         return Detections(logits.argmax(1), logits.softmax(1), scores, scores >= self.least, logits)
