@@ -58,7 +58,8 @@ class _Distances(torch.autograd.Function):
         lengths = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
         squares = torch.add(lengths.square(), torch.linalg.vector_norm(anchors, dim=1).square())
         reduction.mul_(scale)
-        d = _roots(squares.addmm_(scaled, anchors.T, alpha=-2), scaled, anchors, 0).mul_(reduction)
+        # Not in place: compiled, PyTorch 2.11 gives an output that was changed in place no gradient.
+        d = _roots(squares.addmm_(scaled, anchors.T, alpha=-2), scaled, anchors, 0) * reduction
         ctx.save_for_backward(points, prototypes, lengths.mul_(reduction), d)
         return d
 
@@ -137,7 +138,7 @@ class _DirectionLogits(torch.autograd.Function):
         k = slope * scale
         ctx.save_for_backward(unit_features, unit_prototypes, by_feature, by_prototype, d, slope, k)
         ctx.add_mean = add_mean
-        return torch.add(d, d.mean(1, keepdim=True)).mul_(k) if add_mean else d * k
+        return (d + d.mean(1, keepdim=True) if add_mean else d) * k  # not in place: see above
 
     @staticmethod
     @once_differentiable
