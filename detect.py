@@ -93,7 +93,7 @@ class Finished:
 
     def network(self) -> nn.Module:
         """The trained network at temperature 1, at which the detectors are defined."""
-        network = load_network(self.folder, self.config, self.device)
+        network = load_network(self.folder, self.device)
         network.classifier.temperature.fill_(1)
         return network
 

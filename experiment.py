@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data import images, sources
 from data.catalog import title_of
 from data.streaming import ImageSet
+from dismax import detector
 from losses import get_loss
 from models import Network, build_model
-from utils import checkpoint, records
+from utils import records
 from utils.config import RunConfig
 from utils.evaluation import classification_results, detection_results
 
@@ -63,19 +64,13 @@ def build_network(config: RunConfig, num_classes: int, device: torch.device) -> 
     return network.to(device, memory_format=torch.channels_last)  # as the batches are; faster on CPUs and GPUs
 
 
-def load_network(folder: Path, config: RunConfig, device: torch.device) -> Network:
+def load_network(folder: Path, device: torch.device) -> nn.Module:
     """A run's trained network, in evaluation mode at its temperature. Raises ValueError if the folder does not hold it whole."""
     path = folder / records.MODEL
     if not path.exists():
         raise ValueError(f"{folder} keeps no network ({records.MODEL}), which this needs")
-    try:
-        saved = checkpoint.load(path)
-        network = build_network(config, len(saved["classes"]), device)
-        network.load_state_dict(saved["state_dict"])
-    except (RuntimeError, LookupError, TypeError, AttributeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} does not hold its run's network ({reason}): delete its folder, and make it again") from error
-    return network.eval()
+    network, _ = detector.load_network(path)
+    return network.to(device, memory_format=torch.channels_last)
 
 
 def judged(

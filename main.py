@@ -42,24 +42,23 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     """The command line as a configuration with nothing left open. Raises ValueError for a value that cannot be."""
     given = command_line.read(RunConfig, "main.py", arguments)
     given.check()
-    data = sources.describe(given.data)
+    recipe = given.recipe or sources.describe(given.data).recipe
+    data, train = sources.by_recipe(given.data, recipe), RECIPES[recipe]
     get_loss(given.loss)
-    name = given.recipe or data.recipe
-    recipe = RECIPES[name]
     # The same data is the same run, however its path is written.
-    ood = (
-        tuple(f"{role}={sources.located(source)}" for role, source in sources.partners(given.data, given.ood, name))
-        if given.ood
-        else ()
-    )
-    config = replace(given, data=sources.located(given.data), ood=ood, recipe=name)
-    config = replace(config, model=given.model or recipe.model or data.model, epochs=given.epochs or recipe.epochs or data.epochs)
-    config = replace(config, batch_size=given.batch_size or recipe.batch_size)
+    named = sources.partners(given.data, given.ood, recipe) if given.ood else ()
+    ood = tuple(f"{role}={sources.located(source)}" for role, source in named)
+    config = replace(given, data=sources.located(given.data), ood=ood, recipe=recipe, model=given.model or data.model)
+    epochs, batch_size = given.epochs or train.epochs or data.epochs, given.batch_size or train.batch_size
+    config = replace(config, epochs=epochs, batch_size=batch_size)
     model_title(str(config.model))
     if config.precision == "auto":
         held = records.begun(config.folder).get("precision")
         known = isinstance(held, str) and held in runtime.PRECISIONS
-        config = replace(config, precision=held if known else runtime.fastest_precision(runtime.find_device(config.device)))
+        config = replace(
+            config,
+            precision=held if known else runtime.fastest_precision(runtime.find_device(distributed.device_name(config.device))),
+        )
     return config
 
 
@@ -154,7 +153,8 @@ def write_network(run: Run) -> None:
     """Keep the calibrated network, with all that it takes to use it."""
     config, data = run.config, run.data
     network = {"config": config.as_json(), "classes": list(data.train.classes), "size": list(data.train.size)}
-    network |= {"mean": list(data.mean), "std": list(data.std), "state_dict": run.model.state_dict()}
+    network |= {"mean": list(data.mean), "std": list(data.std), "margin": sources.describe(config.data).margin}
+    network |= {"state_dict": run.model.state_dict()}
     checkpoint.save(config.folder / records.MODEL, network)
 
 

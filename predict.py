@@ -9,20 +9,20 @@ if __name__ == "__main__":
     interruption.begin()
 
 import csv
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import tyro
 from tabulate import tabulate
 
-from data.catalog import DATA_SETS
 from data.files import SUFFIXES, image_files
-from data.images import covered
-from data.streaming import decode
+from data.streaming import ImageFiles, fitting
 from dismax.detector import Detector
 from utils import command_line, interruption, records, runtime
 from utils.output import say
@@ -67,12 +67,13 @@ def find_images(given: Sequence[Path]) -> list[Path]:
     return found
 
 
-def predictions(detector: Detector, paths: Sequence[Path], device: torch.device, margin: int = 0) -> list[dict[str, Any]]:
+def predictions(detector: Detector, paths: Sequence[Path], device: torch.device) -> list[dict[str, Any]]:
     """A row an image: file, class, probability, score, in_distribution. Raises ValueError, naming it, for a damaged image."""
-    rows = []
-    for start in range(0, len(paths), BATCH):
-        part = paths[start : start + BATCH]
-        found = detector(torch.cat([covered(decode(path)[None], detector.size, margin) for path in part]).to(device))
+    names, rows = np.array([os.fsencode(path) for path in paths]), []
+    images = ImageFiles(names, torch.full((len(paths),), -1), (), detector.size, detector.margin)
+    size = fitting(BATCH, detector.size)
+    for start, pixels in zip(range(0, len(paths), size), images.batches(size), strict=True):
+        part, found = paths[start : start + size], detector(pixels.to(device))
         best = found.probabilities.amax(1)
         for path, number, *values in zip(part, found.classes, best, found.scores, found.accepted, strict=True):
             probability, score, accepted = (value.item() for value in values)
@@ -99,8 +100,7 @@ def perform(options: Options) -> None:
     path = options.run / records.MODEL
     if not path.exists():
         raise ValueError(f"{options.run} keeps no network ({records.MODEL}): name the folder of a finished run")
-    data = DATA_SETS.get(records.begun(options.run).get("data", ""))
-    rows = predictions(Detector.load(path, options.tpr).to(device), paths, device, data.margin if data else 0)
+    rows = predictions(Detector.load(path, options.tpr).to(device), paths, device)
     shown = [[*row.values()] for row in rows]
     for row in shown:
         row[-1] = "in" if row[-1] else "OUT"

@@ -36,7 +36,7 @@ def changed(pixels: Tensor) -> dict[str, Tensor]:
 def seen(folder: Path, images: int, device: torch.device) -> list[dict[str, object]]:
     """A row for each kind of images."""
     config = RunConfig.from_json(records.read_record(folder / records.METRICS)["config"])
-    data, network = load_data(config), load_network(folder, config, device)
+    data, network = load_data(config), load_network(folder, device)
     sets = changed(data.evaluation["test"].first(images))
     sets |= {Path(source).stem: part.first(images) for source, (_, part) in data.outside.items()}
     normalize, rows = Normalizer(data.mean, data.std, device), []

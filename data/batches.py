@@ -6,9 +6,7 @@ from itertools import repeat
 import torch
 from torch import Tensor
 
-from .streaming import ImageFiles, ImageSet
-
-PIXELS = 2**23  # of a batch in evaluation, at most
+from .streaming import ImageFiles, ImageSet, fitting
 
 
 class Normalizer:
@@ -118,6 +116,5 @@ class TrainingBatches:
 
 def plain_batches(images: ImageSet, normalize: Normalizer, batch_size: int, device: torch.device) -> Iterator[Tensor]:
     """A data set's images in order and as they are, normalised: float32 [B, 3, H, W]; of large ones fewer at a time."""
-    height, width = images.size
-    for batch in images.batches(max(1, min(batch_size, PIXELS // (height * width)))):
+    for batch in images.batches(fitting(batch_size, images.size)):
         yield normalize(batch.to(device))

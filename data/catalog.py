@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # How far an out-of-distribution set lies from the in-distribution one, as the paper's table groups them.
 ROLES = ("near", "far", "very_far")
@@ -60,6 +61,7 @@ DATA_SETS = {
         validation=0.02,
         recipe="imagenet",
         model="resnet18_imagenet",
+        epochs=90,
         side=224,
         margin=32,
     ),
@@ -115,10 +117,10 @@ ARCHIVES = {
 
 _OPENOOD_FAR = (("far", "mnist"), ("far", "svhn"), ("far", "textures"), ("far", "places365"))
 
-# (recipe, data set) → the out-of-distribution sets that the recipe has for it.
-GROUPS = {
-    ("openood", "cifar10"): (("near", "cifar100"), ("near", "tinyimagenet"), *_OPENOOD_FAR),
-    ("openood", "cifar100"): (("near", "cifar10"), ("near", "tinyimagenet"), *_OPENOOD_FAR),
+# (recipe, data set) → what the recipe has in place of the set's own.
+OF_RECIPES: dict[tuple[str | None, str], dict[str, Any]] = {
+    ("openood", "cifar10"): {"model": "resnet18", "partners": (("near", "cifar100"), ("near", "tinyimagenet"), *_OPENOOD_FAR)},
+    ("openood", "cifar100"): {"model": "resnet18", "partners": (("near", "cifar10"), ("near", "tinyimagenet"), *_OPENOOD_FAR)},
 }
 
 OUTSIDE = {"mnist": "MNIST"}  # out-of-distribution only, of torchvision

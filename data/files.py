@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.datasets import ImageFolder
 
-from .images import Images, covered
+from .images import Images, is_grey, like
 from .streaming import ImageFiles, ImageSet, size_of
 
 IN_MEMORY = 4 * 2**30  # decoded, a split of more bytes is streamed
@@ -57,22 +58,21 @@ def _held(stored: ImageFiles) -> ImageSet:
 
 
 def load_cropped(folder: Path, size: tuple[int, int], margin: int) -> ImageFiles:
-    """A folder of class folders with images of any size, as torchvision's ImageFolder takes them; no file is opened.
+    """A folder of class folders with images of any size, as torchvision's ImageFolder lists them; no file is opened.
 
-    Training takes random crops of them, all else their centres with a margin. A class folder is listed without what lies deeper.
+    Training takes random crops of them, all else their centres with a margin.
     """
-    paths, counts = [], {}
-    for name in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")):
-        inside = [entry.path for entry in os.scandir(folder / name) if not entry.name.startswith(".")]
-        found = sorted(os.fsencode(path) for path in inside if os.path.splitext(path)[1].lower() in SUFFIXES)
-        if not found:
-            raise ValueError(f"{folder / name} holds no image files: delete it, or fetch them again")
-        paths += found
-        counts[name] = len(found)
-    if not paths:
-        raise ValueError(f"{folder} holds no class folders with images")
-    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor([*counts.values()]))
-    return ImageFiles(np.array(paths), labels, tuple(counts), size, margin, crops=True)
+    try:
+        found = ImageFolder(folder, is_valid_file=lambda path: Path(path).suffix.lower() in SUFFIXES and not _hidden(path))
+    except FileNotFoundError as error:
+        raise ValueError(f"{folder}: {error} (supported: {', '.join(sorted(SUFFIXES))})") from error
+    paths, labels = zip(*found.samples, strict=True)
+    names = np.array([os.fsencode(path) for path in paths])
+    return ImageFiles(names, torch.tensor(labels), tuple(found.classes), size, margin, crops=True)
+
+
+def _hidden(path: str) -> bool:
+    return os.path.basename(path).startswith(".")
 
 
 def load_npz(path: Path, labelled: bool = True) -> Images:
@@ -142,14 +142,14 @@ def load_train_and_test(folder: Path) -> tuple[ImageSet, ImageSet]:
     return train, replace(test, classes=train.classes)
 
 
-def load_out(path: Path, size: tuple[int, int], margin: int = 0, grey: bool = False) -> ImageSet:
-    """An out-of-distribution set, an .npz or a folder with images anywhere below it, brought to (height, width).
+def load_out(path: Path, reference: Tensor, margin: int = 0) -> ImageSet:
+    """An out-of-distribution set, an .npz or a folder with images anywhere below it, in the format of reference images.
 
-    With labels of -1; streamed from its files if it would take more than `IN_MEMORY` bytes.
+    With labels of -1; streamed from its files if it would take more than `IN_MEMORY` bytes. See `images.like` and `covered`.
     """
     if not path.is_dir():
         found = load_npz(path, labelled=False)
-        return replace(found, pixels=covered(found.pixels, size, margin))
-    paths = _listed(path)[0]
+        return replace(found, pixels=like(found.pixels, reference, margin))
+    paths, size = _listed(path)[0], tuple(reference.shape[-2:])
     names = np.array([os.fsencode(each) for each in paths])
-    return _held(ImageFiles(names, torch.full((len(paths),), -1), (), size, margin, grey=grey))
+    return _held(ImageFiles(names, torch.full((len(paths),), -1), (), size, margin, grey=is_grey(reference)))

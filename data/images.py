@@ -1,4 +1,4 @@
-"""Images in memory, and the two changes of format an out-of-distribution set may need."""
+"""Images in memory, and changes of their format."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Images:
 
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 [N, 3, H, W] at another (height, width), bilinear with antialiasing."""
+    """uint8 [..., 3, H, W] at another (height, width), bilinear with antialiasing."""
     if tuple(pixels.shape[-2:]) == size:
         return pixels
     return transforms.resize(pixels, list(size), antialias=True)
@@ -75,9 +75,9 @@ def to_grey(pixels: Tensor) -> Tensor:
     return transforms.rgb_to_grayscale(pixels, num_output_channels=3)
 
 
-def like(pixels: Tensor, reference: Tensor) -> Tensor:
+def like(pixels: Tensor, reference: Tensor, margin: int = 0) -> Tensor:
     """Images in a reference's format: its size, and grey where it is, so that neither gives an image away."""
-    pixels = covered(pixels, tuple(reference.shape[-2:]))
+    pixels = covered(pixels, tuple(reference.shape[-2:]), margin)
     return to_grey(pixels) if is_grey(reference) and not is_grey(pixels) else pixels
 
 

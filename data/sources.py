@@ -1,9 +1,7 @@
 """Loads a data set by name or path: into memory, or as files where it is too large for that."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +11,8 @@ from torch import Tensor
 from torchvision import datasets
 
 from . import builtin, files
-from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, GROUPS, OUTSIDE, ROLES, DataSet, title_of
-from .images import Images, is_grey, like
+from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, OF_RECIPES, OUTSIDE, ROLES, DataSet, title_of
+from .images import Images, like
 from .streaming import ImageFiles, ImageSet
 
 TORCHVISION = ("cifar10", "cifar100", "svhn", "fashionmnist", "mnist")
@@ -33,6 +31,11 @@ def describe(source: str) -> DataSet:
     return DataSet(title_of(source), BUILT_IN_PARTNERS)
 
 
+def by_recipe(source: str, recipe: str | None) -> DataSet:
+    """As `describe`, with the network and the partners that a recipe has for the set."""
+    return replace(describe(source), **OF_RECIPES.get((recipe, source), {}))
+
+
 def located(source: str) -> str:
     """A path as an absolute one, by which the same data is the same wherever it is named from; a name as it is."""
     named = source in NAMES or not Path(source).exists()
@@ -44,7 +47,7 @@ def partners(source: str, given: tuple[str, ...], recipe: str | None = None) -> 
 
     Without a role, a set of its own keeps its role; others are far.
     """
-    own = {name: role for role, name in GROUPS.get((recipe, source), describe(source).partners)}
+    own = {name: role for role, name in by_recipe(source, recipe).partners}
     if not given:
         return [(role, name) for name, role in own.items()]
     chosen = []
@@ -78,7 +81,7 @@ def _torchvision(name: str, train: bool, root: Path) -> Images:
         ) from error
 
 
-def _class_folders(name: str, root: Path) -> tuple[ImageFiles, ImageFiles]:
+def _class_folders(name: str, size: tuple[int, int], root: Path) -> tuple[ImageFiles, ImageFiles]:
     """The training and the validation images of a set of the catalog that its user puts into class folders."""
     entry, parts = DATA_SETS[name], {}
     for split in ("train", "val"):
@@ -88,7 +91,7 @@ def _class_folders(name: str, root: Path) -> tuple[ImageFiles, ImageFiles]:
                 f"{entry.title} is not in {folder}: put its images there, a folder a class ({name}/train/CLASS/*.JPEG and "
                 f"{name}/val/CLASS/*.JPEG, as for torchvision's ImageFolder), or name another folder than {root} with --data-dir"
             )
-        parts[split] = files.load_cropped(folder, (int(entry.side or 0),) * 2, entry.margin)
+        parts[split] = files.load_cropped(folder, size, entry.margin)
     train, test = parts.values()
     if test.classes != train.classes:
         other = sorted({*train.classes} ^ {*test.classes})
@@ -105,11 +108,11 @@ def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
 
     Raises ValueError for bad data, FileNotFoundError for data that is not there.
     """
-    describe(source)
+    side = describe(source).side
     if source == "digits":
         train, test = builtin.digits()
-    elif DATA_SETS.get(source, DataSet("", ())).side:
-        train, test = _class_folders(source, root)
+    elif side:
+        train, test = _class_folders(source, (side, side), root)
     elif source in DATA_SETS:
         train, test = _torchvision(source, True, root), _torchvision(source, False, root)
     else:
@@ -149,27 +152,26 @@ def load_out(source: str, root: Path, reference: Tensor, margin: int = 0) -> Ima
     elif source in TORCHVISION:
         pixels = _torchvision(source, False, root).pixels
     elif source in ARCHIVES:
-        return _archive(source, root, partial(files.load_out, size=size, margin=margin, grey=is_grey(reference)))
+        return _archive(source, root, reference, margin)
     elif Path(source).exists():
-        found = files.load_out(Path(source), size, margin, is_grey(reference))
-        return replace(found, pixels=like(found.pixels, reference)) if isinstance(found, Images) else found
+        return files.load_out(Path(source), reference, margin)
     else:
         raise ValueError(
             f"unknown out-of-distribution set {source!r}: choose from {', '.join(NAMES)}, or give an .npz or a folder of images "
             f"(before it, if you like, {'=, '.join(ROLES)}=)"
         )
-    pixels = like(pixels, reference)
+    pixels = like(pixels, reference, 0 if source in BUILT_IN else margin)  # those are made to size
     return Images(pixels, torch.full((len(pixels),), -1), ())
 
 
-def _archive(name: str, root: Path, load: Callable[[Path], ImageSet]) -> ImageSet:
+def _archive(name: str, root: Path, reference: Tensor, margin: int) -> ImageSet:
     archive = ARCHIVES[name]
     folder = root / archive.folder
     fetch = f"fetch it with `bash prepare-cifar.sh {name}`, or name the sets you have with --ood"
     if not folder.is_dir():
         raise FileNotFoundError(f"{archive.title} is not in {folder}: {fetch}")
     try:
-        found = load(folder)
+        found = files.load_out(folder, reference, margin)
     except ValueError as error:
         raise ValueError(f"{error}; or delete {folder} and {fetch}") from error
     if len(found) != archive.count:

@@ -15,11 +15,16 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .images import Images, covered, random_crop, to_grey
+from .images import Images, covered, is_grey, random_crop, to_grey
 
 WORKERS = max(1, min(8, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))  # torchrun's processes share
 AHEAD = 4  # batches each of them has ready
-DECODED = 500  # images at a time where a set is decoded as a whole
+PIXELS = 2**23  # of images that are decoded, or run through a network, at a time
+
+
+def fitting(count: int, size: tuple[int, int]) -> int:
+    """At most so many images of (height, width), and fewer of large ones."""
+    return max(1, min(count, PIXELS // (size[0] * size[1])))
 
 
 def _leave_signals_to_the_parent(_: int) -> None:
@@ -76,7 +81,7 @@ class ImageFiles:
     def _seen(self, path: Path, seed: int | None) -> Tensor:
         pixels = decode(path)
         pixels = covered(pixels, self.size, self.margin) if seed is None else random_crop(pixels, self.size, seed)
-        return to_grey(pixels) if self.grey else pixels
+        return to_grey(pixels) if self.grey and not is_grey(pixels[None]) else pixels
 
     def take(self, positions: Tensor) -> "ImageFiles":
         """The images at these positions."""
@@ -88,12 +93,13 @@ class ImageFiles:
 
     def decoded(self) -> Images:
         """All of it in memory."""
-        few = len(self) <= DECODED  # processes of their own would take longer to start
-        pixels = self.first(len(self)) if few else torch.cat([*self.batches(DECODED)])
+        pixels = torch.cat([*self.batches(fitting(500, self.size))])
         return Images(pixels, self.labels, self.classes)
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:
         """All images in order, uint8 [B, 3, H, W]."""
+        if len(self) <= batch_size:  # processes of their own would take longer to start
+            return iter([self.first(len(self))])
         return self.read(torch.arange(len(self)).split(batch_size))
 
     def read(self, batches: Iterable[Tensor], seeds: Iterable[Tensor | None] = repeat(None)) -> Iterator[Tensor]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import io
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +26,34 @@ class Detections(NamedTuple):
     logits: Tensor  # [B, C], divided by the fitted temperature
 
 
+def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a run's model.pt, on the CPU in evaluation mode, and all else that the file says of it.
+
+    Raises ValueError for a file that is damaged (its checksums are compared) or no such one, OSError for one that cannot be read.
+    """
+    written = io.BytesIO(Path(path).read_bytes())
+    try:
+        with zipfile.ZipFile(written) as archive:
+            if part := archive.testzip():  # torch.load does not compare the checksums
+                raise ValueError(f"{part} has another checksum")
+        written.seek(0)
+        saved = torch.load(written, map_location="cpu", weights_only=True)
+        loss = get_loss(saved["config"]["loss"])
+        network = loss.wrap(build_model(saved["config"]["model"], len(saved["classes"]), loss.head))
+        network.load_state_dict(saved.pop("state_dict"))
+        if missing := {"mean", "std", "classes", "size"} - saved.keys():
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    except Exception as error:  # damaged bytes raise almost anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(f"{path} is no run's network, or damaged ({reason}): make the run again") from error
+    return network.eval(), saved
+
+
 class Detector(nn.Module):
-    """A network with its normalisation, temperature and thresholds; `size` is its training images' (height, width), where known.
+    """A network with its normalisation, temperature and thresholds.
+
+    Of a run's network it knows `size`, its training images' (height, width), and `margin`: larger images are resized to cover
+    that size with a margin, and their centre is taken.
 
     Args:
         network: a trained one whose classifier is one of `dismax.losses`' heads, at its fitted temperature and with its thresholds
@@ -43,6 +71,7 @@ class Detector(nn.Module):
     ):
         super().__init__()
         self.size: tuple[int, int] | None = None
+        self.margin = 0
         body = copy.deepcopy(network).eval()
         heads = [name for name, module in body.named_modules() if isinstance(module, LossFirstPart)]
         if len(heads) != 1 or not heads[0]:
@@ -60,19 +89,10 @@ class Detector(nn.Module):
     @classmethod
     def load(cls, path: str | Path, tpr: float = 0.95) -> Detector:
         """The detector of a run's model.pt. Raises as `Detector` does, and ValueError for a file that is damaged or no such one."""
-        try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-            mean, std, classes, (height, width) = (saved[name] for name in ("mean", "std", "classes", "size"))
-            loss = get_loss(saved["config"]["loss"])
-            network = loss.wrap(build_model(saved["config"]["model"], len(classes), loss.head))
-            network.load_state_dict(saved["state_dict"])
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # damaged bytes raise almost anything
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise ValueError(f"{path} is no run's network, or damaged ({reason})") from error
-        detector = cls(network, mean, std, classes, tpr)
-        detector.size = height, width
+        network, saved = load_network(path)
+        detector = cls(network, saved["mean"], saved["std"], saved["classes"], tpr)
+        height, width = saved["size"]
+        detector.size, detector.margin = (height, width), saved.get("margin", 0)
         return detector
 
     def threshold(self, tpr: float = 0.95) -> float:

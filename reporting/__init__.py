@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from data.catalog import title_of
+from experiment import load_data
 from utils import records
-from utils.aggregation import Efficiencies, grouped, method_of
+from utils.aggregation import Efficiencies, detail_tables, group_of, main_table, method_of
+from utils.config import RunConfig
+from utils.groups import HEADS, group_rows
 from utils.output import complain, say
 from utils.paper import in_the_papers_order
 
-from .examples import images_of, most_wrong
-from .outcomes import Outcome, load_outcome
-from .page import Picture, Section, render, save_figure, tables_of
+from .examples import Strip, most_wrong
+from .figures import History, looks, pictures
+from .outcomes import Outcome, load_history, load_outcome
+from .page import Section, Table, operating_points, render
 
 FIGURES = "figures"  # the folder of figures, in the report's
+Placed = list[tuple[Path, dict[str, Any]]]  # runs' folders and records
+T = TypeVar("T")
 
 __all__ = ["write_report"]
 
@@ -29,13 +37,13 @@ def write_report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Effic
 
     Returns the exit status: 0 written, 2 not possible.
     """
+    groups: dict[tuple[str, ...], Placed] = {}
+    for place, record in runs.items():
+        groups.setdefault(group_of(record), []).append((place, record))
     try:
         (folder / FIGURES).mkdir(parents=True, exist_ok=True)
-        folders = {id(record): place for place, record in runs.items()}
-        sections = []
-        for number, members in enumerate(grouped(list(runs.values())).values(), 1):
-            placed = [(folders[id(record)], record) for record in members]
-            sections.append(_section(number, placed, measured, folder / FIGURES))
+        numbered = enumerate(groups.items(), 1)
+        sections = [_section(number, group, placed, measured, folder / FIGURES) for number, (group, placed) in numbered]
         with records.whole_file(folder / "index.html") as path:
             path.write_text(render(sections), encoding="utf-8")
     except (ValueError, OSError) as error:
@@ -47,37 +55,49 @@ def write_report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Effic
     return 0
 
 
-def _section(number: int, placed: list[tuple[Path, dict[str, Any]]], measured: Efficiencies, figures: Path) -> Section:
+def _section(number: int, group: tuple[str, ...], placed: Placed, measured: Efficiencies, figures: Path) -> Section:
     """What the page says of one group of runs; its figures are written on the way."""
-    section = tables_of(number, [record for _, record in placed], measured)
-    histories: dict[str, list[list[dict[str, Any]]]] = {}
-    methods: dict[str, list[Outcome]] = {}
+    data, data_title, network, how = group[:4]
+    members, notes = [record for _, record in placed], []
+    outcomes: dict[str, list[Outcome]] = _gathered(placed, load_outcome, "the figures lack", notes)
+    trained = [(folder, record) for folder, record in placed if "members" not in record]  # an ensemble was not
+    histories: dict[str, list[History]] = _gathered(trained, load_history, "the training curves lack", notes)
+    means = group_rows((method_of(record), record) for record in members)
+    return Section(
+        anchor=f"part{number}",
+        title=f"{data_title}, {network}",
+        how=how,
+        table=Table(*main_table(members, data, network, measured)),
+        means=Table(HEADS, means) if means else None,
+        details={title: Table(heads, rows) for title, heads, rows in detail_tables(members)},
+        pictures=pictures(outcomes, histories, looks(in_the_papers_order(map(method_of, members))), figures / f"{number}"),
+        points=operating_points(outcomes) if outcomes else None,
+        examples=_examples(outcomes, notes),
+        notes=notes,
+    )
+
+
+def _gathered(placed: Placed, load: Callable[[Path, dict[str, Any]], T], lacking: str, notes: list[str]) -> dict[str, list[T]]:
+    """What can be loaded of each method's runs, in the paper's order; what cannot is noted."""
+    found: dict[str, list[T]] = {}
     for folder, record in placed:
-        method = method_of(record)
         try:
-            if "members" not in record:  # an ensemble was not trained
-                histories.setdefault(method, []).append(records.read_epochs(folder))
-        except ValueError as error:
-            section.notes.append(f"no training curve of {method}: {error}")
-        try:
-            methods.setdefault(method, []).append(load_outcome(folder, record))
-        except ValueError as error:
-            section.notes.append(f"{method}, seed {record['config']['seed']}, is missing from the figures: {error}")
-    methods = {method: methods[method] for method in in_the_papers_order(methods) if methods[method]}
-    histories = {method: histories[method] for method in in_the_papers_order(histories) if histories[method]}
-    section.pictures = [save_figure(picture, figures / f"{number}") for picture in Picture.all_of(methods, histories)]
-    if methods:
-        section.operating_points(methods)
-        _add_examples(section, methods)
-    return section
+            found.setdefault(method_of(record), []).append(load(folder, record))
+        except (ValueError, LookupError, TypeError, OSError) as error:
+            reason = error if isinstance(error, ValueError | OSError) else f"{folder} is damaged inside ({type(error).__name__})"
+            notes.append(f"{lacking} {method_of(record)}, seed {record['config']['seed']}: {reason}")
+    return {method: found[method] for method in in_the_papers_order(found) if found[method]}
 
 
-def _add_examples(section: Section, methods: dict[str, list[Outcome]]) -> None:
+def _examples(outcomes: dict[str, list[Outcome]], notes: list[str]) -> dict[str, list[Strip]]:
     """The images that each method's first run gets most wrong, if they are on this machine."""
-    trained = [runs[0].record for runs in methods.values() if "members" not in runs[0].record]
+    trained = [runs[0].record for runs in outcomes.values() if "members" not in runs[0].record]
+    if not trained:
+        return {}
+    config = trained[0]["config"]
     try:
-        data = images_of(trained[0]) if trained else None
-        if data is not None:
-            section.examples = {method: most_wrong(runs[0], data) for method, runs in methods.items()}
+        data = load_data(RunConfig.from_json(config))
+        return {method: most_wrong(runs[0], data) for method, runs in outcomes.items()}
     except (ValueError, OSError) as error:
-        section.notes.append(f"no example images: {error}")
+        notes.append(f"no images of {title_of(config['data'])} are shown: {error}")
+        return {}

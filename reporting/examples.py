@@ -3,7 +3,6 @@
 import base64
 import io
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from data.images import resize
-from experiment import Data, load_data
-from utils.config import RunConfig
+from data.streaming import ImageSet
+from experiment import Data
 
 from .outcomes import Outcome
 
@@ -27,11 +26,6 @@ class Strip:
     images: list[tuple[str, str]]
 
 
-def images_of(record: dict[str, Any]) -> Data:
-    """The data of a run. Raises ValueError or an OSError if it is not on this machine."""
-    return load_data(RunConfig.from_json(record["config"]))
-
-
 def most_wrong(run: Outcome, data: Data) -> list[Strip]:
     """The out-of-distribution images with the highest scores, a set each, and the test images with the lowest.
 
@@ -42,19 +36,19 @@ def most_wrong(run: Outcome, data: Data) -> list[Strip]:
     if any(sizes.get(name) != len(run.scores[name]) for name in ("test", *found)):
         raise ValueError("the data have changed since the run")
 
-    def strip(name: str, title: str, positions: np.ndarray, images: Tensor) -> Strip:
+    def strip(name: str, title: str, positions: np.ndarray, images: ImageSet) -> Strip:
+        pixels = images.take(torch.from_numpy(positions)).first(SHOWN)
         said = [f"{classes[run.predicted[name][i]]}, {run.certainty[name][i]:.0%}" for i in positions]
         if name == "test":
             said = [f"{text}; is {classes[int(test.labels[i])]}" for text, i in zip(said, positions, strict=True)]
-        return Strip(title, list(zip(map(_as_url, images), said, strict=True)))
+        return Strip(title, list(zip(map(_as_url, pixels), said, strict=True)))
 
     strips = []
     for source, each in found.items():
         highest = np.argsort(-run.scores[source], kind="stable")[:SHOWN]
-        pixels = data.outside[source][1].pixels[torch.from_numpy(highest)]
-        strips.append(strip(source, f"{each['title']}: highest scores", highest, pixels))
+        strips.append(strip(source, f"{each['title']}: highest scores", highest, data.outside[source][1]))
     lowest = np.argsort(run.scores["test"], kind="stable")[:SHOWN]
-    strips.append(strip("test", "Test images: lowest scores", lowest, test.take(torch.from_numpy(lowest)).first(SHOWN)))
+    strips.append(strip("test", "Test images: lowest scores", lowest, test))
     return strips
 
 

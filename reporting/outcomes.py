@@ -38,13 +38,16 @@ def load_outcome(folder: Path, record: dict[str, Any]) -> Outcome:
         raise ValueError(f"{folder / records.PREDICTIONS} lacks {', '.join(missing)}: make the run again")
     at = 1.0 if record["scores_at"] == "t1" else temperature
     test, labels = kept["test"]["logits"].astype(float), kept["test"]["labels"]
+    found = {name: _own_score(record, kept[name], at) for name in wanted}
+    if odd := [name for name, values in found.items() if not np.isfinite(values).all()]:
+        raise ValueError(f"{folder / records.PREDICTIONS}: the scores of {', '.join(odd)} are not all finite: make the run again")
     return Outcome(
         record,
         test.argmax(1) == labels,
         {name: softmax(test / t, axis=1).max(1) for name, t in (("t1", 1.0), ("calibrated", temperature))},
         {name: kept[name]["logits"].argmax(1) for name in wanted},
         {name: softmax(kept[name]["logits"].astype(float) / temperature, axis=1).max(1) for name in wanted},
-        {name: _own_score(record, kept[name], at) for name in wanted},
+        found,
     )
 
 
@@ -56,3 +59,13 @@ def _own_score(record: dict[str, Any], outputs: dict[str, NDArray], temperature:
         head = LOSSES[loss].head(1, given["logits"].shape[1])
         return head.all_scores(given, temperature)[score].numpy()
     return np.asarray(scores.SCORES[score](given["logits"] / temperature))  # an ensemble's
+
+
+def load_history(folder: Path, record: dict[str, Any]) -> list[dict[str, float]]:
+    """A run's accuracy after each epoch: `train_accuracy`, and that of the split that decided. Raises ValueError for one that is
+    not the record's."""
+    epochs, wanted = records.read_epochs(folder), ("train_accuracy", f"{record['temperature']['split']}_accuracy")
+    history = [{name: float(epoch[name]) for name in wanted} for epoch in epochs]
+    if len(history) != record["config"]["epochs"]:
+        raise ValueError(f"{folder / records.EPOCHS} has {len(history)} epochs of {record['config']['epochs']}")
+    return history

@@ -51,10 +51,11 @@ def test_built_in_sets_have_the_format_of_the_in_distribution_images():
 
 
 def test_every_partner_is_in_the_catalog():
-    for partners in (*(data_set.partners for data_set in catalog.DATA_SETS.values()), *catalog.GROUPS.values()):
+    named = [sources.by_recipe(data, recipe) for recipe, data in catalog.OF_RECIPES]
+    for partners in (data_set.partners for data_set in (*catalog.DATA_SETS.values(), *named)):
         assert {source for _, source in partners} <= set(sources.NAMES)
         assert {role for role, _ in partners} <= set(catalog.ROLES)
-    assert {data for _, data in catalog.GROUPS} <= set(catalog.DATA_SETS)
+    assert {data for _, data in catalog.OF_RECIPES} <= set(catalog.DATA_SETS)
 
 
 def test_partners_take_roles():
@@ -328,7 +329,7 @@ def test_archives_are_unpacked_whole_and_never_outside(tmp_path, server):
     content["/good"] = make_tar(members)
     archive = catalog.Archive("Some", f"{address}/good", hashlib.md5(content["/good"]).hexdigest(), "Some", 3)
     prepare.prepare_archive(archive, tmp_path)
-    assert len(files.load_out(tmp_path / "Some", (4, 4))) == 3
+    assert len(files.load_out(tmp_path / "Some", torch.zeros(1, 3, 4, 4, dtype=torch.uint8))) == 3
     content.clear()
     prepare.prepare_archive(archive, tmp_path)  # complete: nothing is asked
     content["/cut"] = make_tar(members)[:-20]

@@ -105,7 +105,7 @@ def test_a_run_in_three_processes_keeps_every_images_logits_and_is_repeatable(to
     folder = tmp_path / "runs" / "digits" / "smallcnn" / loss / "1"
     kept = records.read_predictions(folder)
     config = RunConfig.from_json(record["config"])
-    network, data = experiment.load_network(folder, config, torch.device("cpu")), experiment.load_data(config)
+    network, data = experiment.load_network(folder, torch.device("cpu")), experiment.load_data(config)
     network.classifier.temperature.fill_(1)
     normalize = Normalizer(data.mean, data.std, torch.device("cpu"))
     sets = data.evaluation | {source: part for source, (_, part) in data.outside.items()}

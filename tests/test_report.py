@@ -14,9 +14,11 @@ import analyze
 import ensemble
 import main
 from data import builtin
+from experiment import load_data
 from reporting import curves, examples
 from reporting.outcomes import load_outcome
 from utils import records
+from utils.config import RunConfig
 
 from .conftest import QUICK
 
@@ -112,7 +114,7 @@ def test_operating_points_keep_the_rate_on_the_images_that_decide(outcomes, rate
 
 def test_examples_are_the_images_with_the_extreme_scores(outcomes):
     run = next(run for run in outcomes if run.record["config"]["loss"] == "dismax")
-    strips = examples.most_wrong(run, examples.images_of(run.record))
+    strips = examples.most_wrong(run, load_data(RunConfig.from_json(run.record["config"])))
     shown = {strip.title: strip.images for strip in strips}
 
     def pixels(strip):
@@ -130,11 +132,14 @@ def test_what_runs_did_not_keep_is_said_and_the_rest_shown(finished, tmp_path, c
     runs = shutil.copytree(finished, tmp_path / "runs") / "digits" / "smallcnn"
     (runs / "dismax" / "1" / records.PREDICTIONS).unlink()
     (runs / "isomax" / "1" / records.EPOCHS).write_text("{")
+    log = (runs / "godin" / "1" / records.EPOCHS).read_text().splitlines()
+    (runs / "godin" / "1" / records.EPOCHS).write_text("\n".join(log[:2]))
     capsys.readouterr()
     assert analyze.main(["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "page")]) == 0
     said = capsys.readouterr().out
-    assert "DisMax, seed 1, is missing from the figures" in said
-    assert "no training curve of IsoMax" in said
+    assert "the figures lack DisMax, seed 1" in said
+    assert "the training curves lack IsoMax, seed 1" in said
+    assert f"{records.EPOCHS} has 2 epochs of {len(log)}" in said
     text = (tmp_path / "page" / "index.html").read_text()
     assert "DisMax (n=1)" in text
     assert text.count("<svg") == 4
