@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from utils import interruption
+
+    interruption.begin()
+
 import shutil
 import signal
 import sys
@@ -12,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from utils import command_line, records
+from utils import command_line, interruption, records
 from utils.aggregation import Efficiencies, detail_rows, detail_tables, efficiencies, grouped, main_table, method_of, printable
 from utils.groups import HEADS, group_rows
 from utils.output import complain
@@ -37,11 +42,16 @@ class Options:
     """Write a page with the tables, figures and example images into this folder instead, and the figures as PNG and PDF."""
 
 
+def _broken(word: str) -> str:
+    """A long word in two lines, if it has a hyphen."""
+    return word.replace("-", "-\n") if len(word) > 12 else word
+
+
 def show_folded(rows: list[list[str]], heads: list[str], style: str) -> None:
     """Print a table; in a terminal with its heads, and in a narrow one its labels, in several lines, so that it fits 80 columns."""
     if style == STYLES["table"]:
         wide = shutil.get_terminal_size().columns >= WIDE
-        heads = ["\n".join(head.replace("_", "_ ").split(" ")) for head in heads]
+        heads = ["\n".join(_broken(word) for word in head.replace("_", "_ ").split(" ")) for head in heads]
         labels = [row[0] if wide else textwrap.fill(row[0].replace("preprocessing", "prepro- cessing"), LABEL) for row in rows]
         rows = [[label, *(textwrap.fill(cell, 12) for cell in row[1:])] for label, row in zip(labels, rows, strict=True)]
     show(rows, heads, style)
@@ -65,8 +75,20 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: Effici
         print(f"\n{BEST} or bold: within the best one's spread, ours among ours; AUPR: of OOD")
 
 
+def report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Efficiencies) -> int:
+    """Write the report. Returns the exit status: 0 written, 2 not possible, 75 interrupted."""
+    try:
+        from reporting import write_report  # which needs PyTorch, for scores, and matplotlib
+
+        return write_report(folder, runs, measured)
+    except ImportError as error:
+        return complain(f"--report lacks a package ({error}): pip install -r requirements.txt")
+    except KeyboardInterrupt:
+        return interruption.leave(f"{folder} may lack figures, or its page: run it again")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 printed, 2 bad input or nothing to print."""
+    """Returns the exit status: 0 printed, 2 bad input or nothing to print, 75 interrupted."""
     try:
         options = command_line.read(Options, "analyze.py", arguments)
         measured = efficiencies(options.runs)
@@ -79,9 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (found or options.paper):
         return complain(f"no finished run below {options.runs}: make one with python main.py, or name a folder with --runs")
     if options.report:
-        from reporting import write_report  # which needs PyTorch, for scores, and matplotlib
-
-        return write_report(options.report, folders, measured)
+        return report(options.report, folders, measured)
     if options.format == "csv":
         table = detail_rows(found)
         table.drop(columns="own", errors="ignore").to_csv(sys.stdout, index=False)
@@ -91,5 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    interruption.listen()
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `analyze.py | head` ends quietly
     sys.exit(main())

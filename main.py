@@ -27,7 +27,7 @@ from experiment import Data, build_network, judged, load_data
 from losses import LossSecondPart, get_loss
 from models import model_title
 from session import Run, Session
-from utils import checkpoint, command_line, curves, distributed, failures, interruption, lock, records, runtime
+from utils import checkpoint, command_line, distributed, failures, interruption, lock, records, runtime, tensorboard
 from utils.config import RunConfig
 from utils.distributed import ALONE, World
 from utils.evaluation import calibrate, temperature_results
@@ -88,7 +88,7 @@ def build(config: RunConfig, device: torch.device, world: World = ALONE) -> Run:
 def refuse(config: RunConfig, data: Data, criterion: LossSecondPart, device: torch.device, world: World, batch: int) -> None:
     """Raises ValueError, before anything is written, for what the method or the machine cannot do."""
     if config.tensorboard:
-        curves.check()
+        tensorboard.check()
     if config.sync_batchnorm and (world.size == 1 or device.type != "cuda"):
         raise ValueError("--sync-batchnorm is for several processes on GPUs: start it with torchrun, or leave it out")
     if (config.compile or config.sync_batchnorm) and criterion.penalizes_inputs:

@@ -87,7 +87,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
     if path.suffix == ".json":
         records.write_json(path, rows)
         return
-    with records.whole_file(path) as temporary, open(temporary, "w", newline="") as file:
+    with records.whole_file(path) as temporary, open(temporary, "w", newline="", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows)

@@ -17,13 +17,13 @@ from experiment import EVALUATION_BATCH, Data
 from models import Network
 from utils import checkpoint, interruption, lock, records
 from utils.config import RunConfig
-from utils.curves import Curves
 from utils.distributed import World
 from utils.evaluation import predict
 from utils.metrics import accuracy
 from utils.output import say
 from utils.progress import Progress
 from utils.running import NonFiniteLoss, Summary
+from utils.tensorboard import Curves
 from utils.training import Trainer
 
 GO_ON, KEEP, LEAVE = range(3)  # what a process wishes for after a step; the most that one of them wishes for is done by all
@@ -95,8 +95,7 @@ class Session:
             say(f"warning: {said}")
         if saved is not None:
             self._take_over(saved)
-        steps = 0 if run.trainer.sums is None else run.trainer.sums.steps
-        if not run.world.agree(run.trainer.epoch << 32 | steps):
+        if not run.world.agree(run.trainer.epoch << 32 | run.trainer.steps):
             raise ValueError(f"the processes see different checkpoints in {folder}: --runs must be a folder that all of them see")
         if saved is not None and run.world.first:
             if said:  # or the next write would keep the damaged one as the one before
@@ -133,6 +132,10 @@ class Session:
             except KeyboardInterrupt:
                 self._keep()
                 raise
+            except ValueError:  # a damaged image, which can be mended; of several processes one alone would wait for the others
+                if run.world.size == 1:
+                    self._keep()
+                raise
             self._keep()  # what follows can fail too
             if self._agreed() == LEAVE:
                 raise KeyboardInterrupt
@@ -140,8 +143,8 @@ class Session:
 
     def _progress(self, epochs: int) -> Progress:
         trainer = self.run.trainer
-        sizes, steps = trainer.batches.sizes, 0 if trainer.sums is None else trainer.sums.steps
-        images = trainer.epoch * sum(sizes) + sum(sizes[:steps])
+        sizes = trainer.batches.sizes
+        images = trainer.epoch * sum(sizes) + sum(sizes[: trainer.steps])
         return Progress(epochs, epochs * sum(sizes), len(self.epochs), images, silent=not self.run.world.first)
 
     def _curves(self) -> Curves:
@@ -153,7 +156,7 @@ class Session:
     def _steps(self) -> int:
         """All steps done."""
         trainer = self.run.trainer
-        return trainer.epoch * len(trainer.batches.sizes) + (0 if trainer.sums is None else trainer.sums.steps)
+        return trainer.epoch * len(trainer.batches.sizes) + trainer.steps
 
     def _train_epoch(self) -> None:
         trainer, rate, started, seen = self.run.trainer, self.run.trainer.learning_rate, time.monotonic(), 0
@@ -162,7 +165,7 @@ class Session:
             nonlocal seen
             seen += images
             self.progress.report(images, so_far)
-            if trainer.sums.steps < len(trainer.batches.sizes):  # an epoch's last step has the epoch's own points
+            if trainer.steps < len(trainer.batches.sizes):  # an epoch's last step has the epoch's own points
                 self.curves.report(self._steps(), so_far, trainer.last_rate)
             self._obey(self._agreed())
 

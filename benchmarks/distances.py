@@ -20,6 +20,14 @@ from utils.runtime import autocast, find_device
 from .common import check_positive, start
 
 
+def faded(pixels: Tensor, width: int = 8) -> Tensor:
+    """Mosaics as `losses.fpr` makes them, but with the four images faded into each other over so many pixels."""
+    across, down = (((torch.arange(n) + 0.5 - n / 2) / width + 0.5).clamp(0, 1) for n in pixels.shape[:1:-1])
+    down = down[:, None]
+    weights = ((1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down)
+    return sum(weight * pixels.roll(places, dims=0) for places, weight in enumerate(weights)).round().to(torch.uint8)
+
+
 def changed(pixels: Tensor) -> dict[str, Tensor]:
     """Test images as they are, and changed: uint8 [N, 3, H, W] each."""
     height, width = pixels.shape[2:]
@@ -27,6 +35,7 @@ def changed(pixels: Tensor) -> dict[str, Tensor]:
     return {
         "test": pixels,
         "mosaics of four": mosaics(pixels),
+        "faded mosaics": faded(pixels),
         "half the resolution": resize(resize(pixels, (height // 2, width // 2)), (height, width)),
         "half the contrast": ((pixels + mean) / 2).round().to(torch.uint8),
         "flat": mean.expand_as(pixels).round().to(torch.uint8),

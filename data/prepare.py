@@ -102,6 +102,8 @@ def prepare_archive(archive: Archive, root: Path) -> None:
     folder = root / archive.folder
     if folder.is_dir() and len(image_files(folder)) == archive.count:
         return
+    if folder.exists() and any(folder.iterdir()):  # not ours: what is unpacked here is moved there whole
+        raise ValueError(f"{folder} does not hold the {archive.count} images of {archive.title}: move it away, or delete it")
     name = Path(archive.folder).parts[0]
     path = root / f"{name}{archive.suffix}"
     fetch(archive.url, path, archive.md5)
@@ -116,7 +118,6 @@ def prepare_archive(archive: Archive, root: Path) -> None:
         count = len(image_files(unpacked))
         if count != archive.count:
             raise ValueError(f"{path} holds {count} images, not {archive.count}")
-        shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         unpacked.replace(folder)
     finally:

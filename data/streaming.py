@@ -47,6 +47,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def decode(path: Path) -> Tensor:
     """One image file as uint8 [3, H, W]. Raises ValueError, naming it, if that fails."""
     with _opened(path) as image:
+        if image.mode.startswith(("I", "F")):  # Pillow would cut off what is above 255
+            raise ValueError(f"its mode {image.mode} has more than 8 bits a channel: convert it")
         return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 

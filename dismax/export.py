@@ -37,6 +37,7 @@ def _whole(path: Path) -> Iterator[Path]:
         for written in sorted(Path(folder).iterdir(), reverse=True):  # weights in a .data file before what refers to it by name
             with open(written, "rb+") as file:
                 os.fsync(file.fileno())
+            written.chmod(0o644)  # a temporary file is its maker's alone
             os.replace(written, path.parent / written.name)
 
 
@@ -44,7 +45,8 @@ def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None =
     """Write the detector as ONNX: `images`, uint8 [B, 3, height, width] of any B, to the `OUTPUTS`.
 
     The file is written whole or not at all. Weights of more than 1.5 GB go into a second one beside it, PATH.data; a process killed
-    between putting the two in place leaves the second alone. Needs the packages onnx and onnxscript (`pip install dismax[export]`).
+    between putting the two in place leaves the second alone. Needs the packages onnx and onnxscript, and PyTorch 2.11 or newer
+    (`pip install '.[export]'` in the repository).
 
     Args:
         detector: on the CPU.
@@ -55,6 +57,8 @@ def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None =
     """
     if (size := size or detector.size) is None:
         raise ValueError("the detector does not know its images' size: give size=(height, width)")
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"size is (height, width), each 1 or more, got {size}")
     images = torch.zeros(2, 3, *size, dtype=torch.uint8)
     with _whole(Path(path)) as temporary:
         torch.onnx.export(
@@ -74,7 +78,7 @@ def to_safetensors(detector: Detector, path: str | Path) -> None:
     """Write the weights, temperature, thresholds and normalisation as safetensors, the class names in its metadata.
 
     The file is written whole or not at all; its folder is made if need be.
-    Needs the package safetensors (`pip install dismax[export]`).
+    Needs the package safetensors (`pip install '.[export]'` in the repository).
     """
     from safetensors.torch import save_file
 

@@ -10,8 +10,6 @@ from torch import nn
 from .contract import LossFirstPart
 
 Head = TypeVar("Head", bound=LossFirstPart)
-
-
 SHOWN = 4  # names of layers in an error
 
 
@@ -74,6 +72,10 @@ def replace_classifier(
     if not name:
         raise ValueError("the model is nothing but its nn.Linear: make the head itself")
     layer = linear[name]
-    made = head(layer.in_features, num_classes or layer.out_features).to(layer.weight.device, layer.weight.dtype)
+    places = [path for path, module in model.named_modules(remove_duplicate=False) if module is layer]
+    if len(places) > 1:
+        raise ValueError(f"{type(model).__name__} uses one nn.Linear in several places ({_named(places)}): put the head in by hand")
+    made = head(layer.in_features, layer.out_features if num_classes is None else num_classes)
+    made = made.to(layer.weight.device, layer.weight.dtype)
     model.set_submodule(name, made)
     return made

@@ -23,6 +23,8 @@ from .page import Section, Table, operating_points, render
 FIGURES = "figures"  # the folder of figures, in the report's
 Placed = list[tuple[Path, dict[str, Any]]]  # runs' folders and records
 T = TypeVar("T")
+# What comes of a run's files that are damaged, or of an image that is not there.
+DAMAGED = (ValueError, OSError, LookupError, TypeError, AttributeError, OverflowError)
 
 __all__ = ["write_report"]
 
@@ -47,7 +49,7 @@ def write_report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Effic
         with records.whole_file(folder / "index.html") as path:
             path.write_text(render(sections), encoding="utf-8")
     except (ValueError, OSError) as error:
-        return complain(error)
+        return complain(f"no report in {folder}: {error}")
     for section in sections:
         for note in section.notes:
             say(f"{section.title}: {note}")
@@ -80,12 +82,16 @@ def _section(number: int, group: tuple[str, ...], placed: Placed, measured: Effi
 def _gathered(placed: Placed, load: Callable[[Path, dict[str, Any]], T], lacking: str, notes: list[str]) -> dict[str, list[T]]:
     """What can be loaded of each method's runs, in the paper's order; what cannot is noted."""
     found: dict[str, list[T]] = {}
+    missing: dict[str, list[str]] = {}  # why → the runs
     for folder, record in placed:
         try:
+            if record["detection"].keys() != placed[0][1]["detection"].keys():
+                raise ValueError(f"{folder} was judged by other sets than {placed[0][0]}")
             found.setdefault(method_of(record), []).append(load(folder, record))
-        except (ValueError, LookupError, TypeError, OSError) as error:
+        except DAMAGED as error:
             reason = error if isinstance(error, ValueError | OSError) else f"{folder} is damaged inside ({type(error).__name__})"
-            notes.append(f"{lacking} {method_of(record)}, seed {record['config']['seed']}: {reason}")
+            missing.setdefault(str(reason), []).append(f"{method_of(record)} {record['config']['seed']}")
+    notes += [f"{lacking} {', '.join(runs)}: {reason}" for reason, runs in missing.items()]
     return {method: found[method] for method in in_the_papers_order(found) if found[method]}
 
 
@@ -98,6 +104,6 @@ def _examples(outcomes: dict[str, list[Outcome]], notes: list[str]) -> dict[str,
     try:
         data = load_data(RunConfig.from_json(config))
         return {method: most_wrong(runs[0], data) for method, runs in outcomes.items()}
-    except (ValueError, OSError) as error:
+    except DAMAGED as error:
         notes.append(f"no images of {title_of(config['data'])} are shown: {error}")
         return {}

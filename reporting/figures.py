@@ -27,7 +27,7 @@ COLOURS = ("#3b7dd8", "#e07b00", "#2a9d5c", "#c2459a", "#8a6fd1", "#b8860b", "#0
 STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.labelcolor": INK, "text.color": INK, "axes.edgecolor": LINE}
 STYLE |= {"xtick.color": INK, "ytick.color": INK, "axes.facecolor": "none", "axes.spines.top": False, "axes.spines.right": False}
 STYLE |= {"axes.grid": True, "grid.color": LINE, "grid.alpha": 0.5, "grid.linewidth": 0.5, "legend.frameon": False}
-STYLE |= {"svg.fonttype": "none", "legend.labelcolor": INK, "axes.titlelocation": "left"}
+STYLE |= {"text.parse_math": False, "svg.fonttype": "none", "legend.labelcolor": INK, "axes.titlelocation": "left"}
 COLUMNS = 4  # panels side by side
 Methods = Mapping[str, Sequence[Outcome]]
 History = list[dict[str, float]]  # an entry an epoch
@@ -91,8 +91,10 @@ def _save(figure: Figure, prefix: Path, name: str) -> Markup:
     """Write a figure as PNG and PDF; the same as SVG, whose colours are the page's variables."""
     with mpl.rc_context(STYLE | {"svg.hashsalt": f"{prefix.name}-{name}"}):
         for suffix, options in (("png", {"dpi": 200}), ("pdf", {"metadata": {"CreationDate": None}})):
+            drawn = io.BytesIO()  # in memory first: a full disk then is an error of this program's own writing
+            figure.savefig(drawn, format=suffix, facecolor="white", **options)
             with records.whole_file(prefix.with_name(f"{prefix.name}-{name}.{suffix}")) as path:
-                figure.savefig(path, format=suffix, facecolor="white", **options)
+                path.write_bytes(drawn.getbuffer())
         text = io.StringIO()
         figure.savefig(text, format="svg", facecolor="none", metadata={"Date": None})
     svg = text.getvalue()
@@ -129,7 +131,7 @@ def reliability_diagrams(methods: Methods, look: Looks) -> Figure:
             shown = share >= 0.001
             axes.plot(confidence[shown], accuracy[shown], color=colour, linewidth=1, label=label, clip_on=False)
             axes.scatter(confidence[shown], accuracy[shown], s=4 + 60 * share[shown], color=colour, clip_on=False)
-            errors.append(np.mean([run.record["classification"]["test"][at]["ece"] for run in runs]))
+            errors.append(np.mean([run.ece[at] for run in runs]))
         axes.set_title(f"{method}\nECE {errors[0]:.3f} → {errors[1]:.3f}")
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         axes.legend(loc="lower right", fontsize=7, handlelength=1)

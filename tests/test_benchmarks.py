@@ -28,7 +28,7 @@ def test_distances_of_a_run_are_printed_for_each_kind_of_images(script, tmp_path
     done = script("-m", "benchmarks.distances", tmp_path, "--images", "64", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     rows = [line.split("|")[2].strip() for line in done.stdout.splitlines()]
-    changes = ["mosaics of four", "half the resolution", "half the contrast", "flat"]
+    changes = ["mosaics of four", "faded mosaics", "half the resolution", "half the contrast", "flat"]
     assert rows[2:] == ["test", *changes, "digits89", "photos", "noise"]
 
 

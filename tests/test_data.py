@@ -50,6 +50,12 @@ def test_built_in_sets_have_the_format_of_the_in_distribution_images():
     assert len(builtin.digits89()) == (load_digits().target >= 8).sum()
 
 
+def test_a_folder_of_grey_images_beside_grey_ones_stays_as_it_is(tmp_path):
+    values = torch.arange(256, dtype=torch.uint8).view(1, 16, 16).expand(3, -1, -1)
+    Image.fromarray(values[0].numpy()).save(tmp_path / "1.png")
+    assert sources.load_out(str(tmp_path), tmp_path, values[None]).first(1).equal(values[None])
+
+
 def test_every_partner_is_in_the_catalog():
     named = [sources.by_recipe(data, recipe) for recipe, data in catalog.OF_RECIPES]
     for partners in (data_set.partners for data_set in (*catalog.DATA_SETS.values(), *named)):

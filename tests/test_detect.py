@@ -228,7 +228,7 @@ def test_another_network_or_other_images_than_the_runs_are_noticed(runs, capsys)
     checkpoint.save(folder / records.MODEL, saved)
     status, _, err = called(detect, capsys, folder, "--scores", "knn")
     assert status == 2
-    assert "does not hold its run's network" in err
+    assert "is no run's network, or damaged" in err
     assert "detectors" not in record_in(folder)
 
 

@@ -71,3 +71,15 @@ def test_what_is_no_network_is_named(tmp_path, content):
     torch.save({"config": {}}, path) if content == "other" else path.write_bytes(content)
     with pytest.raises(ValueError, match=f"{path} is no run's network, or damaged"):
         Detector.load(path)
+
+
+def test_a_flipped_bit_is_noticed(run_main, tmp_path):
+    run_main(*QUICK)
+    path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.MODEL
+    content = bytearray(path.read_bytes())
+    weights = torch.load(path, weights_only=True)["state_dict"]["classifier.prototypes"]
+    content[content.find(weights.numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)  # it does not
+    with pytest.raises(ValueError, match="damaged .*checksum"):
+        Detector.load(path)

@@ -146,7 +146,7 @@ def test_what_is_not_there_is_said_in_one_line(run_main, folder, tmp_path):
     assert not (tmp_path / "runs").exists()
     (tmp_path / "imagenet1k" / "val" / "a").mkdir(parents=True)
     shutil.copytree(folder / "imagenet1k" / "train", tmp_path / "imagenet1k" / "train")
-    assert "val/a holds no image files" in run_main(*given, str(tmp_path))[2]
+    assert "imagenet1k/val: Found no valid file for the classes a" in run_main(*given, str(tmp_path))[2]
     Image.new("RGB", (5, 5)).save(tmp_path / "imagenet1k" / "val" / "a" / "1.jpg")
     assert "train and val have different classes" in run_main(*given, str(tmp_path))[2]
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -13,7 +14,8 @@ from PIL import Image
 import analyze
 import ensemble
 import main
-from data import builtin
+from data import builtin, files
+from data.streaming import ImageFiles
 from experiment import load_data
 from reporting import curves, examples
 from reporting.outcomes import load_outcome
@@ -128,6 +130,33 @@ def test_examples_are_the_images_with_the_extreme_scores(outcomes):
     assert shown["Test images: lowest scores"][0][1].endswith(f"is {test.classes[test.labels[least]]}")
 
 
+def test_examples_come_from_streamed_sets_too(outcomes, tmp_path, monkeypatch):
+    run = next(run for run in outcomes if run.record["config"]["loss"] == "dismax")
+    data = load_data(RunConfig.from_json(run.record["config"]))
+    (tmp_path / "noise").mkdir()
+    for number, pixels in enumerate(data.outside["noise"][1].pixels):
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / "noise" / f"{number:04}.png")
+    in_memory = examples.most_wrong(run, data)
+    monkeypatch.setattr(files, "IN_MEMORY", 0)
+    data.outside["noise"] = "very_far", files.load_out(tmp_path / "noise", data.train.pixels)
+    assert isinstance(data.outside["noise"][1], ImageFiles)
+    assert examples.most_wrong(run, data) == in_memory
+
+
+def test_a_method_has_one_colour_in_all_figures(page):
+    text = (page / "index.html").read_text()
+    roc, training = (text[text.index(f"<h3>{title}</h3>") :].split("</figure>")[0] for title in ("ROC curves", "Training"))
+    assert "Deep Ensemble" in roc
+    assert "Deep Ensemble" not in training
+
+    def colours(figure):
+        lines = re.findall(r"stroke: (#\w{6})", figure[figure.index('id="legend') :])
+        names = re.findall(r">([^<>]+)</text>", figure[figure.index('id="legend') :])
+        return dict(zip(names, lines, strict=True))
+
+    assert colours(training).items() <= colours(roc).items()
+
+
 def test_what_runs_did_not_keep_is_said_and_the_rest_shown(finished, tmp_path, capsys):
     runs = shutil.copytree(finished, tmp_path / "runs") / "digits" / "smallcnn"
     (runs / "dismax" / "1" / records.PREDICTIONS).unlink()
@@ -171,3 +200,44 @@ def test_a_file_in_the_reports_place_is_an_error_in_one_line(finished, tmp_path,
     assert analyze.main(["--runs", str(finished), "--report", str(tmp_path / "page")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     assert (tmp_path / "page").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (records.EPOCHS, lambda text: ""),
+        (records.EPOCHS, lambda text: '{"a": 1}\n' * 3),
+        (records.EPOCHS, lambda text: "[1]\n" * 3),
+        (records.EPOCHS, lambda text: text.replace('"train_accuracy": ', '"train_accuracy": "x", "y": ')),
+        (records.METRICS, lambda text: text.replace('"temperature"', '"t"')),
+        (records.METRICS, lambda text: re.sub(r'"temperature": \{\s*"value": [\d.e-]+', '"temperature": {"value": 0', text)),
+        (records.METRICS, lambda text: re.sub(r'"ece": [\d.e-]+', '"ece": null', text)),
+        (records.METRICS, lambda text: text.replace('"title": "Photographs"', '"title": "$x^$ \\u00e9"')),
+        (records.METRICS, lambda text: re.sub(r'"data_dir": "[^"]*"', '"data_dir": 5', text)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_one_damaged_run_leaves_the_others_page(finished, tmp_path, name, damage):
+    shutil.copytree(finished, tmp_path / "runs")
+    path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / name
+    path.write_text(damage(path.read_text()))
+    assert path.read_text() != (finished / path.relative_to(tmp_path / "runs")).read_text()
+    assert analyze.main(["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "page")]) == 0
+    assert "IsoMax (n=1)" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_predictions_of_another_run_are_noticed(finished, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "runs")
+    runs = tmp_path / "runs" / "digits" / "smallcnn"
+    shutil.copy(runs / "dismax" / "1" / records.PREDICTIONS, runs / "isomax" / "1" / records.PREDICTIONS)
+    assert analyze.main(["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "page")]) == 0
+    assert "is not what its record was made of" in capsys.readouterr().out
+
+
+def test_a_missing_package_is_said_in_one_line(finished, tmp_path, script):
+    (tmp_path / "matplotlib.py").write_text("raise ImportError('No module named matplotlib')")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = script("analyze.py", "--runs", finished, "--report", tmp_path / "page", env=environment)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "pip install -r requirements.txt" in done.stderr
+    assert not (tmp_path / "page").exists()

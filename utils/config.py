@@ -45,8 +45,8 @@ class RunConfig:
     batch_size: int | None = None
     """Images a training step: by default 64, 128 for openood, 256 for imagenet."""
     ood: tuple[str, ...] = ()
-    """Out-of-distribution sets: names, .npz files or folders, SET or near=, far=, very_far=SET. By default the recipe's
-    or the data's own."""
+    """Out-of-distribution sets: names, .npz files or folders, each as SET, near=SET, far=SET or very_far=SET. By default
+    the recipe's or the data's own."""
     limit_train: int | None = None
     """For quick tries: train on this many images."""
     limit_eval: int | None = None

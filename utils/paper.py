@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 PAPER = Path(__file__).parent.parent / "results" / "paper_table2.csv"
-# A data set and a metric → their column in the paper's table, and what the set is called there.
+# A data set and a metric → their column in the paper's table.
 PAPER_COLUMNS = {("cifar10", "aupr_out"): "near_aupr", ("cifar100", "aupr_out"): "near_aupr", ("svhn", "aupr_out"): "svhn_aupr"}
 PAPER_COLUMNS |= {("tinyimagenet_resize", "auroc"): "tinyimagenet_auroc", ("lsun_resize", "auroc"): "lsun_auroc"}
 # The columns of the paper's table, where no run says which there are.

@@ -1,6 +1,7 @@
 """Numbers as the paper prints them, and tables for a terminal, Markdown and LaTeX."""
 
 import re
+import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -42,7 +43,8 @@ def among_best(means: Mapping[str, float], spreads: Mapping[str, float], column:
 
 def heading(text: str, style: str) -> None:
     """What stands above a table; in LaTeX a comment."""
-    folded = "\n".join(textwrap.fill(line, 77) for line in text.split("\n"))
+    width = max(40, shutil.get_terminal_size().columns - 3)
+    folded = "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
     print("\n" + textwrap.indent(folded, "% " if style == STYLES["latex"] else "") + "\n")
 
 
@@ -60,10 +62,11 @@ def show(rows: list[list[str]], heads: list[str], style: str) -> None:
 
 
 def _terminal(rows: list[list[str]]) -> list[str]:
-    """The lines of a table, its cells' lines under each other; between columns a place for a mark and, where that fits, another."""
+    """The lines of a table, its cells' lines under each other; between columns a place for a mark and, if it fits, another."""
     cells = [[cell.split("\n") for cell in row] for row in rows]
     widths = [max(len(line.removesuffix(BEST)) for cell in column for line in cell) + 1 for column in zip(*cells, strict=True)]
-    if sum(widths) + len(widths) <= 80:
+    columns = shutil.get_terminal_size().columns
+    if not sum(widths) - 1 <= columns < sum(widths) + len(widths) - 2:
         widths = [width + 1 for width in widths]
     lines = [
         "".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()

@@ -73,6 +73,11 @@ class Trainer:
         self.sums: RunningSums | None = None  # of the epoch that is going on
 
     @property
+    def steps(self) -> int:
+        """Steps done of the epoch that is going on; 0 between epochs."""
+        return 0 if self.sums is None else self.sums.steps
+
+    @property
     def learning_rate(self) -> float:
         """Of the first step of the epoch that is going on, or of the coming one."""
         return self.recipe.rate(self.epoch, self.epochs)
@@ -108,7 +113,7 @@ class Trainer:
             return self.sums.read(self.world)
         except NonFiniteLoss as error:
             raise NonFiniteLoss(
-                f"the loss became NaN or infinite in epoch {self.epoch + 1} {error} (learning rate {self.learning_rate:g})"
+                f"the loss became NaN or infinite in epoch {self.epoch + 1} {error} (learning rate {self.last_rate:g})"
             ) from None
 
     def _step(self, inputs: Tensor, targets: Tensor, count: int, sums: RunningSums) -> None:
@@ -142,9 +147,7 @@ class Trainer:
         # A loss that was finite can have been the last: the step that followed broke the weights.
         broken = sum((~parameter.isfinite()).any().long() for parameter in parameters.values())
         if self.world.most(int(broken)):
-            raise NonFiniteLoss(
-                f"the weights became NaN or infinite in epoch {self.epoch + 1} (learning rate {self.learning_rate:g})"
-            )
+            raise NonFiniteLoss(f"the weights became NaN or infinite in epoch {self.epoch + 1} (learning rate {self.last_rate:g})")
         own = {
             "buffers": {name: value.cpu() for name, value in self.model.state_dict().items() if name not in parameters},
             "sums": self.sums.state_dict() if self.sums is not None else None,
