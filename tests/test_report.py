@@ -166,8 +166,8 @@ def test_what_runs_did_not_keep_is_said_and_the_rest_shown(finished, tmp_path, c
     capsys.readouterr()
     assert analyze.main(["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "page")]) == 0
     said = capsys.readouterr().out
-    assert "the figures lack DisMax, seed 1" in said
-    assert "the training curves lack IsoMax, seed 1" in said
+    assert f"the figures lack DisMax 1: no {records.PREDICTIONS} is kept" in said
+    assert "the training curves lack IsoMax 1: " in said
     assert f"{records.EPOCHS} has 2 epochs of {len(log)}" in said
     text = (tmp_path / "page" / "index.html").read_text()
     assert "DisMax (n=1)" in text
@@ -218,17 +218,21 @@ def test_a_file_in_the_reports_place_is_an_error_in_one_line(finished, tmp_path,
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_one_damaged_run_leaves_the_others_page(finished, tmp_path, name, damage):
-    shutil.copytree(finished, tmp_path / "runs")
-    path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / name
-    path.write_text(damage(path.read_text()))
-    assert path.read_text() != (finished / path.relative_to(tmp_path / "runs")).read_text()
-    assert analyze.main(["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "page")]) == 0
+    runs = tmp_path / "runs"
+    for loss in ("dismax", "isomax"):
+        shutil.copytree(finished / "digits" / "smallcnn" / loss, runs / loss)
+    path = runs / "dismax" / "1" / name
+    before = path.read_text()
+    path.write_text(damage(before))
+    assert path.read_text() != before
+    assert analyze.main(["--runs", str(runs), "--report", str(tmp_path / "page")]) == 0
     assert "IsoMax (n=1)" in (tmp_path / "page" / "index.html").read_text()
 
 
 def test_predictions_of_another_run_are_noticed(finished, tmp_path, capsys):
-    shutil.copytree(finished, tmp_path / "runs")
-    runs = tmp_path / "runs" / "digits" / "smallcnn"
+    runs = tmp_path / "runs"
+    for loss in ("dismax", "isomax"):
+        shutil.copytree(finished / "digits" / "smallcnn" / loss, runs / loss)
     shutil.copy(runs / "dismax" / "1" / records.PREDICTIONS, runs / "isomax" / "1" / records.PREDICTIONS)
     assert analyze.main(["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "page")]) == 0
     assert "is not what its record was made of" in capsys.readouterr().out
