@@ -117,7 +117,7 @@ def check(command):
         program, rest = "python", rest[rest.index("main.py") :]
     if program == "bash":
         assert (ROOT / rest[0]).is_file(), command
-        if rest[0].startswith(("run_cifar", "run_digits")):
+        if rest[0].startswith(("run_cifar", "run_digits", "run_imagenet")):
             listed = subprocess.run([*command, "--list"], cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
             assert listed.returncode == 0, listed.stderr
             for line in listed.stdout.splitlines():

@@ -51,8 +51,6 @@ def test_the_losses_need_torch_alone():
 
 
 def test_analyze_reads_records_without_torch(script):
-    ours = {name for name in imports_of(ROOT / "analyze.py") if name.split(".")[0] in PACKAGES}
-    assert {name for name in ours if name != "utils"} <= {f"utils.{path.stem}" for path in (ROOT / "utils").glob("*.py")}
     done = script("-c", "import sys, analyze; print('torch' in sys.modules)")
     assert done.stdout.strip() == "False", done.stderr
 
