@@ -176,9 +176,8 @@ def perform(session: Session, started: str) -> int:
     titles = f"{title_of(config.data)}, {model_title(str(config.model))}, {get_loss(config.loss).title}, seed {config.seed}"
     processes = f", {run.world.size} processes" if run.world.size > 1 else ""
     if run.world.first:
-        say(
-            f"{titles}: {config.epochs} epoch{'s' * (config.epochs != 1)} of {len(run.data.train)} images on {run.device}{processes}"
-        )
+        epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
+        say(f"{titles}: {epochs} of {len(run.data.train)} images on {run.device}{processes}")
     session.train()
     record = finish(session, started)
     if run.world.first:

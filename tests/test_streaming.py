@@ -70,14 +70,20 @@ def test_a_streamed_run_records_what_one_from_memory_does(folder, run_main, tmp_
     assert found[0] == found[1]
 
 
-def test_a_damaged_image_of_a_streamed_set_is_named(folder, run_main, monkeypatch):
+def test_a_damaged_image_of_a_streamed_set_is_named_and_costs_no_epoch(folder, run_main, monkeypatch):
     monkeypatch.setattr(files, "IN_MEMORY", 0)
     damaged = folder / "test" / "dark" / "3.png"
-    damaged.write_bytes(damaged.read_bytes()[:90])  # its head is whole
-    status, _, err = run_main("--data", str(folder), "--model", "smallcnn", "--epochs", "1", "--ood", "noise")
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:90])  # its head is whole
+    given = ("--data", str(folder), "--model", "smallcnn", "--epochs", "1", "--ood", "noise", "--protocol", "paper")
+    status, _, err = run_main(*given)
     assert status == 1
     assert str(damaged) in err
     assert len(err.splitlines()) == 1
+    damaged.write_bytes(whole)
+    status, out, _ = run_main(*given)
+    assert status == 0
+    assert "resuming after epoch 1 of 1" in out
 
 
 def test_a_killed_process_of_a_streamed_set_is_said_in_one_line(folder, run_main, monkeypatch):
