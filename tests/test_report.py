@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import re
 import shutil
@@ -14,11 +15,12 @@ from PIL import Image
 import analyze
 import ensemble
 import main
+import reporting
 from data import builtin, files
 from data.streaming import ImageFiles
 from experiment import load_data
 from reporting import curves, examples
-from reporting.outcomes import load_outcome
+from reporting.outcomes import load_history, load_outcome
 from utils import records
 from utils.config import RunConfig
 
@@ -184,16 +186,6 @@ def test_records_alone_make_a_page_of_tables(finished, tmp_path):
     assert "<svg" not in text
 
 
-def test_names_are_text_not_markup(finished, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(finished / "digits" / "smallcnn" / "softmax" / "1", run)
-    record = records.read_record(run / records.METRICS)
-    record["titles"]["data"] = "<script>alert(1)</script>"
-    records.write_json(run / records.METRICS, record)
-    assert analyze.main(["--runs", str(tmp_path), "--report", str(tmp_path / "page")]) == 0
-    assert "<script>alert" not in (tmp_path / "page" / "index.html").read_text()
-
-
 def test_a_file_in_the_reports_place_is_an_error_in_one_line(finished, tmp_path, capsys):
     (tmp_path / "page").write_text("mine")
     capsys.readouterr()
@@ -202,40 +194,66 @@ def test_a_file_in_the_reports_place_is_an_error_in_one_line(finished, tmp_path,
     assert (tmp_path / "page").read_text() == "mine"
 
 
+def altered(record, *path, value=None):
+    """A copy of a record in which something deep inside is another value."""
+    changed = json.loads(json.dumps(record))
+    inside = changed
+    for name in path[:-1]:
+        inside = inside[name]
+    inside[path[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize("log", ["", '{"a": 1}\n' * 3, "[1]\n" * 3, '{"train_accuracy": null}\n' * 3, "{"])
+def test_a_damaged_log_is_noted(finished, tmp_path, log):
+    run = shutil.copytree(finished / "digits" / "smallcnn" / "dismax" / "1", tmp_path / "1")
+    (run / records.EPOCHS).write_text(log)
+    notes = []
+    assert reporting._gathered([(run, records.read_record(run / records.METRICS))], load_history, "the curves lack", notes) == {}
+    (note,) = notes
+    assert note.startswith("the curves lack DisMax 1: ")
+
+
 @pytest.mark.parametrize(
-    ("name", "damage"),
+    ("path", "value"),
     [
-        (records.EPOCHS, lambda text: ""),
-        (records.EPOCHS, lambda text: '{"a": 1}\n' * 3),
-        (records.EPOCHS, lambda text: "[1]\n" * 3),
-        (records.EPOCHS, lambda text: text.replace('"train_accuracy": ', '"train_accuracy": "x", "y": ')),
-        (records.METRICS, lambda text: text.replace('"temperature"', '"t"')),
-        (records.METRICS, lambda text: re.sub(r'"temperature": \{\s*"value": [\d.e-]+', '"temperature": {"value": 0', text)),
-        (records.METRICS, lambda text: re.sub(r'"ece": [\d.e-]+', '"ece": null', text)),
-        (records.METRICS, lambda text: text.replace('"title": "Photographs"', '"title": "$x^$ \\u00e9"')),
-        (records.METRICS, lambda text: re.sub(r'"data_dir": "[^"]*"', '"data_dir": 5', text)),
+        (("temperature",), {}),
+        (("temperature", "value"), None),
+        (("temperature", "value"), 0),
+        (("classification", "test", "t1", "ece"), None),
+        (("classification", "test", "n"), 5),
+        (("detection", "noise", "n"), 5),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_one_damaged_run_leaves_the_others_page(finished, tmp_path, name, damage):
-    runs = tmp_path / "runs"
-    for loss in ("dismax", "isomax"):
-        shutil.copytree(finished / "digits" / "smallcnn" / loss, runs / loss)
-    path = runs / "dismax" / "1" / name
-    before = path.read_text()
-    path.write_text(damage(before))
-    assert path.read_text() != before
-    assert analyze.main(["--runs", str(runs), "--report", str(tmp_path / "page")]) == 0
-    assert "IsoMax (n=1)" in (tmp_path / "page" / "index.html").read_text()
+def test_a_damaged_record_is_noted(finished, path, value):
+    run = finished / "digits" / "smallcnn" / "dismax" / "1"
+    record, notes = records.read_record(run / records.METRICS), []
+    assert len(reporting._gathered([(run, record)], load_outcome, "", notes)["DisMax"]) == 1
+    assert notes == []
+    assert reporting._gathered([(run, altered(record, *path, value=value))], load_outcome, "the figures lack", notes) == {}
+    (note,) = notes
+    assert note.startswith("the figures lack DisMax 1: ")
 
 
-def test_predictions_of_another_run_are_noticed(finished, tmp_path, capsys):
-    runs = tmp_path / "runs"
-    for loss in ("dismax", "isomax"):
-        shutil.copytree(finished / "digits" / "smallcnn" / loss, runs / loss)
-    shutil.copy(runs / "dismax" / "1" / records.PREDICTIONS, runs / "isomax" / "1" / records.PREDICTIONS)
+def test_names_are_neither_markup_nor_formulas_and_missing_data_are_noted(finished, tmp_path):
+    run = shutil.copytree(finished / "digits" / "smallcnn" / "dismax" / "1", tmp_path / "runs" / "1")
+    record = altered(records.read_record(run / records.METRICS), "detection", "photos", "title", value="$x^$ é")
+    record = altered(record, "titles", "data", value="<script>alert(1)</script>")
+    records.write_json(run / records.METRICS, altered(record, "config", "data_dir", value=5))
     assert analyze.main(["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "page")]) == 0
-    assert "is not what its record was made of" in capsys.readouterr().out
+    text = (tmp_path / "page" / "index.html").read_text()
+    assert "$x^$ é" in text
+    assert "<script>alert" not in text
+    assert "no images of Digits 0-7 are shown" in text
+
+
+def test_predictions_of_another_run_are_noticed(finished, tmp_path):
+    runs, notes = finished / "digits" / "smallcnn", []
+    run = shutil.copytree(runs / "isomax" / "1", tmp_path / "1")
+    shutil.copy(runs / "dismax" / "1" / records.PREDICTIONS, run / records.PREDICTIONS)
+    assert reporting._gathered([(run, records.read_record(run / records.METRICS))], load_outcome, "", notes) == {}
+    assert "is not what its record was made of" in notes[0]
 
 
 def test_a_missing_package_is_said_in_one_line(finished, tmp_path, script):
