@@ -55,11 +55,11 @@ def die_at(position: int, log: int) -> None:
         counted(kind, name)
 
 
-def attempt(given: list[str], draw: random.Random) -> tuple[bool, str]:
-    """One fork: whether it was killed, and where."""
+def attempt(given: list[str], draw: random.Random, longest: float) -> tuple[bool, str]:
+    """One fork, which lives for at most so many seconds: whether it was killed, and where."""
     reading, log = os.pipe()
     at_a_file = draw.random() < 0.5
-    position, delay = draw.randint(1, 16), draw.uniform(0.05, 1.0)
+    position, delay = draw.randint(1, 16), draw.uniform(0.05, longest)
     if not (child := os.fork()):
         os.close(reading)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -84,9 +84,10 @@ def kill_until_done(runs: str, loss: str, seed: int) -> list[str]:
     """Where it was killed, each time."""
     draw, places = random.Random(seed), []
     given, folder = arguments(runs, loss), Path(runs) / "digits" / "smallcnn" / loss / "1"
-    killed = True
+    killed, longest = True, 1.0
     while killed:
-        killed, where = attempt(given, draw)
+        killed, where = attempt(given, draw, longest)
+        longest *= 1.05  # or a slow machine would never end
         if killed:
             half = sorted(path.name.split(".")[1] for path in folder.glob(".*.*"))
             places.append(f"{where}{', a half-written ' + half[0] if half else ''}")
