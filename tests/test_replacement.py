@@ -100,8 +100,8 @@ def test_networks_of_timm_without_one_last_linear_layer_say_what_to_do_and_give_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", timm.list_modules())
-def test_every_family_of_timm_gets_the_head_or_is_refused(family):
+@pytest.mark.parametrize("family", timm.list_modules()[::3])  # all of them take some minutes more
+def test_families_of_timm_get_the_head_or_are_refused(family):
     name = timm.list_models(module=family)[0]
     try:
         gets_the_head(name)
