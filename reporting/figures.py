@@ -13,6 +13,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from utils import records
 from utils.metrics import threshold_at
@@ -115,6 +116,17 @@ def _panels(count: int, width: float, height: float, **options: Any) -> tuple[Fi
     return figure, axes[:count]
 
 
+def titles(methods: Methods) -> dict[str, str]:
+    """The out-of-distribution sets' titles by source; all runs have the same."""
+    return {source: found["title"] for source, found in next(iter(methods.values()))[0].record["detection"].items()}
+
+
+def _band(axes: Axes, x: NDArray, curves: NDArray, method: str, look: Looks) -> None:
+    """The mean of a method's curves [runs, points], within the least and the largest of them."""
+    axes.plot(x, curves.mean(0), linewidth=1.3, label=method, **look[method])
+    axes.fill_between(x, curves.min(0), curves.max(0), color=look[method]["color"], alpha=0.15, linewidth=0)
+
+
 def _legend(figure: Figure, axes: Axes, count: int) -> None:
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(count, COLUMNS))
 
@@ -143,7 +155,7 @@ def reliability_diagrams(methods: Methods, look: Looks) -> Figure:
 @mpl.rc_context(STYLE)
 def score_histograms(methods: Methods, look: Looks) -> Figure:
     """A row a method and a column a set: the scores of the first run's test images, and of the set's."""
-    sets = {source: found["title"] for source, found in next(iter(methods.values()))[0].record["detection"].items()}
+    sets = titles(methods)
     figure = Figure(figsize=(2.3 * max(2, len(sets)), 1.5 * len(methods) + 0.4), layout="constrained")
     grid = figure.subplots(len(methods), len(sets), squeeze=False)
     for axes, title in zip(grid[0], sets.values(), strict=True):
@@ -174,7 +186,7 @@ def _folded(method: str) -> str:
 @mpl.rc_context(STYLE)
 def roc_curves(methods: Methods, look: Looks) -> Figure:
     """A panel a set and a line a method: the mean curve of its runs, within the least and the largest of them."""
-    sets = {source: found["title"] for source, found in next(iter(methods.values()))[0].record["detection"].items()}
+    sets = titles(methods)
     figure, panels = _panels(len(sets), 2.5, 2.5, sharey=True)
     rates = np.linspace(0, 1, 201) ** 2  # closer where curves bend
     for axes, (source, title) in zip(panels, sets.items(), strict=True):
@@ -182,8 +194,7 @@ def roc_curves(methods: Methods, look: Looks) -> Figure:
         axes.axhline(0.95, color=LINE, linewidth=1, linestyle=":")
         for method, runs in methods.items():
             curves = np.stack([receiver_operating(run.scores["test"], run.scores[source], rates) for run in runs])
-            axes.plot(rates, curves.mean(0), linewidth=1.3, label=method, **look[method])
-            axes.fill_between(rates, curves.min(0), curves.max(0), color=look[method]["color"], alpha=0.15, linewidth=0)
+            _band(axes, rates, curves, method, look)
         axes.set(xlim=(0, 1), ylim=(0, 1), title=title, xlabel="OOD images accepted")
     panels[0].set_ylabel("test images accepted")
     _legend(figure, panels[0], len(methods))
@@ -198,9 +209,7 @@ def training_curves(histories: Mapping[str, Sequence[History]], look: Looks) -> 
     for axes, key in zip(panels, ("train_accuracy", deciding), strict=True):
         for method, runs in histories.items():
             values = np.array([[epoch[key] for epoch in run] for run in runs])
-            epochs = np.arange(1, values.shape[1] + 1)
-            axes.plot(epochs, values.mean(0), linewidth=1.3, label=method, **look[method])
-            axes.fill_between(epochs, values.min(0), values.max(0), color=look[method]["color"], alpha=0.15, linewidth=0)
+            _band(axes, np.arange(1, values.shape[1] + 1), values, method, look)
         split = {"train_accuracy": "training images"}.get(key, f"{key.removesuffix('_accuracy')} images")
         axes.set(title=f"accuracy, {split}", xlabel="epoch")
     _legend(figure, panels[0], len(histories))

@@ -50,13 +50,14 @@ def load_outcome(folder: Path, record: dict[str, Any]) -> Outcome:
     found = {name: _own_score(record, kept[name], at) for name in wanted}
     if odd := [name for name, values in found.items() if not np.isfinite(values).all()]:
         raise ValueError(f"{folder / records.PREDICTIONS}: the scores of {', '.join(odd)} are not all finite: make the run again")
+    certainty = {name: softmax(kept[name]["logits"].astype(float) / temperature, axis=1).max(1) for name in wanted}
     return Outcome(
         record,
         correct,
-        {name: softmax(test / t, axis=1).max(1) for name, t in (("t1", 1.0), ("calibrated", temperature))},
+        {"t1": softmax(test, axis=1).max(1), "calibrated": certainty["test"]},
         {at: float(judged[at]["ece"]) for at in ("t1", "calibrated")},
         {name: kept[name]["logits"].argmax(1) for name in wanted},
-        {name: softmax(kept[name]["logits"].astype(float) / temperature, axis=1).max(1) for name in wanted},
+        certainty,
         found,
     )
 

@@ -13,7 +13,7 @@ from utils.tables import number
 
 from .curves import operating_point
 from .examples import Strip
-from .figures import Methods, Picture
+from .figures import Methods, Picture, titles
 
 RATES = (0.9, 0.95, 0.99)  # true-positive rates of the operating points
 
@@ -55,8 +55,8 @@ class Section:
 
 def operating_points(methods: Methods) -> Table:
     """What is accepted at chosen rates."""
-    found = next(iter(methods.values()))[0].record["detection"]
-    heads = ["method", "TPR chosen %", "test accepted %", *(f"{each['title']} accepted %" for each in found.values())]
+    found = titles(methods)
+    heads = ["method", "TPR chosen %", "test accepted %", *(f"{title} accepted %" for title in found.values())]
     rows = []
     for method, runs in methods.items():
         for rate in RATES:

@@ -87,9 +87,9 @@ def efficiencies(folder: Path) -> Efficiencies:
 
 def of_runs(ours: pd.DataFrame, columns: Iterable[str]) -> Numbers:
     """Our runs' numbers."""
-    grouped = ours.groupby(["method", "column"])["value"].agg(["mean", "std"]).T.to_dict("list")
+    spreads = ours.groupby(["method", "column"])["value"].agg(["mean", "std"]).T.to_dict("list")
     return {
-        method: {column: tuple(grouped.get((method, column), (math.nan, math.nan))) for column in columns}
+        method: {column: tuple(spreads.get((method, column), (math.nan, math.nan))) for column in columns}
         for method in ours["method"].unique()
     }
 
