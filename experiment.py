@@ -19,6 +19,7 @@ from models import Network, build_model
 from utils import records
 from utils.config import RunConfig
 from utils.evaluation import classification_results, detection_results
+from utils.recipes import RECIPES
 
 EVALUATION_BATCH = 500
 
@@ -42,7 +43,7 @@ class Data:
 def load_data(config: RunConfig) -> Data:
     """All images of a run. Raises ValueError or an OSError, in one line, for what is bad or not there."""
     train, test = sources.load_in(config.data, config.data_dir)
-    entry, evaluation = sources.describe(config.data), {"test": test}
+    entry, evaluation = sources.by_recipe(config.data, config.recipe), {"test": test}
     if config.protocol == "heldout":
         train, evaluation["validation"] = sources.hold_out(train, entry.validation)
     train = train.take(sources.limited(len(train), config.limit_train))
@@ -60,7 +61,8 @@ def load_data(config: RunConfig) -> Data:
 def build_network(config: RunConfig, num_classes: int, device: torch.device) -> Network:
     """A new network with the loss's head, changed as the loss asks for; its weights are drawn from torch's global generator."""
     loss = get_loss(config.loss)
-    network = loss.wrap(build_model(str(config.model), num_classes, loss.head))
+    start = RECIPES[str(config.recipe)].start
+    network = loss.wrap(build_model(str(config.model), num_classes, loss.head, start))
     return network.to(device, memory_format=torch.channels_last)  # as the batches are; faster on CPUs and GPUs
 
 

@@ -104,8 +104,9 @@ class Session:
 
     def _take_over(self, saved: dict[str, Any]) -> None:
         folder = self.run.config.folder
-        if saved.get("identity") != self.run.config.identity():
-            raise ValueError(f"{folder}: its checkpoint is of another run: {AFRESH}, or choose another folder with --runs")
+        if differing := records.differences(saved.get("identity") or {}, self.run.config.identity()):
+            reason = "; ".join(differing)
+            raise ValueError(f"{folder}: its checkpoint is of another run ({reason}): {AFRESH}, or choose another folder with --runs")
         try:
             self.run.trainer.load_state_dict(saved["trainer"])
             for name in self.HISTORY:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from . import versions
 from .losses import LossFirstPart, get_loss
 from .models import build_model
 
@@ -29,7 +30,8 @@ class Detections(NamedTuple):
 def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """The network of a run's model.pt, on the CPU in evaluation mode, and all else that the file says of it.
 
-    Raises ValueError for a file that is damaged (its checksums are compared) or no such one, OSError for one that cannot be read.
+    Raises ValueError for a file that is damaged (its checksums are compared) or no such one, and for one of an earlier version
+    whose weights would give other outputs now; OSError for one that cannot be read.
     """
     written = io.BytesIO(Path(path).read_bytes())
     try:
@@ -38,6 +40,7 @@ def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
                 raise ValueError(f"{part} has another checksum")
         written.seek(0)
         saved = torch.load(written, map_location="cpu", weights_only=True)
+        changed = versions.other_function(saved["config"])
         loss = get_loss(saved["config"]["loss"])
         network = loss.wrap(build_model(saved["config"]["model"], len(saved["classes"]), loss.head))
         network.load_state_dict(saved.pop("state_dict"))
@@ -46,6 +49,8 @@ def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     except Exception as error:  # damaged bytes raise almost anything
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ValueError(f"{path} is no run's network, or damaged ({reason}): make the run again") from error
+    if changed:
+        raise ValueError(f"{path}: its weights would give other outputs now ({'; '.join(changed)}): train this network again")
     return network.eval(), saved
 
 

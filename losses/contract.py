@@ -41,6 +41,9 @@ class LossFirstPart(nn.Module):
     score_type: ClassVar[str]  # the score that the method's paper takes for detection
     own_scores: ClassVar[Mapping[str, Score]] = {}  # what this head offers besides the scores of logits in `scores.SCORES`
     is_linear: ClassVar[bool] = False  # logits are features · `weight`ᵀ + `bias`
+    # What the authors' checkpoints name otherwise, and what they hold besides, with its shape: it is dropped.
+    authors_names: ClassVar[Mapping[str, str]] = {}
+    authors_extras: ClassVar[Mapping[str, tuple[int, ...]]] = {}
 
     def __init__(self, num_features: int, num_classes: int):
         super().__init__()
@@ -49,6 +52,12 @@ class LossFirstPart(nn.Module):
         self.num_features, self.num_classes = num_features, num_classes
         self.register_buffer("temperature", torch.ones(1))
         self.register_buffer("thresholds", torch.full((len(PERCENTILES),), torch.nan))
+
+    def start_as_pytorch(self) -> None:
+        """Draw again what PyTorch's own layer for it draws and this head sets; for recipes that train so.
+
+        Most heads have nothing of the kind.
+        """
 
     def raw_logits(self, features: Tensor) -> Tensor:
         """Logits [B, C] at temperature 1 of features [B, D] that are float32 or wider."""
@@ -145,7 +154,16 @@ class LossFirstPart(nn.Module):
         return f"num_features={self.num_features}, num_classes={self.num_classes}"
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
-        """Load also what carries only the weights: `nn.Linear`'s own, or the authors' heads, of other shapes for one number."""
+        """Load also what carries only the weights, as `nn.Linear` does, and the authors' checkpoints.
+
+        Their heads have other shapes for one number, other names, and entries that are not needed.
+        """
+        for theirs, ours in self.authors_names.items():
+            if prefix + theirs in state_dict and prefix + ours not in state_dict:
+                state_dict[prefix + ours] = state_dict.pop(prefix + theirs)
+        for name, shape in self.authors_extras.items():
+            if prefix + name in state_dict and state_dict[prefix + name].shape == shape:
+                del state_dict[prefix + name]
         fresh = {"temperature": torch.ones_like(self.temperature), "thresholds": torch.full_like(self.thresholds, torch.nan)}
         for name, value in fresh.items():
             state_dict.setdefault(prefix + name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from .contract import LossFirstPart, LossSecondPart
 from .geometry import direction_logits
 from .isomaxplus import IsoMaxPlusLossFirstPart
 
-SMALLEST_BATCH = 2 * fpr.SOURCES  # whose second half is enough for mosaics
+SMALLEST_BATCH = 2 * fpr.SOURCES - 1  # its larger half is just enough for mosaics
 
 
 class DisMaxLossFirstPart(IsoMaxPlusLossFirstPart):
@@ -23,6 +24,7 @@ class DisMaxLossFirstPart(IsoMaxPlusLossFirstPart):
     """
 
     score_type = "MMLES"
+    authors_extras: ClassVar = {"validationset_available": (1,), "precomputed_thresholds": (2, 25)}
 
     def raw_logits(self, features: Tensor) -> Tensor:
         return direction_logits(features, self.prototypes, self.distance_scale, factor=-1 / math.sqrt(2), add_mean=True)
@@ -54,10 +56,12 @@ class DisMaxLossSecondPart(LossSecondPart):
         self._plain = 0  # how many of them, from the start, are images as they were
 
     def preprocess(self, inputs, targets, *, generator=None, tail=False):
-        """Shuffle the batch and turn its second half (⌊B/2⌋ images) into mosaics. The identity in evaluation mode or without FPR.
+        """Shuffle the batch, keep its first ⌊B/2⌋ images and turn the rest into mosaics.
+
+        In evaluation mode or without FPR it changes nothing.
 
         The returned targets are class indices [B], for a mosaic those of its top-left image. Pass them to the criterion as they
-        are: it knows them by identity. Raises ValueError for a batch under 8 images (unless it is a tail) or of odd sides, and
+        are: it knows them by identity. Raises ValueError for a batch under 7 images (unless it is a tail) or of odd sides, and
         RuntimeError for a batch that has been through it.
         """
         if self.regularization is None or not self.classifier.training:
@@ -72,12 +76,12 @@ class DisMaxLossSecondPart(LossSecondPart):
                 self._targets, self._plain = targets, len(targets)
                 return inputs, targets
             raise ValueError(
-                f"a batch of {len(inputs)} is too small for FPR, which mixes half of it in fours: take {SMALLEST_BATCH} "
+                f"a batch of {len(inputs)} is too small for FPR, which mixes half of it in fours: take {SMALLEST_BATCH} images "
                 "or more (for a DataLoader's short last batch: drop_last=True, or tail=True here)"
             )
         order = torch.randperm(len(inputs), device=inputs.device, generator=generator)
         inputs, targets = inputs[order], targets[order.to(targets.device)]
-        plain = len(targets) - len(targets) // 2
+        plain = len(targets) // 2
         mixed = torch.cat([inputs[:plain], fpr.mosaics(inputs[plain:])])
         self._targets, self._plain = targets, plain
         return mixed, targets

@@ -1,5 +1,7 @@
 """DUQ, deterministic uncertainty quantification (van Amersfoort et al. 2020, arXiv 2003.02037)."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +13,9 @@ from .targets import one_hot
 # The paper's for CIFAR-10.
 LENGTH_SCALE = 0.1  # σ
 MOMENTUM = 0.999  # γ
-PENALTY = 0.5  # λ
+PENALTY = 0.5  # λ; 0.75 elsewhere in the reference code
+# How the reference code's averages of a class begin: as after this many images, whose embeddings are from N(0, 0.05²).
+FIRST_COUNT, FIRST_SPREAD = 13.0, 0.05
 
 
 class DUQLossFirstPart(LossFirstPart):
@@ -20,20 +24,19 @@ class DUQLossFirstPart(LossFirstPart):
     Softmax of the logits is K_j/Σ K, so that calibration and every other score work as they do for other heads. The score is the
     largest log K_j (MDS), which ranks images as the paper's largest K_j does, and keeps apart those whose kernels round to 0.
 
-    Parameters: `weight` W [C, n, D], Kaiming-normal. Buffers: `sums` m [C, n] and `counts` N [C], whose quotient are the centroids
-    e = m/N; they start from N(0, 0.05²) and 1 (a guess). n is `num_features`, as 512 was in the paper's ResNet-18.
+    Parameters: `weight` W [C, n, D], from N(0, 2/(C·D)), as in the reference code, whose fan-in counts all classes. Buffers: `sums` m
+    [C, n] and `counts` N [C], whose quotient are the centroids e = m/N; N starts at 13 and m at 13 times N(0, 0.05²). n is
+    `num_features`, as 512 was in the paper's ResNet-18.
     """
 
     score_type = "MDS"
 
     def __init__(self, num_features: int, num_classes: int):
         super().__init__(num_features, num_classes)
-        weight = torch.empty(num_classes, num_features, num_features)
-        for each in weight:
-            nn.init.kaiming_normal_(each, nonlinearity="relu")
-        self.weight = nn.Parameter(weight)
-        self.register_buffer("sums", torch.randn(num_classes, num_features) * 0.05)
-        self.register_buffer("counts", torch.ones(num_classes))
+        weight = torch.randn(num_classes, num_features, num_features)
+        self.weight = nn.Parameter(weight * math.sqrt(2 / (num_classes * num_features)))
+        self.register_buffer("sums", FIRST_COUNT * FIRST_SPREAD * torch.randn(num_classes, num_features))
+        self.register_buffer("counts", torch.full((num_classes,), FIRST_COUNT))
         self._last: Tensor | None = None  # embeddings [B, C, n] of the last batch in training
 
     def _embeddings(self, features: Tensor) -> Tensor:
@@ -64,13 +67,13 @@ class DUQLossFirstPart(LossFirstPart):
 
 
 class DUQLossSecondPart(LossSecondPart):
-    """One-vs-all cross-entropy with a two-sided gradient penalty, the paper's objective divided by the number of classes C:
+    """Binary cross-entropy, one class against all, with a two-sided gradient penalty, weighed as in the reference code:
 
-        (1/C)·(-Σ_j [y_j log K_j + (1 - y_j) log(1 - K_j)] + λ·(‖∇_x Σ_j K_j‖² - 1)²), λ = 0.5, with x the network's inputs.
+        mean over the B·C kernels of -[y_j log K_j + (1 - y_j) log(1 - K_j)]  +  λ · mean over the B images of (‖∇_x Σ_j K_j‖ - 1)²,
 
-    The division is a smaller learning rate: undivided, networks diverge at the DisMax paper's 0.1 (DUQ's own was 0.05).
-    After each step its batch moves the centroids, by the embeddings it was trained with: those of the network in evaluation mode
-    would be far off until its batch norms have settled, and stay in the averages for thousands of steps.
+    λ = 0.5, with x the network's inputs. (The paper's equation sums the first over the classes; the code divides it by C, and not the
+    penalty.) After each step its batch moves the centroids, by the embeddings it was trained with: those of the network in evaluation
+    mode would be far off until its batch norms have settled, and stay in the averages for thousands of steps.
     """
 
     penalizes_inputs = True
@@ -83,7 +86,7 @@ class DUQLossSecondPart(LossSecondPart):
 
     def penalty(self, inputs: Tensor, logits: Tensor) -> Tensor:
         (gradient,) = torch.autograd.grad(logits.exp().sum(), inputs, create_graph=True)
-        return PENALTY / logits.shape[1] * (gradient.flatten(1).square().sum(1) - 1).square().mean()
+        return PENALTY * (torch.linalg.vector_norm(gradient.flatten(1), dim=1) - 1).square().mean()
 
     def after_step(self, model: nn.Module, inputs: Tensor, targets: Tensor, logits: Tensor) -> None:
         self.classifier.move_centroids(targets)

@@ -1,7 +1,7 @@
 """FPR, fractional probability regularization (arXiv 2205.05874): 2×2 mosaics of images, and what their targets are.
 
-Half of a batch becomes mosaics. Mosaic i has image i in its top-left quadrant, and at top-right, bottom-left and bottom-right
-the same quadrant of the images that stand 1, 2 and 3 places before it (the half rolled by 1, 2 and 3).
+Half of a batch becomes mosaics. A mosaic's top-left quadrant is its own image's. Its bottom-left, top-right and bottom-right
+quadrants are those of the images 1, 2 and 3 places before it in the half (the half rolled by 1, 2 and 3).
 """
 
 import torch
@@ -26,7 +26,7 @@ def mosaics(images: Tensor) -> Tensor:
     top, left = slice(None, height // 2), slice(None, width // 2)
     bottom, right = slice(height // 2, None), slice(width // 2, None)
     mixed = images.clone()
-    for places, quadrant in ((1, (top, right)), (2, (bottom, left)), (3, (bottom, right))):
+    for places, quadrant in ((1, (bottom, left)), (2, (top, right)), (3, (bottom, right))):
         mixed[..., *quadrant] = images[..., *quadrant].roll(places, dims=0)
     return mixed
 

@@ -11,7 +11,7 @@ from .geometry import cosines, distances
 from .precision import in_one_precision
 from .predicted_scale import PredictedScale
 
-DROPOUT = 0.7  # of "GODIN, dropout": a guess
+DROPOUT = 0.7  # of "GODIN, dropout": a guess, since no reference says which
 FORMS = ("inner", "euclidean", "cosine")
 
 
@@ -23,11 +23,12 @@ class GODINLossFirstPart(LossFirstPart):
     Args:
         num_features: D.
         num_classes: C.
-        form: of h: "inner" w_j·f + b_j (DeConf-I), "euclidean" -‖f - w_j‖² (DeConf-E), or "cosine" cos(f, w_j) (DeConf-C).
+        form: of h: "inner" w_j·f + b_j (DeConf-I), "euclidean" -‖f - w_j‖²/D (DeConf-E), or "cosine" cos(f, w_j) (DeConf-C). The
+            paper's equation has no 1/D; its reference implementations do.
         dropout: share of the features, of h and g alike, set to zero in training.
 
-    Parameters: `weight` w [C, D] and, for "inner", `bias` [C], initialised as `nn.Linear`'s (a guess for the other two forms);
-    `divisor`, the divisor's linear map and batch norm.
+    Parameters: `weight` w [C, D], from N(0, 2/D), and for "inner" `bias` [C], from 0; `divisor`, the divisor's linear map and batch
+    norm.
     """
 
     score_type = "max h"
@@ -38,8 +39,9 @@ class GODINLossFirstPart(LossFirstPart):
         if form not in FORMS:
             raise ValueError(f"form is one of {', '.join(FORMS)}, got {form!r}")
         self.form = form
-        linear = nn.Linear(num_features, num_classes, bias=form == "inner")
-        self.weight, self.bias = linear.weight, linear.bias
+        self.weight = nn.Parameter(torch.empty(num_classes, num_features))
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        self.bias = nn.Parameter(torch.zeros(num_classes)) if form == "inner" else None
         self.divisor = PredictedScale(num_features)
         self.dropout = nn.Dropout(dropout)
 
@@ -53,7 +55,7 @@ class GODINLossFirstPart(LossFirstPart):
         if self.form == "cosine":
             return cosines(features, self.weight)
         if self.form == "euclidean":
-            return -distances(features, self.weight).square()
+            return -distances(features, self.weight).square() / self.num_features
         return F.linear(*in_one_precision(features, self.weight, self.bias))
 
 

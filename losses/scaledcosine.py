@@ -31,7 +31,7 @@ class ScaledCosineLossFirstPart(LossFirstPart):
 
 
 class ScaledCosineLossSecondPart(LossSecondPart):
-    """Cross-entropy of the logits; the head's parameters are trained without weight decay."""
+    """Cross-entropy of the logits; the class weights are trained without weight decay."""
 
     def undecayed(self) -> list[nn.Parameter]:
-        return list(self.classifier.parameters())
+        return [self.classifier.weight]

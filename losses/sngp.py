@@ -10,9 +10,15 @@ from torch import Tensor, nn
 from .contract import LossFirstPart, LossSecondPart
 from .processes import summed_over_processes
 
-RANDOM_FEATURES = 1024  # M, the paper's
-LENGTH_SCALE = 2.0  # l, a guess
-MEAN_FIELD = math.pi / 8  # λ
+RANDOM_FEATURES = 1024  # M, the paper's and the reference code's
+# The reference code's for CIFAR: frequencies times 0.05, and the factor λ of the mean-field approximation.
+LENGTH_SCALE = 20.0  # l
+MEAN_FIELD = 20.0  # λ on CIFAR-10
+MEAN_FIELD_MANY = 7.5  # λ on CIFAR-100
+MANY_CLASSES = 100
+# Of the row "SNGP, length scale 2", with which small networks do better, and the paper's own formula for λ.
+SHORT, MEAN_FIELD_PAPER = 2.0, math.pi / 8
+RIDGE = 2 / RANDOM_FEATURES  # of the precision, for features of length 1
 
 
 def dempster_shafer(logits: Tensor) -> Tensor:
@@ -24,38 +30,63 @@ def _wide(tensor: Tensor) -> Tensor:
     return tensor.cpu().double() if tensor.device.type == "mps" else tensor.double()  # Apple's GPUs have no float64
 
 
+def orthogonal_frequencies(count: int, dimensions: int) -> Tensor:
+    """Ω [count, dimensions], orthogonal random features (Yu et al. 2016, arXiv 1610.09072).
+
+    Each block of `dimensions` rows has orthogonal directions. Lengths are those of normal vectors, from the χ distribution.
+    """
+    blocks = -(-count // dimensions)
+    directions = torch.cat([torch.linalg.qr(torch.randn(dimensions, dimensions)).Q for _ in range(blocks)])[:count]
+    return directions * torch.randn(count, dimensions).norm(dim=1, keepdim=True)
+
+
 class SNGPLossFirstPart(LossFirstPart):
-    """A Gaussian process with an RBF kernel of length l = 2, by M = 1,024 random Fourier features and a Laplace approximation.
+    """A Gaussian process with an RBF kernel of length l, by M = 1,024 random Fourier features and a Laplace approximation.
 
-    φ = √(2/M)·cos(Ω f/l + b), with Ω from N(0, 1) and b from U(0, 2π) fixed. In training the logits are φ·β_j, and each forward
-    pass adds its Σ φφᵀ to the precision I + Σ φφᵀ; its inverse is the covariance Σ. (This is the Gaussian likelihood's, one for all
-    classes, as the reference implementation has it; the paper's equation weighs the images by p_j(1-p_j) and has one a class.)
-    In evaluation mode the logits are the mean-field ones, φ·β_j/√(1 + λv), with the variance v = φᵀΣφ and λ = π/8.
+    φ = √(2/M)·cos(Ω f/l + b), with fixed orthogonal Ω and b from U(0, 2π). In training the logits are φ·β_j, and each forward pass
+    adds its Σ φφᵀ to the precision P = (2/M)·I + Σ φφᵀ. Its inverse is the covariance of β. (This is the Gaussian likelihood's, one
+    for all classes, as the reference code has it. The paper's equation weighs the images by p_j(1-p_j) and has one a class.)
+    In evaluation mode the logits are the mean-field ones, φ·β_j/√(1 + λv), with the variance v = φᵀP⁻¹φ.
 
-    Call `reset` before an epoch and `finish` after the last that counts, as the criterion's `before_epoch` and `after_epoch` do;
-    before that v is the prior's, φᵀφ. Named outputs: `logits`, and in evaluation mode `variance` v [B].
+    The reference code leaves out √(2/M) and has a ridge of 1: |φ|² is M/2 there and 1 here. A ridge of 2/M gives the same variance,
+    and features of length 1 train at this repository's learning rates, where its longer ones do not.
 
-    Parameters: `weight` β [C, M], from N(0, 1), their prior. Buffers: `frequencies` Ω [M, D], `phases` b [M], `precision` and
-    `covariance` [M, M].
+    Call `reset` before an epoch and `finish` after the last that counts, as the criterion's `before_epoch` and `after_epoch` do.
+    Before that v is the prior's, φᵀφ·M/2. Named outputs: `logits`, and in evaluation mode `variance` v [B].
+
+    Args:
+        num_features: D.
+        num_classes: C.
+        length_scale: l, in units of the features.
+        mean_field: λ, 0 or more. By default the reference code's: 20, and from 100 classes on 7.5.
+
+    Parameters: `weight` β [C, M], Glorot-uniform times √(M/2), for features that are so much shorter. Buffers: `frequencies` Ω [M, D],
+    `phases` b [M], `precision` and `covariance` [M, M].
     """
 
-    score_type = "DS"
+    score_type = "MPS"  # as in the reference code, 1 - max p; the paper has DS
     own_scores: ClassVar = {
         "DS": lambda outputs: dempster_shafer(outputs["logits"]),
         "variance": lambda outputs: -outputs["variance"],
     }
 
-    def __init__(self, num_features: int, num_classes: int):
+    def __init__(
+        self, num_features: int, num_classes: int, length_scale: float = LENGTH_SCALE, mean_field: float | None = None
+    ):
         super().__init__(num_features, num_classes)
-        self.weight = nn.Parameter(torch.randn(num_classes, RANDOM_FEATURES))
-        self.register_buffer("frequencies", torch.randn(RANDOM_FEATURES, num_features))
+        many = num_classes >= MANY_CLASSES
+        self.length_scale = length_scale
+        self.mean_field = mean_field if mean_field is not None else MEAN_FIELD_MANY if many else MEAN_FIELD
+        weight = nn.init.xavier_uniform_(torch.empty(num_classes, RANDOM_FEATURES))
+        self.weight = nn.Parameter(weight * math.sqrt(RANDOM_FEATURES / 2))
+        self.register_buffer("frequencies", orthogonal_frequencies(RANDOM_FEATURES, num_features))
         self.register_buffer("phases", 2 * math.pi * torch.rand(RANDOM_FEATURES))
-        self.register_buffer("precision", torch.eye(RANDOM_FEATURES))
-        self.register_buffer("covariance", torch.eye(RANDOM_FEATURES))
+        self.register_buffer("precision", RIDGE * torch.eye(RANDOM_FEATURES))
+        self.register_buffer("covariance", torch.eye(RANDOM_FEATURES) / RIDGE)
 
     def raw_outputs(self, features: Tensor) -> dict[str, Tensor]:
         dtype = torch.promote_types(features.dtype, self.weight.dtype)
-        angles = F.linear(features.to(dtype) / LENGTH_SCALE, self.frequencies.to(dtype), self.phases.to(dtype))
+        angles = F.linear(features.to(dtype) / self.length_scale, self.frequencies.to(dtype), self.phases.to(dtype))
         phi = math.sqrt(2 / RANDOM_FEATURES) * torch.cos(angles)
         logits = F.linear(phi, self.weight.to(dtype))
         if self.training:
@@ -63,24 +94,27 @@ class SNGPLossFirstPart(LossFirstPart):
                 self.precision.add_((phi.T @ phi).to(self.precision.dtype))
             return {"logits": logits}
         variance = ((phi @ self.covariance.to(dtype)) * phi).sum(1)
-        return {"logits": logits / torch.sqrt(1 + MEAN_FIELD * variance)[:, None], "variance": variance}
+        return {"logits": logits / torch.sqrt(1 + self.mean_field * variance)[:, None], "variance": variance}
 
     @torch.no_grad()
     def reset(self) -> None:
         """Forget all images: the precision is the prior's."""
-        self.precision.copy_(torch.eye(RANDOM_FEATURES, device=self.precision.device))
+        self.precision.copy_(RIDGE * torch.eye(RANDOM_FEATURES, device=self.precision.device))
 
     @torch.no_grad()
     def finish(self) -> None:
         """The covariance of the images since the last `reset`, of all processes that share them."""
-        prior = torch.eye(RANDOM_FEATURES, device=self.precision.device, dtype=self.precision.dtype)
+        prior = RIDGE * torch.eye(RANDOM_FEATURES, device=self.precision.device, dtype=self.precision.dtype)
         self.precision.copy_(prior + summed_over_processes(self.precision - prior))
-        factor, _ = torch.linalg.cholesky_ex(_wide(self.precision))  # positive definite: I and a sum of squares
+        factor, _ = torch.linalg.cholesky_ex(_wide(self.precision))  # positive definite: the ridge and a sum of squares
         self.covariance.copy_(torch.cholesky_inverse(factor))
 
 
 class SNGPLossSecondPart(LossSecondPart):
-    """Cross-entropy of the logits; each epoch's images make the covariance anew."""
+    """Cross-entropy of the logits; the output weights train without weight decay, and each epoch's images make the covariance anew."""
+
+    def undecayed(self) -> list[nn.Parameter]:
+        return [self.classifier.weight]
 
     def before_epoch(self, epoch: int) -> None:
         self.classifier.reset()

@@ -3,7 +3,7 @@
 import re
 
 from .densenet import densenet_body
-from .network import Head, Network
+from .network import Head, Network, Start
 from .resnet import resnet_body
 from .resnet_imagenet import resnet_imagenet_body
 from .smallcnn import smallcnn_body
@@ -37,7 +37,7 @@ def _parse(name: str):
     raise ValueError(f"unknown model {name!r}: choose from {', '.join(EXAMPLES)}, or others of these families")
 
 
-def build_model(name: str, num_classes: int, head: Head) -> Network:
+def build_model(name: str, num_classes: int, head: Head, start: Start = "paper") -> Network:
     """A network by name.
 
     `densenetbc{depth}`, `resnet{depth}`, `wideresnet{depth}{width}` (two digits of depth), `resnet{depth}_imagenet` or `smallcnn`.
@@ -46,12 +46,13 @@ def build_model(name: str, num_classes: int, head: Head) -> Network:
         name: e.g. "densenetbc100", "resnet34", "wideresnet2810", or a smaller member such as "densenetbc40".
         num_classes: classes of the head.
         head: what makes the head from (num_features, num_classes), e.g. `losses.DisMaxLossFirstPart`.
+        start: how the weights start, as in `Network`.
 
     Raises ValueError for an unknown name or one whose numbers do not make such a network.
     """
     make_body, _, numbers = _parse(name)
     body, num_features = make_body(*numbers)
-    return Network(body, num_features, num_classes, head)
+    return Network(body, num_features, num_classes, head, start)
 
 
 def model_title(name: str) -> str:
@@ -60,4 +61,4 @@ def model_title(name: str) -> str:
     return title.format(*numbers)
 
 
-__all__ = ["EXAMPLES", "Head", "Network", "build_model", "model_title"]
+__all__ = ["EXAMPLES", "Head", "Network", "Start", "build_model", "model_title"]

@@ -33,11 +33,20 @@ def test_mosaics_and_targets_follow_the_pixels():
     assert sorted(shown.tolist()) == list(range(count))  # the batch is shuffled, and no image is lost
 
 
-def test_labelled_is_the_plain_half():
+def test_a_mosaics_quadrants_come_from_the_images_1_2_and_3_places_before_it():
+    images = torch.arange(5.0).view(5, 1, 1, 1).expand(-1, 1, 2, 2)
+    # Image 4's mosaic, row by row: its own and that of image 2 on top, those of 3 and 1 below.
+    assert fpr.mosaics(images)[4, 0].tolist() == [[4, 2], [3, 1]]
+
+
+@pytest.mark.parametrize(("count", "plain"), [(7, 3), (8, 4), (9, 4), (64, 32)])
+def test_the_smaller_half_of_a_batch_stays_plain(count, plain):
     _head, criterion = build("dismax")
-    _, targets = criterion.preprocess(torch.zeros(9, 1, 2, 2), torch.arange(9) % C)
-    logits, labels = criterion.labelled(torch.zeros(9, C), targets)
-    assert len(logits) == len(labels) == 5
+    inputs = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    mixed, targets = criterion.preprocess(inputs, torch.arange(count) % C)
+    assert [image.unique().numel() for image in mixed] == [1] * plain + [4] * (count - plain)
+    logits, labels = criterion.labelled(torch.zeros(count, C), targets)
+    assert len(logits) == len(labels) == plain
 
 
 def test_preprocess_repeats_with_its_generator_and_leaves_the_global_one():
@@ -52,11 +61,11 @@ def test_preprocess_repeats_with_its_generator_and_leaves_the_global_one():
 
 def test_fpr_refuses_what_it_cannot_mix():
     head, criterion = build("dismax")
-    few = torch.zeros(7).long()
-    with pytest.raises(ValueError, match="batch of 7 is too small"):
-        criterion.preprocess(torch.zeros(7, 3, 4, 4), few)
+    few = torch.zeros(6).long()
+    with pytest.raises(ValueError, match="batch of 6 is too small.*take 7 images"):
+        criterion.preprocess(torch.zeros(6, 3, 4, 4), few)
     with pytest.raises(RuntimeError, match="preprocess"):  # what was refused is not trained on all the same
-        criterion(torch.zeros(7, C), few)
+        criterion(torch.zeros(6, C), few)
     with pytest.raises(ValueError, match="even height and width, got 4×5"):
         criterion.preprocess(torch.zeros(8, 3, 4, 5), torch.zeros(8).long())
     with pytest.raises(ValueError, match=r"got \[8, 48\] and \[8\]"):

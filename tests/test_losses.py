@@ -23,6 +23,8 @@ def build(name, dtype=torch.float64, features=D, classes=C, scale=-1.7):
     with torch.no_grad():
         if name == "isomax":
             head.prototypes.normal_()  # away from where they start, so that they differ
+        if getattr(head, "bias", None) is not None:
+            head.bias.normal_()  # likewise
         if hasattr(head, "distance_scale"):
             head.distance_scale.fill_(scale)  # its absolute value counts
     return head, LOSSES[name].criterion(head)
@@ -275,6 +277,41 @@ def test_state_dicts_of_the_authors_and_of_linear_layers_load():
     torch.testing.assert_close(softmax_head(features), linear(features))
     with pytest.raises(RuntimeError, match="Missing key"):
         head.load_state_dict({"temperature": torch.ones(1)})
+
+
+@pytest.mark.parametrize("filled", [True, False])
+def test_the_authors_dismax_checkpoints_load_without_their_thresholds(filled):
+    thresholds = torch.rand(2, 25) if filled else torch.empty(2, 25)
+    extras = {"validationset_available": torch.tensor([filled]), "precomputed_thresholds": thresholds}
+    own = {"prototypes": torch.randn(C, D), "distance_scale": torch.tensor([2.0]), "temperature": torch.tensor([0.1])}
+    network = nn.Sequential(nn.Identity(), losses.DisMaxLossFirstPart(D, C))
+    network.load_state_dict({f"1.{name}": value for name, value in (own | extras).items()})
+    assert network[1].prototypes.equal(own["prototypes"])
+    assert network[1].thresholds.isnan().all()
+    for name, value in (("other", torch.ones(1)), ("precomputed_thresholds", torch.rand(3, 25))):
+        with pytest.raises(RuntimeError, match=f"Unexpected key.*{name}"):
+            losses.DisMaxLossFirstPart(D, C).load_state_dict(own | {name: value})
+    with pytest.raises(RuntimeError, match="Unexpected key.*validationset_available"):
+        losses.IsoMaxPlusLossFirstPart(D, C).load_state_dict(own | extras)  # theirs has none
+
+
+def test_the_authors_softmax_checkpoints_load():
+    weights, bias = torch.randn(C, D), torch.randn(C)
+    network = nn.Sequential(nn.Identity(), losses.SoftMaxLossFirstPart(D, C))
+    network.load_state_dict({"1.weights": weights, "1.bias": bias, "1.temperature": torch.ones(1)})
+    assert network[1].weight.equal(weights)
+    assert network[1].bias.equal(bias)
+    with pytest.raises(RuntimeError, match="Unexpected key.*weights"):
+        network[1].load_state_dict({"weights": weights, "weight": weights, "bias": bias})
+
+
+def test_softmaxs_bias_starts_at_0_and_its_weight_as_nn_linears():
+    torch.manual_seed(0)
+    head = losses.SoftMaxLossFirstPart(400, 50)
+    assert (head.bias == 0).all()
+    assert 0.99 / 20 < head.weight.abs().max() <= 1 / 20
+    head.start_as_pytorch()
+    assert 0.9 / 20 < head.bias.abs().max() <= 1 / 20
 
 
 def test_wrong_shapes_and_names_say_so():

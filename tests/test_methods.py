@@ -66,7 +66,7 @@ def test_godin_is_the_definition(name, training):
     elif name == "godin_inner":
         h = f @ w.T + head.bias.detach().numpy()
     else:
-        h = -cdist(f, w, "sqeuclidean")
+        h = -((f[:, None] - w[None]) ** 2).mean(2)
     g = expit(normalized(head.divisor, f, training))
     outputs = head.named_outputs(features)
     np.testing.assert_allclose(outputs["logits"].detach(), h / g, rtol=1e-10)
@@ -88,10 +88,27 @@ def test_godins_dropout_takes_features_in_training_only():
         losses.GODINLossFirstPart(4, 3, form="l1")
 
 
+@pytest.mark.parametrize("name", ["godin", "godin_inner", "godin_euclidean"])
+def test_godins_rows_start_at_a_length_of_about_1_41(name):
+    head = LOSSES[name].head(512, 100)
+    assert head.weight.norm(dim=1).mean().item() == pytest.approx(2**0.5, rel=0.02)
+    assert head.weight.std().item() == pytest.approx((2 / 512) ** 0.5, rel=0.02)
+    assert (head.bias is None) == (name != "godin_inner")
+    assert head.bias is None or (head.bias == 0).all()
+
+
+def test_godins_euclidean_form_starts_near_the_loss_of_ten_equal_probabilities():
+    """With the sum over the dimensions it began at 11.1, and logits of large networks became infinite."""
+    head, criterion = build("godin_euclidean", torch.float32, features=512, classes=10)
+    features = torch.randn(256, 512, generator=torch.Generator().manual_seed(0)).relu()
+    assert criterion(head(features), torch.arange(256) % 10).item() == pytest.approx(math.log(10), abs=0.05)
+
+
 UNDECAYED = {
-    "scaledcosine": {"weight", "scale.linear.weight", "scale.linear.bias", "scale.norm.weight", "scale.norm.bias"},
+    "scaledcosine": {"weight"},
     "godin": {"weight"},
     "godin_inner": {"weight", "bias"},
+    "sngp": {"weight"},
 }
 
 
@@ -103,7 +120,7 @@ def test_weight_decay_is_for_the_parameters_that_the_papers_say(name):
     grouped = [names[id(parameter)] for group in groups for parameter in group["params"]]
     assert sorted(grouped) == sorted(names.values())
     without = {names[id(parameter)] for group in groups if group["weight_decay"] == 0 for parameter in group["params"]}
-    expected = UNDECAYED.get(name.replace("_dropout", "").replace("_euclidean", ""), set())
+    expected = UNDECAYED.get(name.replace("_dropout", "").replace("_euclidean", "").replace("_short", ""), set())
     assert without == {f"classifier.{key}" for key in expected}
 
 
@@ -157,6 +174,30 @@ def test_logits_far_from_training_stay_finite(name, factor):
     outputs = head.named_outputs(factor * features)
     assert all(value.isfinite().all() for value in outputs.values())
     assert all(score.isfinite().all() for score in head.all_scores(outputs, 0.001).values())
+
+
+def test_duq_starts_as_its_reference_does():
+    torch.manual_seed(0)
+    head = LOSSES["duq"].head(128, 10)
+    assert head.weight.mean().item() == pytest.approx(0, abs=1e-3)
+    assert head.weight.std().item() == pytest.approx((2 / (10 * 128)) ** 0.5, rel=0.01)
+    assert (head.counts == 13).all()
+    assert (head.sums / head.counts[:, None]).std().item() == pytest.approx(0.05, rel=0.1)
+    # Not so far from the centroids that no gradient is left. With weights √C larger all were below 1e-6.
+    features = build_model("resnet10", 10, nn.Linear).forward_features(torch.randn(50, 3, 32, 32))
+    kernels = LOSSES["duq"].head(512, 10)(features).exp()
+    assert kernels.median() > 1e-3
+
+
+def test_duqs_penalty_has_a_finite_gradient_where_no_kernel_is_above_0():
+    model, criterion = small_network("duq")
+    inputs = (100 * torch.randn(3, 3, 4, 4, dtype=torch.float64)).requires_grad_()
+    with torch.no_grad():
+        model.classifier.weight.mul_(1e4)
+    penalty = criterion.penalty(inputs, model(inputs))
+    assert penalty.item() == 0.5
+    penalty.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
 def kernel(head, features):
@@ -245,7 +286,7 @@ def test_duqs_penalty_is_that_of_the_gradient_by_differences():
         above[place] += step
         below[place] -= step
         gradient[place] = (total(above) - total(below)) / (2 * step)
-    expected = 0.5 / C * (gradient.flatten(1).square().sum(1) - 1).square().mean()
+    expected = 0.5 * (gradient.flatten(1).norm(dim=1) - 1).square().mean()
     watched = inputs.clone().requires_grad_()
     penalty = criterion.penalty(watched, model(watched))
     assert gradient.abs().max() > 1e-3
@@ -287,40 +328,77 @@ def test_duq_trains_at_the_papers_learning_rate(model_name):
 
 def phi(head, features):
     """SNGP's random features, in numpy."""
-    angles = features.numpy() @ head.frequencies.numpy().T / sngp.LENGTH_SCALE + head.phases.numpy()
+    angles = features.numpy() @ head.frequencies.numpy().T / head.length_scale + head.phases.numpy()
     return np.sqrt(2 / len(head.phases)) * np.cos(angles)
 
 
-def test_sngp_is_the_definition():
-    head, criterion = build("sngp")
-    criterion.before_epoch(1)
+def seen_batches(head, criterion):
+    """Two batches that went through an epoch of training, and a third that did not."""
     batches = [torch.randn(B, D, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    criterion.before_epoch(1)
     for features in batches[:2]:
         np.testing.assert_allclose(head(features).detach(), phi(head, features) @ head.weight.detach().numpy().T, rtol=1e-9)
     criterion.after_epoch(1)
-    seen = np.concatenate([phi(head, features) for features in batches[:2]])
-    covariance = np.linalg.inv(np.eye(seen.shape[1]) + seen.T @ seen)
-    p = phi(head, batches[2])
-    variance = np.einsum("bm,mn,bn->b", p, covariance, p)
-    outputs = head.eval().named_outputs(batches[2])
-    np.testing.assert_allclose(outputs["variance"].detach(), variance, rtol=1e-8)
-    logits = p @ head.weight.detach().numpy().T / np.sqrt(1 + math.pi / 8 * variance)[:, None]
-    np.testing.assert_allclose(outputs["logits"].detach(), logits, rtol=1e-8)
+    return torch.cat(batches[:2]), batches[2]
+
+
+@pytest.mark.parametrize(("name", "length_scale", "factor"), [("sngp", 20, 20), ("sngp_short", 2, math.pi / 8)])
+def test_sngp_is_the_definition(name, length_scale, factor):
+    head, criterion = build(name)
+    assert head.length_scale == length_scale
+    seen, other = seen_batches(head, criterion)
+    seen, p = phi(head, seen), phi(head, other)
+    # As in the reference code: features without √(2/M), and a ridge of 1.
+    longer = math.sqrt(seen.shape[1] / 2)
+    covariance = np.linalg.inv(np.eye(seen.shape[1]) + longer**2 * seen.T @ seen)
+    variance = np.einsum("bm,mn,bn->b", longer * p, covariance, longer * p)
+    outputs = head.eval().named_outputs(other)
+    np.testing.assert_allclose(outputs["variance"].detach(), variance, rtol=1e-6)
+    logits = p @ head.weight.detach().numpy().T / np.sqrt(1 + factor * variance)[:, None]
+    np.testing.assert_allclose(outputs["logits"].detach(), logits, rtol=1e-6)
     uncertainty = C / (C + np.exp(logits).sum(1))
-    np.testing.assert_allclose(head.all_scores(outputs, 1)["DS"].detach(), -np.log(uncertainty), rtol=1e-8)
+    np.testing.assert_allclose(head.all_scores(outputs, 1)["DS"].detach(), -np.log(uncertainty), rtol=1e-6)
+    np.testing.assert_allclose(head.scores(outputs).detach(), torch.tensor(logits).softmax(1).amax(1), rtol=1e-6)
     kept = head.covariance.clone()
-    head(batches[0])  # evaluation adds no image
+    head(other)  # evaluation adds no image
     criterion.after_epoch(1)
     assert head.covariance.equal(kept)
     criterion.before_epoch(2)
-    assert head.precision.equal(torch.eye(len(kept), dtype=torch.float64))
+    assert head.precision.equal(2 / len(kept) * torch.eye(len(kept), dtype=torch.float64))
 
 
-def test_sngps_random_features_approximate_the_rbf_kernel():
-    head, _ = build("sngp")
+def test_sngps_constants_are_those_of_its_reference():
+    for classes, factor in ((10, 20.0), (99, 20.0), (100, 7.5), (1000, 7.5)):
+        assert LOSSES["sngp"].head(D, classes).mean_field == factor
+    torch.manual_seed(0)
+    head = LOSSES["sngp"].head(64, 10)
+    assert head.phases.min() >= 0
+    assert 6 < head.phases.max() <= 2 * math.pi
+    # Glorot's bound for features √(M/2) times as long, which have the same logits with weights so much smaller.
+    bound = math.sqrt(6 / (1024 + 10)) * math.sqrt(1024 / 2)
+    assert 0.99 * bound < head.weight.abs().max() <= bound
+    assert head.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(("count", "dimensions"), [(1024, 64), (1024, 640), (10, 3)])
+def test_frequencies_are_orthogonal_directions_with_the_lengths_of_normal_vectors(count, dimensions):
+    torch.manual_seed(0)
+    frequencies = sngp.orthogonal_frequencies(count, dimensions)
+    assert frequencies.shape == (count, dimensions)
+    for block in nn.functional.normalize(frequencies).split(dimensions):
+        torch.testing.assert_close(block @ block.T, torch.eye(len(block)), atol=1e-5, rtol=0)
+    if count == 1024:
+        assert frequencies.square().sum(1).mean().item() == pytest.approx(dimensions, rel=0.05)
+        assert frequencies.norm(dim=1).std() > 0.5  # χ's is about √½
+
+
+@pytest.mark.parametrize("name", ["sngp", "sngp_short"])
+def test_sngps_random_features_approximate_the_rbf_kernel(name):
+    head, _ = build(name)
     features, _ = batch()
+    features = head.length_scale * features
     p = phi(head, features)
-    expected = rbf_kernel(features.numpy(), gamma=1 / (2 * sngp.LENGTH_SCALE**2))
+    expected = rbf_kernel(features.numpy(), gamma=1 / (2 * head.length_scale**2))
     assert np.abs(p @ p.T - expected).max() < 4 / math.sqrt(sngp.RANDOM_FEATURES)  # four standard deviations
 
 
@@ -328,8 +406,8 @@ def test_sngps_uncertainty_grows_away_from_two_moons():
     torch.manual_seed(0)
     points, labels = make_moons(500, noise=0.1, random_state=0)
     points, labels = torch.tensor(points, dtype=torch.float32), torch.tensor(labels)
-    head = LOSSES["sngp"].head(2, 2)
-    criterion = LOSSES["sngp"].criterion(head)
+    head = LOSSES["sngp_short"].head(2, 2)
+    criterion = LOSSES["sngp_short"].criterion(head)
     optimizer = torch.optim.SGD(head.parameters(), lr=1.0, momentum=0.9)
     for epoch in range(1, 101):
         criterion.before_epoch(epoch)
@@ -345,8 +423,8 @@ def test_sngps_uncertainty_grows_away_from_two_moons():
     inside = head.named_outputs(points)["variance"]
     assert rings == sorted(rings)
     assert inside.max() < rings[2]
-    assert rings[0] < 0.1 * rings[-1]
-    assert rings[-1] < 1.3  # the prior's, φᵀφ, is 1 on average
+    assert rings[0] < 1e-3 * rings[-1]
+    assert rings[-1] < 1.3 * sngp.RANDOM_FEATURES / 2  # the prior's, (M/2)·φᵀφ, is M/2 on average
 
 
 def dense_norm(convolution, weight, size):
@@ -395,7 +473,7 @@ def test_convolutions_that_pad_otherwise_are_refused():
 
 @pytest.mark.parametrize("model_name", ["densenetbc22", "resnet10", "wideresnet101"])
 def test_sngp_bounds_every_convolution_and_other_losses_none(model_name):
-    for name in ("sngp", "softmax"):
+    for name in ("sngp", "sngp_short", "softmax"):
         model = LOSSES[name].wrap(build_model(model_name, C, LOSSES[name].head))
         kinds = {nn.utils.parametrize.is_parametrized(module) for module in model.modules() if isinstance(module, nn.Conv2d)}
-        assert kinds == {name == "sngp"}
+        assert kinds == {name != "softmax"}

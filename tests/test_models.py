@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from pytorchcv.model_provider import get_model
 from torch import nn
 
@@ -58,32 +59,80 @@ def copy_in_order(ours: nn.Module, theirs: nn.Module) -> None:
                     target.state_dict()[name].copy_(value)
 
 
-def test_densenet_computes_what_pytorchcv_computes():
-    ours = build_model("densenetbc40", 10, nn.Linear)
-    theirs = get_model("densenet40_k12_bc_cifar10")
-    for module in ours.modules():  # away from 1 and 0, so that a wrong order shows
+def away_from_the_start(model: nn.Module) -> None:
+    """Batch norms away from 1 and 0, so that a wrong order shows."""
+    for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.normal_(module.bias, std=0.1)
+
+
+def test_densenet_computes_what_pytorchcv_computes():
+    ours = build_model("densenetbc40", 10, nn.Linear)
+    theirs = get_model("densenet40_k12_bc_cifar10")
+    away_from_the_start(ours)
     copy_in_order(ours, theirs)
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(ours.eval()(images), theirs.eval()(images), rtol=1e-4, atol=1e-5)
 
 
-def test_wideresnet_computes_what_pytorchcv_computes():
-    ours = build_model("wideresnet1610", 10, nn.Linear)
-    theirs = get_model("wrn16_10_cifar10")
-    # pytorchcv lists a block's shortcut last, as here, and its convolutions have no biases but the first's.
-    convolutions = [module for module in ours.modules() if isinstance(module, nn.Conv2d)]
-    assert all((convolution.bias == 0).all() for convolution in convolutions)
-    copy_in_order(ours, theirs)
+def multiply_adds(model: nn.Module, images: torch.Tensor) -> int:
+    """Of all convolutions and linear layers, for these images."""
+    counted = []
+
+    def count(module, _inputs, output):
+        counted.append(output.numel() * module.weight[0].numel())
+
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        model.eval()(images)
+    return sum(counted)
+
+
+def test_wideresnet_2810_has_the_multiply_adds_of_the_authors():
+    model = build_model("wideresnet2810", 10, nn.Linear)
+    assert multiply_adds(model, torch.zeros(1, 3, 32, 32)) == 5_951_117_568
+
+
+def wideresnet_by_hand(state: dict[str, torch.Tensor], x: torch.Tensor, blocks: int) -> torch.Tensor:
+    """The authors' WideResNet in evaluation mode, with plain functions: logits [B, C] of images."""
+
+    def norm(x, name):
+        mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+        return F.batch_norm(x, mean, var, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    def conv(x, name, stride=1, padding=1):
+        return F.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"], stride, padding)
+
+    x = conv(x, "body.0")
+    for block in range(3 * blocks):
+        name, new_stage = f"body.{block + 1}", block % blocks == 0
+        stride = 2 if new_stage and block else 1
+        inside = conv(F.relu(norm(x, f"{name}.activation.0")), f"{name}.layers.0")
+        inside = conv(F.relu(norm(inside, f"{name}.layers.1")), f"{name}.layers.3", stride)
+        shortcut = conv(x, f"{name}.shortcut", stride, padding=0) if new_stage else x
+        x = inside + shortcut
+    x = F.relu(norm(x, f"body.{3 * blocks + 1}")).mean((2, 3))
+    return F.linear(x, state["classifier.weight"], state["classifier.bias"])
+
+
+@pytest.mark.parametrize(("name", "blocks"), [("wideresnet102", 1), ("wideresnet162", 2)])
+def test_wideresnet_computes_the_authors_function(name, blocks):
+    model = build_model(name, 10, nn.Linear).eval()
+    away_from_the_start(model)
     images = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(ours.eval()(images), theirs.eval()(images), rtol=1e-4, atol=1e-5)
+    expected = wideresnet_by_hand(model.state_dict(), images, blocks)
+    torch.testing.assert_close(model(images), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_resnet_computes_what_pytorchcv_computes():
     # pytorchcv's has the stem for large images: from the first stage on they are the same network.
     ours = build_model("resnet34", 1000, nn.Linear).eval()
+    away_from_the_start(ours)
     theirs = get_model("resnet34").eval()
     copy_in_order(ours.body[3:], nn.Sequential(*list(theirs.features.children())[1:-1]))
     images = torch.randn(2, 64, 16, 16)
@@ -91,18 +140,84 @@ def test_resnet_computes_what_pytorchcv_computes():
     torch.testing.assert_close(ours.body[3:](images), nn.Sequential(*stages)(images), rtol=1e-4, atol=1e-4)
 
 
-def test_convolutions_and_batch_norms_start_as_published():
+def convolutions_of(model):
+    return [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+
+
+def norms_of(model):
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+@pytest.mark.parametrize("name", ["wideresnet164", "resnet34", "densenetbc40", "resnet18_imagenet"])
+def test_convolutions_start_from_kaiming_normal_over_the_fan_out(name):
+    torch.manual_seed(0)
+    for convolution in convolutions_of(build_model(name, 10, nn.Linear)):
+        fan_out = convolution.out_channels * convolution.kernel_size[0] * convolution.kernel_size[1]
+        assert convolution.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.2)
+        # A uniform start has no weight beyond √3 standard deviations.
+        assert convolution.weight.abs().max() > 2 * (2 / fan_out) ** 0.5
+
+
+def test_wideresnets_biases_start_as_pytorchs():
     torch.manual_seed(0)
     model = build_model("wideresnet164", 10, nn.Linear)
-    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for convolution in convolutions:
-        fan_out = convolution.out_channels * convolution.kernel_size[0] ** 2
-        assert convolution.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.2)
-        assert (convolution.bias == 0).all()
-    assert all((norm.weight == 1).all() and (norm.bias == 0).all() for norm in norms)
-    assert norms[-1].momentum == 0.9
-    assert {norm.momentum for norm in norms[:-1]} == {0.1}
+    for convolution in convolutions_of(model):
+        bound = convolution.weight[0].numel() ** -0.5
+        assert convolution.bias.abs().max() <= bound
+        assert convolution.bias.std().item() == pytest.approx(bound / 3**0.5, rel=0.5)
+    assert norms_of(model)[-1].momentum == 0.9
+    assert {norm.momentum for norm in norms_of(model)[:-1]} == {0.1}
+
+
+# Blocks with a batch norm that starts at 0.
+ZERO_STARTS = {
+    "resnet10": 4, "resnet18": 8, "resnet34": 16, "resnet18_imagenet": 8, "resnet50_imagenet": 16,
+    "wideresnet164": 0, "densenetbc40": 0, "smallcnn": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "blocks"), ZERO_STARTS.items())
+def test_the_last_batch_norm_of_each_residual_block_starts_at_0(name, blocks):
+    model = build_model(name, 10, nn.Linear)
+    zeros = [norm for norm in norms_of(model) if (norm.weight == 0).all()]
+    assert len(zeros) == blocks
+    assert all((norm.weight == 1).all() for norm in norms_of(model) if norm not in zeros)
+    assert all((norm.bias == 0).all() for norm in norms_of(model))
+    last_of_blocks = {
+        [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)][place]
+        for block in model.modules()
+        for kind, place in (("_BasicBlock", 1), ("BasicBlock", 1), ("Bottleneck", 2))
+        if type(block).__name__ == kind
+    }
+    assert set(zeros) == last_of_blocks
+
+
+def test_a_new_residual_block_passes_on_its_shortcut():
+    block = build_model("resnet10", 10, nn.Linear).body[3]
+    x = torch.rand(2, 64, 8, 8)
+    assert block(x).equal(x)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "wideresnet164", "resnet18_imagenet"])
+def test_the_pytorch_start_is_that_of_pytorchs_own_layers(name):
+    torch.manual_seed(0)
+    model = build_model(name, 10, losses.SoftMaxLossFirstPart, start="pytorch")
+    for convolution in convolutions_of(model):
+        bound = convolution.weight[0].numel() ** -0.5  # uniform, as nn.Conv2d's own start is
+        assert 0.9 * bound < convolution.weight.abs().max() <= bound
+    assert all((norm.weight == 1).all() for norm in norms_of(model))
+    bound = model.num_features**-0.5
+    for parameter in (model.classifier.weight, model.classifier.bias):
+        assert 0.5 * bound < parameter.abs().max() <= bound
+
+
+def test_the_two_starts_of_a_convolution_of_64_channels_differ_as_they_should():
+    torch.manual_seed(0)
+    std = {
+        start: build_model("resnet18", 10, nn.Linear, start).body[3].layers[0].weight.std().item()
+        for start in ("paper", "pytorch")
+    }
+    assert std == {"paper": pytest.approx(0.059, abs=1e-3), "pytorch": pytest.approx(0.024, abs=1e-3)}
 
 
 @pytest.mark.parametrize("name", ["resnet19", "densenetbc41", "wideresnet292", "wideresnet280", "vgg16", "resnet", ""])

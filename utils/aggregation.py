@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import records
+from . import records, versions
 from .config import identity_of, usual
 from .groups import group_rows
 from .paper import DATA_TITLES, PAPER_COLUMNS, PAPER_TABLE, as_the_paper_has_it, in_the_papers_order, paper, paper_rows
@@ -26,16 +26,26 @@ def group_of(record: dict[str, Any]) -> tuple[str, ...]:
     config, at = record["config"], "T = 1" if record["scores_at"] == "t1" else "the fitted T"
     epochs = f"{config['epochs']} epoch{'s' * (config['epochs'] > 1)}"
     how = f"{config['protocol']} protocol, {config['recipe']} recipe, {epochs}, scores at {at}"
-    said = ("data", "model", "loss", "seed", "protocol", "recipe", "epochs", "ood")
+    said = ("data", "model", "loss", "seed", "protocol", "recipe", "epochs", "ood", "versions")
     rest = {name: value for name, value in identity_of(config).items() if name not in said and value != usual(config).get(name)}
     how += "".join(f", {name.replace('_', '-')} {value}" for name, value in rest.items())
+    # An outdated loss has a row of its own instead, since a table has several losses.
+    how += "".join(f", {reason}" for name, reason in versions.outdated(config).items() if name != versions.loss_of(config))
     return config["data"], record["titles"]["data"], record["titles"]["model"], how, *config["ood"]
 
 
 def method_of(record: dict[str, Any]) -> str:
-    """The method that a run's row goes by; of an ensemble with the number of its members."""
-    title, members = record["titles"]["loss"], record.get("members")
-    return f"{title} of {len(members)}" if members else title
+    """The method that a run's row goes by: of an ensemble with the number of its members, of an outdated loss with its version."""
+    title, members, config = record["titles"]["loss"], record.get("members"), record["config"]
+    if members:
+        title = f"{title} of {len(members)}"
+    loss = versions.loss_of(config)
+    return _versioned(title, config.get("versions", {}).get(loss, 1), versions.of(loss))
+
+
+def _versioned(title: str, held: int, now: int) -> str:
+    """A title, with its version where that is not today's."""
+    return title if held == now else f"{title} (version {held})"
 
 
 def cells(record: dict[str, Any], measured: Efficiencies) -> Iterator[dict[str, Any]]:
@@ -152,11 +162,12 @@ def detail_rows(records_: list[dict[str, Any]]) -> pd.DataFrame:
             for at, scores in found["scores"].items():
                 here = common | {f"test_{name}": test[at][name] for name in ("accuracy", "ece")} | {"set": found["title"], "at": at}
                 rows += [here | {"score": score, "own": at == run["scores_at"]} | values for score, values in scores.items()]
-            for added in run.get("detectors", {}).values():
+            for name, added in run.get("detectors", {}).items():
                 here = common | {f"test_{name}": test["t1"][name] for name in ("accuracy", "ece")}
                 here |= {"set": found["title"], "at": "t1"}
                 none = dict.fromkeys(DETAIL, math.nan)
-                rows.append(here | {"score": added["title"], "own": True} | none | added.get("sets", {}).get(source, {}))
+                score = _versioned(added["title"], added.get("version", 1), versions.of(name))
+                rows.append(here | {"score": score, "own": True} | none | added.get("sets", {}).get(source, {}))
     return pd.DataFrame(rows)
 
 

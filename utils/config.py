@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from . import versions
 from .recipes import RECIPES
 
 # Fields that say where and how a run ran, where its files lie, and what it keeps.
@@ -11,8 +12,12 @@ ELSEWHERE = ("device", "compile", "checkpoint_every", "keep_features", "tensorbo
 
 
 def identity_of(config: dict[str, Any]) -> dict[str, Any]:
-    """What makes two runs the same run, of a configuration as JSON: every field but those `ELSEWHERE`."""
-    return {name: value for name, value in config.items() if name not in ELSEWHERE}
+    """What makes two runs the same run, of a configuration as JSON: every field but those `ELSEWHERE`.
+
+    A configuration without `versions` is from before there were any.
+    """
+    fields_ = {name: value for name, value in config.items() if name not in ELSEWHERE}
+    return {"versions": {}} | fields_
 
 
 def usual(config: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +109,11 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "RunConfig":
-        """What `as_json` gave, of this version or an earlier one. Raises ValueError for fields that it does not have."""
+        """What `as_json` gave, of this version or an earlier one. Raises ValueError for fields that it does not have.
+
+        The result is of this code's versions, whatever `values` says.
+        """
+        values = {name: value for name, value in values.items() if name != "versions"}
         if unknown := values.keys() - {field.name for field in fields(cls)}:
             raise ValueError(f"a configuration of another version: it has {', '.join(sorted(unknown))}")
         paths = {name: Path(values[name]) for name in ("runs", "data_dir") if name in values}
@@ -114,6 +123,7 @@ class RunConfig:
         return config
 
     def as_json(self) -> dict[str, Any]:
-        """All fields as JSON values."""
+        """All fields as JSON values, and the versions of what they name (`utils.versions`)."""
         lists = {"ood": list(self.ood), "checkpoint_every": list(self.checkpoint_every)}
-        return asdict(self) | lists | {"runs": str(self.runs), "data_dir": str(self.data_dir)}
+        values = asdict(self) | lists | {"runs": str(self.runs), "data_dir": str(self.data_dir)}
+        return values | {"versions": versions.current(values)}

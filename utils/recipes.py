@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Recipe:
     decay: float = 0.1
     batch_size: int = 64
     epochs: int | None = None
+    start: Literal["paper", "pytorch"] = "paper"  # how a new network's weights are drawn, as `models.Network` has it
 
     def epochs_of_decay(self, epochs: int) -> list[int]:
         """After how many epochs the learning rate falls, rounded up."""
@@ -33,7 +34,7 @@ class Recipe:
 
     def described(self, epochs: int) -> dict[str, Any]:
         """The recipe as JSON values, for the record of a run of so many epochs."""
-        said: dict[str, Any] = {name: getattr(self, name) for name in ("learning_rate", "momentum", "weight_decay")}
+        said: dict[str, Any] = {name: getattr(self, name) for name in ("learning_rate", "momentum", "weight_decay", "start")}
         if not self.milestones:
             return said | {"schedule": "cosine to 0, a step at a time"}
         return said | {"milestones": self.milestones, "decay": self.decay, "decay_after": self.epochs_of_decay(epochs)}
@@ -45,5 +46,5 @@ RECIPES = {
     # torchvision's for ImageNet, with Nesterov momentum: 0.1 that falls at epochs 30 and 60 of 90.
     "imagenet": Recipe(0.1, 0.9, 1e-4, ((1, 3), (2, 3)), batch_size=256, epochs=90),
     # OpenOOD v1.5's for CIFAR-10 and CIFAR-100 (arXiv 2306.09301).
-    "openood": Recipe(0.1, 0.9, 5e-4, batch_size=128, epochs=100),
+    "openood": Recipe(0.1, 0.9, 5e-4, batch_size=128, epochs=100, start="pytorch"),
 }

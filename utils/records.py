@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import versions
 from .config import identity_of
 
 FORMAT = 1  # of metrics.json; a reader refuses what it does not know
@@ -170,6 +171,16 @@ def begun(folder: Path) -> dict[str, Any]:
     return held
 
 
+def differences(held: dict[str, Any], identity: dict[str, Any]) -> list[str]:
+    """What makes the run of a configuration `held` another one than that of an identity; empty if it is the same run."""
+    known = identity_of(held)
+    names = [name for name, value in identity.items() if known.get(name) != value]
+    reasons = list(versions.outdated(held).values()) if "versions" in names and known.keys() >= identity.keys() else []
+    if reasons:
+        names.remove("versions")
+    return [f"{name} {known.get(name)!r} there, {identity[name]!r} here" for name in names] + reasons
+
+
 def finished(folder: Path, identity: dict[str, Any]) -> bool:
     """Whether the folder holds this run's results.
 
@@ -180,8 +191,7 @@ def finished(folder: Path, identity: dict[str, Any]) -> bool:
             raise ValueError(f"{folder} holds results without their {CONFIG}: choose another folder with --runs, or delete it")
         return False
     held = begun(folder)
-    differing = [f"{name} {held.get(name)!r} there, {value!r} here" for name, value in identity.items() if held.get(name) != value]
-    if differing:
+    if differing := differences(held, identity):
         raise ValueError(f"{folder} holds another run ({'; '.join(differing)}): choose another folder with --runs, or delete it")
     return (folder / METRICS).exists() and bool(read_record(folder / METRICS))
 
