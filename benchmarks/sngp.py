@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
-"""What SNGP's posterior variance does: AUROC with and without it, for several ridges and factors."""
+"""What SNGP's posterior variance does: AUROC with and without it, at two length scales, for several ridges and factors."""
 
 import math
+from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 import tyro
 from tabulate import tabulate
+from torch import Tensor, nn
 
+import main as program
 from data.batches import Normalizer, plain_batches
 from experiment import load_data, load_network
-from losses import scores
+from losses import LOSSES, SNGPLossFirstPart, scores
 from losses.sngp import RIDGE, dempster_shafer
 from utils import records, runtime
 from utils.config import RunConfig
@@ -22,58 +25,82 @@ from utils.metrics import detection_metrics
 
 from .common import start
 
+# Of the posterior: 2/M is the reference code's ridge of 1, for features as short as ours.
 RIDGES = {"1": 1.0, "2/M": RIDGE}
-FACTORS = {"none": 0.0, "π/8": math.pi / 8, "7.5": 7.5, "20": 20.0}
-SCORES = {"DS": dempster_shafer, "MPS": scores.maximum_probability, "variance": None}
+# Of the mean-field approximation: none leaves the variance out, π/8 is the paper's, 20 the code's.
+FACTORS = {"none": 0.0, "π/8": math.pi / 8, "20": 20.0}
+SCORES = {"DS": dempster_shafer, "MPS": scores.maximum_probability}
 
 
-def _outputs(folder: Path, device: torch.device):
-    """The network's head and its outputs for the test images and each out-of-distribution set."""
+def trained(arguments: list[str], length_scale: float, seed: int, runs: Path) -> Path:
+    """Train SNGP with a length scale, unless that was done before; the run's folder."""
+    where = runs / f"length-{length_scale:g}"
+    LOSSES["sngp"] = replace(LOSSES["sngp"], head=partial(SNGPLossFirstPart, length_scale=length_scale))
+    given = [*arguments, "--loss", "sngp", "--seed", str(seed), "--runs", str(where)]
+    if status := program.main(given):
+        raise ValueError(f"main.py ended with status {status}")
+    return program.parse(given).folder
+
+
+def features_of(folder: Path, device: torch.device) -> tuple[nn.Module, dict[str, Tensor]]:
+    """A run's head in float64, and the features [N, D] of the test images and each out-of-distribution set."""
     config = RunConfig.from_json(records.read_record(folder / records.METRICS)["config"])
     data, network = load_data(config), load_network(folder, device)
     normalize, context = Normalizer(data.mean, data.std, device), runtime.autocast(device, config.precision)
     sets = {"test": data.evaluation["test"]} | {Path(name).stem: part for name, (_, part) in data.outside.items()}
-    return config, network.classifier.cpu().double(), {
+    features = {
         name: predict(network, plain_batches(part, normalize, 500, device), context)["features"].double()
         for name, part in sets.items()
     }
+    return network.classifier.cpu().double(), features
 
 
 @torch.no_grad()
-def measured(folder: Path, device: torch.device) -> list[dict[str, object]]:
+def rows_of(folder: Path, length_scale: float, device: torch.device) -> list[dict[str, object]]:
     """A row for each ridge, factor, score and out-of-distribution set: AUROC in percent."""
-    config, head, features = _outputs(folder, device)
-    eye, rows = torch.eye(len(head.precision), dtype=torch.float64), []
-    head.mean_field = 0.0
-    logits = {name: head.named_outputs(each)["logits"] for name, each in features.items()}
+    head, features = features_of(folder, device)
+    seen = head.precision - RIDGE * torch.eye(len(head.precision))  # Σ φφᵀ of the training images
+    rows = []
     for (ridge_name, ridge), (factor_name, factor) in product(RIDGES.items(), FACTORS.items()):
-        head.covariance = torch.linalg.inv(head.precision - RIDGE * eye + ridge * eye)
-        variance = {name: head.named_outputs(each)["variance"] for name, each in features.items()}
-        shrunk = {name: each / (1 + factor * variance[name]).sqrt()[:, None] for name, each in logits.items()}
+        if factor == 0 and ridge != RIDGE:
+            continue  # without the variance the ridge changes nothing
+        head.covariance = torch.linalg.inv(seen + ridge * torch.eye(len(seen)))
+        head.mean_field = factor
+        logits = {name: head.named_outputs(each)["logits"] for name, each in features.items()}
         for score_name, score in SCORES.items():
-            values = {name: -variance[name] if score is None else score(each) for name, each in shrunk.items()}
-            common = {"loss": config.loss, "ridge": ridge_name, "factor": factor_name, "score": score_name}
-            rows += [
-                common | {"set": name, "seed": config.seed, "auroc": 100 * detection_metrics(values["test"], each)["auroc"]}
-                for name, each in values.items()
-                if name != "test"
-            ]
-    change = (1 + MEDIAN_FACTOR * variance["test"]).sqrt().median() if (MEDIAN_FACTOR := FACTORS["20"]) else 1
-    print(f"{folder}: median √(1 + 20 v) of test images, ridge 2/M: {float(change):.3f}")
+            values = {name: score(each) for name, each in logits.items()}
+            common = {"length scale": f"{length_scale:g}", "score": score_name, "factor": factor_name}
+            common["ridge"] = ridge_name if factor else "–"
+            for name in [name for name in values if name != "test"]:
+                auroc = detection_metrics(values["test"], values[name])["auroc"]
+                rows.append(common | {"set": name, "AUROC": 100 * auroc})
     return rows
 
 
-def main(runs: tyro.conf.Positional[tuple[Path, ...]], device: str = "auto") -> None:
-    """Print a table of the SNGP runs in or below these folders: mean ± standard deviation over seeds."""
-    where = runtime.find_device(device)
-    table = pd.DataFrame([row for folder in records.run_folders(runs) for row in measured(folder, where)])
-    # The variance itself has no factor, and without a factor the ridge changes nothing.
-    table = table[(table["score"] != "variance") | (table["factor"] == "none")]
-    table = table[(table["score"] == "variance") | (table["factor"] != "none") | (table["ridge"] == "1")]
-    table.loc[(table["factor"] == "none") & (table["score"] != "variance"), "ridge"] = "–"
-    keys = ["loss", "score", "ridge", "factor"]
-    cells = table.groupby([*keys, "set"], sort=False)["auroc"].agg(
-        lambda runs: f"{runs.mean():.1f}" + (f"±{np.std(runs, ddof=1):.1f}" if len(runs) > 1 else "")
+def main(
+    arguments: tyro.conf.Positional[tuple[str, ...]] = (),
+    seeds: tuple[int, ...] = (1, 2, 3),
+    length_scales: tuple[float, ...] = (20.0, 2.0),
+    runs: Path = Path("runs-sngp"),
+    device: str = "auto",
+) -> None:
+    """Train, and print a table of AUROC %: mean ± standard deviation over the seeds.
+
+    Args:
+        arguments: behind `--`, what main.py takes, such as -- --data cifar10 --model wideresnet102 --epochs 8.
+        seeds: of the runs.
+        length_scales: of the kernel.
+        runs: where the runs go; finished ones are not made again.
+        device: auto, cpu, cuda, cuda:N or mps.
+    """
+    rows, given = [], [*arguments, "--device", device]
+    for length_scale, seed in product(length_scales, seeds):
+        folder = trained(given, length_scale, seed, runs)
+        rows += rows_of(folder, length_scale, runtime.find_device(device))
+    table = pd.DataFrame(rows)
+    keys = [name for name in table.columns if name not in ("set", "AUROC")]
+    cells = table.groupby([*keys, "set"], sort=False)["AUROC"].agg(
+        lambda found: f"{found.mean():.1f}" + (f"±{found.std():.1f}" if len(found) > 1 else "")
     )
     print(tabulate(cells.unstack(sort=False).reset_index(), headers="keys", tablefmt="pipe", showindex=False, disable_numparse=True))
 

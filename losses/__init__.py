@@ -15,7 +15,7 @@ from .isomax import IsoMaxLossFirstPart, IsoMaxLossSecondPart
 from .isomaxplus import IsoMaxPlusLossFirstPart, IsoMaxPlusLossSecondPart
 from .replacement import replace_classifier
 from .scaledcosine import ScaledCosineLossFirstPart, ScaledCosineLossSecondPart
-from .sngp import MEAN_FIELD_PAPER, SHORT, SNGPLossFirstPart, SNGPLossSecondPart
+from .sngp import SNGPLossFirstPart, SNGPLossSecondPart
 from .softmax import SoftMaxLossFirstPart, SoftMaxLossSecondPart
 from .spectral import bound_convolutions
 
@@ -43,12 +43,6 @@ LOSSES = {
     "godin_dropout": Loss("GODIN, dropout", partial(GODINLossFirstPart, dropout=DROPOUT), GODINLossSecondPart),
     "duq": Loss("DUQ", DUQLossFirstPart, DUQLossSecondPart),
     "sngp": Loss("SNGP", SNGPLossFirstPart, SNGPLossSecondPart, bound_convolutions),
-    "sngp_short": Loss(
-        "SNGP, length scale 2",
-        partial(SNGPLossFirstPart, length_scale=SHORT, mean_field=MEAN_FIELD_PAPER),
-        SNGPLossSecondPart,
-        bound_convolutions,
-    ),
 }
 
 

@@ -13,11 +13,9 @@ from .processes import summed_over_processes
 RANDOM_FEATURES = 1024  # M, the paper's and the reference code's
 # The reference code's for CIFAR: frequencies times 0.05, and the factor λ of the mean-field approximation.
 LENGTH_SCALE = 20.0  # l
-MEAN_FIELD = 20.0  # λ on CIFAR-10
+MEAN_FIELD = 20.0  # λ on CIFAR-10; the paper's own formula has π/8
 MEAN_FIELD_MANY = 7.5  # λ on CIFAR-100
 MANY_CLASSES = 100
-# Of the row "SNGP, length scale 2", with which small networks do better, and the paper's own formula for λ.
-SHORT, MEAN_FIELD_PAPER = 2.0, math.pi / 8
 RIDGE = 2 / RANDOM_FEATURES  # of the precision, for features of length 1
 
 
@@ -61,7 +59,7 @@ class SNGPLossFirstPart(LossFirstPart):
         mean_field: λ, 0 or more. By default the reference code's: 20, and from 100 classes on 7.5.
 
     Parameters: `weight` β [C, M], Glorot-uniform times √(M/2), for features that are so much shorter. Buffers: `frequencies` Ω [M, D],
-    `phases` b [M], `precision` and `covariance` [M, M].
+    `phases` b [M], `precision` P and `covariance` [M, M].
     """
 
     score_type = "MPS"  # as in the reference code, 1 - max p; the paper has DS

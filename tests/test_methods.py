@@ -120,7 +120,7 @@ def test_weight_decay_is_for_the_parameters_that_the_papers_say(name):
     grouped = [names[id(parameter)] for group in groups for parameter in group["params"]]
     assert sorted(grouped) == sorted(names.values())
     without = {names[id(parameter)] for group in groups if group["weight_decay"] == 0 for parameter in group["params"]}
-    expected = UNDECAYED.get(name.replace("_dropout", "").replace("_euclidean", "").replace("_short", ""), set())
+    expected = UNDECAYED.get(name.replace("_dropout", "").replace("_euclidean", ""), set())
     assert without == {f"classifier.{key}" for key in expected}
 
 
@@ -342,10 +342,11 @@ def seen_batches(head, criterion):
     return torch.cat(batches[:2]), batches[2]
 
 
-@pytest.mark.parametrize(("name", "length_scale", "factor"), [("sngp", 20, 20), ("sngp_short", 2, math.pi / 8)])
-def test_sngp_is_the_definition(name, length_scale, factor):
-    head, criterion = build(name)
-    assert head.length_scale == length_scale
+@pytest.mark.parametrize(("length_scale", "factor"), [(20, 20), (2, math.pi / 8)])
+def test_sngp_is_the_definition(length_scale, factor):
+    head, criterion = build("sngp")
+    assert (head.length_scale, head.mean_field) == (20, 20)
+    head.length_scale, head.mean_field = length_scale, factor
     seen, other = seen_batches(head, criterion)
     seen, p = phi(head, seen), phi(head, other)
     # As in the reference code: features without √(2/M), and a ridge of 1.
@@ -365,6 +366,24 @@ def test_sngp_is_the_definition(name, length_scale, factor):
     assert head.covariance.equal(kept)
     criterion.before_epoch(2)
     assert head.precision.equal(2 / len(kept) * torch.eye(len(kept), dtype=torch.float64))
+
+
+def test_sngps_ridge_survives_tens_of_thousands_of_images_in_float32():
+    torch.manual_seed(0)
+    head, criterion = build("sngp", torch.float32)
+    criterion.before_epoch(1)
+    exact = sngp.RIDGE * torch.eye(sngp.RANDOM_FEATURES, dtype=torch.float64)
+    # Features near one point, as those of a class are: most directions of φ are hardly seen.
+    for _ in range(250):
+        features = 5 + torch.randn(200, D)
+        head(features)
+        p = torch.from_numpy(phi(head, features)).double()
+        exact += p.T @ p
+    criterion.after_epoch(1)
+    other = 5 + 3 * torch.randn(50, D)
+    p = torch.from_numpy(phi(head, other)).double()
+    variance = torch.einsum("bm,mn,bn->b", p, torch.linalg.inv(exact), p)
+    torch.testing.assert_close(head.eval().named_outputs(other)["variance"].double(), variance, rtol=0.02, atol=1e-4)
 
 
 def test_sngps_constants_are_those_of_its_reference():
@@ -392,9 +411,8 @@ def test_frequencies_are_orthogonal_directions_with_the_lengths_of_normal_vector
         assert frequencies.norm(dim=1).std() > 0.5  # χ's is about √½
 
 
-@pytest.mark.parametrize("name", ["sngp", "sngp_short"])
-def test_sngps_random_features_approximate_the_rbf_kernel(name):
-    head, _ = build(name)
+def test_sngps_random_features_approximate_the_rbf_kernel():
+    head, _ = build("sngp")
     features, _ = batch()
     features = head.length_scale * features
     p = phi(head, features)
@@ -406,8 +424,8 @@ def test_sngps_uncertainty_grows_away_from_two_moons():
     torch.manual_seed(0)
     points, labels = make_moons(500, noise=0.1, random_state=0)
     points, labels = torch.tensor(points, dtype=torch.float32), torch.tensor(labels)
-    head = LOSSES["sngp_short"].head(2, 2)
-    criterion = LOSSES["sngp_short"].criterion(head)
+    head = losses.SNGPLossFirstPart(2, 2, length_scale=2.0)  # two moons are about 2 long
+    criterion = losses.SNGPLossSecondPart(head)
     optimizer = torch.optim.SGD(head.parameters(), lr=1.0, momentum=0.9)
     for epoch in range(1, 101):
         criterion.before_epoch(epoch)
@@ -473,7 +491,7 @@ def test_convolutions_that_pad_otherwise_are_refused():
 
 @pytest.mark.parametrize("model_name", ["densenetbc22", "resnet10", "wideresnet101"])
 def test_sngp_bounds_every_convolution_and_other_losses_none(model_name):
-    for name in ("sngp", "sngp_short", "softmax"):
+    for name in ("sngp", "softmax"):
         model = LOSSES[name].wrap(build_model(model_name, C, LOSSES[name].head))
         kinds = {nn.utils.parametrize.is_parametrized(module) for module in model.modules() if isinstance(module, nn.Conv2d)}
-        assert kinds == {name != "softmax"}
+        assert kinds == {name == "sngp"}

@@ -83,9 +83,10 @@ def _parts(config: Mapping[str, Any]) -> set[str]:
     """Everything with a version that a configuration (as JSON) names."""
     sets = [source.partition("=")[2] or source for source in config["ood"]]
     parts = {re.sub(r"\d+", "", str(config["model"])), loss_of(config), str(config["recipe"]), *sets}
-    # Their images can be of any shape; all other sets are square.
+    # Their images, and those of a user's folder, can be of any shape. All other sets are square.
     shapes = {"imagenet1k", "textures", "places365", "imagenet_o"}
-    if config["data"] in shapes or any(each in shapes or "/" in each for each in sets):
+    folders = [each for each in sets if "/" in each and not each.endswith(".npz")]
+    if folders or shapes & {config["data"], *sets}:
         parts.add("resizing")
     return parts
 
@@ -99,8 +100,8 @@ def outdated(config: Mapping[str, Any]) -> dict[str, str]:
     """Each part of a configuration (as JSON) that has another version now, with what changed."""
     held, here = config.get("versions", {}), current(config)
     return {
-        name: f"{name} had version {held.get(name, 1)} then and has version {of(name)} now"
-        + (f": {CHANGES[name].what}" if name in CHANGES else "")
+        name: f"{name} version {held.get(name, 1)}"
+        + (f" (since version {of(name)}, {CHANGES[name].what})" if name in CHANGES else "")
         for name in sorted({*held, *here})
         if held.get(name, 1) != of(name)
     }
