@@ -24,6 +24,7 @@ from utils.output import complain
 from utils.tables import BEST, STYLES, heading, show
 
 LABEL, WIDE = 10, 110  # characters of a table's first column in a terminal of less than so many columns
+CELL = 15  # characters of the others, enough for "MMLES, fitted T"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,10 @@ def show_folded(rows: list[list[str]], heads: list[str], style: str) -> None:
         wide = shutil.get_terminal_size().columns >= WIDE
         heads = ["\n".join(_broken(word) for word in head.replace("_", "_ ").split(" ")) for head in heads]
         labels = [row[0] if wide else textwrap.fill(row[0].replace("preprocessing", "prepro- cessing"), LABEL) for row in rows]
-        rows = [[label, *(textwrap.fill(cell, 12) for cell in row[1:])] for label, row in zip(labels, rows, strict=True)]
+        rows = [
+            [label, *(textwrap.fill(cell, CELL) for cell in row[1:])]
+            for label, row in zip(labels, rows, strict=True)
+        ]
     show(rows, heads, style)
 
 
@@ -72,7 +76,7 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: Effici
             heading(f"{title}, every score", style)
             show_folded(detail, detail_heads, style)
     if found and options.format == "table":
-        print(f"\n{BEST} or bold: within the best one's spread, ours among ours; AUPR: of OOD")
+        print(f"\n{BEST} or bold: within the best one's spread; AUPR: average precision, OOD is positive")
 
 
 def report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Efficiencies) -> int:

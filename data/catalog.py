@@ -119,18 +119,31 @@ _OPENOOD_FAR = (("far", "mnist"), ("far", "svhn"), ("far", "textures"), ("far", 
 
 # (recipe, data set) → what the recipe has in place of the set's own.
 OF_RECIPES: dict[tuple[str | None, str], dict[str, Any]] = {
-    ("openood", "cifar10"): {"model": "resnet18", "partners": (("near", "cifar100"), ("near", "tinyimagenet"), *_OPENOOD_FAR)},
-    ("openood", "cifar100"): {"model": "resnet18", "partners": (("near", "cifar10"), ("near", "tinyimagenet"), *_OPENOOD_FAR)},
+    ("openood", "cifar10"): {
+        "model": "resnet18",
+        "partners": (("near", "cifar100"), ("near", "tinyimagenet"), *_OPENOOD_FAR),
+        "mean": (0.4914, 0.4822, 0.4465),
+        "std": (0.2470, 0.2435, 0.2616),
+    },
+    ("openood", "cifar100"): {
+        "model": "resnet18",
+        "partners": (("near", "cifar10"), ("near", "tinyimagenet"), *_OPENOOD_FAR),
+        "mean": (0.5071, 0.4867, 0.4408),
+        "std": (0.2675, 0.2565, 0.2761),
+    },
 }
 
-OUTSIDE = {"mnist": "MNIST"}  # out-of-distribution only, of torchvision
+# Of torchvision, out-of-distribution only: the training and the test images, as OpenOOD has them.
+OUTSIDE = {"mnist": "MNIST, all 70,000"}
 BUILT_IN = {"digits89": "Digits 8-9", "photos": "Photographs", "noise": "Noise"}  # out-of-distribution only, made on the spot
 
 
 def title_of(source: str) -> str:
-    """What tables call a data set; a path goes by its last part."""
+    """What tables call a data set; a path goes by its last part, without .npz or .txt."""
     if source in DATA_SETS:
         return DATA_SETS[source].title
     if source in ARCHIVES:
         return ARCHIVES[source].title
-    return (BUILT_IN | OUTSIDE).get(source, Path(source).resolve().name.removesuffix(".npz"))
+    path = Path(source).resolve()
+    own = path.stem if path.suffix in (".npz", ".txt") else path.name
+    return (BUILT_IN | OUTSIDE).get(source, own)

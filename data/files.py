@@ -1,5 +1,13 @@
-"""A user's own images: a folder of class folders, or an .npz. All errors are ValueErrors that name the file."""
+"""A user's own images: a folder of class folders, an .npz, or an image list.
 
+What is wrong raises a ValueError that names the file, and what is missing a FileNotFoundError.
+
+An image list is a text file in the style of OpenOOD's lists. It has a line `PATH LABEL` for each
+image. The path is relative to the data directory, or absolute, and may contain spaces. The label
+is an integer: the class's number, or -1 for an out-of-distribution image.
+"""
+
+import codecs
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +22,8 @@ from .streaming import ImageFiles, ImageSet, size_of
 
 IN_MEMORY = 4 * 2**30  # decoded, a split of more bytes is streamed
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
+LIST = ".txt"  # how the name of an image list ends
+SHOWN = 80  # characters of a list's line that an error repeats
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -26,28 +36,86 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(p for p in named if p.is_file() or p.is_symlink())
 
 
-def _listed(folder: Path) -> tuple[list[Path], Tensor, tuple[str, ...]]:
-    """The image files below a folder, their labels and the classes: an image's is the name of its first folder below it."""
-    paths = image_files(folder)
+def _line(line: bytes, where: str, root: Path) -> tuple[Path, int]:
+    """The image and the label of one line of an image list; each error begins with `where`."""
+    # Bytes, since a file's name may be in any encoding.
+    parts = [os.fsdecode(part) for part in line.rsplit(None, 1)]
+    shown = [repr(part if len(part) <= SHOWN else f"{part[:SHOWN]}...") for part in parts]
+    if len(parts) < 2:
+        raise ValueError(f"{where}: {shown[0]} is not `PATH LABEL`: write both")
+    try:
+        label = int(parts[1])
+    except ValueError:
+        raise ValueError(
+            f"{where}: the label {shown[1]} is not an integer: write a whole number after the path"
+        ) from None
+    path = root / parts[0]
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"{where}: {shown[0]} is no image file ({', '.join(sorted(SUFFIXES))}): "
+            "convert it, or remove the line"
+        )
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"{where}: the image {path} is missing (paths are relative to --data-dir {root}): "
+            "correct the path, or name another --data-dir"
+        )
+    return path, label
+
+
+def _of_list(list_: Path, root: Path, labelled: bool) -> tuple[list[Path], Tensor]:
+    """The images of an image list and their labels; without `labelled` those are all -1."""
+    content = list_.read_bytes().removeprefix(codecs.BOM_UTF8)  # which Windows puts before a text
+    if b"\0" in content:
+        raise ValueError(f"{list_} is no text file: write a line `PATH LABEL` for each image")
+    paths, labels = [], []
+    for number, line in enumerate(content.splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{list_}, line {number}"
+        path, label = _line(line, where, root)
+        if labelled and not 0 <= label < 2**63:
+            raise ValueError(
+                f"{where}: the label {label} is no class of a list to train or test on: number the "
+                "classes from 0 on, and give images without a class (-1) in a list for --ood"
+            )
+        paths.append(path)
+        labels.append(label if labelled else -1)
     if not paths:
-        raise ValueError(f"{folder} holds no image files ({', '.join(sorted(SUFFIXES))})")
-    names = [path.relative_to(folder).parts[0] if path.parent != folder else "" for path in paths]
+        raise ValueError(f"{list_} lists no images: write a line `PATH LABEL` for each image")
+    return paths, torch.tensor(labels)
+
+
+def _listed(
+    place: Path, root: Path, labelled: bool = True
+) -> tuple[list[Path], Tensor, tuple[str, ...]]:
+    """The image files of a folder or an image list, their labels, and the classes' names.
+
+    In a folder an image's class is the first folder below it. A list names no classes: ().
+    """
+    if not place.is_dir():
+        return *_of_list(place, root, labelled), ()
+    paths = image_files(place)
+    if not paths:
+        raise ValueError(f"{place} holds no image files ({', '.join(sorted(SUFFIXES))})")
+    names = [path.relative_to(place).parts[0] if path.parent != place else "" for path in paths]
     classes = tuple(sorted(set(names)))
     number = {name: i for i, name in enumerate(classes)}
     return paths, torch.tensor([number[name] for name in names]), classes
 
 
-def load_split(folder: Path) -> ImageSet:
-    """A folder of class folders, whose images must all be of one size.
+def load_split(place: Path, root: Path = Path()) -> ImageSet:
+    """A folder of class folders, or an image list; its images must all be of one size.
 
-    They are decoded into memory, or left in their files if they would take more than `IN_MEMORY` bytes.
+    They are decoded into memory, or left in their files if they would take more than `IN_MEMORY`
+    bytes. The paths in a list are relative to `root`.
     """
-    paths, labels, classes = _listed(folder)
+    paths, labels, classes = _listed(place, root)
     size = size_of(paths[0])
     for path in paths:
         if (other := size_of(path)) != size:
             shown = f"{paths[0].name} {size[0]}×{size[1]}, {path} {other[0]}×{other[1]}"
-            raise ValueError(f"{folder} holds images of several sizes ({shown}): resize them to one")
+            raise ValueError(f"{place} holds images of several sizes ({shown}): resize them to one")
     return _held(ImageFiles(np.array([os.fsencode(path) for path in paths]), labels, classes, size))
 
 
@@ -112,44 +180,57 @@ def _numbered(labels: Tensor, folder: Path) -> tuple[str, ...]:
         shown = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
         raise ValueError(
             f"{folder}: training labels must number the classes from 0 on without a gap, got {shown}: "
-            "renumber them, or add class_names"
+            "renumber them, or add class_names to an .npz"
         )
     return tuple(map(str, numbers))
 
 
-def load_train_and_test(folder: Path) -> tuple[ImageSet, ImageSet]:
-    """An in-distribution set: a folder that holds `train` and `test`, each a folder of class folders or an .npz."""
+def load_train_and_test(folder: Path, root: Path = Path()) -> tuple[ImageSet, ImageSet]:
+    """An in-distribution set: a folder that holds `train` and `test`.
+
+    Each is an .npz, an image list (train.txt, whose paths are relative to `root`) or a folder of
+    class folders. The first of these that is there counts: a list may lie beside its images.
+    """
     parts = []
     for split in ("train", "test"):
         if (folder / f"{split}.npz").is_file():
             parts.append(load_npz(folder / f"{split}.npz"))
+        elif (folder / f"{split}{LIST}").is_file():
+            parts.append(load_split(folder / f"{split}{LIST}", root))
         elif (folder / split).is_dir():
             parts.append(load_split(folder / split))
             if "" in parts[-1].classes:
                 raise ValueError(f"{folder / split} holds images that lie in no class folder: move or delete them")
         else:
-            raise ValueError(f"{folder} holds no {split}.npz and no folder {split}: an in-distribution set needs train and test")
+            raise ValueError(
+                f"{folder} holds no {split}.npz, no {split}{LIST} and no folder {split}: "
+                "an in-distribution set needs train and test"
+            )
     train, test = parts
     if train.size != test.size:
         both = " and ".join("×".join(map(str, part.size)) for part in parts)
         raise ValueError(f"{folder}: train and test images differ in size ({both}): resize them to one")
     if not train.classes:
         train = replace(train, classes=_numbered(train.labels, folder))
-    # An .npz has numbers, and names only where it cares to; folders have names, which must be the same.
+    # A list has numbers. An .npz has numbers, and perhaps names. Folders have names. Those of both
+    # splits must be the same.
     if test.classes not in ((), train.classes):
         names = " and ".join(f"({', '.join(part.classes)})" for part in (train, test))
         raise ValueError(f"{folder}: train and test have different classes {names}: rename them, or give an .npz class_names")
     return train, replace(test, classes=train.classes)
 
 
-def load_out(path: Path, reference: Tensor, margin: int = 0) -> ImageSet:
-    """An out-of-distribution set, an .npz or a folder with images anywhere below it, in the format of reference images.
+def load_out(path: Path, reference: Tensor, margin: int = 0, root: Path = Path()) -> ImageSet:
+    """An out-of-distribution set in the format of reference images; its labels are -1.
 
-    With labels of -1; streamed from its files if it would take more than `IN_MEMORY` bytes. See `images.like` and `covered`.
+    It is an .npz, an image list (whose paths are relative to `root`), or a folder with images
+    anywhere below it. Images that would take more than `IN_MEMORY` bytes are streamed from their
+    files. See `images.like` and `covered`.
     """
-    if not path.is_dir():
+    if not path.is_dir() and path.suffix != LIST:
         found = load_npz(path, labelled=False)
         return replace(found, pixels=like(found.pixels, reference, margin))
-    paths, size = _listed(path)[0], tuple(reference.shape[-2:])
-    names = np.array([os.fsencode(each) for each in paths])
-    return _held(ImageFiles(names, torch.full((len(paths),), -1), (), size, margin, grey=is_grey(reference)))
+    paths, _, _ = _listed(path, root, labelled=False)
+    names, labels = np.array([os.fsencode(each) for each in paths]), torch.full((len(paths),), -1)
+    size = tuple(reference.shape[-2:])
+    return _held(ImageFiles(names, labels, (), size, margin, grey=is_grey(reference)))

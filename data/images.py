@@ -46,15 +46,19 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def covered(pixels: Tensor, size: tuple[int, int], margin: int = 0) -> Tensor:
-    """uint8 [..., 3, H, W] at another (height, width): resized without distortion, and the centre of it.
+    """uint8 [..., 3, H, W] at another (height, width): resized without distortion, then cropped.
 
-    Resized, it just covers the size, each side of it longer by `margin`.
+    The resized images just cover `size` with each of its sides longer by `margin`: one side fits
+    exactly. The other side is rounded down, as torchvision's `Resize` rounds it. The crop is the
+    centre.
     """
     height, width = pixels.shape[-2:]
-    scale = max((size[0] + margin) / height, (size[1] + margin) / width)
-    return transforms.center_crop(
-        resize(pixels, (max(size[0], round(scale * height)), max(size[1], round(scale * width)))), list(size)
-    )
+    least_height, least_width = size[0] + margin, size[1] + margin
+    if least_height * width >= least_width * height:  # the height fits exactly
+        scaled = least_height, least_height * width // height
+    else:
+        scaled = least_width * height // width, least_width
+    return transforms.center_crop(resize(pixels, scaled), list(size))
 
 
 def random_crop(pixels: Tensor, size: tuple[int, int], seed: int) -> Tensor:

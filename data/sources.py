@@ -15,7 +15,7 @@ from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, OF_RECIPE
 from .images import Images, like
 from .streaming import ImageFiles, ImageSet
 
-TORCHVISION = ("cifar10", "cifar100", "svhn", "fashionmnist", "mnist")
+TORCHVISION = ("cifar10", "cifar100", "svhn", "fashionmnist")  # and those OUTSIDE
 NAMES = (*DATA_SETS, *ARCHIVES, *OUTSIDE, *BUILT_IN)
 
 
@@ -32,7 +32,7 @@ def describe(source: str) -> DataSet:
 
 
 def by_recipe(source: str, recipe: str | None) -> DataSet:
-    """As `describe`, with the network and the partners that a recipe has for the set."""
+    """As `describe`, with what a recipe has in place of the set's own: network, partners, ..."""
     return replace(describe(source), **OF_RECIPES.get((recipe, source), {}))
 
 
@@ -104,7 +104,7 @@ def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
 
     Args:
         source: a name in the catalog, or a folder with `train` and `test`.
-        root: where downloads lie.
+        root: where downloads lie, and what the paths in image lists are relative to.
 
     Raises ValueError for bad data, FileNotFoundError for data that is not there.
     """
@@ -116,7 +116,7 @@ def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
     elif source in DATA_SETS:
         train, test = _torchvision(source, True, root), _torchvision(source, False, root)
     else:
-        train, test = files.load_train_and_test(Path(source))
+        train, test = files.load_train_and_test(Path(source), root)
     if len(train.classes) < 2:
         raise ValueError(f"{source}: one class only ({train.classes[0]!r}), a classifier needs two or more")
     if len(set(train.classes)) < len(train.classes):
@@ -135,8 +135,9 @@ def load_out(source: str, root: Path, reference: Tensor, margin: int = 0) -> Ima
     """An out-of-distribution set, brought to the size and greyness of the reference images; its labels are -1.
 
     Args:
-        source: a name in the catalog (its test split), an .npz, or a folder with images.
-        root: where downloads lie.
+        source: a name in the catalog (its test split; of `OUTSIDE` all images), an .npz, an
+            image list, or a folder with images.
+        root: where downloads lie, and what the paths in image lists are relative to.
         reference: in-distribution images, uint8 [M, 3, H, W].
         margin: of the in-distribution set, for images of other sizes.
 
@@ -151,13 +152,16 @@ def load_out(source: str, root: Path, reference: Tensor, margin: int = 0) -> Ima
         pixels = builtin.digits()[1].pixels
     elif source in TORCHVISION:
         pixels = _torchvision(source, False, root).pixels
+    elif source in OUTSIDE:
+        pixels = torch.cat([_torchvision(source, train, root).pixels for train in (True, False)])
     elif source in ARCHIVES:
         return _archive(source, root, reference, margin)
     elif Path(source).exists():
-        return files.load_out(Path(source), reference, margin)
+        return files.load_out(Path(source), reference, margin, root)
     else:
         raise ValueError(
-            f"unknown out-of-distribution set {source!r}: choose from {', '.join(NAMES)}, or give an .npz or a folder of images "
+            f"unknown out-of-distribution set {source!r}: choose from {', '.join(NAMES)}, or give "
+            "an .npz, an image list (.txt) or a folder of images "
             f"(before it, if you like, {'=, '.join(ROLES)}=)"
         )
     pixels = like(pixels, reference, 0 if source in BUILT_IN else margin)  # those are made to size

@@ -56,11 +56,7 @@ def test_evaluation_sees_torchvisions_centre_crops_and_no_file_is_opened_before(
     assert test.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     usual = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])
     for path, pixels in zip(test.paths, test.first(12), strict=True):
-        expected = usual(decode(Path(os.fsdecode(path))))
-        assert pixels.shape == (3, 224, 224)
-        assert (pixels.int() - expected.int()).abs().float().mean() < 5, path  # its longer side may be resized to a pixel less
-    upright = torch.randint(256, (3, 240, 320), dtype=torch.uint8)
-    assert images.covered(upright, (224, 224), 32).equal(usual(upright))
+        assert pixels.equal(usual(decode(Path(os.fsdecode(path))))), path
 
 
 def test_a_random_crop_is_a_part_of_the_image_of_the_usual_areas_and_its_seeds_own():
@@ -106,7 +102,8 @@ def test_each_epoch_has_its_own_crops_and_goes_on_within_it(folder):
 @pytest.mark.parametrize("depth", [18, 50])
 def test_the_network_is_torchvisions(depth):
     torch.manual_seed(0)
-    theirs = getattr(torchvision_models, f"resnet{depth}")(num_classes=5).eval()
+    theirs = getattr(torchvision_models, f"resnet{depth}")
+    theirs = theirs(num_classes=5, zero_init_residual=True).eval()
     ours = build_model(f"resnet{depth}_imagenet", 5, nn.Linear).eval()
     pairs = list(zip(theirs.parameters(), ours.parameters(), strict=True))
     for drawn, own in pairs[:-2]:  # the same distributions: the largest is within a few per cent of the other's
