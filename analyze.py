@@ -76,7 +76,7 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: Effici
             heading(f"{title}, every score", style)
             show_folded(detail, detail_heads, style)
     if found and options.format == "table":
-        print(f"\n{BEST} or bold: within the best one's spread; AUPR: average precision, OOD is positive")
+        print(f"\n{BEST} or bold: within the best one's spread; AUPR: average precision, OOD positive")
 
 
 def report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Efficiencies) -> int:

@@ -9,12 +9,13 @@ if __name__ == "__main__":
     interruption.begin()
 
 import copy
+import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import torch
 import tyro
@@ -23,10 +24,10 @@ from torch import Tensor, nn
 
 from data.batches import Normalizer, plain_batches
 from data.streaming import ImageSet
-from detectors import DETECTORS, Detector, Fitted, Known, NotApplicable, Part, fit_odin, fit_preprocessing, get_detector
+from detectors import DETECTORS, Detector, Known, NotApplicable, Part, get_detector
 from detectors.odin import TEMPERATURE
 from experiment import EVALUATION_BATCH, Data, load_data, load_network
-from utils import command_line, interruption, records, runtime
+from utils import command_line, interruption, records, runtime, versions
 from utils.config import RunConfig
 from utils.evaluation import predict
 from utils.lock import locked
@@ -42,8 +43,9 @@ class Options:
     """Folders of runs, or folders above them."""
     scores: tuple[str, ...] = ()
     """Which detectors; by default all for which a run has kept enough."""
-    epsilon: float | None = None
-    """The perturbation of odin and preprocessing, in pixels of [0, 1]. By default chosen on in-distribution images."""
+    epsilon: float | Literal["chosen"] | None = None
+    """The perturbation of odin and preprocessing, in pixels of [0, 1], or "chosen": chosen on
+    in-distribution images. By default 0.0014 for odin, and chosen for preprocessing."""
     temperature: float = TEMPERATURE
     """Of odin."""
     device: str = "auto"
@@ -53,7 +55,7 @@ class Options:
 
     def check(self) -> None:
         """Raises ValueError for a number that cannot be."""
-        if self.epsilon is not None and not 0 <= self.epsilon < 1:
+        if isinstance(self.epsilon, float) and not 0 <= self.epsilon < 1:
             raise ValueError(f"--epsilon is in pixels, 0 or more and less than 1, got {self.epsilon}")
         if not 1e-3 <= self.temperature <= 1e6:
             raise ValueError(f"--temperature is a number in 0.001 to 1,000,000, got {self.temperature}")
@@ -61,11 +63,26 @@ class Options:
     def detectors(self) -> dict[str, Detector]:
         """The chosen rows of the table, with the constants given. Raises ValueError for an unknown name."""
         chosen = {name: get_detector(name) for name in self.scores or DETECTORS}
-        given: dict[str, Callable[[Known], Fitted]] = {
-            "odin": partial(fit_odin, epsilon=self.epsilon, temperature=self.temperature),
-            "preprocessing": partial(fit_preprocessing, epsilon=self.epsilon),
+        given = {
+            "odin": {"epsilon": self.epsilon, "temperature": self.temperature},
+            "preprocessing": {"epsilon": self.epsilon},
         }
-        return {name: replace(row, fit=given.get(name, row.fit)) for name, row in chosen.items()}
+        return {name: with_constants(row, given.get(name, {})) for name, row in chosen.items()}
+
+
+def with_constants(row: Detector, given: Mapping[str, float | str | None]) -> Detector:
+    """The row with these constants, the default for None. Its title names what is not the default.
+
+    So runs with other constants are never averaged in one row of a table.
+    """
+    usual = inspect.signature(row.fit).parameters
+    changed = {
+        name: value for name, value in given.items() if value not in (None, usual[name].default)
+    }
+    signs = {"epsilon": "ε", "temperature": "T"}
+    # The whole number, since a rounded one could be that of other runs.
+    named = [f"{signs[name]} {str(value).removesuffix('.0')}" for name, value in changed.items()]
+    return replace(row, title=", ".join([row.title, *named]), fit=partial(row.fit, **changed))
 
 
 class Finished:
@@ -99,19 +116,20 @@ class Finished:
 
     def known(self, detectors: dict[str, Detector]) -> tuple[Known, dict[str, Part]]:
         """What detectors are fitted to, and the parts they are to score: the test set and the out-of-distribution sets."""
-        needs, network, head, std = {row.needs for row in detectors.values()}, None, None, ()
+        needs, network, head = {row.needs for row in detectors.values()}, None, None
+        mean, std = (), ()  # which only detectors of the network need
         if needs - {"logits"}:
             network = self.network()
             head = copy.deepcopy(network.classifier).cpu()
         if "network" in needs or ("features" in needs and "features" not in self.kept.get("train", {})):
             data = load_data(self.config)
-            parts, std = self._seen(network, data), data.std
+            parts, mean, std = self._seen(network, data), data.mean, data.std
         else:
             kept = {name: {key: torch.as_tensor(value) for key, value in part.items()} for name, part in self.kept.items()}
             parts = {name: Part(part, _no_images, part.get("labels")) for name, part in kept.items()}
         deciding = parts[self.record["temperature"]["split"]]
         scored = {name: parts[name] for name in ("test", *self.record["detection"])}
-        return Known(network, head, parts.get("train"), deciding, std), scored
+        return Known(network, head, parts.get("train"), deciding, std, mean), scored
 
     def _seen(self, network: nn.Module, data: Data) -> dict[str, Part]:
         """The network's outputs for all images. Raises ValueError if they are not those that the run was judged by."""
@@ -146,7 +164,7 @@ def scored(run: Finished, detectors: dict[str, Detector]) -> dict[str, dict[str,
     known, parts = run.known(detectors)
     entries, environment = {}, runtime.environment(run.device)
     for name, row in detectors.items():
-        entry: dict[str, Any] = {"title": row.title}
+        entry: dict[str, Any] = {"title": row.title, "version": versions.of(name)}
         try:
             if known.head is not None and (reason := row.refuses(known.head)):
                 raise NotApplicable(reason)

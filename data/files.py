@@ -76,8 +76,8 @@ def _of_list(list_: Path, root: Path, labelled: bool) -> tuple[list[Path], Tenso
         path, label = _line(line, where, root)
         if labelled and not 0 <= label < 2**63:
             raise ValueError(
-                f"{where}: the label {label} is no class of a list to train or test on: number the "
-                "classes from 0 on, and give images without a class (-1) in a list for --ood"
+                f"{where}: the label {label} is no class: number the classes from "
+                "0 on, and put images without a class (-1) into a list for --ood"
             )
         paths.append(path)
         labels.append(label if labelled else -1)

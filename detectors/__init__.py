@@ -1,6 +1,6 @@
 """Detectors: scores computed after training from logits, features or the network itself, and their one table."""
 
-from .ash import fit_ash
+from .ash import fit_ash_b, fit_ash_s
 from .common import needs_linear_head
 from .contract import Detector, Fitted, Known, NotApplicable, Part
 from .energy import fit_energy
@@ -24,7 +24,8 @@ DETECTORS: dict[str, Detector] = {
     "mahalanobis_layers": Detector("Mahalanobis over layers", "network", fit_mahalanobis_layers),
     "vim": Detector("ViM", "features", fit_vim, refuses=needs_linear_head),
     "react": Detector("ReAct", "features", fit_react),
-    "ash": Detector("ASH", "features", fit_ash, refuses=needs_linear_head),
+    "ash_b": Detector("ASH-B", "features", fit_ash_b, refuses=needs_linear_head),
+    "ash_s": Detector("ASH-S", "features", fit_ash_s, refuses=needs_linear_head),
     "scale": Detector("SCALE", "features", fit_scale, refuses=needs_linear_head),
     "odin": Detector("ODIN", "network", fit_odin),
     "preprocessing": Detector("own, perturbed", "network", fit_preprocessing),

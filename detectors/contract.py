@@ -30,7 +30,9 @@ class Known:
     head: nn.Module | None  # the classifier in float32 on the CPU: features [N, D] to logits [N, C] at temperature 1
     train: Part | None  # the training images, not augmented
     deciding: Part  # images that the weights were not fitted to, for choosing a detector's constants
-    std: Sequence[float]  # the inputs are pixels in [0, 1], less a mean, divided by this, a channel
+    # The inputs are (pixel - mean)/std, the pixels in [0, 1]: a number a channel.
+    std: Sequence[float]
+    mean: Sequence[float] = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Fitted:
     """A fitted detector: call it with a set for the set's scores."""
 
     score: Callable[[Part], Tensor]  # scores [N], float64 on the CPU, higher = more in-distribution
-    parameters: Mapping[str, float | int] = field(default_factory=dict)  # its constants, given or found, by name, for the record
+    # Its constants, given or found, by name, for the record.
+    parameters: Mapping[str, float | int | str] = field(default_factory=dict)
 
     def __call__(self, part: Part) -> Tensor:
         return self.score(part)

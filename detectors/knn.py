@@ -15,7 +15,8 @@ def fit_knn(known: Known, k: int | None = None) -> Fitted:
     """Score -‖z - z_(k)‖, z = f/‖f‖, with z_(k) the k-th nearest of the training set's. A feature vector of zeros stays one.
 
     k is 50 if not given, or half of the images that a class has on average if that is less: the k-th neighbour of an image that
-    has fewer than k of its class is one of another class, and images between classes would seem nearest (a guess of ours).
+    has fewer than k of its class is one of another class, and images between classes would seem
+    nearest (our rule).
     Raises NotApplicable for fewer than k training images.
     """
     train = _directions(known.train)

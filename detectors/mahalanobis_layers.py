@@ -3,62 +3,119 @@
 The paper's input pre-processing is left out here too.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
+from torch import Tensor, nn
 
 from .common import float64, wide
-from .contract import Fitted, Known, Part
+from .contract import Fitted, Known, NotApplicable, Part
 from .mahalanobis import class_gaussians
-from .perturbation import perturbed
+from .perturbation import by_channel, perturbed
 
-EPSILON = 0.05  # of the adversarial images, in pixels of [0, 1]: a guess of ours
+EPSILON = 0.05  # of attack and noise, in pixels of [0, 1]
+SEED = 0  # of the noise
+
+Layers = list[Tensor]  # each layer's features [B, channels] of a batch
 
 
 def fit_mahalanobis_layers(known: Known) -> Fitted:
-    """Score wᵀ (M_1 … M_L) + b, with M_l layer l's Mahalanobis score: the log-odds that an image is not adversarial.
+    """Score wᵀ (M_1 … M_L) + b, with M_l the Mahalanobis score of layer l.
 
-    A logistic regression finds w and b: it tells the deciding images from x + ε·sign(∇x CE), the FGSM images made from them. (Not
-    cut to [0, 1], as inputs do not say where that lies.) Raises ValueError if the deciding images have no labels.
+    It is the log-odds that an image is clean, not attacked. A logistic regression finds w and b: it
+    tells the adversarial set's clean images from the attacked ones.
+    `adversarial` says which deciding images that set has. Lee et al. tune their attack's size for
+    each network. Ours is one fixed value, ε = 0.05.
+
+    The record gets the number of layers, ε, and the number of images in the adversarial set.
+
+    Raises ValueError if the deciding images have no labels. Raises NotApplicable if the adversarial
+    set has fewer images than the regression has numbers to find, L + 1.
     """
     if known.deciding.labels is None:
         raise ValueError("Mahalanobis over layers needs labelled deciding images")
-    network = known.network
+    network, labels = known.network, known.train.labels
+    gaussians = [class_gaussians(float64(layer), labels) for layer in training_layers(known)]
+
+    def distances(layers: Layers) -> np.ndarray:
+        """The layers' Mahalanobis scores [B, L] of a batch."""
+        each = zip(gaussians, layers, strict=True)
+        return torch.stack([gaussian(float64(layer)) for gaussian, layer in each], dim=1).numpy()
+
+    pairs = [(distances(clean), distances(attacked)) for clean, attacked in adversarial(known)]
+    images, needed = sum(len(clean) for clean, _ in pairs), len(gaussians) + 1
+    if images < needed:
+        raise NotApplicable(
+            f"Mahalanobis over layers needs {needed} deciding images or more that are classified "
+            f"rightly, with noise too, and wrongly once attacked, got {images}: take another detector"
+        )
+    regression = _regression(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
 
     @torch.no_grad()
-    def layers(batches) -> list[Tensor]:
-        """The set's features [N, channels] of each layer."""
-        by_batch = [[layer.float().cpu() for layer in network.layer_features(inputs)] for inputs in batches]
-        return [torch.cat(layer) for layer in zip(*by_batch, strict=True)]
-
-    gaussians = [class_gaussians(float64(layer), known.train.labels) for layer in layers(known.train.batches())]
-
-    def scores(batches) -> np.ndarray:
-        columns = [gaussian(float64(layer)) for gaussian, layer in zip(gaussians, layers(batches), strict=True)]
-        return torch.stack(columns, dim=1).numpy()
-
-    def adversarial():
-        start = 0
-        for inputs in known.deciding.batches():
-            labels = known.deciding.labels[start : start + len(inputs)].to(inputs.device)
-            start += len(inputs)
-
-            def loss(inputs: Tensor, labels: Tensor = labels) -> Tensor:
-                # A clone, since autograd keeps no tensor that inference mode made.
-                return F.cross_entropy(wide(network(inputs)), labels.clone(), reduction="none")
-
-            yield perturbed(inputs, loss, EPSILON, known.std)
-
-    clean, attacked = scores(known.deciding.batches()), scores(adversarial())
-    # Standardised, since a distance grows with its layer's channels and the regression penalises large weights.
-    regression = make_pipeline(StandardScaler(), LogisticRegression())
-    regression.fit(np.concatenate([clean, attacked]), np.repeat([1, 0], [len(clean), len(attacked)]))
-
     def score(part: Part) -> Tensor:
-        return torch.from_numpy(regression.decision_function(scores(part.batches())))
+        by_batch = [distances(network.layer_features(inputs)) for inputs in part.batches()]
+        return torch.from_numpy(regression.decision_function(np.concatenate(by_batch)))
 
-    return Fitted(score, {"layers": len(gaussians), "epsilon": EPSILON})
+    return Fitted(score, {"layers": len(gaussians), "epsilon": EPSILON, "images": images})
+
+
+@torch.no_grad()
+def training_layers(known: Known) -> Layers:
+    """The training images' features [N, channels] of each layer, on the CPU."""
+    layers_of = known.network.layer_features
+    by_batch = [[layer.cpu() for layer in layers_of(inputs)] for inputs in known.train.batches()]
+    return [torch.cat(layer) for layer in zip(*by_batch, strict=True)]
+
+
+@torch.no_grad()
+def adversarial(known: Known) -> Iterator[tuple[Layers, Layers]]:
+    """The adversarial set's layers, clean and attacked, a batch of deciding images at a time.
+
+    An image x is in the set if the network classifies it rightly both clean and with Gaussian noise
+    of standard deviation ε a pixel, and wrongly once it is attacked. The attack is FGSM's,
+    x + ε·sign(∇x CE). Noisy and attacked pixels are clamped to [0, 1].
+    """
+    network, start, generator = known.network, 0, torch.Generator().manual_seed(SEED)
+    for inputs in known.deciding.batches():
+        labels = known.deciding.labels[start : start + len(inputs)].to(inputs.device)
+        start += len(inputs)
+
+        def loss(inputs: Tensor, labels: Tensor = labels) -> Tensor:
+            # A clone, since autograd keeps no tensor that inference mode made.
+            return F.cross_entropy(wide(network(inputs)), labels.clone(), reduction="none")
+
+        # Drawn on the CPU, so that it is the same on every device.
+        noise = EPSILON * torch.randn(inputs.shape, generator=generator).to(inputs)
+        noisy = clamped(inputs + noise / by_channel(known.std, inputs), known)
+        attack = clamped(perturbed(inputs, loss, EPSILON, known.std), known)
+        clean, before = layers_and_classes(network, inputs)
+        attacked, after = layers_and_classes(network, attack)
+        unmoved = (before == labels) & (network(noisy).argmax(1) == labels)
+        chosen = unmoved & (after != labels)
+        yield [layer[chosen] for layer in clean], [layer[chosen] for layer in attacked]
+
+
+def clamped(inputs: Tensor, known: Known) -> Tensor:
+    """The inputs with their pixels clamped to [0, 1]."""
+    mean, std = by_channel(known.mean, inputs), by_channel(known.std, inputs)
+    return inputs.clamp(-mean / std, (1 - mean) / std)
+
+
+def layers_and_classes(network: nn.Module, inputs: Tensor) -> tuple[Layers, Tensor]:
+    """Each layer's features [B, channels], and the predicted classes [B]."""
+    layers = network.layer_features(inputs)
+    return layers, network.classifier(layers[-1]).argmax(1)
+
+
+def _regression(clean: np.ndarray, attacked: np.ndarray) -> Pipeline:
+    """A logistic regression that tells the scores [n, L] of clean images from attacked ones'."""
+    # Standardised, since a distance grows with its layer's channels and the regression penalises
+    # large weights.
+    regression = make_pipeline(StandardScaler(), LogisticRegression())
+    is_clean = np.repeat([1, 0], [len(clean), len(attacked)])
+    return regression.fit(np.concatenate([clean, attacked]), is_clean)

@@ -1,4 +1,4 @@
-"""ODIN (Liang et al. 2018, arXiv 1706.02690), its ε chosen without OOD data (Hsu et al. 2020, arXiv 2002.11297)."""
+"""ODIN (Liang et al. 2018, arXiv 1706.02690): perturbed images, and a high temperature."""
 
 import math
 
@@ -6,16 +6,26 @@ from torch import Tensor
 
 from .common import wide
 from .contract import Fitted, Known
-from .perturbation import fit_perturbed
+from .perturbation import Epsilon, fit_perturbed
 
+EPSILON = 0.0014  # the usual choice
 TEMPERATURE = 1000.0  # the paper's
 
 
-def fit_odin(known: Known, epsilon: float | None = None, temperature: float = TEMPERATURE) -> Fitted:
-    """Score S = T·log max softmax(ℓ/T) of images perturbed to raise S. ε is in pixels of [0, 1], chosen if None.
+def fit_odin(known: Known, epsilon: Epsilon = EPSILON, temperature: float = TEMPERATURE) -> Fitted:
+    """Score S = T·log max softmax(ℓ/T) of images perturbed to raise S.
 
-    The paper's score is the maximum itself. The logarithm has its order, and distinguishes where it rounds to 1; T as a factor
-    keeps gradients, which fall with 1/T, from vanishing in half precision. With ε = 0 and T = 1 it is log MPS.
+    The paper's score is the maximum itself. Its logarithm has the same order, and still tells
+    images apart whose maximum rounds to 1. Gradients fall with 1/T: the factor T keeps them from
+    vanishing in half precision. With ε = 0 and T = 1 the score is log MPS.
+
+    The defaults are the usual choice. OpenOOD instead tries ε of {0.0014, 0.0028} and T from 1 to
+    1000, and keeps what does best on its validation sets, which hold out-of-distribution images.
+
+    Args:
+        known: what the network was trained and calibrated on.
+        epsilon: in pixels of [0, 1]; "chosen" chooses it on the deciding images (`choose_epsilon`).
+        temperature: T.
 
     Raises ValueError for an ε outside [0, 1) and a T that is not finite and positive.
     """

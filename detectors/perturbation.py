@@ -6,6 +6,7 @@ The changes are ODIN's (Liang et al. 2018, arXiv 1706.02690); their size chosen 
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +14,13 @@ from torch import Tensor
 from .common import float64
 from .contract import Fitted, Known, Part
 
-EPSILONS = (0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)  # to choose from, in pixels of [0, 1]
+Epsilon = float | Literal["chosen"]  # the size of a change, in pixels of [0, 1]
+EPSILONS = (0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)  # to choose from; at 0 nothing changes
+
+
+def by_channel(values: Sequence[float], inputs: Tensor) -> Tensor:
+    """One number a channel as a tensor [channels, 1, 1] of the type and device of the inputs."""
+    return torch.tensor(values, dtype=inputs.dtype, device=inputs.device).view(-1, 1, 1)
 
 
 def ascent(inputs: Tensor, score: Callable[[Tensor], Tensor], std: Sequence[float]) -> Tensor:
@@ -25,7 +32,7 @@ def ascent(inputs: Tensor, score: Callable[[Tensor], Tensor], std: Sequence[floa
     with torch.inference_mode(False), torch.enable_grad(), precision:  # whatever the caller is in
         inputs = inputs.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(score(inputs).sum(), inputs)  # of the inputs alone: no parameter gets one
-    return gradient.sign() / torch.tensor(std, dtype=inputs.dtype, device=inputs.device).view(-1, 1, 1)
+    return gradient.sign() / by_channel(std, inputs)
 
 
 def perturbed(inputs: Tensor, score: Callable[[Tensor], Tensor], epsilon: float, std: Sequence[float]) -> Tensor:
@@ -46,12 +53,18 @@ def choose_epsilon(batches: Iterable[Tensor], score: Callable[[Tensor], Tensor],
     return EPSILONS[int(sums.argmax())]
 
 
-def fit_perturbed(known: Known, score: Callable[[Tensor], Tensor], epsilon: float | None, **parameters: float) -> Fitted:
-    """The score of perturbed images, ε chosen on the deciding images unless given. Raises ValueError for ε outside [0, 1)."""
-    if epsilon is None:
+def fit_perturbed(
+    known: Known, score: Callable[[Tensor], Tensor], epsilon: Epsilon, **parameters: float
+) -> Fitted:
+    """The score of perturbed images.
+
+    If ε is "chosen", `choose_epsilon` finds it on the deciding images.
+    Raises ValueError for any other ε that is no number in [0, 1).
+    """
+    if epsilon == "chosen":
         epsilon = choose_epsilon(known.deciding.batches(), score, known.std)
-    elif not 0 <= epsilon < 1:  # nor NaN
-        raise ValueError(f"ε is a number in [0, 1), got {epsilon}")
+    elif isinstance(epsilon, str) or not 0 <= epsilon < 1:  # nor NaN
+        raise ValueError(f'ε is a number in [0, 1), or "chosen", got {epsilon!r}')
 
     @torch.no_grad()
     def perturbed_score(part: Part) -> Tensor:

@@ -4,12 +4,13 @@ from torch import Tensor
 
 from .common import wide
 from .contract import Fitted, Known
-from .perturbation import fit_perturbed
+from .perturbation import Epsilon, fit_perturbed
 
 
-def fit_preprocessing(known: Known, epsilon: float | None = None) -> Fitted:
-    """The head's own score of images perturbed to raise it. ε is in pixels of [0, 1], chosen if None.
+def fit_preprocessing(known: Known, epsilon: Epsilon = "chosen") -> Fitted:
+    """The head's own score of images perturbed to raise it.
 
+    ε is in pixels of [0, 1]; "chosen" chooses it on the deciding images (`choose_epsilon`).
     Raises ValueError for an ε outside [0, 1).
     """
     classifier = known.network.classifier

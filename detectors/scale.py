@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .ash import largest
+from .ash import largest, sharpening
 from .common import energies, features_of
 from .contract import Fitted, Known
 
@@ -10,9 +10,12 @@ PERCENTILE = 85  # the paper's
 
 
 def scaled(features: Tensor, percentile: int = PERCENTILE) -> Tensor:
-    """f·exp(r) of features f [N, D], r = Σ f / Σ of the largest (100 - percentile) % of f."""
-    _, ratio = largest(features, percentile)
-    return features * ratio.exp()
+    """f·exp(s₁/s₂) of features f [N, D].
+
+    s₁ is the sum of a row, and s₂ the sum of the features that ASH would keep of it.
+    """
+    kept, _ = largest(features, percentile)
+    return features * sharpening(features, kept)
 
 
 def fit_scale(known: Known) -> Fitted:

@@ -197,7 +197,7 @@ def test_preprocessed_inputs_have_the_papers_row_and_measured_efficiency_its_col
         record["titles"]["loss"] = "GODIN"
         sets = {source: values for source, _, _ in SETS}
         refused = {"title": "ViM", "not_applicable": "needs a linear head"}
-        record["detectors"] = {"preprocessing": {"title": "preprocessing", "sets": sets}, "vim": refused}
+        record["detectors"] = {"preprocessing": {"title": "own, perturbed", "version": 2, "sets": sets}, "vim": refused}
 
     changed(folder, change)
     (folder / "efficiency.json").write_text(

@@ -514,7 +514,7 @@ def test_lists_serve_as_train_and_test_as_folders_and_npz_do(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("split", "old", "new", "message"),
     [
-        ("train", "3.png 3", "3.png -1", r"train\.txt, line 4: the label -1 is no class .* --ood"),
+        ("train", "3.png 3", "3.png -1", r"train\.txt, line 4: the label -1 is no class: .* --ood"),
         ("test", "3.png 3", "3.png -1", r"test\.txt, line 4: the label -1 is no class"),
         ("test", "3.png 3", f"3.png {2**63}", r"test\.txt, line 4: the label 92.* is no class"),
         ("test", "3.png 3", "3.png 4", "test: labels run from 0 to 4, outside 0 to 3"),

@@ -9,12 +9,13 @@ import torch
 from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
+import analyze
 import detect
 import ensemble
 import main
 from detectors import DETECTORS
 from losses import LOSSES
-from utils import checkpoint, records
+from utils import checkpoint, command_line, records, versions
 
 from .conftest import QUICK
 
@@ -65,7 +66,7 @@ def test_every_detector_adds_to_every_runs_record_and_changes_nothing_else(runs,
         for name, entry in added.items():
             head = LOSSES[record["config"]["loss"]].head(4, 3)
             if reason := DETECTORS[name].refuses(head):
-                assert entry == {"title": DETECTORS[name].title, "not_applicable": reason}
+                assert entry == {"title": DETECTORS[name].title, "version": versions.of(name), "not_applicable": reason}
                 assert f"{DETECTORS[name].title}: n/a, {reason}" in out
             else:
                 assert set(entry["sets"]) == SETS
@@ -91,6 +92,34 @@ def test_odin_without_perturbation_at_temperature_1_is_mps(runs, capsys):
         recorded = record["detection"][source]["scores"]["t1"]["MPS"]
         assert record["detectors"]["odin"]["sets"][source]["auroc"] == pytest.approx(recorded["auroc"], abs=1e-4)
     assert record["detectors"]["odin"]["parameters"] == {"epsilon": 0.0, "temperature": 1.0}
+
+
+@pytest.mark.parametrize(("given", "odin", "own"), [
+    ((), "ODIN", "own, perturbed"),
+    (("--epsilon", "0.0014", "--temperature", "1000"), "ODIN", "own, perturbed, ε 0.0014"),
+    (("--epsilon", "chosen"), "ODIN, ε chosen", "own, perturbed"),
+    (("--epsilon", "0.01", "--temperature", "10"), "ODIN, ε 0.01, T 10", "own, perturbed, ε 0.01"),
+])  # fmt: skip
+def test_a_title_names_the_constants_that_are_not_the_defaults(given, odin, own):
+    options = command_line.read(detect.Options, "detect.py", ["runs", *given])
+    options.check()
+    assert [row.title for row in options.detectors().values()][-2:] == [odin, own]
+
+
+def test_runs_scored_with_other_constants_have_rows_of_their_own(runs, capsys):
+    """ODIN's and GODIN's rows are not averaged over constants."""
+    shutil.copytree(runs / "godin" / "1", runs / "godin" / "2")
+    rewritten = record_in(runs / "godin" / "2")
+    rewritten["config"]["seed"] = 2
+    records.write_json(runs / "godin" / "2" / records.METRICS, rewritten)
+    for seed, epsilon in ((1, "chosen"), (2, "0.01")):
+        given = ("--scores", "odin", "preprocessing", "--epsilon", epsilon, *CPU)
+        assert called(detect, capsys, runs / "godin" / str(seed), *given)[0] == 0
+    status, out, _ = called(analyze, capsys, "--runs", runs / "godin", "--format", "markdown")
+    assert status == 0
+    cells = [cell.strip() for line in out.splitlines() for cell in line.split("|")]
+    assert {"ODIN, ε chosen", "ODIN, ε 0.01", "own, perturbed", "own, perturbed, ε 0.01"} <= {*cells}
+    assert {"GODIN, preprocessing (n=1)", "GODIN, preprocessing, ε 0.01 (n=1)"} <= {*cells}
 
 
 def test_godins_preprocessing_without_perturbation_is_its_own_score(runs, capsys):
@@ -139,6 +168,7 @@ def test_bad_calls_of_detect_say_what_and_change_nothing(runs, capsys):
         ([softmax_run, "--scores", "enerji"], "unknown detector 'enerji': choose from maxlogit, energy"),
         ([softmax_run, "--epsilon", "1"], "--epsilon is in pixels, 0 or more and less than 1, got 1.0"),
         ([softmax_run, "--epsilon", "nan"], "got nan"),
+        ([softmax_run, "--epsilon", "choose"], "choose"),
         ([softmax_run, "--temperature", "0"], "--temperature is a number in 0.001 to 1,000,000, got 0.0"),
         ([softmax_run, runs / "godin" / "1", "--scores", "knn"], "keeps neither features nor a network, which knn need: take"),
         ([softmax_run, "--device", "abacus"], "--device abacus cannot be used here"),
@@ -169,7 +199,7 @@ def test_features_without_a_meaning_for_a_detector_are_not_applicable_and_bad_on
     status, out, _ = scored_with("train", np.ones_like(kept["train"]["features"]))  # nothing outside their subspace
     assert status == 0
     assert "ViM: n/a, ViM needs training features of more than" in out
-    assert set(record_in(folder)["detectors"]["vim"]) == {"title", "not_applicable"}
+    assert set(record_in(folder)["detectors"]["vim"]) == {"title", "version", "not_applicable"}
 
 
 @pytest.mark.parametrize("damage", ["cut", "array", "nan", "one dimension", "no noise"])

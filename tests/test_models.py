@@ -29,22 +29,32 @@ def test_any_image_size_gives_a_row_an_image(name, size):
     assert model(images).shape == (2, 7)
 
 
-@pytest.mark.parametrize(("name", "channels"), [("densenetbc40", [96, 120, 132]), ("resnet34", [64, 128, 256, 512])])
-def test_layer_features_are_the_last_map_of_each_resolution(name, channels):
+# A network's stem: its first convolution, with the batch norm and ReLU behind it.
+STEMS = {"densenetbc40": 1, "wideresnet102": 1, "resnet34": 3, "smallcnn": 3, "resnet18_imagenet": 3}
+
+
+@pytest.mark.parametrize(("name", "channels"), [
+    ("densenetbc40", [24, 96, 120, 132]),
+    ("wideresnet102", [16, 32, 64, 128]),
+    ("resnet34", [64, 64, 128, 256, 512]),
+    ("smallcnn", [32, 32, 64]),
+    ("resnet18_imagenet", [64, 64, 128, 256, 512]),  # the stem's map is the last of its resolution, and counts once
+])  # fmt: skip
+def test_layer_features_are_the_stems_and_the_last_map_of_each_resolution(name, channels):
     model = build_model(name, 7, nn.Linear).eval()
-    before_each_reduction = {}
-
-    def watch(_module, inputs, output):
-        if output.shape[-1] < inputs[0].shape[-1]:
-            before_each_reduction.setdefault(output.shape[-1], inputs[0].mean((2, 3)))
-
+    images, maps = torch.randn(2, 3, 32, 32), []
     for module in model.body:
-        module.register_forward_hook(watch)
-    images = torch.randn(2, 3, 32, 32)
+        # A copy, since a ReLU may change its input in place.
+        maps.append(module(maps[-1] if maps else images).clone())
+    expected = [
+        each
+        for place, each in enumerate(maps)
+        if place in (STEMS[name] - 1, len(maps) - 1) or maps[place + 1].shape[-1] < each.shape[-1]
+    ]
     layers = model.layer_features(images)
     assert [layer.shape[1] for layer in layers] == channels
-    for layer, expected in zip(layers, [*before_each_reduction.values(), model.forward_features(images)], strict=True):
-        assert layer.equal(expected)
+    for layer, each in zip(layers, expected, strict=True):
+        assert layer.equal(each.mean((2, 3)))
 
 
 def copy_in_order(ours: nn.Module, theirs: nn.Module) -> None:

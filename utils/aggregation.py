@@ -54,10 +54,13 @@ def cells(record: dict[str, Any], measured: Efficiencies) -> Iterator[dict[str, 
     found, network = {source: scores["scores"][at] for source, scores in record["detection"].items()}, record["titles"]["model"]
     yield efficiency_cell(method, measured.get((network, method)))
     yield from row_cells(record, method, {source: scores[score] for source, scores in found.items()}, found)
-    preprocessed, title = record.get("detectors", {}).get("preprocessing", {}).get("sets"), f"{method}, preprocessing"
-    if preprocessed and title in set(paper()["method"]):
+    added, title = record.get("detectors", {}).get("preprocessing", {}), f"{method}, preprocessing"
+    if "sets" in added and title in set(paper()["method"]):
+        # Other constants and versions than usual stand behind its own title.
+        title += added["title"].removeprefix("own, perturbed")
+        title = _versioned(title, added.get("version", 1), versions.of("preprocessing"))
         yield efficiency_cell(title, measured.get((network, title)))
-        yield from row_cells(record, title, preprocessed, {})
+        yield from row_cells(record, title, added["sets"], {})
 
 
 def efficiency_cell(method: str, percent: float | None) -> dict[str, Any]:
