@@ -67,7 +67,7 @@ class Options:
             "odin": {"epsilon": self.epsilon, "temperature": self.temperature},
             "preprocessing": {"epsilon": self.epsilon},
         }
-        return {name: with_constants(row, given.get(name, {})) for name, row in chosen.items()}
+        return {name: with_constants(row, given[name]) if name in given else row for name, row in chosen.items()}
 
 
 def with_constants(row: Detector, given: Mapping[str, float | str | None]) -> Detector:
@@ -80,7 +80,7 @@ def with_constants(row: Detector, given: Mapping[str, float | str | None]) -> De
         name: value for name, value in given.items() if value not in (None, usual[name].default)
     }
     signs = {"epsilon": "ε", "temperature": "T"}
-    # The whole number, since a rounded one could be that of other runs.
+    # Not rounded: two different constants must not get one title.
     named = [f"{signs[name]} {str(value).removesuffix('.0')}" for name, value in changed.items()]
     return replace(row, title=", ".join([row.title, *named]), fit=partial(row.fit, **changed))
 
@@ -122,6 +122,7 @@ class Finished:
             network = self.network()
             head = copy.deepcopy(network.classifier).cpu()
         if "network" in needs or ("features" in needs and "features" not in self.kept.get("train", {})):
+            self._refuse_other_images()
             data = load_data(self.config)
             parts, mean, std = self._seen(network, data), data.mean, data.std
         else:
@@ -130,6 +131,14 @@ class Finished:
         deciding = parts[self.record["temperature"]["split"]]
         scored = {name: parts[name] for name in ("test", *self.record["detection"])}
         return Known(network, head, parts.get("train"), deciding, std, mean), scored
+
+    def _refuse_other_images(self) -> None:
+        """Raises ValueError if this version would show the network other pixels than the run saw."""
+        changed = versions.outdated(self.record["config"])
+        if reasons := [changed[name] for name in ("openood", "mnist", "resizing") if name in changed]:
+            raise ValueError(
+                f"its images are prepared in another way now ({'; '.join(reasons)}): make the run again"
+            )
 
     def _seen(self, network: nn.Module, data: Data) -> dict[str, Part]:
         """The network's outputs for all images. Raises ValueError if they are not those that the run was judged by."""

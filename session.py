@@ -104,9 +104,11 @@ class Session:
 
     def _take_over(self, saved: dict[str, Any]) -> None:
         folder = self.run.config.folder
-        if differing := records.differences(saved.get("identity") or {}, self.run.config.identity()):
+        if differing := records.differences(saved.get("identity"), self.run.config.identity()):
             reason = "; ".join(differing)
-            raise ValueError(f"{folder}: its checkpoint is of another run ({reason}): {AFRESH}, or choose another folder with --runs")
+            raise ValueError(
+                f"{folder}: its checkpoint is of another run ({reason}): {AFRESH}, or choose another folder with --runs"
+            )
         try:
             self.run.trainer.load_state_dict(saved["trainer"])
             for name in self.HISTORY:

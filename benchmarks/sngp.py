@@ -25,9 +25,9 @@ from utils.metrics import detection_metrics
 
 from .common import start
 
-# Of the posterior: 2/M is the reference code's ridge of 1, for features as short as ours.
+# The precision's ridge. With our features 2/M equals a ridge of 1 with the reference code's.
 RIDGES = {"1": 1.0, "2/M": RIDGE}
-# Of the mean-field approximation: none leaves the variance out, π/8 is the paper's, 20 the code's.
+# The mean-field factor: none leaves the variance out, π/8 is the paper's, 20 the reference code's.
 FACTORS = {"none": 0.0, "π/8": math.pi / 8, "20": 20.0}
 SCORES = {"DS": dempster_shafer, "MPS": scores.maximum_probability}
 
@@ -59,7 +59,8 @@ def features_of(folder: Path, device: torch.device) -> tuple[nn.Module, dict[str
 def rows_of(folder: Path, length_scale: float, device: torch.device) -> list[dict[str, object]]:
     """A row for each ridge, factor, score and out-of-distribution set: AUROC in percent."""
     head, features = features_of(folder, device)
-    seen = head.precision - RIDGE * torch.eye(len(head.precision))  # Σ φφᵀ of the training images
+    # Σ φφᵀ of the training images.
+    seen = head.precision - head.rounding - RIDGE * torch.eye(len(head.precision))
     rows = []
     for (ridge_name, ridge), (factor_name, factor) in product(RIDGES.items(), FACTORS.items()):
         if factor == 0 and ridge != RIDGE:
@@ -102,7 +103,8 @@ def main(
     cells = table.groupby([*keys, "set"], sort=False)["AUROC"].agg(
         lambda found: f"{found.mean():.1f}" + (f"±{found.std():.1f}" if len(found) > 1 else "")
     )
-    print(tabulate(cells.unstack(sort=False).reset_index(), headers="keys", tablefmt="pipe", showindex=False, disable_numparse=True))
+    shown = cells.unstack(sort=False).reset_index()
+    print(tabulate(shown, headers="keys", tablefmt="pipe", showindex=False, disable_numparse=True))
 
 
 if __name__ == "__main__":

@@ -227,6 +227,8 @@ def load_out(path: Path, reference: Tensor, margin: int = 0, root: Path = Path()
     anywhere below it. Images that would take more than `IN_MEMORY` bytes are streamed from their
     files. See `images.like` and `covered`.
     """
+    if not path.is_dir() and not path.is_file():  # a pipe would never end
+        raise ValueError(f"{path} is neither a file nor a folder: give an .npz, a list or a folder of images")
     if not path.is_dir() and path.suffix != LIST:
         found = load_npz(path, labelled=False)
         return replace(found, pixels=like(found.pixels, reference, margin))

@@ -22,8 +22,7 @@ def largest(features: Tensor, percentile: int) -> tuple[Tensor, Tensor]:
     At least one feature is kept.
     """
     pruned = round(features.shape[1] * percentile / 100)
-    top = features.topk(max(1, features.shape[1] - pruned))
-    return top.values, top.indices
+    return features.topk(max(1, features.shape[1] - pruned))
 
 
 def sharpening(features: Tensor, kept: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ def fit_mahalanobis_layers(known: Known) -> Fitted:
 
     It is the log-odds that an image is clean, not attacked. A logistic regression finds w and b: it
     tells the adversarial set's clean images from the attacked ones.
-    `adversarial` says which deciding images that set has. Lee et al. tune their attack's size for
-    each network. Ours is one fixed value, ε = 0.05.
+    `adversarial` says which deciding images that set has. ε is 0.05 for attack and noise. In Lee et
+    al. the noise is smaller, tuned for each network, and the noisy images count as clean ones too.
 
     The record gets the number of layers, ε, and the number of images in the adversarial set.
 
@@ -51,8 +51,9 @@ def fit_mahalanobis_layers(known: Known) -> Fitted:
     images, needed = sum(len(clean) for clean, _ in pairs), len(gaussians) + 1
     if images < needed:
         raise NotApplicable(
-            f"Mahalanobis over layers needs {needed} deciding images or more that are classified "
-            f"rightly, with noise too, and wrongly once attacked, got {images}: take another detector"
+            f"Mahalanobis over layers needs {needed} or more deciding images that the network "
+            "classifies correctly, with noise too, and wrongly after the attack; "
+            f"got {images}: take another detector"
         )
     regression = _regression(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
 
@@ -76,7 +77,7 @@ def training_layers(known: Known) -> Layers:
 def adversarial(known: Known) -> Iterator[tuple[Layers, Layers]]:
     """The adversarial set's layers, clean and attacked, a batch of deciding images at a time.
 
-    An image x is in the set if the network classifies it rightly both clean and with Gaussian noise
+    An image x is in the set if the network classifies it correctly both clean and with Gaussian noise
     of standard deviation ε a pixel, and wrongly once it is attacked. The attack is FGSM's,
     x + ε·sign(∇x CE). Noisy and attacked pixels are clamped to [0, 1].
     """

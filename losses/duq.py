@@ -24,9 +24,10 @@ class DUQLossFirstPart(LossFirstPart):
     Softmax of the logits is K_j/Σ K, so that calibration and every other score work as they do for other heads. The score is the
     largest log K_j (MDS), which ranks images as the paper's largest K_j does, and keeps apart those whose kernels round to 0.
 
-    Parameters: `weight` W [C, n, D], from N(0, 2/(C·D)), as in the reference code, whose fan-in counts all classes. Buffers: `sums` m
-    [C, n] and `counts` N [C], whose quotient are the centroids e = m/N; N starts at 13 and m at 13 times N(0, 0.05²). n is
-    `num_features`, as 512 was in the paper's ResNet-18.
+    Parameters: `weight` W [C, n, D], from N(0, 2/(C·D)) as in the reference code, whose fan-in
+    counts all classes. Buffers: `sums` m [C, n] and `counts` N [C]. The centroids are e = m/N.
+    N starts at 13, and m at 13 times N(0, 0.05²). n is `num_features`, as 512 was in the paper's
+    ResNet-18.
     """
 
     score_type = "MDS"
@@ -67,13 +68,17 @@ class DUQLossFirstPart(LossFirstPart):
 
 
 class DUQLossSecondPart(LossSecondPart):
-    """Binary cross-entropy, one class against all, with a two-sided gradient penalty, weighed as in the reference code:
+    """Binary cross-entropy with a penalty on the inputs' gradient, as the reference code has them:
 
-        mean over the B·C kernels of -[y_j log K_j + (1 - y_j) log(1 - K_j)]  +  λ · mean over the B images of (‖∇_x Σ_j K_j‖ - 1)²,
+        mean over images and classes of -[y_j log K_j + (1 - y_j) log(1 - K_j)]
+        + λ · mean over images of (‖∇_x Σ_j K_j‖ - 1)²
 
-    λ = 0.5, with x the network's inputs. (The paper's equation sums the first over the classes; the code divides it by C, and not the
-    penalty.) After each step its batch moves the centroids, by the embeddings it was trained with: those of the network in evaluation
-    mode would be far off until its batch norms have settled, and stay in the averages for thousands of steps.
+    x are the network's inputs, and λ = 0.5. The paper's equation sums the first term over the C
+    classes. The code takes the mean, and does not divide the penalty by C.
+
+    After each step the centroids move by the embeddings that the step was trained with. Those of
+    the network in evaluation mode would be far off until its batch norms have settled, and they
+    would stay in the averages for thousands of steps.
     """
 
     penalizes_inputs = True

@@ -11,7 +11,8 @@ from .contract import LossFirstPart, LossSecondPart
 from .processes import summed_over_processes
 
 RANDOM_FEATURES = 1024  # M, the paper's and the reference code's
-# The reference code's for CIFAR: frequencies times 0.05, and the factor λ of the mean-field approximation.
+# The reference code's for CIFAR in 2020: frequencies times 0.05, and the mean-field factor λ. (Its
+# version of 2021 also projects the features to 128 dimensions and normalises them, with 25 and 12.5.)
 LENGTH_SCALE = 20.0  # l
 MEAN_FIELD = 20.0  # λ on CIFAR-10; the paper's own formula has π/8
 MEAN_FIELD_MANY = 7.5  # λ on CIFAR-100
@@ -39,27 +40,34 @@ def orthogonal_frequencies(count: int, dimensions: int) -> Tensor:
 
 
 class SNGPLossFirstPart(LossFirstPart):
-    """A Gaussian process with an RBF kernel of length l, by M = 1,024 random Fourier features and a Laplace approximation.
+    """A Gaussian process with an RBF kernel, by random Fourier features and a Laplace approximation.
 
-    φ = √(2/M)·cos(Ω f/l + b), with fixed orthogonal Ω and b from U(0, 2π). In training the logits are φ·β_j, and each forward pass
-    adds its Σ φφᵀ to the precision P = (2/M)·I + Σ φφᵀ. Its inverse is the covariance of β. (This is the Gaussian likelihood's, one
-    for all classes, as the reference code has it. The paper's equation weighs the images by p_j(1-p_j) and has one a class.)
-    In evaluation mode the logits are the mean-field ones, φ·β_j/√(1 + λv), with the variance v = φᵀP⁻¹φ.
+    The features are φ = √(2/M)·cos(Ω f/l + b), with M = 1,024, fixed orthogonal Ω and b from
+    U(0, 2π). In training the logits are φ·β_j, and each forward pass adds its Σ φφᵀ to the
+    precision P = (2/M)·I + Σ φφᵀ. Its inverse is the covariance of β. (One for all classes, that of
+    a Gaussian likelihood, as in the reference code. The paper's equation has one for each class,
+    and weighs the images by p_j(1-p_j).) In evaluation mode the logits are the mean-field ones,
+    φ·β_j/√(1 + λv), with the variance v = φᵀP⁻¹φ.
 
-    The reference code leaves out √(2/M) and has a ridge of 1: |φ|² is M/2 there and 1 here. A ridge of 2/M gives the same variance,
-    and features of length 1 train at this repository's learning rates, where its longer ones do not.
+    The reference code leaves out the √(2/M), so that |φ|² is M/2 there and 1 here, and has a ridge
+    of 1. A ridge of 2/M gives the same variance exactly. Features of length 1 train at this
+    repository's learning rates, longer ones do not.
 
-    Call `reset` before an epoch and `finish` after the last that counts, as the criterion's `before_epoch` and `after_epoch` do.
-    Before that v is the prior's, φᵀφ·M/2. Named outputs: `logits`, and in evaluation mode `variance` v [B].
+    Call `reset` before an epoch and `finish` after the last epoch that counts, as the criterion's
+    `before_epoch` and `after_epoch` do. Before that v is the prior's, φᵀφ·M/2.
+
+    Named outputs: `logits`, and in evaluation mode `variance` v [B].
 
     Args:
         num_features: D.
         num_classes: C.
         length_scale: l, in units of the features.
-        mean_field: λ, 0 or more. By default the reference code's: 20, and from 100 classes on 7.5.
 
-    Parameters: `weight` β [C, M], Glorot-uniform times √(M/2), for features that are so much shorter. Buffers: `frequencies` Ω [M, D],
-    `phases` b [M], `precision` P and `covariance` [M, M].
+    The mean-field factor λ is the reference code's: 20, and 7.5 from 100 classes on.
+
+    Parameters: `weight` β [C, M], Glorot-uniform times √(M/2), which makes up for the shorter
+    features. Buffers: `frequencies` Ω [M, D], `phases` b [M], and `precision` P, the `rounding`
+    error in it and `covariance` P⁻¹, [M, M] each.
     """
 
     score_type = "MPS"  # as in the reference code, 1 - max p; the paper has DS
@@ -68,18 +76,16 @@ class SNGPLossFirstPart(LossFirstPart):
         "variance": lambda outputs: -outputs["variance"],
     }
 
-    def __init__(
-        self, num_features: int, num_classes: int, length_scale: float = LENGTH_SCALE, mean_field: float | None = None
-    ):
+    def __init__(self, num_features: int, num_classes: int, length_scale: float = LENGTH_SCALE):
         super().__init__(num_features, num_classes)
-        many = num_classes >= MANY_CLASSES
         self.length_scale = length_scale
-        self.mean_field = mean_field if mean_field is not None else MEAN_FIELD_MANY if many else MEAN_FIELD
+        self.mean_field = MEAN_FIELD_MANY if num_classes >= MANY_CLASSES else MEAN_FIELD
         weight = nn.init.xavier_uniform_(torch.empty(num_classes, RANDOM_FEATURES))
         self.weight = nn.Parameter(weight * math.sqrt(RANDOM_FEATURES / 2))
         self.register_buffer("frequencies", orthogonal_frequencies(RANDOM_FEATURES, num_features))
         self.register_buffer("phases", 2 * math.pi * torch.rand(RANDOM_FEATURES))
         self.register_buffer("precision", RIDGE * torch.eye(RANDOM_FEATURES))
+        self.register_buffer("rounding", torch.zeros(RANDOM_FEATURES, RANDOM_FEATURES))
         self.register_buffer("covariance", torch.eye(RANDOM_FEATURES) / RIDGE)
 
     def raw_outputs(self, features: Tensor) -> dict[str, Tensor]:
@@ -88,28 +94,46 @@ class SNGPLossFirstPart(LossFirstPart):
         phi = math.sqrt(2 / RANDOM_FEATURES) * torch.cos(angles)
         logits = F.linear(phi, self.weight.to(dtype))
         if self.training:
-            with torch.no_grad():
-                self.precision.add_((phi.T @ phi).to(self.precision.dtype))
+            self._add(phi)
             return {"logits": logits}
         variance = ((phi @ self.covariance.to(dtype)) * phi).sum(1)
         return {"logits": logits / torch.sqrt(1 + self.mean_field * variance)[:, None], "variance": variance}
 
     @torch.no_grad()
+    def _add(self, phi: Tensor) -> None:
+        """Add Σ φφᵀ to the precision.
+
+        By Kahan's summation: a plain float32 sum over an epoch is off by as much as the ridge, and
+        can leave the precision without an inverse. (Apple's GPUs have no float64.)
+        """
+        step = (phi.T @ phi).to(self.precision.dtype) - self.rounding
+        total = self.precision + step
+        self.rounding.copy_((total - self.precision) - step)
+        self.precision.copy_(total)
+
+    @torch.no_grad()
     def reset(self) -> None:
         """Forget all images: the precision is the prior's."""
         self.precision.copy_(RIDGE * torch.eye(RANDOM_FEATURES, device=self.precision.device))
+        self.rounding.zero_()
 
     @torch.no_grad()
     def finish(self) -> None:
         """The covariance of the images since the last `reset`, of all processes that share them."""
-        prior = RIDGE * torch.eye(RANDOM_FEATURES, device=self.precision.device, dtype=self.precision.dtype)
-        self.precision.copy_(prior + summed_over_processes(self.precision - prior))
-        factor, _ = torch.linalg.cholesky_ex(_wide(self.precision))  # positive definite: the ridge and a sum of squares
+        own = _wide(self.precision) - _wide(self.rounding)
+        prior = RIDGE * torch.eye(RANDOM_FEATURES, device=own.device, dtype=own.dtype)
+        total = prior + summed_over_processes(own - prior)
+        factor, _ = torch.linalg.cholesky_ex(total)  # positive definite: the ridge and a sum of squares
         self.covariance.copy_(torch.cholesky_inverse(factor))
+        self.precision.copy_(total)
+        self.rounding.copy_(_wide(self.precision) - total)
 
 
 class SNGPLossSecondPart(LossSecondPart):
-    """Cross-entropy of the logits; the output weights train without weight decay, and each epoch's images make the covariance anew."""
+    """Cross-entropy of the logits. The output weights have no weight decay.
+
+    The covariance is computed anew from each epoch's images.
+    """
 
     def undecayed(self) -> list[nn.Parameter]:
         return [self.classifier.weight]

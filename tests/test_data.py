@@ -596,3 +596,10 @@ def test_archives_are_unpacked_whole_and_never_outside(tmp_path, server):
         assert not Path("/tmp/escaped.png").exists()
         assert not any(path.is_symlink() for path in root.rglob("*"))
         (root / "Evil.tar.gz").unlink()
+
+
+@pytest.mark.parametrize("name", ["fifo.txt", "fifo.npz"])
+def test_a_pipe_is_no_out_of_distribution_set(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match=f"{name} is neither a file nor a folder"):
+        files.load_out(tmp_path / name, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))

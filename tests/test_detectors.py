@@ -2,7 +2,6 @@
 
 import json
 import math
-import weakref
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
@@ -158,7 +157,7 @@ def test_gradients_are_taken_whatever_the_callers_mode(name, mode):
 
 @pytest.mark.parametrize(("name", "gradients"), [("mahalanobis_layers", 4), ("odin", 1), ("preprocessing", 4 + 1)])
 def test_graphs_are_built_for_the_inputs_gradients_alone(name, gradients):
-    """Four batches of deciding images, where a detector needs them, and one of test images; all other passes keep no activations."""
+    """Four batches of deciding images, where a detector needs them, and one of test images. Other passes keep no activations."""
     known, built = trained_known(), []
     other = part_of(known.network, 2, 33)
     known.network.body[0].register_forward_hook(lambda module, inputs, output: built.append(output.requires_grad))
@@ -395,7 +394,7 @@ def test_mahalanobis_over_layers_is_the_penalised_regression_of_its_definition()
 def test_mahalanobis_over_layers_needs_images_that_an_attack_fools():
     known = trained_known()
     wrong = replace(known.deciding, labels=(known.deciding.outputs["logits"].argmax(1) + 1) % C)
-    with pytest.raises(NotApplicable, match="needs 4 deciding images or more.*got 0: take another detector"):
+    with pytest.raises(NotApplicable, match="needs 4 or more deciding images.*got 0: take another detector"):
         fit_mahalanobis_layers(replace(known, deciding=wrong))
 
 

@@ -44,17 +44,17 @@ def test_every_version_is_that_of_something_there_is():
     families = {re.sub(r"\d+", "", name) for name in EXAMPLES}
     known = {*families, *LOSSES, *RECIPES, *detect.DETECTORS, "mnist", "resizing"}
     assert {*versions.CHANGES} <= known
-    assert all(change.version > 1 and not change.what.endswith(".") for change in versions.CHANGES.values())
+    assert not any(change.what.endswith(".") for changes in versions.CHANGES.values() for change in changes)
 
 
 @pytest.mark.parametrize(("fields", "parts"), [
-    ({"loss": "isomaxplus"}, set()),
+    ({"loss": "isomaxplus", "ood": ("near=cifar100", "far=svhn")}, set()),
     ({"loss": "dismax"}, {"dismax"}),
     ({"loss": "sngp", "model": "wideresnet2810"}, {"sngp", "wideresnet"}),
     ({"loss": "isomax", "model": "resnet18_imagenet", "data": "imagenet1k"}, {"resnet_imagenet", "resizing"}),
     ({"loss": "dismax_nofpr", "recipe": "openood", "ood": ("far=mnist", "near=textures")}, {"openood", "mnist", "resizing"}),
     ({"loss": "isomaxplus", "ood": ("far=/my/photos", "near=svhn")}, {"resizing"}),
-    ({"loss": "isomaxplus", "ood": ("far=/my/photos.npz", "near=svhn")}, set()),
+    ({"loss": "isomaxplus", "ood": ("far=/my/photos.npz", "near=svhn")}, {"resizing"}),
 ])  # fmt: skip
 def test_a_configuration_names_the_versions_of_its_parts(fields, parts):
     config = config_of(**fields)
@@ -62,6 +62,12 @@ def test_a_configuration_names_the_versions_of_its_parts(fields, parts):
     assert versions.outdated(config) == {}
     assert {*versions.outdated(config | {"versions": {}})} == parts
     assert {*versions.outdated(config | {"versions": dict.fromkeys(parts, 3)})} == parts  # of a later version than this
+
+
+@pytest.mark.parametrize("damaged", [[], "2", {"dismax": "2"}, {"dismax": 0}, {"dismax": -1}, {"dismax": None}, {"dismax": True}])
+def test_damaged_versions_are_an_error(damaged):
+    with pytest.raises(ValueError, match="the versions in a configuration are a name and a whole number each, got"):
+        versions.outdated(config_of(loss="dismax") | {"versions": damaged})
 
 
 def test_an_ensemble_has_its_members_loss():
@@ -89,7 +95,7 @@ def test_a_finished_run_of_an_earlier_version_is_not_taken_for_this_one(run, run
     status, _, err = run_main(*QUICK)
     assert status == 2
     assert len(err.strip().splitlines()) == 1
-    assert "dismax version 1 (since version 2, an odd batch" in err
+    assert "dismax version 1 (since then, an odd batch" in err
     assert (run / records.METRICS).read_bytes() == before
 
 
@@ -102,7 +108,7 @@ def test_a_checkpoint_of_an_earlier_version_is_not_resumed(run_main, tmp_path, m
     (run / records.PREVIOUS).unlink(missing_ok=True)
     status, _, err = run_main(*QUICK)
     assert status == 2
-    assert "dismax version 1 (since version 2" in err
+    assert "dismax version 1 (since then" in err
 
 
 def test_records_of_two_versions_have_rows_of_their_own(run, run_main, tmp_path, capsys):
@@ -116,18 +122,19 @@ def test_records_of_two_versions_have_rows_of_their_own(run, run_main, tmp_path,
 
 def test_records_of_two_networks_have_tables_of_their_own(run, run_main, tmp_path, capsys, monkeypatch):
     run.rename(tmp_path / "runs" / "old")
-    monkeypatch.setitem(versions.CHANGES, "smallcnn", versions.Change(2, "it has another layer"))
+    monkeypatch.setitem(versions.CHANGES, "smallcnn", (versions.Change("it has another layer"),))
     assert run_main(*QUICK)[0] == 0
     assert analyze.main(["--runs", str(tmp_path / "runs"), "--no-detail"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert out.count("Digits 0-7, small CNN") == 2
-    assert out.count("smallcnn version 1 (since version 2, it has another layer)") == 1
+    assert out.count("smallcnn version 1 (since then, it has another layer)") == 1
 
 
 def test_detectors_of_two_versions_have_rows_of_their_own(run, tmp_path, capsys):
     assert detect.main([str(run), "--scores", "energy", "--device", "cpu"]) == 0
     record = records.read_record(run / records.METRICS)
-    other = record | {"config": record["config"] | {"seed": 2}, "detectors": {"energy": record["detectors"]["energy"] | {"version": 3}}}
+    later = {"energy": record["detectors"]["energy"] | {"version": 3}}
+    other = record | {"config": record["config"] | {"seed": 2}, "detectors": later}
     (tmp_path / "runs" / "other").mkdir()
     records.write_json(tmp_path / "runs" / "other" / records.METRICS, other)
     capsys.readouterr()
@@ -137,11 +144,34 @@ def test_detectors_of_two_versions_have_rows_of_their_own(run, tmp_path, capsys)
     assert ",Energy (version 3)," in out
 
 
-@pytest.mark.parametrize("program", ["predict", "detect", "load"])
-def test_a_network_that_would_compute_something_else_is_refused_by_every_program(run, program, monkeypatch, capsys, tmp_path):
-    monkeypatch.setitem(versions.CHANGES, "smallcnn", versions.Change(2, "it has a stride elsewhere", other_function=True))
+@pytest.mark.parametrize("damaged", [None, [], "x", 2, {"dismax": None}])
+def test_a_folder_with_damaged_versions_is_one_line_and_left_alone(run, run_main, damaged):
+    rewritten(run / records.CONFIG, lambda config: config.update(versions=damaged))
     before = (run / records.METRICS).read_bytes()
-    said = "smallcnn version 1 (since version 2, it has a stride elsewhere)"
+    status, _, err = run_main(*QUICK)
+    assert status == 2
+    assert len(err.strip().splitlines()) == 1
+    assert "its configuration is damaged" in err
+    assert (run / records.METRICS).read_bytes() == before
+
+
+def test_runs_whose_images_are_prepared_otherwise_now_are_not_scored_again(run, capsys, monkeypatch):
+    monkeypatch.setattr(versions, "_parts", lambda config: {"resizing"})
+    rewritten(run / records.METRICS, without_versions)
+    assert detect.main([str(run), "--scores", "energy", "--device", "cpu"]) == 0  # of kept logits
+    capsys.readouterr()
+    assert detect.main([str(run), "--scores", "knn", "--device", "cpu"]) == 2
+    assert "its images are prepared in another way now (resizing version 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", ["predict", "detect", "load"])
+def test_a_network_that_would_compute_something_else_is_refused_by_every_program(
+    run, program, monkeypatch, capsys, tmp_path
+):
+    changes = versions.Change("it has a stride elsewhere", other_function=True), versions.Change("it starts at 0")
+    monkeypatch.setitem(versions.CHANGES, "smallcnn", changes)
+    before = (run / records.METRICS).read_bytes()
+    said = "smallcnn version 1 (since then, it has a stride elsewhere; it starts at 0)"
     if program == "load":
         with pytest.raises(ValueError, match=f"{re.escape(said)}.*train this network again"):
             Detector.load(run / records.MODEL)

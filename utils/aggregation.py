@@ -40,12 +40,12 @@ def method_of(record: dict[str, Any]) -> str:
     if members:
         title = f"{title} of {len(members)}"
     loss = versions.loss_of(config)
-    return _versioned(title, config.get("versions", {}).get(loss, 1), versions.of(loss))
+    return _versioned(title, loss, config.get("versions", {}).get(loss, 1))
 
 
-def _versioned(title: str, held: int, now: int) -> str:
-    """A title, with its version where that is not today's."""
-    return title if held == now else f"{title} (version {held})"
+def _versioned(title: str, name: str, held: int) -> str:
+    """The title of a loss or detector, with its version where that is not today's."""
+    return title if held == versions.of(name) else f"{title} (version {held})"
 
 
 def cells(record: dict[str, Any], measured: Efficiencies) -> Iterator[dict[str, Any]]:
@@ -58,7 +58,7 @@ def cells(record: dict[str, Any], measured: Efficiencies) -> Iterator[dict[str, 
     if "sets" in added and title in set(paper()["method"]):
         # Other constants and versions than usual stand behind its own title.
         title += added["title"].removeprefix("own, perturbed")
-        title = _versioned(title, added.get("version", 1), versions.of("preprocessing"))
+        title = _versioned(title, "preprocessing", added.get("version", 1))
         yield efficiency_cell(title, measured.get((network, title)))
         yield from row_cells(record, title, added["sets"], {})
 
@@ -169,7 +169,7 @@ def detail_rows(records_: list[dict[str, Any]]) -> pd.DataFrame:
                 here = common | {f"test_{name}": test["t1"][name] for name in ("accuracy", "ece")}
                 here |= {"set": found["title"], "at": "t1"}
                 none = dict.fromkeys(DETAIL, math.nan)
-                score = _versioned(added["title"], added.get("version", 1), versions.of(name))
+                score = _versioned(added["title"], name, added.get("version", 1))
                 rows.append(here | {"score": score, "own": True} | none | added.get("sets", {}).get(source, {}))
     return pd.DataFrame(rows)
 

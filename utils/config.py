@@ -30,8 +30,8 @@ class RunConfig:
     """Train one network with one loss and one seed, calibrate it, detect out-of-distribution data, and record the results."""
 
     data: str = "digits"
-    """digits (built in), cifar10, cifar100, svhn, fashionmnist, imagenet1k, or a folder with train and test, each an .npz or class
-    folders."""
+    """digits (built in), cifar10, cifar100, svhn, fashionmnist, imagenet1k, or a folder with train and test, each an .npz, an image
+    list (train.txt) or class folders."""
     model: str | None = None
     """densenetbc100, resnet34, wideresnet2810, another of these families (resnet18, ...), resnet18_imagenet or smallcnn. By
     default the recipe's or the data's own."""
@@ -50,8 +50,8 @@ class RunConfig:
     batch_size: int | None = None
     """Images a training step: by default 64, 128 for openood, 256 for imagenet."""
     ood: tuple[str, ...] = ()
-    """Out-of-distribution sets: names, .npz files or folders, each as SET, near=SET, far=SET or very_far=SET. By default
-    the recipe's or the data's own."""
+    """Out-of-distribution sets: names, .npz files, image lists (.txt) or folders, each as SET, near=SET, far=SET or
+    very_far=SET. By default the recipe's or the data's own."""
     limit_train: int | None = None
     """For quick tries: train on this many images."""
     limit_eval: int | None = None
@@ -74,7 +74,7 @@ class RunConfig:
     runs: Path = Path("runs")
     """Results go to RUNS/data/model/loss/seed."""
     data_dir: Path = Path("data/downloads")
-    """Where prepare-cifar.sh put the data."""
+    """Where prepare-cifar.sh put the data, and what the paths in image lists are relative to."""
 
     def check(self) -> None:
         """Raises ValueError for a number that cannot be."""

@@ -173,12 +173,14 @@ def begun(folder: Path) -> dict[str, Any]:
 
 def differences(held: dict[str, Any], identity: dict[str, Any]) -> list[str]:
     """What makes the run of a configuration `held` another one than that of an identity; empty if it is the same run."""
-    known = identity_of(held)
-    names = [name for name, value in identity.items() if known.get(name) != value]
-    reasons = list(versions.outdated(held).values()) if "versions" in names and known.keys() >= identity.keys() else []
-    if reasons:
-        names.remove("versions")
-    return [f"{name} {known.get(name)!r} there, {identity[name]!r} here" for name in names] + reasons
+    try:
+        known = identity_of(held)
+        names = [name for name, value in identity.items() if name != "versions" and known.get(name) != value]
+        if names:
+            return [f"{name} {known.get(name)!r} there, {identity[name]!r} here" for name in names]
+        return list(versions.outdated(held).values()) if known["versions"] != identity["versions"] else []
+    except (LookupError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+        return [f"its configuration is damaged ({type(error).__name__}: {error})"]
 
 
 def finished(folder: Path, identity: dict[str, Any]) -> bool:
