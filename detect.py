@@ -67,7 +67,8 @@ class Options:
             "odin": {"epsilon": self.epsilon, "temperature": self.temperature},
             "preprocessing": {"epsilon": self.epsilon},
         }
-        return {name: with_constants(row, given[name]) if name in given else row for name, row in chosen.items()}
+        changed = {name: with_constants(chosen[name], given[name]) for name in chosen if name in given}
+        return chosen | changed
 
 
 def with_constants(row: Detector, given: Mapping[str, float | str | None]) -> Detector:

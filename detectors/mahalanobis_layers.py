@@ -77,8 +77,8 @@ def training_layers(known: Known) -> Layers:
 def adversarial(known: Known) -> Iterator[tuple[Layers, Layers]]:
     """The adversarial set's layers, clean and attacked, a batch of deciding images at a time.
 
-    An image x is in the set if the network classifies it correctly both clean and with Gaussian noise
-    of standard deviation ε a pixel, and wrongly once it is attacked. The attack is FGSM's,
+    An image x is in the set if the network classifies it correctly both clean and with Gaussian
+    noise of standard deviation ε a pixel, and wrongly once it is attacked. The attack is FGSM's,
     x + ε·sign(∇x CE). Noisy and attacked pixels are clamped to [0, 1].
     """
     network, start, generator = known.network, 0, torch.Generator().manual_seed(SEED)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,6 +100,7 @@ def test_odin_without_perturbation_at_temperature_1_is_mps(runs, capsys):
     (("--epsilon", "0.0014", "--temperature", "1000"), "ODIN", "own, perturbed, ε 0.0014"),
     (("--epsilon", "chosen"), "ODIN, ε chosen", "own, perturbed"),
     (("--epsilon", "0.01", "--temperature", "10"), "ODIN, ε 0.01, T 10", "own, perturbed, ε 0.01"),
+    (("--epsilon", "0.01234567", "--temperature", "123456.7"), "ODIN, ε 0.01234567, T 123456.7", "own, perturbed, ε 0.01234567"),
 ])  # fmt: skip
 def test_a_title_names_the_constants_that_are_not_the_defaults(given, odin, own):
     options = command_line.read(detect.Options, "detect.py", ["runs", *given])
@@ -128,6 +130,14 @@ def test_godins_preprocessing_without_perturbation_is_its_own_score(runs, capsys
     for source in SETS:
         recorded = record["detection"][source]["scores"]["t1"]["max h"]
         assert record["detectors"]["preprocessing"]["sets"][source]["auroc"] == pytest.approx(recorded["auroc"], abs=1e-4)
+
+
+def test_detectors_can_turn_inputs_back_into_pixels(runs):
+    run = detect.Finished(runs / "softmax" / "1", torch.device("cpu"), Path("data/downloads"))
+    known, _ = run.known({"odin": DETECTORS["odin"]})
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (known.mean, known.std))
+    pixels = torch.cat(list(known.deciding.batches())) * std + mean
+    assert (pixels.min().item(), pixels.max().item()) == pytest.approx((0, 1), abs=1e-6)
 
 
 def test_kept_features_need_no_images_and_give_what_the_network_gives(runs, capsys, monkeypatch):
@@ -168,7 +178,8 @@ def test_bad_calls_of_detect_say_what_and_change_nothing(runs, capsys):
         ([softmax_run, "--scores", "enerji"], "unknown detector 'enerji': choose from maxlogit, energy"),
         ([softmax_run, "--epsilon", "1"], "--epsilon is in pixels, 0 or more and less than 1, got 1.0"),
         ([softmax_run, "--epsilon", "nan"], "got nan"),
-        ([softmax_run, "--epsilon", "choose"], "choose"),
+        ([softmax_run, "--epsilon", "choose"], "Error parsing --epsilon: no type matching {None}|FLOAT|{chosen}"),
+        ([softmax_run, "--scores", "ash"], "unknown detector 'ash': choose from maxlogit, energy"),
         ([softmax_run, "--temperature", "0"], "--temperature is a number in 0.001 to 1,000,000, got 0.0"),
         ([softmax_run, runs / "godin" / "1", "--scores", "knn"], "keeps neither features nor a network, which knn need: take"),
         ([softmax_run, "--device", "abacus"], "--device abacus cannot be used here"),

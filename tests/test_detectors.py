@@ -2,6 +2,7 @@
 
 import json
 import math
+import weakref
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
@@ -20,7 +21,7 @@ from detectors.ash import ash_b, ash_s
 from detectors.common import energies
 from detectors.energy import energy
 from detectors.gen import gen
-from detectors.mahalanobis_layers import EPSILON
+from detectors.mahalanobis_layers import EPSILON, adversarial
 from detectors.maxlogit import maxlogit
 from detectors.perturbation import EPSILONS, choose_epsilon, perturbed
 from detectors.scale import scaled
@@ -183,8 +184,13 @@ def test_a_head_says_that_it_is_linear_if_it_is(loss):
 
 def test_an_unknown_name_is_answered_with_the_choices():
     assert get_detector("knn") is DETECTORS["knn"]
-    with pytest.raises(ValueError, match=r"'nothing'.*maxlogit, energy.*preprocessing"):
-        get_detector("nothing")
+    for name in ("nothing", "ash"):  # the second was the name of ash_s
+        with pytest.raises(ValueError, match=rf"'{name}': choose from maxlogit, energy.*ash_b, ash_s.*preprocessing"):
+            get_detector(name)
+
+
+def test_the_two_forms_of_ash_have_titles_of_their_own():
+    assert (DETECTORS["ash_b"].title, DETECTORS["ash_s"].title) == ("ASH-B", "ASH-S")
 
 
 @pytest.mark.parametrize("name", [name for name, row in DETECTORS.items() if row.needs == "features"])
@@ -339,9 +345,10 @@ def test_mahalanobis_of_fewer_images_than_features_and_of_one_class():
 
 
 def test_mahalanobis_over_layers_is_the_penalised_regression_of_its_definition():
-    known = trained_known(dtype=torch.float64)
+    known = trained_known(dtype=torch.float64, deciding=1000)
     network, test, labels = known.network, part_of(known.network, 2, 33), known.deciding.labels
     mean, std = (torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1) for values in (MEAN, STD))
+    torch.manual_seed(5)  # not the noise's own
     torch_state = torch.get_rng_state()
     fitted = fit_mahalanobis_layers(known)
     assert torch.get_rng_state().equal(torch_state)
@@ -363,9 +370,8 @@ def test_mahalanobis_over_layers_is_the_penalised_regression_of_its_definition()
     with torch.no_grad():
         right, steady, fooled = (network(each).argmax(1) == labels for each in (x, noisy, attacked))
     chosen = right & steady & ~fooled
-    assert 5 < chosen.sum() < len(x) / 2
-    assert (right & ~steady).any()  # each of the conditions leaves some out
-    assert (~right & ~fooled).any()
+    for two in (steady & ~fooled, right & ~fooled, right & steady):  # each condition leaves some out
+        assert (two & ~chosen).any()
 
     def columns(inputs):
         with torch.no_grad():
@@ -396,6 +402,52 @@ def test_mahalanobis_over_layers_needs_images_that_an_attack_fools():
     wrong = replace(known.deciding, labels=(known.deciding.outputs["logits"].argmax(1) + 1) % C)
     with pytest.raises(NotApplicable, match="needs 4 or more deciding images.*got 0: take another detector"):
         fit_mahalanobis_layers(replace(known, deciding=wrong))
+    with pytest.raises(NotApplicable, match="got 0: take another detector"):
+        fit_mahalanobis_layers(replace(known, deciding=Part({}, lambda: [], wrong.labels[:0])))
+
+
+def test_mahalanobis_over_layers_needs_one_such_image_more_than_layers():
+    known = trained_known()
+    one_by_one = [one for inputs in known.deciding.batches() for one in inputs.split(1)]  # so that batches tell images
+    known = replace(known, deciding=replace(known.deciding, batches=lambda: one_by_one))
+    fooled = torch.tensor([len(clean[0]) for clean, _ in adversarial(known)]).nonzero()[:, 0]
+    wrong = (known.deciding.outputs["logits"].argmax(1) + 1) % C
+
+    def fitted_to(count):
+        labels = wrong.scatter(0, fooled[:count], known.deciding.labels[fooled[:count]])
+        return fit_mahalanobis_layers(replace(known, deciding=replace(known.deciding, labels=labels)))
+
+    assert fitted_to(4).parameters["images"] == 4
+    with pytest.raises(NotApplicable, match="got 3: take another detector"):
+        fitted_to(3)
+
+
+def test_noisy_and_attacked_images_have_pixels_in_0_to_1():
+    known, shown = trained_known(dtype=torch.float64), []
+    known.network.body[0].register_forward_hook(lambda module, inputs, output: shown.append(inputs[0].detach()))
+    list(adversarial(known))
+    mean, std = (torch.tensor(values, dtype=torch.float64).view(3, 1, 1) for values in (MEAN, STD))
+    pixels = torch.cat(shown) * std + mean
+    assert (pixels.min().item(), pixels.max().item()) == pytest.approx((0, 1), abs=1e-6)
+
+
+def test_mahalanobis_over_layers_holds_two_batches_of_images_at_most():
+    known, made, most = trained_known(), [], 0
+    images = torch.cat(list(known.deciding.batches()))
+
+    def batches():
+        nonlocal most
+        for rows in images.split(50):
+            batch = rows.clone()
+            made.append(weakref.ref(batch))
+            most = max(most, sum(reference() is not None for reference in made))
+            yield batch
+            del batch
+
+    part = Part({}, batches, known.deciding.labels)
+    fit_mahalanobis_layers(replace(known, train=part, deciding=part))(part)
+    assert len(made) == 3 * 4  # for the layers' Gaussians, for the regression, and to score
+    assert most == 2  # one is made before the last is dropped
 
 
 def test_vim_is_its_definition_and_pytorch_oods():
@@ -466,6 +518,10 @@ def test_ash_and_scale_of_five_features_by_hand():
     factor = math.exp(10 / 7)
     torch.testing.assert_close(ash_s(features, 60), torch.tensor([[0, 3, 0, 4, 0]]) * factor)
     torch.testing.assert_close(scaled(features, 60), features * factor)
+    # 50 % of five, 2.5, and 10 %, 0.5, are rounded to the even 2 and 0: then the feature of 0 counts too.
+    torch.testing.assert_close(ash_b(features, 50), torch.tensor([[0, 1, 0, 1, 1]]) * (10 / 3))
+    torch.testing.assert_close(scaled(features, 50), features * math.exp(10 / 9))
+    assert ash_b(features, 10).tolist() == [[2, 2, 2, 2, 2]]
     # 90 % of five, 4.5, is rounded to the even 4, and one stays however high the percentile.
     for percentile in (90, 100):
         assert ash_b(features, percentile).tolist() == [[0, 0, 0, 10, 0]]
@@ -630,11 +686,11 @@ def test_epsilon_is_chosen_on_the_deciding_images_alone(fit, score):
     np.testing.assert_array_equal(order, np.argsort(score(logits)))
 
 
-@pytest.mark.parametrize("bad", [-0.01, 1.0, math.nan, math.inf])
+@pytest.mark.parametrize("bad", [-0.01, 1.0, math.nan, math.inf, "choosen"])
 def test_sizes_outside_0_to_1_are_refused(bad):
     known = known_of()
     for fit in (fit_odin, fit_preprocessing):
-        with pytest.raises(ValueError, match=rf"ε.*\[0, 1\), .*got {bad}$"):
+        with pytest.raises(ValueError, match=rf"ε.*\[0, 1\), .*got {bad!r}$"):
             fit(known, epsilon=bad)
 
 
