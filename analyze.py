@@ -54,10 +54,7 @@ def show_folded(rows: list[list[str]], heads: list[str], style: str) -> None:
         wide = shutil.get_terminal_size().columns >= WIDE
         heads = ["\n".join(_broken(word) for word in head.replace("_", "_ ").split(" ")) for head in heads]
         labels = [row[0] if wide else textwrap.fill(row[0].replace("preprocessing", "prepro- cessing"), LABEL) for row in rows]
-        rows = [
-            [label, *(textwrap.fill(cell, CELL) for cell in row[1:])]
-            for label, row in zip(labels, rows, strict=True)
-        ]
+        rows = [[label, *(textwrap.fill(cell, CELL) for cell in row[1:])] for label, row in zip(labels, rows, strict=True)]
     show(rows, heads, style)
 
 

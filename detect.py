@@ -77,9 +77,7 @@ def with_constants(row: Detector, given: Mapping[str, float | str | None]) -> De
     So runs with other constants are never averaged in one row of a table.
     """
     usual = inspect.signature(row.fit).parameters
-    changed = {
-        name: value for name, value in given.items() if value not in (None, usual[name].default)
-    }
+    changed = {name: value for name, value in given.items() if value not in (None, usual[name].default)}
     signs = {"epsilon": "ε", "temperature": "T"}
     # Not rounded: two different constants must not get one title.
     named = [f"{signs[name]} {str(value).removesuffix('.0')}" for name, value in changed.items()]
@@ -135,11 +133,8 @@ class Finished:
 
     def _refuse_other_images(self) -> None:
         """Raises ValueError if this version would show the network other pixels than the run saw."""
-        changed = versions.outdated(self.record["config"])
-        if reasons := [changed[name] for name in ("openood", "mnist", "resizing") if name in changed]:
-            raise ValueError(
-                f"its images are prepared in another way now ({'; '.join(reasons)}): make the run again"
-            )
+        if reasons := versions.other_images(self.record["config"]):
+            raise ValueError(f"its images are prepared in another way now ({'; '.join(reasons)}): make the run again")
 
     def _seen(self, network: nn.Module, data: Data) -> dict[str, Part]:
         """The network's outputs for all images. Raises ValueError if they are not those that the run was judged by."""

@@ -46,15 +46,10 @@ def _line(line: bytes, where: str, root: Path) -> tuple[Path, int]:
     try:
         label = int(parts[1])
     except ValueError:
-        raise ValueError(
-            f"{where}: the label {shown[1]} is not an integer: write a whole number after the path"
-        ) from None
+        raise ValueError(f"{where}: the label {shown[1]} is not an integer: write a whole number after the path") from None
     path = root / parts[0]
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(
-            f"{where}: {shown[0]} is no image file ({', '.join(sorted(SUFFIXES))}): "
-            "convert it, or remove the line"
-        )
+        raise ValueError(f"{where}: {shown[0]} is no image file ({', '.join(sorted(SUFFIXES))}): convert it, or remove the line")
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f"{where}: the image {path} is missing (paths are relative to --data-dir {root}): "
@@ -86,9 +81,7 @@ def _of_list(list_: Path, root: Path, labelled: bool) -> tuple[list[Path], Tenso
     return paths, torch.tensor(labels)
 
 
-def _listed(
-    place: Path, root: Path, labelled: bool = True
-) -> tuple[list[Path], Tensor, tuple[str, ...]]:
+def _listed(place: Path, root: Path, labelled: bool = True) -> tuple[list[Path], Tensor, tuple[str, ...]]:
     """The image files of a folder or an image list, their labels, and the classes' names.
 
     In a folder an image's class is the first folder below it. A list names no classes: ().

@@ -61,6 +61,4 @@ def fit_ash_s(known: Known) -> Fitted:
 
 
 def _energy_of(known: Known, shaped: Callable[[Tensor], Tensor]) -> Fitted:
-    return Fitted(
-        lambda part: energies(known.head, shaped(features_of(part))), {"percentile": PERCENTILE}
-    )
+    return Fitted(lambda part: energies(known.head, shaped(features_of(part))), {"percentile": PERCENTILE})

@@ -53,9 +53,7 @@ def choose_epsilon(batches: Iterable[Tensor], score: Callable[[Tensor], Tensor],
     return EPSILONS[int(sums.argmax())]
 
 
-def fit_perturbed(
-    known: Known, score: Callable[[Tensor], Tensor], epsilon: Epsilon, **parameters: float
-) -> Fitted:
+def fit_perturbed(known: Known, score: Callable[[Tensor], Tensor], epsilon: Epsilon, **parameters: float) -> Fitted:
     """The score of perturbed images.
 
     If ε is "chosen", `choose_epsilon` finds it on the deciding images.

@@ -224,8 +224,7 @@ def test_the_pytorch_start_is_that_of_pytorchs_own_layers(name):
 def test_the_two_starts_of_a_convolution_of_64_channels_differ_as_they_should():
     torch.manual_seed(0)
     std = {
-        start: build_model("resnet18", 10, nn.Linear, start).body[3].layers[0].weight.std().item()
-        for start in ("paper", "pytorch")
+        start: build_model("resnet18", 10, nn.Linear, start).body[3].layers[0].weight.std().item() for start in ("paper", "pytorch")
     }
     assert std == {"paper": pytest.approx(0.059, abs=1e-3), "pytorch": pytest.approx(0.024, abs=1e-3)}
 

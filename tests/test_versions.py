@@ -165,9 +165,7 @@ def test_runs_whose_images_are_prepared_otherwise_now_are_not_scored_again(run, 
 
 
 @pytest.mark.parametrize("program", ["predict", "detect", "load"])
-def test_a_network_that_would_compute_something_else_is_refused_by_every_program(
-    run, program, monkeypatch, capsys, tmp_path
-):
+def test_a_network_that_would_compute_something_else_is_refused_by_every_program(run, program, monkeypatch, capsys, tmp_path):
     changes = versions.Change("it has a stride elsewhere", other_function=True), versions.Change("it starts at 0")
     monkeypatch.setitem(versions.CHANGES, "smallcnn", changes)
     before = (run / records.METRICS).read_bytes()

@@ -6,7 +6,7 @@ Imports no torch.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ class Change:
 
     what: str  # a sentence without its full stop
     other_function: bool = False  # whether the same weights now give other outputs
+    other_images: bool = False  # whether a network now sees other pixels of the same files
 
 
 ZERO_START = "the last batch norm of each block starts at weight 0"
@@ -29,8 +30,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "resnet_imagenet": (Change(ZERO_START),),
     "wideresnet": (
         Change(
-            "the stride is in a block's second 3×3 convolution, and the shortcut is a convolution of the "
-            "block's raw input",
+            "the stride is in a block's second 3×3 convolution, and the shortcut is a convolution of the block's raw input",
             other_function=True,
         ),
     ),
@@ -38,8 +38,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "softmax": (Change("the bias starts at 0"),),
     "dismax": (
         Change(
-            "an odd batch has its extra image among the mosaics, and the top-right and bottom-left "
-            "quadrants changed places",
+            "an odd batch has its extra image among the mosaics, and the top-right and bottom-left quadrants changed places",
         ),
     ),
     "scaledcosine": (Change("only the class weights train without weight decay"),),
@@ -56,16 +55,17 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     ),
     # Recipes.
     "openood": (
-        Change("layers start as PyTorch's own do, and images are normalised with OpenOOD's constants"),
+        Change(
+            "layers start as PyTorch's own do, and images are normalised with OpenOOD's constants",
+            other_images=True,
+        ),
     ),
     # Data.
-    "mnist": (Change("the set has the training images too"),),
-    "resizing": (Change("the longer side of a resized image is rounded down"),),
+    "mnist": (Change("the set has the training images too", other_images=True),),
+    "resizing": (Change("the longer side of a resized image is rounded down", other_images=True),),
     # Detectors.
     "scale": (Change("the number of pruned features is rounded to the nearest"),),
-    "mahalanobis_layers": (
-        Change("the stem counts as a layer, and only images that the attack fools count, clamped"),
-    ),
+    "mahalanobis_layers": (Change("the stem counts as a layer, and only images that the attack fools count, clamped"),),
     "odin": (Change("ε is 0.0014 by default"),),
     "preprocessing": (Change("ε is chosen from a list that begins with 0"),),
 }
@@ -107,12 +107,24 @@ def outdated(config: Mapping[str, Any]) -> dict[str, str]:
 
 def other_function(config: Mapping[str, Any]) -> list[str]:
     """Why weights of this configuration (as JSON) would now give other outputs, if they would."""
+    return _reasons(config, lambda change: change.other_function)
+
+
+def other_images(config: Mapping[str, Any]) -> list[str]:
+    """Why a network of this configuration (as JSON) would now see other images, if it would."""
+    return _reasons(config, lambda change: change.other_images)
+
+
+def _reasons(config: Mapping[str, Any], counts: Callable[[Change], bool]) -> list[str]:
+    """What has changed in the outdated parts that have a change since that counts.
+
+    A part of a later version than this code's counts always, since nothing is known of it.
+    """
     held = _held(config)
     return [
         reason
         for name, reason in outdated(config).items()
-        # Of a later version than this code's nothing is known.
-        if held.get(name, 1) > of(name) or any(change.other_function for change in _since(name, held.get(name, 1)))
+        if held.get(name, 1) > of(name) or any(map(counts, _since(name, held.get(name, 1))))
     ]
 
 
