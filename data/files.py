@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 
+from .decoding import SUFFIXES, size_of
 from .images import Images, is_grey, like
-from .streaming import ImageFiles, ImageSet, size_of
+from .streaming import ImageFiles, ImageSet
 
 IN_MEMORY = 4 * 2**30  # decoded, a split of more bytes is streamed
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 LIST = ".txt"  # how the name of an image list ends
 SHOWN = 80  # characters of a list's line that an error repeats
 

@@ -2,19 +2,17 @@
 
 import os
 import signal
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from .decoding import decode
 from .images import Images, covered, is_grey, random_crop, to_grey
 
 WORKERS = max(1, min(8, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))  # torchrun's processes share
@@ -32,30 +30,6 @@ def _leave_signals_to_the_parent(_: int) -> None:
     for number in ("SIGINT", "SIGTERM", "SIGUSR1"):
         if hasattr(signal, number):
             signal.signal(getattr(signal, number), signal.SIG_IGN)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """An image file, opened. Raises ValueError, naming it, for what goes wrong with it; what Pillow only warns of is no matter."""
-    try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
-            yield image
-    except Exception as error:  # Pillow lets through what its decoders meet in damaged bytes, a SyntaxError among it
-        raise ValueError(f"{path} cannot be read as an image ({error}): delete it or fetch it again") from error
-
-
-def decode(path: Path) -> Tensor:
-    """One image file as uint8 [3, H, W]. Raises ValueError, naming it, if that fails."""
-    with _opened(path) as image:
-        if image.mode.startswith(("I", "F")):  # Pillow would cut off what is above 255
-            raise ValueError(f"its mode {image.mode} has more than 8 bits a channel: convert it")
-        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-
-
-def size_of(path: Path) -> tuple[int, int]:
-    """An image file's (height, width), read from its head alone. Raises ValueError, naming it, if that fails."""
-    with _opened(path) as image:
-        return image.size[::-1]
 
 
 @dataclass(frozen=True)

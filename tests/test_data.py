@@ -433,7 +433,7 @@ BAD_LISTS = [
     (b"caf\xe9 menu.png\n", ", line 1: the label 'menu.png' is not an integer: write"),
     (b"plain.png " + b"9" * 5000, f", line 1: the label '{'9' * 80}...' is not an integer: write"),
     (b"y" * 5000, f", line 1: '{'y' * 80}...' is not `PATH LABEL`: write both"),
-    (b"plain.gif 1\n", ", line 1: 'plain.gif' is no image file (.bmp, .jpeg, "),
+    (b"plain.heic 1\n", ", line 1: 'plain.heic' is no image file (.bmp, .gif, "),
     (b"gone.png 1\n", f", line 1: {GONE}"),
     (b"plain.png 1\ndeep 1.png 1\n", ", line 2: the image {root}/deep 1.png is missing"),
     (b"folder.png 1\n", ", line 1: the image {root}/folder.png is missing"),

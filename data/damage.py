@@ -1,0 +1,87 @@
+"""Damage of image files that Pillow does not notice when it decodes them: it makes up what is missing."""
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+
+from PIL import Image
+
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+END = b"\xff\xd9"  # of a JPEG
+NOISE = bytes(167 * i % 251 for i in range(1, 500))  # without a mark, which begins with 255
+SMALL = 64 * 64  # pixels of an image that is decoded twice without further ado
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG's colour types
+# An interlaced PNG's seven images: first column and row, and the steps between columns and rows.
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+def refuse_damaged(whole: bytes) -> None:
+    """Raises ValueError for a PNG with a wrong checksum, and for a JPEG without its end, such as one that ends in zeros."""
+    if whole.startswith(PNG):
+        for _ in _chunks(whole):
+            pass
+    if whole.startswith(JPEG) and whole.find(END, _first_scan(whole)) < 0:
+        raise ValueError("its end is missing")
+
+
+def refuse_missing_pixels(image: Image.Image, whole: bytes) -> None:
+    """Raises ValueError for a decoded PNG or JPEG whose bytes end, as they should, but before its last pixel."""
+    ends_early = {"PNG": _png_ends_early, "JPEG": _jpeg_ends_early, "MPO": _jpeg_ends_early}.get(str(image.format))
+    if ends_early and ends_early(image, whole):
+        raise ValueError("pixels are missing at its end")
+
+
+def _png_ends_early(image: Image.Image, whole: bytes) -> bool:
+    """Whether there are fewer bytes than pixels; those missing would be black."""
+    width, height, depth, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", whole, 16)
+    last = image.crop((0, height - 1, width, height))
+    if last.getbbox() and not interlaced:  # not black: this is quicker seen than counted
+        return False
+    expected = 0
+    for left, top, across, down in ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-max(0, width - left) // across), -(-max(0, height - top) // down)
+        expected += rows * (1 + (columns * CHANNELS[colours] * depth + 7) // 8) * (columns > 0)
+    inflate, found = zlib.decompressobj(), 0
+    for kind, body in _chunks(whole):
+        found += len(inflate.decompress(body)) if kind == b"IDAT" else 0
+    return found < expected
+
+
+def _jpeg_ends_early(image: Image.Image, whole: bytes) -> bool:
+    """Whether bytes put before its end mark would be taken for pixels."""
+    right, bottom = image.size
+    # Of most images this is not needed. Pixels that are missing have one colour: here, at most 4×4 of the last block of 8×8.
+    corner = image.crop((max(right - 4, right - 1 & ~7), max(bottom - 4, bottom - 1 & ~7), right, bottom))
+    varied = any(band.getextrema()[1] - band.getextrema()[0] > 2 for band in corner.split())
+    if varied and right * bottom > SMALL and not image.info.get("progressive"):
+        return False
+    end = whole.find(END, _first_scan(whole))
+    try:
+        with Image.open(io.BytesIO(whole[:end] + NOISE + whole[end:]), formats=["JPEG"]) as again:
+            return again.tobytes() != image.tobytes()
+    except Exception:  # Pillow took the noise for pixels
+        return True
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """The kind and the body of each part of a PNG. Raises ValueError for one with a wrong checksum."""
+    view, place = memoryview(png), len(PNG)
+    while place + 12 <= len(png):
+        (length,) = struct.unpack_from(">I", png, place)
+        kind, body = png[place + 4 : place + 8], view[place + 8 : place + 8 + length]
+        if zlib.crc32(body, zlib.crc32(kind)).to_bytes(4, "big") != png[place + 8 + length : place + 12 + length]:
+            raise ValueError(f"the checksum of its part {kind.decode('ascii', 'replace')} is wrong")
+        yield kind, body
+        if kind == b"IEND":
+            return
+        place += 12 + length
+
+
+def _first_scan(jpeg: bytes) -> int:
+    """Where a JPEG's pixels begin, past the preview that its head may hold."""
+    place = 2
+    while jpeg[place : place + 1] == b"\xff" and jpeg[place + 1 : place + 2] != b"\xda" and place + 4 <= len(jpeg):
+        fill = jpeg[place + 1] == 0xFF
+        place += 1 if fill else 2 + int.from_bytes(jpeg[place + 2 : place + 4], "big")
+    return place
