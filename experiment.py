@@ -33,29 +33,38 @@ class Data:
     outside: dict[str, tuple[str, ImageSet]]  # source → role, images
     mean: Sequence[float]
     std: Sequence[float]
+    notes: tuple[str, ...] = ()  # on what was left out of the sets, a line each
 
     @property
     def deciding(self) -> str:
         """The split that chooses the epoch and fits the temperature."""
         return "validation" if "validation" in self.evaluation else "test"
 
+    @property
+    def judged_on(self) -> dict[str, ImageSet]:
+        """Split or source → images: everything that a trained network is judged by."""
+        return self.evaluation | {source: part for source, (_, part) in self.outside.items()}
+
 
 def load_data(config: RunConfig) -> Data:
     """All images of a run. Raises ValueError or an OSError, in one line, for what is bad or not there."""
     train, test = sources.load_in(config.data, config.data_dir)
+    reference = sources.reference(train)  # before any are left out, so that the same images give the same
+    notes = [*train.notes, *test.notes]
     entry, evaluation = sources.by_recipe(config.data, config.recipe), {"test": test}
     if config.protocol == "heldout":
         train, evaluation["validation"] = sources.hold_out(train, entry.validation)
     train = train.take(sources.limited(len(train), config.limit_train))
     evaluation = {split: part.take(sources.limited(len(part), config.limit_eval)) for split, part in evaluation.items()}
-    outside, reference = {}, train.first(100)
+    outside = {}
     for role, source in sources.partners(config.data, config.ood, config.recipe):
         part = sources.load_out(source, config.data_dir, reference, entry.margin)
+        notes += part.notes
         outside[source] = role, part.take(sources.limited(len(part), config.limit_eval))
     mean, std = entry.mean, entry.std
     if not (mean and std):
         mean, std = images.channel_statistics(train.batches(EVALUATION_BATCH))
-    return Data(train, evaluation, outside, mean, std)
+    return Data(train, evaluation, outside, mean, std, tuple(notes))
 
 
 def build_network(config: RunConfig, num_classes: int, device: torch.device) -> Network:
@@ -64,6 +73,21 @@ def build_network(config: RunConfig, num_classes: int, device: torch.device) -> 
     start = RECIPES[str(config.recipe)].start
     network = loss.wrap(build_model(str(config.model), num_classes, loss.head, start))
     return network.to(device, memory_format=torch.channels_last)  # as the batches are; faster on CPUs and GPUs
+
+
+def refuse_small_images(config: RunConfig, network: Network, size: tuple[int, int], device: torch.device) -> None:
+    """Raises ValueError for a (height, width) of which nothing is left where the network makes images smaller."""
+    try:
+        with torch.no_grad():
+            network.eval().forward_features(torch.zeros(1, 3, *size, device=device))
+    except RuntimeError as error:
+        if "size" not in str(error):
+            raise
+        shown = "×".join(map(str, size))
+        raise ValueError(
+            f"--model {config.model} cannot take images of {shown} pixels: take larger ones, or another network"
+        ) from error
+    network.train()
 
 
 def load_network(folder: Path, device: torch.device) -> nn.Module:

@@ -23,7 +23,7 @@ from torch import nn
 from data import sources
 from data.batches import Normalizer, TrainingBatches
 from data.catalog import title_of
-from experiment import Data, build_network, judged, load_data
+from experiment import Data, build_network, judged, load_data, refuse_small_images
 from losses import LossSecondPart, get_loss
 from models import model_title
 from session import Run, Session
@@ -42,13 +42,13 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     """The command line as a configuration with nothing left open. Raises ValueError for a value that cannot be."""
     given = command_line.read(RunConfig, "main.py", arguments)
     given.check()
-    recipe = given.recipe or sources.describe(given.data).recipe
-    data, train = sources.by_recipe(given.data, recipe), RECIPES[recipe]
-    get_loss(given.loss)
     # The same data is the same run, however its path is written.
-    named = sources.partners(given.data, given.ood, recipe) if given.ood else ()
-    ood = tuple(f"{role}={sources.located(source)}" for role, source in named)
-    config = replace(given, data=sources.located(given.data), ood=ood, recipe=recipe, model=given.model or data.model)
+    source, *ood = (sources.located(each, given.data_dir) for each in (given.data, *given.ood))
+    recipe = given.recipe or sources.describe(source).recipe
+    data, train = sources.by_recipe(source, recipe), RECIPES[recipe]
+    get_loss(given.loss)
+    named = sources.partners(source, tuple(ood), recipe) if ood else ()
+    config = replace(given, data=source, ood=tuple(map("=".join, named)), recipe=recipe, model=given.model or data.model)
     epochs, batch_size = given.epochs or train.epochs or data.epochs, given.batch_size or train.batch_size
     config = replace(config, epochs=epochs, batch_size=batch_size)
     model_title(str(config.model))
@@ -75,6 +75,7 @@ def build(config: RunConfig, device: torch.device, world: World = ALONE) -> Run:
 
     torch.manual_seed(config.seed)
     model = build_network(config, len(data.train.classes), device)
+    refuse_small_images(config, model, data.train.size, device)
     criterion = get_loss(config.loss).criterion(model.classifier).to(device)
     refuse(config, data, criterion, device, world, min(batch_size, len(data.train)))
     if config.sync_batchnorm:
@@ -113,10 +114,9 @@ def finish(session: Session, started: str) -> dict[str, Any]:
     """
     run, config, folder, trainer = session.run, session.run.config, session.run.config.folder, session.run.trainer
     begun, data, head = time.monotonic(), run.data, run.model.classifier
-    labels, roles = {split: part.labels for split, part in data.evaluation.items()}, {}
-    outputs = {split: run.outputs(part) for split, part in data.evaluation.items()}
-    for source, (role, part) in data.outside.items():
-        outputs[source], roles[source] = run.outputs(part), role
+    labels = {split: part.labels for split, part in data.evaluation.items()}
+    roles = {source: role for source, (role, _) in data.outside.items()}
+    outputs = {name: run.outputs(part) for name, part in data.judged_on.items()}
     seen = run.outputs(data.train) if config.keep_features else {}
     if not run.world.first:
         return {}
@@ -176,8 +176,10 @@ def perform(session: Session, started: str) -> int:
     titles = f"{title_of(config.data)}, {model_title(str(config.model))}, {get_loss(config.loss).title}, seed {config.seed}"
     processes = f", {run.world.size} processes" if run.world.size > 1 else ""
     if run.world.first:
-        epochs = f"{config.epochs} epoch{'s' * (config.epochs != 1)}"
-        say(f"{titles}: {epochs} of {len(run.data.train)} images on {run.device}{processes}")
+        for note in run.data.notes:
+            say(f"warning: {note}")
+        plural = "s" * (config.epochs != 1)
+        say(f"{titles}: {config.epochs} epoch{plural} of {len(run.data.train)} images on {run.device}{processes}")
     session.train()
     record = finish(session, started)
     if run.world.first:

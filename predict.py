@@ -21,7 +21,8 @@ import torch
 import tyro
 from tabulate import tabulate
 
-from data.files import SUFFIXES, image_files
+from data.decoding import SUFFIXES
+from data.folders import search
 from data.streaming import ImageFiles, fitting
 from dismax.detector import Detector
 from utils import command_line, interruption, records, runtime
@@ -56,15 +57,22 @@ class Options:
             raise ValueError("no images given: name files, or folders of them")
 
 
-def find_images(given: Sequence[Path]) -> list[Path]:
-    """The image files given, and those below the folders given. Raises ValueError for a path without any."""
-    found = []
+def find_images(given: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """The image files given and those below the folders given, and notes on what is left out there.
+
+    Raises ValueError for a path without any.
+    """
+    found, notes = [], []
     for path in given:
-        below = image_files(path) if path.is_dir() else [path] if path.exists() else []
+        below = [path] if path.exists() else []
+        if path.is_dir():
+            inside = search(path)
+            below = [Path(each) for each, _ in inside.images]
+            notes += inside.notes
         if not below:
             raise ValueError(f"{path} is no image file and no folder with some ({', '.join(sorted(SUFFIXES))})")
         found += below
-    return found
+    return found, notes
 
 
 def predictions(detector: Detector, paths: Sequence[Path], device: torch.device) -> list[dict[str, Any]]:
@@ -96,7 +104,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 def perform(options: Options) -> None:
     """Raises ValueError or an OSError for what cannot be."""
     options.check()
-    paths, device = find_images(options.images), runtime.find_device(options.device)
+    (paths, notes), device = find_images(options.images), runtime.find_device(options.device)
     path = options.run / records.MODEL
     if not path.exists():
         raise ValueError(f"{options.run} keeps no network ({records.MODEL}): name the folder of a finished run")
@@ -106,6 +114,8 @@ def perform(options: Options) -> None:
         row[-1] = "in" if row[-1] else "OUT"
     heads = ["file", "class", "probability", "score", f"at {options.tpr:.0%} TPR"]
     say(tabulate(shown, heads, floatfmt=("", "", ".4f", ".4g", ""), disable_numparse=[0, 1]))
+    for note in notes:
+        say(f"warning: {note}", sys.stderr)
     if options.out:
         write(options.out, rows)
 

@@ -145,5 +145,5 @@ def title_of(source: str) -> str:
     if source in ARCHIVES:
         return ARCHIVES[source].title
     path = Path(source).resolve()
-    own = path.stem if path.suffix in (".npz", ".txt") else path.name
+    own = path.stem if path.suffix.lower() in (".npz", ".txt") else path.name
     return (BUILT_IN | OUTSIDE).get(source, own)

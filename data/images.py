@@ -16,6 +16,7 @@ class Images:
     pixels: Tensor  # uint8 [N, 3, H, W]
     labels: Tensor  # int64 [N]
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # on what was left out when it was loaded, a line each
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -68,21 +69,29 @@ def random_crop(pixels: Tensor, size: tuple[int, int], seed: int) -> Tensor:
         return RandomResizedCrop(size)(pixels)
 
 
+def coloured(pixels: Tensor) -> Tensor:
+    """Which images [N, 3, H, W] carry colour, that is, have channels that differ: bool [N]."""
+    return torch.cat([(part != part[:, :1]).flatten(1).any(1) for part in pixels.split(500)])
+
+
 def is_grey(pixels: Tensor) -> bool:
-    """Whether the images carry no colour (three equal channels), judged by the first hundred."""
-    first = pixels[:100]
-    return bool((first == first[:, :1]).all())
+    """Whether no image [N, 3, H, W] carries colour."""
+    return not coloured(pixels).any()
 
 
 def to_grey(pixels: Tensor) -> Tensor:
-    """The luminance, in three equal channels."""
-    return transforms.rgb_to_grayscale(pixels, num_output_channels=3)
+    """The luminance of those images [N, 3, H, W] that carry colour, in three equal channels; the others as they are."""
+    chosen = coloured(pixels)
+    if chosen.any():
+        pixels = pixels.clone()
+        pixels[chosen] = transforms.rgb_to_grayscale(pixels[chosen], num_output_channels=3)
+    return pixels
 
 
 def like(pixels: Tensor, reference: Tensor, margin: int = 0) -> Tensor:
     """Images in a reference's format: its size, and grey where it is, so that neither gives an image away."""
     pixels = covered(pixels, tuple(reference.shape[-2:]), margin)
-    return to_grey(pixels) if is_grey(reference) and not is_grey(pixels) else pixels
+    return to_grey(pixels) if is_grey(reference) else pixels
 
 
 def channel_statistics(batches: Iterable[Tensor]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -12,10 +12,18 @@ from torchvision import datasets
 
 from . import builtin, files
 from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, OF_RECIPES, OUTSIDE, ROLES, DataSet, title_of
-from .images import Images, like
+from .images import Images, coloured, like
 from .streaming import ImageFiles, ImageSet
 
-TORCHVISION = ("cifar10", "cifar100", "svhn", "fashionmnist")  # and those OUTSIDE
+# What torchvision reads, and where its files lie; those OUTSIDE too.
+TORCHVISION = {
+    "cifar10": "cifar-10-batches-py/*",
+    "cifar100": "cifar-100-python/*",
+    "svhn": "*_32x32.mat",
+    "fashionmnist": "FashionMNIST/raw/*",
+    "mnist": "MNIST/raw/*",
+}
+PREFIX = "catalog:"  # before a name that is a path too
 NAMES = (*DATA_SETS, *ARCHIVES, *OUTSIDE, *BUILT_IN)
 
 
@@ -36,10 +44,34 @@ def by_recipe(source: str, recipe: str | None) -> DataSet:
     return replace(describe(source), **OF_RECIPES.get((recipe, source), {}))
 
 
-def located(source: str) -> str:
-    """A path as an absolute one, by which the same data is the same wherever it is named from; a name as it is."""
-    named = source in NAMES or not Path(source).exists()
-    return source if named else str(Path(source).resolve())
+def _role_and_source(given: str) -> tuple[str, str]:
+    """ROLE=SOURCE in two; the role is "" where none is given."""
+    role, _, source = given.partition("=")
+    return (role, source) if role in ROLES else ("", given)
+
+
+def located(given: str, root: Path) -> str:
+    """A source, or ROLE=SOURCE, as a user types it: a path becomes absolute, so that the same data is the same from anywhere.
+
+    `PREFIX` before a name says that a set of the catalog is meant. Raises ValueError for a name without it that is a path too;
+    a set of the catalog that lies here, since `root` is this folder, is none.
+    """
+    role, source = _role_and_source(given)
+    prefix = f"{role}=" * bool(role)
+    if source.startswith(PREFIX):
+        if (name := source.removeprefix(PREFIX)) not in NAMES:
+            raise ValueError(f"{source} is no set of the catalog: choose from {', '.join(NAMES)}")
+        return prefix + name
+    if not source or not Path(source).exists():
+        return given
+    if source not in NAMES:
+        return prefix + str(Path(source).resolve())
+    its_own = source in DATA_SETS and DATA_SETS[source].side and (root / source).exists()
+    if not (its_own and (root / source).samefile(source)):
+        raise ValueError(
+            f"{source} is a set of the catalog and a path here: write ./{source} for the path, {PREFIX}{source} for the set"
+        )
+    return given
 
 
 def partners(source: str, given: tuple[str, ...], recipe: str | None = None) -> list[tuple[str, str]]:
@@ -52,9 +84,8 @@ def partners(source: str, given: tuple[str, ...], recipe: str | None = None) -> 
         return [(role, name) for name, role in own.items()]
     chosen = []
     for item in given:
-        role, separator, name = item.partition("=")
-        if not separator or role not in ROLES:
-            role, name = own.get(item, "far"), item
+        role, name = _role_and_source(item)
+        role = role or own.get(name, "far")
         if not name or name == source:
             raise ValueError(f"--ood {item} names {'the in-distribution set itself' if name else 'no set'}: give a name or a path")
         if name in [earlier for _, earlier in chosen]:
@@ -66,6 +97,9 @@ def partners(source: str, given: tuple[str, ...], recipe: str | None = None) -> 
 def _torchvision(name: str, train: bool, root: Path) -> Images:
     """A split of a data set that torchvision downloads, checks and reads."""
     try:
+        for path in root.glob(TORCHVISION[name]):
+            if not path.is_file():  # a pipe would never end
+                raise OSError(f"{path} is no file")
         if name == "svhn":
             svhn = datasets.SVHN(root, split="train" if train else "test")
             return Images(torch.from_numpy(svhn.data), torch.from_numpy(svhn.labels), tuple(map(str, range(10))))
@@ -92,11 +126,7 @@ def _class_folders(name: str, size: tuple[int, int], root: Path) -> tuple[ImageF
                 f"{name}/val/CLASS/*.JPEG, as for torchvision's ImageFolder), or name another folder than {root} with --data-dir"
             )
         parts[split] = files.load_cropped(folder, size, entry.margin)
-    train, test = parts.values()
-    if test.classes != train.classes:
-        other = sorted({*train.classes} ^ {*test.classes})
-        raise ValueError(f"{root / name}: train and val have different classes ({', '.join(other[:4])}, ...): make them the same")
-    return train, test
+    return parts["train"], files.matched(parts["train"], parts["val"], root / name)
 
 
 def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
@@ -122,13 +152,20 @@ def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
     if len(set(train.classes)) < len(train.classes):
         raise ValueError(f"{source}: class names are given twice ({', '.join(train.classes)}): give each class its own")
     for split, part in (("train", train), ("test", test)):
-        low, high = int(part.labels.min()), int(part.labels.max())
-        if low < 0 or high >= len(train.classes):
-            raise ValueError(
-                f"{source}, {split}: labels run from {low} to {high}, outside 0 to {len(train.classes) - 1}: "
-                "correct them, or the class names"
-            )
+        files.refuse_outside(part, f"{source}, {split}")
     return train, test
+
+
+def reference(images: ImageSet) -> Tensor:
+    """What the format of a set's images is told by, uint8 [1, 3, H, W]: an image with colour, if any of them has some.
+
+    All are looked at only where there is none; a few from all over the set come first.
+    """
+    for part in (images.take(limited(len(images), 100)), images):
+        for pixels in part.batches(100):
+            if (found := coloured(pixels)).any():
+                return pixels[found][:1]
+    return images.first(1)
 
 
 def load_out(source: str, root: Path, reference: Tensor, margin: int = 0) -> ImageSet:
@@ -138,7 +175,7 @@ def load_out(source: str, root: Path, reference: Tensor, margin: int = 0) -> Ima
         source: a name in the catalog (its test split; of `OUTSIDE` all images), an .npz, an
             image list, or a folder with images.
         root: where downloads lie, and what the paths in image lists are relative to.
-        reference: in-distribution images, uint8 [M, 3, H, W].
+        reference: in-distribution images, uint8 [M, 3, H, W], such as `reference` gives.
         margin: of the in-distribution set, for images of other sizes.
 
     Raises ValueError for bad data or an unknown name, FileNotFoundError for data that is not there.
@@ -150,10 +187,10 @@ def load_out(source: str, root: Path, reference: Tensor, margin: int = 0) -> Ima
         ]()
     elif source == "digits":
         pixels = builtin.digits()[1].pixels
-    elif source in TORCHVISION:
-        pixels = _torchvision(source, False, root).pixels
     elif source in OUTSIDE:
         pixels = torch.cat([_torchvision(source, train, root).pixels for train in (True, False)])
+    elif source in TORCHVISION:
+        pixels = _torchvision(source, False, root).pixels
     elif source in ARCHIVES:
         return _archive(source, root, reference, margin)
     elif Path(source).exists():
@@ -175,7 +212,7 @@ def _archive(name: str, root: Path, reference: Tensor, margin: int) -> ImageSet:
     if not folder.is_dir():
         raise FileNotFoundError(f"{archive.title} is not in {folder}: {fetch}")
     try:
-        found = files.load_out(folder, reference, margin)
+        found = replace(files.load_out(folder, reference, margin), notes=())  # an archive's other files are known
     except ValueError as error:
         raise ValueError(f"{error}; or delete {folder} and {fetch}") from error
     if len(found) != archive.count:

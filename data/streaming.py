@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .decoding import decode
-from .images import Images, covered, is_grey, random_crop, to_grey
+from .images import Images, covered, random_crop, to_grey
 
 WORKERS = max(1, min(8, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))  # torchrun's processes share
 AHEAD = 4  # batches each of them has ready
@@ -46,6 +46,7 @@ class ImageFiles:
     margin: int = 0  # around the centre that is cropped
     crops: bool = False  # whether training sees random crops
     grey: bool = False  # whether colour is taken out
+    notes: tuple[str, ...] = ()  # on what was left out when it was loaded, a line each
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -57,7 +58,7 @@ class ImageFiles:
     def _seen(self, path: Path, seed: int | None) -> Tensor:
         pixels = decode(path)
         pixels = covered(pixels, self.size, self.margin) if seed is None else random_crop(pixels, self.size, seed)
-        return to_grey(pixels) if self.grey and not is_grey(pixels[None]) else pixels
+        return to_grey(pixels[None])[0] if self.grey else pixels
 
     def take(self, positions: Tensor) -> "ImageFiles":
         """The images at these positions."""
@@ -70,7 +71,7 @@ class ImageFiles:
     def decoded(self) -> Images:
         """All of it in memory."""
         pixels = torch.cat([*self.batches(fitting(500, self.size))])
-        return Images(pixels, self.labels, self.classes)
+        return Images(pixels, self.labels, self.classes, self.notes)
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:
         """All images in order, uint8 [B, 3, H, W]."""

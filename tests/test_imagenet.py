@@ -143,9 +143,9 @@ def test_what_is_not_there_is_said_in_one_line(run_main, folder, tmp_path):
     assert not (tmp_path / "runs").exists()
     (tmp_path / "imagenet1k" / "val" / "a").mkdir(parents=True)
     shutil.copytree(folder / "imagenet1k" / "train", tmp_path / "imagenet1k" / "train")
-    assert "imagenet1k/val: Found no valid file for the classes a" in run_main(*given, str(tmp_path))[2]
+    assert "imagenet1k/val holds no image files" in run_main(*given, str(tmp_path))[2]
     Image.new("RGB", (5, 5)).save(tmp_path / "imagenet1k" / "val" / "a" / "1.jpg")
-    assert "train and val have different classes" in run_main(*given, str(tmp_path))[2]
+    assert "train and test have different classes: of the test set's, a is not among" in run_main(*given, str(tmp_path))[2]
 
 
 @pytest.mark.parametrize("side", [64, pytest.param(224, marks=pytest.mark.slow)])

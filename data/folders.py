@@ -1,0 +1,144 @@
+"""The image files below a folder. Nothing of a user's is left out without a word.
+
+- What a system or a program keeps for itself is no data: hidden files and folders, and `SYSTEM`.
+- Folders that are links are followed. Each real folder counts once.
+- An image in a format that is not read is an error. So is one that is a pipe or a broken link.
+- Whatever else is left out is counted and said in `Found.notes`.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .decoding import SUFFIXES
+
+# What file servers, systems and programs put beside images.
+SYSTEM = frozenset(
+    {"@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin", "system volume information"}
+    | {"lost+found", "__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
+)
+# How the names of images end that are not read.
+FOREIGN = frozenset(
+    {".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".jxr", ".apng", ".svg", ".psd", ".xcf", ".tga", ".ico", ".eps", ".exr"}
+    | {".hdr", ".pfm", ".dcm", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dds", ".pcx", ".qoi"}
+)
+SOME = 5  # names that a message lists
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds."""
+
+    images: list[tuple[str, str]]  # path, and the first folder below on the way to it ("" where there is none); sorted
+    notes: tuple[str, ...]  # on what is left out, a line each
+
+
+def shown(name: str | Path) -> str:
+    """A name of a file, in any encoding, as text that can be printed and kept."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def some(names: Iterable[str]) -> str:
+    """The first of the names, and how many more there are."""
+    names = [shown(name) for name in names]
+    return ", ".join(names[:SOME]) + (f" and {len(names) - SOME} more" if len(names) > SOME else "")
+
+
+def none_in(place: Path) -> str:
+    """What to say of a place that holds no images."""
+    return f"{place} holds no image files ({', '.join(sorted(SUFFIXES))})"
+
+
+def search(folder: Path, by_class: bool = False) -> Found:
+    """The images at any depth below a folder.
+
+    Args:
+        folder: where to look.
+        by_class: whether the folders directly below are classes. Then each of them must hold an
+            image, and each image must lie in one of them.
+
+    Raises ValueError for what cannot be taken, OSError for a folder that may not be read.
+    """
+    images, foreign, left = [], Counter(), Counter()
+    for entry, top in _walk(folder, left, by_class):
+        suffix = _suffix(entry.name)
+        if _is_system(entry.name):
+            left["hidden images"] += suffix in SUFFIXES
+        elif suffix in FOREIGN:
+            foreign[suffix] += 1
+        elif suffix in SUFFIXES:
+            _refuse_no_file(entry)
+            images.append((entry.path, top))
+        else:
+            left[f"{shown(suffix) or 'other'} files"] += 1
+    if foreign:
+        raise ValueError(
+            f"{folder} holds images in formats that are not read ({_counted(foreign)}): convert them to PNG or JPEG, "
+            "or move them elsewhere"
+        )
+    if by_class:
+        _check_classes(folder, images)
+    images.sort(key=lambda image: image[0].split(os.sep))
+    left = +left  # without those of which there are none
+    return Found(images, (f"{shown(folder)}: left out {_counted(left)}",) if left else ())
+
+
+def _walk(folder: Path, left: Counter[str], by_class: bool) -> Iterator[tuple[os.DirEntry[str], str]]:
+    """Every file at any depth, with the first folder on the way to it; what is in folders of the system is counted in `left`."""
+    # Real folder → the first folder on the way to it. What lies above would lead back here.
+    owners = {_identity(above): "" for above in Path(folder).resolve().parents}
+    waiting = [(os.fspath(folder), "")]
+    while waiting:
+        here, top = waiting.pop()
+        if (identity := _identity(here)) in owners:
+            if by_class and owners[identity] not in ("", top):
+                raise ValueError(f"{here} belongs to two classes, {some([owners[identity], top])}: remove a link")
+            left["links to folders that are there already"] += 1
+            continue
+        owners[identity] = top
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if not entry.is_dir():
+                    yield entry, top
+                elif _is_system(entry.name):
+                    inside = (name for _, _, names in os.walk(entry.path) for name in names)
+                    left["images in hidden or system folders"] += sum(_suffix(name) in SUFFIXES | FOREIGN for name in inside)
+                else:
+                    waiting.append((entry.path, top or entry.name))
+
+
+def _check_classes(folder: Path, images: list[tuple[str, str]]) -> None:
+    tops = {top for _, top in images}
+    if not images:
+        raise ValueError(none_in(folder))
+    if "" in tops:
+        raise ValueError(f"{folder} holds images that lie in no class folder: move or delete them")
+    with os.scandir(folder) as entries:
+        empty = [entry.name for entry in entries if entry.is_dir() and not _is_system(entry.name) and entry.name not in tops]
+    if empty:
+        raise ValueError(f"{folder} has class folders without images ({some(sorted(empty))}): put images there, or remove them")
+
+
+def _refuse_no_file(entry: os.DirEntry[str]) -> None:
+    if not entry.is_file():
+        what = "a pipe, a socket or a device" if os.path.exists(entry) else "a link to a file that is missing"
+        raise ValueError(f"{entry.path} is {what}: remove it, or put the image there")
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _is_system(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM
+
+
+def _counted(numbers: Counter[str]) -> str:
+    return ", ".join(f"{number} {what}" for what, number in sorted(numbers.items()))

@@ -1,0 +1,57 @@
+"""Image lists: text files in the style of OpenOOD's lists.
+
+A list has a line `PATH LABEL` for each image. The path is relative to the data directory, or absolute, and may contain spaces. The
+label is an integer: the class's number, or -1 for an out-of-distribution image.
+
+What is wrong raises a ValueError that names the list and the line, and what is missing a FileNotFoundError.
+"""
+
+import codecs
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from .decoding import SUFFIXES, opened
+
+LIST = ".txt"  # how the name of an image list ends, in capitals or not
+SHOWN = 80  # characters of a list's line that an error repeats
+
+
+def is_list(path: Path) -> bool:
+    """Whether a path is named as an image list."""
+    return path.suffix.lower() == LIST
+
+
+def entries(list_: Path, root: Path) -> Iterator[tuple[str, Path, int]]:
+    """For each image of a list: where it stands in it ("near.txt, line 3"), its path and its label, whatever that is."""
+    with opened(list_) as file:
+        content = file.read().removeprefix(codecs.BOM_UTF8)  # which Windows puts before a text
+    if b"\0" in content:
+        raise ValueError(f"{list_} is no text file: write a line `PATH LABEL` for each image")
+    lines = [(f"{list_}, line {number}", line) for number, line in enumerate(content.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise ValueError(f"{list_} lists no images: write a line `PATH LABEL` for each image")
+    for where, line in lines:
+        yield where, *_entry(line, where, root)
+
+
+def _entry(line: bytes, where: str, root: Path) -> tuple[Path, int]:
+    """The image and the label of one line of an image list; each error begins with `where`."""
+    # Bytes, since a file's name may be in any encoding.
+    parts = [os.fsdecode(part) for part in line.rsplit(None, 1)]
+    shown = [repr(part if len(part) <= SHOWN else f"{part[:SHOWN]}...") for part in parts]
+    if len(parts) < 2:
+        raise ValueError(f"{where}: {shown[0]} is not `PATH LABEL`: write both")
+    try:
+        label = int(parts[1])
+    except ValueError:
+        raise ValueError(f"{where}: the label {shown[1]} is not an integer: write a whole number after the path") from None
+    path = root / parts[0]
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{where}: {shown[0]} is no image file ({', '.join(sorted(SUFFIXES))}): convert it, or remove the line")
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"{where}: the image {path} is missing (paths are relative to --data-dir {root}): "
+            "correct the path, or name another --data-dir"
+        )
+    return path, label
