@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from data import fingerprint
 from data.batches import Normalizer, plain_batches
 from data.streaming import ImageSet
 from experiment import EVALUATION_BATCH, Data
@@ -82,6 +83,9 @@ class Session:
     def __post_init__(self):
         config = self.run.config
         self.keeper = checkpoint.Keeper(config.folder, config.checkpoint_every)
+        data = self.run.data
+        # Of all that training sees.
+        self.fingerprints = {"train": fingerprint.of(data.train), data.deciding: fingerprint.of(data.evaluation[data.deciding])}
         self.resumed = time.monotonic()  # or when `seconds` was last brought up to date
 
     def resume(self) -> None:
@@ -108,6 +112,12 @@ class Session:
             reason = "; ".join(differing)
             raise ValueError(
                 f"{folder}: its checkpoint is of another run ({reason}): {AFRESH}, or choose another folder with --runs"
+            )
+        held = saved.get("data", {})  # earlier versions kept none
+        if changed := [name for name in held if held[name] != self.fingerprints.get(name)]:
+            raise ValueError(
+                f"{folder}: the images or labels of {' and '.join(changed)} are others than those of its checkpoint: "
+                f"put them back as they were, or {AFRESH}"
             )
         try:
             self.run.trainer.load_state_dict(saved["trainer"])
@@ -137,6 +147,7 @@ class Session:
                 raise
             except ValueError:  # a damaged image, which can be mended; of several processes one alone would wait for the others
                 if run.world.size == 1:
+                    self.fingerprints = {}  # which mending it changes
                     self._keep()
                 raise
             self._keep()  # what follows can fail too
@@ -211,7 +222,8 @@ class Session:
             lock.check(self.run.config.folder)
             self.curves.flush()
             history = {name: getattr(self, name) for name in self.HISTORY}
-            self.keeper.write({"identity": self.run.config.identity(), "trainer": state, "history": history})
+            content = {"identity": self.run.config.identity(), "data": self.fingerprints, "trainer": state, "history": history}
+            self.keeper.write(content)
         self.run.world.meet()  # torchrun kills the first soon after the others have left
         self._say_kept()
 
