@@ -603,3 +603,44 @@ def test_a_pipe_is_no_out_of_distribution_set(tmp_path, name):
     os.mkfifo(tmp_path / name)
     with pytest.raises(ValueError, match=f"{name} is neither a file nor a folder"):
         files.load_out(tmp_path / name, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("names", [["images", "labels"], ["images.npy", "labels.npy"], ["class_names"], ["images"]])
+def test_a_zip_of_text_is_no_npz(tmp_path, names):
+    path = tmp_path / "train.npz"
+    if names in (["class_names"], ["images"]):
+        save_npz(path, **dict.fromkeys(names))
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in names:
+            archive.writestr(name, "some text")
+    for read in (files.load_npz, lambda path: files.load_out(path, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))):
+        with pytest.raises(ValueError, match=r"train\.npz cannot be read as an \.npz"):
+            read(path)
+
+
+@pytest.mark.parametrize("labels", [None, np.zeros(3), np.array(["a", "b"])])
+def test_an_out_of_distribution_npz_may_have_any_labels_or_none(tmp_path, labels):
+    save_npz(tmp_path / "out.npz", labels=labels)
+    found = files.load_out(tmp_path / "out.npz", torch.zeros(1, 3, 6, 6, dtype=torch.uint8))
+    assert found.labels.tolist() == [-1] * 20
+
+
+@pytest.mark.parametrize("class_names", [np.array([["a", "b"], ["c", "d"]]), np.array([0.5, 1, 2, 3]), np.array([1j] * 4)])
+def test_class_names_that_are_none_are_said(tmp_path, class_names):
+    save_npz(tmp_path / "train.npz", class_names=class_names)
+    with pytest.raises(ValueError, match=r"train\.npz: class_names must be text \[C\]"):
+        files.load_npz(tmp_path / "train.npz")
+
+
+@pytest.mark.parametrize(("model", "size"), [("densenetbc22", 1), ("densenetbc22", 2), ("densenetbc22", 3), ("smallcnn", 1)])
+def test_images_that_are_too_small_for_a_network_are_said_in_one_line(tmp_path, run_main, model, size):
+    for split in ("train", "test"):
+        save_npz(tmp_path / f"{split}.npz", size=size)
+    given = ("--data", str(tmp_path), "--model", model, "--loss", "softmax", "--epochs", "1", "--ood", "noise")
+    status, _, err = run_main(*given, "--protocol", "paper")
+    if model == "smallcnn":  # which takes any
+        assert (status, err) == (0, "")
+        return
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"--model {model} cannot take images of {size}×{size} pixels: take larger ones, or another network" in err
+    assert not (tmp_path / "runs").exists()
