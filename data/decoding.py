@@ -10,6 +10,7 @@ The rules, in this order:
 """
 
 import io
+import logging
 import os
 import stat
 import warnings
@@ -44,6 +45,9 @@ _TURNS = {
 SIDEWAYS = (5, 6, 7, 8)  # of these, those that change width and height
 
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it would print, errors say too
+
+
 class Unfit(ValueError):
     """An image that is whole, but cannot be taken as it is; the message ends in what to do."""
 
@@ -75,8 +79,8 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, Binar
             with Image.open(source, formats=FORMATS) as image:
                 _refuse_unfit(path, image)
                 yield image, source
-    except Unfit:
-        raise
+    except Unfit as error:
+        raise ValueError(str(error)) from None  # as such it comes from other processes
     except Image.DecompressionBombError:  # far beyond LARGEST
         raise _too_large(path) from None
     except UnidentifiedImageError as error:

@@ -8,7 +8,7 @@ from .decoding import opened
 from .sources import limited
 from .streaming import ImageFiles, ImageSet
 
-READ = 10_000  # files of a set that are read whole, which takes seconds; they are from all over a larger set
+READ = 2_000  # files of a set that are read whole, which takes seconds; of a larger set they are from all over it
 
 
 def of(images: ImageSet) -> str:

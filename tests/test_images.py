@@ -15,6 +15,7 @@ from sklearn.datasets import load_sample_images
 
 from data import decoding, files
 from data.decoding import decode, size_of
+from data.streaming import ImageFiles
 
 
 @pytest.fixture
@@ -179,6 +180,13 @@ def test_what_cannot_be_taken_whole_is_an_error_with_the_way_out(tmp_path, name,
     assert str(path) in str(found.value)
     assert "\n" not in str(found.value)
     assert ("delete it" in str(found.value)) == (message not in (DEEP, SEVERAL) and "no PNG" not in message and "67" not in message)
+
+
+def test_an_error_that_comes_from_another_process_is_the_same_line(tmp_path):
+    path = two_frames(tmp_path / "moving.gif")
+    images = ImageFiles(np.array([os.fsencode(path)]), torch.zeros(1), (), (8, 8))
+    with pytest.raises(ValueError, match=f"^{path} {SEVERAL}"):
+        list(images.read([torch.tensor([0])]))
 
 
 def in_rgb16_tif(path):
