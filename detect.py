@@ -26,7 +26,7 @@ from data.batches import Normalizer, plain_batches
 from data.streaming import ImageSet
 from detectors import DETECTORS, Detector, Known, NotApplicable, Part, get_detector
 from detectors.odin import TEMPERATURE
-from experiment import EVALUATION_BATCH, Data, load_data, load_network
+from experiment import EVALUATION_BATCH, Data, load_data, load_network, refuse_other_training_data
 from utils import command_line, interruption, records, runtime, versions
 from utils.config import RunConfig
 from utils.evaluation import predict
@@ -123,6 +123,7 @@ class Finished:
         if "network" in needs or ("features" in needs and "features" not in self.kept.get("train", {})):
             self._refuse_other_images()
             data = load_data(self.config)
+            refuse_other_training_data(data, self.record)
             parts, mean, std = self._seen(network, data), data.mean, data.std
         else:
             kept = {name: {key: torch.as_tensor(value) for key, value in part.items()} for name, part in self.kept.items()}

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from data import images, sources
+from data import fingerprint, images, sources
 from data.catalog import title_of
 from data.streaming import ImageSet
 from dismax import detector
@@ -97,6 +97,13 @@ def load_network(folder: Path, device: torch.device) -> nn.Module:
         raise ValueError(f"{folder} keeps no network ({records.MODEL}), which this needs")
     network, _ = detector.load_network(path)
     return network.to(device, memory_format=torch.channels_last)
+
+
+def refuse_other_training_data(data: Data, record: Mapping[str, Any]) -> None:
+    """Raises ValueError if a run was trained on other images or labels than these; a record of an earlier version does not say."""
+    held = record.get("fingerprints", {}).get("train")
+    if held is not None and held != fingerprint.of(data.train):
+        raise ValueError("the training images or labels in --data-dir are others than those of the run: put them back as they were")
 
 
 def judged(

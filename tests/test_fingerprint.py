@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+import detect
 from data import files, fingerprint, sources
 from data.images import Images
 from utils import checkpoint, records
@@ -126,3 +127,13 @@ def test_a_checkpoint_without_a_fingerprint_still_resumes(mine, tmp_path, run_ma
     checkpoint.save(path, saved)
     status, out, _ = run_main(*given)
     assert (status, "resuming after epoch 1" in out) == (0, True)
+
+
+def test_detectors_are_not_fitted_to_other_images_than_the_network(mine, tmp_path, run_main, capsys):
+    assert run_main("--data", str(mine), "--protocol", "paper", *GIVEN)[0] == 0
+    given = [str(tmp_path / "runs"), "--scores", "knn", "--device", "cpu"]
+    assert detect.main(given) == 0
+    other_pixel(mine / "train")
+    capsys.readouterr()
+    assert detect.main(given) == 2
+    assert "the training images or labels in --data-dir are others than those of the run" in capsys.readouterr().err
