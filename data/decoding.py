@@ -82,7 +82,9 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, Binar
     except Unfit as error:
         raise ValueError(str(error)) from None  # as such it comes from other processes
     except Image.DecompressionBombError:  # far beyond LARGEST
-        raise _too_large(path) from None
+        raise ValueError(str(_too_large(path))) from None
+    except PermissionError:
+        raise ValueError(f"{path} may not be read: change its permissions, or remove it") from None
     except UnidentifiedImageError as error:
         message = f"{path} cannot be read as an image (it is no {', '.join(FORMATS)}, or damaged): convert it, or fetch it again"
         raise ValueError(message) from error

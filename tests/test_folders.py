@@ -11,6 +11,7 @@ from PIL import Image
 
 import predict
 from data import files, sources
+from data.decoding import decode
 from data.folders import search
 
 from .conftest import ROOT
@@ -141,6 +142,7 @@ def test_a_folder_that_may_not_be_read_is_an_error():
         for path in ("a/1.png", "b/deep/2.png"):
             image(folder / path)
         os.chmod(folder / "b" / "deep", 0)
+        os.chmod(folder / "a" / "1.png", 0)
         root = os.geteuid() == 0
         if root:
             os.seteuid(65534)
@@ -148,6 +150,8 @@ def test_a_folder_that_may_not_be_read_is_an_error():
             for read in (files.load_split, lambda place: files.load_out(place, REFERENCE), search):
                 with pytest.raises(PermissionError, match="b/deep"):
                     read(folder)
+            with pytest.raises(ValueError, match=r"1\.png may not be read: change its permissions"):
+                decode(folder / "a" / "1.png")
         finally:
             if root:
                 os.seteuid(0)
