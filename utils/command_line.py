@@ -9,27 +9,31 @@ from typing import TypeVar
 import tyro
 
 from . import interruption
-from .output import complain
+from .output import complain, tolerate
 
 T = TypeVar("T")
+# torch has no class of its own for these; what its messages hold.
+MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
-def status_of(work: Callable[[], None], interrupted: str) -> int:
+def status_of(work: Callable[[], int | None], interrupted: str) -> int:
     """Do a program's work, saying in one line what is wrong. Returns the exit status: 0 done, 2 bad input, 75 interrupted.
 
     Args:
-        work: raises ValueError or OSError for bad input, or what comes of a damaged record.
+        work: raises ValueError or OSError for bad input, or what comes of a damaged record; may return another status.
         interrupted: what an interruption leaves behind.
     """
     try:
-        work()
+        return work() or 0
     except (ValueError, OSError) as error:
         return complain(error)
-    except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
+        if isinstance(error, MemoryError) or any(sign in str(error) for sign in MEMORY):
+            said = " ".join(str(error).split())[:120] or "for an array"
+            return complain(f"out of memory ({said}): end other programs, or take a machine with more")
         return complain(f"a record, or what its run kept, is damaged inside ({type(error).__name__}: {error})")
     except KeyboardInterrupt:
         return interruption.leave(interrupted)
-    return 0
 
 
 def read(kind: type[T], program: str, arguments: Sequence[str] | None = None) -> T:
@@ -37,6 +41,7 @@ def read(kind: type[T], program: str, arguments: Sequence[str] | None = None) ->
 
     Raises ValueError, in one line, for what cannot be parsed.
     """
+    tolerate()
     said = io.StringIO()
     try:
         with redirect_stderr(said):

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import torch.distributed as dist
 
 from . import interruption
+from .command_line import MEMORY
 from .output import complain, rank
 from .running import NonFiniteLoss
 
-# torch has no classes of its own for these; what its messages hold.
-MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+# torch has no class of its own for these; what its messages hold.
 PEERS = ("Connection closed by peer", "Connection reset by peer", "gloo")
 
 
