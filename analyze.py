@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from utils import command_line, interruption, records
-from utils.aggregation import Efficiencies, detail_rows, detail_tables, efficiencies, grouped, main_table, method_of, printable
+from utils import command_line, interruption, records, titles
+from utils.aggregation import Efficiencies, detail_rows, detail_tables, efficiencies, grouped, main_table, method_of
 from utils.groups import HEADS, group_rows
-from utils.output import complain
-from utils.tables import BEST, STYLES, heading, show
+from utils.output import complain, deliver, say, visible
+from utils.tables import BEST_SHOWN, STYLES, as_text, heading, show
 
 LABEL, WIDE = 10, 110  # characters of a table's first column in a terminal of less than so many columns
 CELL = 15  # characters of the others, enough for "MMLES, fitted T"
+SHOWN = 5  # folders that cannot be read which are named
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: Effici
             heading(f"{title}, every score", style)
             show_folded(detail, detail_heads, style)
     if found and options.format == "table":
-        print(f"\n{BEST} or bold: within the best one's spread; AUPR: average precision, OOD positive")
+        deliver(f"\n{BEST_SHOWN} or bold: within the best one's spread; AUPR: average precision, OOD positive")
 
 
 def report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Efficiencies) -> int:
@@ -88,27 +89,37 @@ def report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Efficiencie
         return interruption.leave(f"{folder} may lack figures, or its page: run it again")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 printed, 2 bad input or nothing to print, 75 interrupted."""
-    try:
-        options = command_line.read(Options, "analyze.py", arguments)
-        measured = efficiencies(options.runs)
-    except ValueError as error:
-        return complain(error)
-    folders, problems = records.find_records(options.runs, printable)
-    found = list(folders.values())
-    for problem in problems:
-        print(f"warning: {problem}: left out", file=sys.stderr)
+def print_csv(found: list[dict[str, Any]]) -> None:
+    """One row a number."""
+    table = detail_rows(found).drop(columns="own", errors="ignore")
+    for name in table.select_dtypes(exclude="number"):
+        table[name] = table[name].map({cell: as_text(visible(str(cell))) for cell in table[name].unique()})
+    deliver(table.to_csv(index=False).removesuffix("\n"))
+
+
+def perform(options: Options) -> int:
+    """Returns the exit status. Raises ValueError or an OSError for what cannot be."""
+    measured = efficiencies(options.runs)
+    folders, problems, unreadable = records.find_records(options.runs)
+    for problem in (*problems, *unreadable[:SHOWN]):
+        say(f"warning: {' '.join(problem.split())}: left out", sys.stderr)
+    if unreadable[SHOWN:]:
+        say(f"warning: {len(unreadable) - SHOWN} more cannot be read: left out", sys.stderr)
+    found = titles.unique([*folders.values()])
     if not (found or options.paper):
         return complain(f"no finished run below {options.runs}: make one with python main.py, or name a folder with --runs")
     if options.report:
-        return report(options.report, folders, measured)
-    if options.format == "csv":
-        table = detail_rows(found)
-        table.drop(columns="own", errors="ignore").to_csv(sys.stdout, index=False)
-        return 0
-    print_tables(found, options, measured)
-    return 0
+        status = report(options.report, dict(zip(folders, found, strict=True)), measured)
+    elif options.format == "csv":
+        status = print_csv(found)
+    else:
+        status = print_tables(found, options, measured)
+    return status or (2 if unreadable else 0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0 printed, 2 bad input, nothing to print or not all of it readable, 75 interrupted."""
+    return command_line.status_of(lambda: perform(command_line.read(Options, "analyze.py", arguments)), "not all was printed")
 
 
 if __name__ == "__main__":

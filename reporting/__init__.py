@@ -24,7 +24,7 @@ FIGURES = "figures"  # the folder of figures, in the report's
 Placed = list[tuple[Path, dict[str, Any]]]  # runs' folders and records
 T = TypeVar("T")
 # What comes of a run's files that are damaged, or of an image that is not there.
-DAMAGED = (ValueError, OSError, LookupError, TypeError, AttributeError, OverflowError)
+DAMAGED = (ValueError, OSError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError)
 
 __all__ = ["write_report"]
 
@@ -47,7 +47,7 @@ def write_report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Effic
         numbered = enumerate(groups.items(), 1)
         sections = [_section(number, group, placed, measured, folder / FIGURES) for number, (group, placed) in numbered]
         with records.whole_file(folder / "index.html") as path:
-            path.write_text(render(sections), encoding="utf-8")
+            path.write_text(render(sections), encoding="utf-8", errors="backslashreplace")  # a folder's name may be no UTF-8
     except (ValueError, OSError) as error:
         return complain(f"no report in {folder}: {error}")
     for section in sections:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jinja2
 
-from utils.tables import number
+from utils.tables import BEST, number
 
 from .curves import operating_point
 from .examples import Strip
@@ -76,4 +76,4 @@ def render(sections: Sequence[Section]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    return environment.get_template("page.html").render(sections=sections)
+    return environment.get_template("page.html").render(sections=sections, best=BEST)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from . import records, versions
+from . import records, titles, versions
 from .config import identity_of, usual
-from .groups import group_rows
+from .output import visible
 from .paper import DATA_TITLES, PAPER_COLUMNS, PAPER_TABLE, as_the_paper_has_it, in_the_papers_order, paper, paper_rows
 from .tables import BEST, among_best, number, signed
 
@@ -31,7 +31,8 @@ def group_of(record: dict[str, Any]) -> tuple[str, ...]:
     how += "".join(f", {name.replace('_', '-')} {value}" for name, value in rest.items())
     # An outdated loss has a row of its own instead, since a table has several losses.
     how += "".join(f", {reason}" for name, reason in versions.outdated(config).items() if name != versions.loss_of(config))
-    return config["data"], record["titles"]["data"], record["titles"]["model"], how, *config["ood"]
+    sets = sorted(f"{found['role']}={source}" for source, found in record["detection"].items())
+    return config["data"], record["titles"]["data"], record["titles"]["model"], visible(how), *config["ood"], *sets
 
 
 def method_of(record: dict[str, Any]) -> str:
@@ -48,19 +49,23 @@ def _versioned(title: str, name: str, held: int) -> str:
     return title if held == versions.of(name) else f"{title} (version {held})"
 
 
-def cells(record: dict[str, Any], measured: Efficiencies) -> Iterator[dict[str, Any]]:
-    """A run's rows of the paper's table, a cell at a time: its own score; that of preprocessed inputs where the paper has one."""
+def cells(record: dict[str, Any], measured: Efficiencies, labels: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """A run's rows of the paper's table, a cell at a time: its own score; that of preprocessed inputs where the paper has one.
+
+    `labels` are what the columns call the out-of-distribution sets, by source.
+    """
     at, score, method = record["scores_at"], record["score"], method_of(record)
     found, network = {source: scores["scores"][at] for source, scores in record["detection"].items()}, record["titles"]["model"]
     yield efficiency_cell(method, measured.get((network, method)))
-    yield from row_cells(record, method, {source: scores[score] for source, scores in found.items()}, found)
+    yield from row_cells(record, labels, method, {source: scores[score] for source, scores in found.items()}, found)
     added, title = record.get("detectors", {}).get("preprocessing", {}), f"{method}, preprocessing"
     if "sets" in added and title in set(paper()["method"]):
-        # Other constants and versions than usual stand behind its own title.
-        title += added["title"].removeprefix("own, perturbed")
+        # Constants other than usual, and versions, have rows of their own.
+        given = titles.constants("preprocessing", added)
+        title += "" if given.get("epsilon") == "chosen" else titles.said(given)
         title = _versioned(title, "preprocessing", added.get("version", 1))
         yield efficiency_cell(title, measured.get((network, title)))
-        yield from row_cells(record, title, added["sets"], {})
+        yield from row_cells(record, labels, title, added["sets"], {})
 
 
 def efficiency_cell(method: str, percent: float | None) -> dict[str, Any]:
@@ -70,7 +75,7 @@ def efficiency_cell(method: str, percent: float | None) -> dict[str, Any]:
 
 
 def row_cells(
-    record: dict[str, Any], method: str, own: dict[str, dict[str, float]], others: dict[str, Any]
+    record: dict[str, Any], labels: dict[str, str], method: str, own: dict[str, dict[str, float]], others: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """One row: a method's metrics on each set, beside the run's accuracy and ECE; `others` are the other scores' metrics."""
     test, row = record["classification"]["test"], {"method": method}
@@ -79,12 +84,11 @@ def row_cells(
     for source, scores in own.items():
         held = record["detection"][source]
         metric, label = METRIC_OF_ROLE[held["role"]]
-        title, paper_column = SHORT.get(source, held["title"]), PAPER_COLUMNS.get((source, metric))
-        column = row | {"column": f"{title} {label}", "paper_column": paper_column}
+        column = row | {"column": f"{labels[source]} {label}", "paper_column": PAPER_COLUMNS.get((source, metric))}
         yield column | {"value": 100 * scores[metric]}
         if held["role"] == "near":  # which score the paper's near column took is not clear: both
-            value = 100 * others[source]["MPS"][metric] if others else math.nan
-            yield column | {"column": f"{title} [MPS] {label}", "value": value}
+            value = 100 * others.get(source, {}).get("MPS", {}).get(metric, math.nan)
+            yield column | {"column": f"{labels[source]} [MPS] {label}", "value": value}
 
 
 def efficiencies(folder: Path) -> Efficiencies:
@@ -94,7 +98,7 @@ def efficiencies(folder: Path) -> Efficiencies:
         return {}
     try:
         return {(row["network"], row["method"]): float(row["efficiency"]) for row in records.read_json(path)["rows"]}
-    except (LookupError, TypeError, ValueError, OverflowError, OSError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{path} is damaged ({type(error).__name__}): measure again, or delete it") from error
 
 
@@ -130,7 +134,9 @@ def printed(values: Numbers) -> dict[str, dict[str, str]]:
 
 def main_table(members: list[dict[str, Any]], data: str, network: str, measured: Efficiencies) -> tuple[list[str], list[list[str]]]:
     """Heads and rows of one of the paper's tables: ours, the paper's, and the difference."""
-    listed = [cell for run in members for cell in cells(run, measured)]
+    sets = {source: found["title"] for run in members for source, found in run["detection"].items()}
+    labels = titles.of_sources({source: SHORT.get(source, title) for source, title in sets.items()})
+    listed = [cell for run in members for cell in cells(run, measured, labels)]
     ours = pd.DataFrame(listed, columns=["method", "column", "paper_column", "value"])
     columns = dict(ours.drop_duplicates("column")[["column", "paper_column"]].values.tolist()) or PAPER_TABLE
     published = paper_rows(data, network)
@@ -162,12 +168,13 @@ def detail_rows(records_: list[dict[str, Any]]) -> pd.DataFrame:
         test = run["classification"]["test"]
         common = {"data": data, "network": network, "how": how, "method": method_of(run), "seed": run["config"]["seed"]}
         for source, found in run["detection"].items():
+            judged = {at: {f"test_{name}": test[at][name] for name in ("accuracy", "ece")} for at in found["scores"]}
+            of_set = {"set": found["title"], "source": source}
             for at, scores in found["scores"].items():
-                here = common | {f"test_{name}": test[at][name] for name in ("accuracy", "ece")} | {"set": found["title"], "at": at}
+                here = common | judged[at] | of_set | {"at": at}
                 rows += [here | {"score": score, "own": at == run["scores_at"]} | values for score, values in scores.items()]
             for name, added in run.get("detectors", {}).items():
-                here = common | {f"test_{name}": test["t1"][name] for name in ("accuracy", "ece")}
-                here |= {"set": found["title"], "at": "t1"}
+                here = common | judged["t1"] | of_set | {"at": "t1"}
                 none = dict.fromkeys(DETAIL, math.nan)
                 score = _versioned(added["title"], name, added.get("version", 1))
                 rows.append(here | {"score": score, "own": True} | none | added.get("sets", {}).get(source, {}))
@@ -179,30 +186,25 @@ def detail_tables(members: list[dict[str, Any]]) -> Iterator[tuple[str, list[str
     rows = detail_rows(members)
     if rows.empty:
         return
-    for title, part in rows[rows["own"]].groupby("set", sort=False):
-        table = []
-        for (method, score), runs in part.groupby(["method", "score"], sort=False):
-            values = [number(100 * runs[metric].mean(), 100 * runs[metric].std(), "") or "n/a" for metric in DETAIL]
-            table.append([method, score, str(runs["auroc"].count()), *values])
-        yield str(title), ["method", "score", "n", *DETAIL.values()], table
+    for _, part in rows[rows["own"]].groupby("source", sort=False):
+        runs = part.groupby(["method", "score"], sort=False)
+        found = 100 * runs[list(DETAIL)].agg(["mean", "std"])
+        pairs = found.to_numpy().reshape(len(found), len(DETAIL), 2)
+        table = [
+            [*row, str(count), *(number(mean, spread, "") or "n/a" for mean, spread in values)]
+            for row, count, values in zip(found.index, runs["auroc"].count(), pairs, strict=True)
+        ]
+        yield str(part["set"].iloc[0]), ["method", "score", "n", *DETAIL.values()], table
 
 
 def grouped(found: list[dict[str, Any]], whole_paper: bool = False) -> dict[tuple[str, ...], list[dict[str, Any]]]:
     """The records by what they share; with `whole_paper` an empty group for each part of the paper's table without runs too."""
-    groups = {group: [run for run in found if group_of(run) == group] for group in map(group_of, found)}
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for run in found:
+        groups.setdefault(group_of(run), []).append(run)
     if whole_paper:
         have = {(group[0], group[2]) for group in groups}
         pairs = paper()[["data", "network"]].drop_duplicates().itertuples(index=False)
         missing = [(data, network) for data, network in pairs if (data, network) not in have]
         groups |= {(data, DATA_TITLES[data], network, "no runs yet"): [] for data, network in missing}
     return groups
-
-
-def printable(record: dict[str, Any]) -> None:
-    """Try all that is done with a record; raises TypeError and its like for one that is damaged inside."""
-    group = group_of(record)
-    hash(group)
-    data, _, network, *_ = group
-    main_table([record], data, network, {})
-    group_rows([("", record)])
-    detail_rows([record])[list(DETAIL)].mean()

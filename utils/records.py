@@ -3,19 +3,19 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import versions
+from . import contents, versions
 from .config import identity_of
+from .files import named_below, open_regular
 
 FORMAT = 1  # of metrics.json; a reader refuses what it does not know
-NEEDED = {"config", "titles", "score", "scores_at", "classification", "detection"}  # what tables are made of
 
 CONFIG, EPOCHS, LAST, PREVIOUS = "config.json", "epochs.jsonl", "last.pt", "previous.pt"
 METRICS, PREDICTIONS, MODEL = "metrics.json", "predictions.npz", "model.pt"
@@ -74,7 +74,7 @@ def read_predictions(folder: Path) -> dict[str, dict[str, NDArray]]:
     """Set → output → array, `labels` among them. Raises ValueError, naming the file, for one that is missing or damaged."""
     path, found = folder / PREDICTIONS, {}
     try:
-        with np.load(path) as arrays:
+        with open_regular(path) as file, np.load(file) as arrays:
             for key in arrays:
                 name, _, output = key.rpartition("/")
                 found.setdefault(name, {})[output] = arrays[key]
@@ -91,17 +91,35 @@ def read_epochs(folder: Path) -> list[dict[str, Any]]:
     """A run's training, an entry an epoch. Raises ValueError, naming the file, for one that is missing or damaged."""
     path = folder / EPOCHS
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    except (OSError, ValueError) as error:
+        with open_regular(path) as file:
+            return [json.loads(line) for line in file.read().decode().splitlines()]
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is missing or damaged ({error})") from error
 
 
 def read_json(path: Path) -> Any:
-    """Raises ValueError, naming the file, for one that is cut short or damaged."""
+    """Raises ValueError, naming the file, for one that is cut short or damaged, and OSError for one that cannot be read.
+
+    A name that is given twice, NaN and Infinity count as damage, since `write_json` writes none.
+    """
+    with open_regular(path) as file:
+        written = file.read()
     try:
-        return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return json.loads(written.decode(), object_pairs_hook=_each_once, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is cut short or damaged ({error}): delete its folder, and run the same command again") from error
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it has {next(name for name in names if names.count(name) > 1)!r} twice")
+    return found
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"it has {constant} in place of a number")
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -110,55 +128,67 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         found = record.get("format") if isinstance(record, dict) else type(record).__name__
         raise ValueError(f"{path} is of format {found}, this version reads format {FORMAT}: run it again into another folder")
-    if missing := NEEDED - record.keys():
-        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}: run it again into another folder")
+    try:
+        contents.check(record)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged inside ({error}): run it again into another folder") from error
     return record
 
 
-def _metrics_below(root: Path) -> list[Path]:
-    found = []
-    # Path.rglob does not go into folders that are links, such as one to a disk with more room.
-    for folder, inside, names in os.walk(root, followlinks=True):
-        here = Path(folder).resolve()
-        inside[:] = [name for name in inside if not here.is_relative_to((here / name).resolve())]  # a loop
-        found += [Path(folder) / METRICS] if METRICS in names else []
-    return sorted(found)
+def refuse_another(folder: Path, held: dict[str, Any]) -> dict[str, Any]:
+    """A run's record as it is now. Raises ValueError if it is not that of the run whose record was read before.
 
-
-def find_records(root: Path, use: Callable[[dict[str, Any]], Any] = lambda _: None) -> tuple[dict[Path, dict[str, Any]], list[str]]:
-    """All records below a folder by theirs, in a fixed order, and a line for each file that cannot be read or repeats a run.
-
-    `use` is tried on each: one on which it raises counts as damaged.
+    Only what detect.py adds to a record may differ.
     """
-    records, problems = {}, []
-    for path in _metrics_below(root):
+    path = folder / METRICS
+    now = read_record(path) if path.exists() else {}
+    first, second = ({name: value for name, value in each.items() if name != "detectors"} for each in (held, now))
+    if first != second:
+        raise ValueError(f"{folder} was deleted or made again meanwhile: nothing is written; run the same command again")
+    return now
+
+
+def find_records(root: Path) -> tuple[dict[Path, dict[str, Any]], list[str], list[str]]:
+    """All records below a folder, by their own folders, in a fixed order.
+
+    Then a line for each file that is damaged or repeats a run, and a line for each file or folder
+    that this user may not read.
+    """
+    paths, unreadable = named_below(root, METRICS)
+    records, problems, locked = {}, [], [f"{folder} cannot be read (Permission denied)" for folder in unreadable]
+    for path in paths:
         try:
             record = read_record(path)
-            use(record)
+        except PermissionError as error:
+            locked.append(f"{path} cannot be read ({error.strerror})")
+            continue
         except (ValueError, OSError) as error:
             problems.append(str(error))
-            continue
-        except (LookupError, TypeError, AttributeError, OverflowError) as error:
-            problems.append(f"{path} is damaged inside ({type(error).__name__}: {error})")
             continue
         run = json.dumps(identity_of(record["config"]), sort_keys=True)
         if run in records:
             problems.append(f"{path} is the same run as {records[run][0]}")
         records.setdefault(run, (path, record))
-    return {path.parent: record for path, record in records.values()}, problems
+    return {path.parent: record for path, record in records.values()}, problems, locked
 
 
 def run_folders(roots: Sequence[Path]) -> list[Path]:
-    """The folders of all finished runs in or below these folders, in order. Raises ValueError for one without any."""
-    found = []
+    """The folders of all finished runs in or below these folders, in order, each once.
+
+    Raises ValueError for a folder without any, or with one that this user may not read.
+    """
+    found = {}
     if not roots:
         raise ValueError("no runs given: name their folders, or one above them, such as runs/digits")
     for root in roots:
-        below = [path.parent for path in _metrics_below(root)]
-        if not below:
+        paths, unreadable = named_below(root, METRICS)
+        if unreadable:
+            raise ValueError(f"{unreadable[0]} cannot be read (Permission denied): make it readable, or name other folders")
+        if not paths:
             raise ValueError(f"no finished run in or below {root}: make one with python main.py, or name another folder")
-        found += below
-    return list(dict.fromkeys(found))
+        for path in paths:
+            found.setdefault(path.parent.resolve(), path.parent)
+    return list(found.values())
 
 
 def begun(folder: Path) -> dict[str, Any]:

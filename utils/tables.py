@@ -4,15 +4,21 @@ import re
 import shutil
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Mapping
 from itertools import zip_longest
 
 import pandas as pd
 from tabulate import tabulate
 
+from .output import deliver, visible
+
 STYLES = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
 DIGITS = {"ECE": 4, "Eff %": 0}  # behind the point; others have one
-BEST = "*"  # behind a number that is among the best, until the table's style is known
+# Behind a number that is among the best: until the table's style is known, and then in a terminal. No name has the first.
+BEST, BEST_SHOWN = "\1", "*"
+MARKUP = re.compile(r"([\\`*_|<>&~#]|\](?=\())")  # what Markdown takes for more than a character
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes for the begin of a formula
 
 
 def number(value: float, spread: float, column: str) -> str:
@@ -44,21 +50,34 @@ def among_best(means: Mapping[str, float], spreads: Mapping[str, float], column:
 def heading(text: str, style: str) -> None:
     """What stands above a table; in LaTeX a comment."""
     width = max(40, shutil.get_terminal_size().columns - 3)
-    folded = "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
-    print("\n" + textwrap.indent(folded, "% " if style == STYLES["latex"] else "") + "\n")
+    folded = "\n".join(textwrap.fill(_clean(line, style), width) for line in text.split("\n"))
+    deliver("\n" + textwrap.indent(folded, "% " if style == STYLES["latex"] else "") + "\n")
+
+
+def as_text(cell: str) -> str:
+    """A name as a cell of a CSV file, which a spreadsheet shall not take for a formula: with ' before it where it would."""
+    return f"'{cell}" if unicodedata.normalize("NFKC", cell).startswith(FORMULA) else cell
 
 
 def show(rows: list[list[str]], heads: list[str], style: str) -> None:
-    """Print a table, the marks of its best numbers as bold print; where a terminal's table goes to a file they stay."""
+    """Print a table, the marks of its best numbers as bold print; where a terminal's table goes to a file they are stars."""
+    heads, *rows = [[_clean(cell, style) for cell in row] for row in (heads, *rows)]
     if style == STYLES["markdown"]:
         rows = [[f"**{cell.removesuffix(BEST)}**" if cell.endswith(BEST) else cell for cell in row] for row in rows]
     if style != STYLES["table"]:
         table = tabulate(rows, heads, tablefmt=style, disable_numparse=True)
         # Afterwards: tabulate writes a backslash in a cell out as LaTeX.
-        print(re.sub(r"(\S+)\*", r"\\textbf{\1}", table) if style == STYLES["latex"] else table)
+        deliver(re.sub(rf"(\S+){BEST}", r"\\textbf{\1}", table) if style == STYLES["latex"] else table)
         return
-    for line in _terminal([heads, *rows]):
-        print(_bold(line) if sys.stdout.isatty() else line)
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    deliver("\n".join(_bold(line) if on_terminal else line.replace(BEST, BEST_SHOWN) for line in _terminal([heads, *rows])))
+
+
+def _clean(cell: str, style: str) -> str:
+    """A cell without what a terminal, or Markdown, would obey; the mark of a best number stays."""
+    cell, mark = cell.removesuffix(BEST), BEST * cell.endswith(BEST)
+    cell = "\n".join(map(visible, cell.split("\n")))
+    return (MARKUP.sub(r"\\\1", cell) if style == STYLES["markdown"] else cell) + mark
 
 
 def _terminal(rows: list[list[str]]) -> list[str]:
@@ -78,5 +97,5 @@ def _terminal(rows: list[list[str]]) -> list[str]:
 
 
 def _bold(line: str) -> str:
-    """A line with `word*` as the bold word and a space."""
-    return re.sub(r"([^\s*]+)\*", "\033[1m\\1\033[0m ", line)
+    """A line with each marked word in bold, and a space in place of its mark."""
+    return re.sub(rf"(\S+){BEST}", "\033[1m\\1\033[0m ", line)

@@ -1,0 +1,100 @@
+"""What a run's record must hold. It is checked when it is read, so that no program meets anything else in one."""
+
+from collections.abc import Callable
+from typing import Any
+
+from .recipes import RECIPES
+
+Wanted = tuple[str, Callable[[Any], bool]]  # what a value must be, in words and as a test
+
+TEXT: Wanted = ("text", lambda value: isinstance(value, str))
+TEXTS: Wanted = ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value))
+WHOLE: Wanted = ("a whole number above 0", lambda value: type(value) is int and 0 < value < 2**63)
+POSITIVE: Wanted = ("a number above 0", lambda value: type(value) in (int, float) and 0 < value < float("inf"))
+# Sums may round to slightly more than 1.
+SHARE: Wanted = ("a number from 0 to 1", lambda value: type(value) in (int, float) and -1e-9 <= value <= 1 + 1e-9)
+CONSTANT: Wanted = ("a number or text", lambda value: type(value) in (int, float, str))
+# ensemble.py makes a folder of these two, so neither may lead elsewhere.
+NAME: Wanted = ("a name", lambda value: isinstance(value, str) and value.strip(". ") != "" and not {*"/\\\0"} & {*value})
+SEED: Wanted = ("a seed, or an ensemble's seeds such as 1+2", lambda value: _is_seed(value) or _are_seeds(value))
+SEEDS: Wanted = ("a list of seeds", lambda value: isinstance(value, list) and value != [] and all(map(_is_seed, value)))
+
+EACH = "*"  # stands for every name that there is; a name with ? behind it may be missing
+METRICS = dict.fromkeys(("auroc", "aupr_in", "aupr_out", "tnr95", "dtacc"), SHARE)
+SCORES = {EACH: METRICS | dict.fromkeys(("fpr95_in", "fpr95_out"), SHARE)}
+JUDGED = {"accuracy": SHARE, "ece": SHARE}
+RECORD = {
+    "config": {
+        "data": TEXT,
+        "model": TEXT,
+        "loss": NAME,
+        "seed": SEED,
+        "protocol": TEXT,
+        "recipe": (f"one of {', '.join(RECIPES)}", lambda value: isinstance(value, str) and value in RECIPES),
+        "epochs": WHOLE,
+        "ood": TEXTS,
+        "versions?": {EACH: WHOLE},
+    },
+    "titles": {"data": TEXT, "model": TEXT, "loss": TEXT},
+    "score": TEXT,
+    "scores_at": ("t1 or calibrated", lambda value: value in ("t1", "calibrated")),
+    "parameters?": WHOLE,
+    "members?": SEEDS,
+    "temperature?": {"value": POSITIVE, "split": TEXT},
+    "classification": {"test": {"t1": JUDGED, "calibrated": JUDGED}},
+    "detection": {
+        EACH: {
+            "title": TEXT,
+            "role": ("near, far or very_far", lambda value: value in ("near", "far", "very_far")),
+            "scores": {"t1": SCORES, "calibrated": SCORES},
+        }
+    },
+    "detectors?": {
+        EACH: {
+            "title": TEXT,
+            "version?": WHOLE,
+            "constants?": {EACH: CONSTANT},
+            "parameters?": {EACH: CONSTANT},
+            "sets?": {EACH: METRICS},
+        }
+    },
+}
+
+
+def check(record: Any) -> None:
+    """Raises ValueError, naming the place, for a record that lacks something, or has something else there."""
+    _check(record, RECORD, "")
+    score = record["score"]
+    for source, found in record["detection"].items():
+        for at, scores in found["scores"].items():
+            if score not in scores:
+                raise ValueError(f"detection.{source}.scores.{at} lacks {score}, the run's own score")
+    for name, added in record.get("detectors", {}).items():
+        if "sets" in added and added["sets"].keys() != record["detection"].keys():
+            raise ValueError(f"detectors.{name}.sets are not the sets of detection")
+
+
+def _check(value: Any, wanted: Any, place: str) -> None:
+    if isinstance(wanted, tuple):
+        said, holds = wanted
+        if not holds(value):
+            shown = f"{value!r:.60}" if type(value) in (int, float, str) else type(value).__name__
+            raise ValueError(f"{place} must be {said}, got {shown}")
+        return
+    if not isinstance(value, dict):
+        raise ValueError(f"{place or 'it'} must hold names and values, got {type(value).__name__}")
+    for name, inner in wanted.items():
+        held = [*value] if name == EACH else [name.removesuffix("?")]
+        for each in held:
+            if each in value:
+                _check(value[each], inner, f"{place}.{each}".lstrip("."))
+            elif not name.endswith("?"):
+                raise ValueError(f"{place or 'it'} lacks {each}")
+
+
+def _is_seed(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**32
+
+
+def _are_seeds(value: Any) -> bool:
+    return isinstance(value, str) and all(each.isascii() and each.isdecimal() for each in value.split("+"))

@@ -1,0 +1,124 @@
+"""Makes titles unique: what tables call a data set, a network, a loss or a detector, and how two of one title are told apart."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, TypeVar
+
+from .output import visible
+
+Key = TypeVar("Key", bound=Hashable)
+SIGNS = {"epsilon": "ε", "temperature": "T"}
+# What tables put behind a title.
+ADDED = re.compile(r"( of \d+| \(version \d+\)|, preprocessing.*| \[mps\])+$")
+
+
+def told_apart(candidates: Mapping[Key, Sequence[str]]) -> dict[Key, str]:
+    """A title for each key that no other key has: the first of its candidates, or a later one where that is another's too.
+
+    Titles that look the same in lower case count as one.
+    """
+    # The last resort, for two that look the same however long they are.
+    listed = {key: [*given, f"{given[-1]} [{number}]"] for number, (key, given) in enumerate(candidates.items(), 1)}
+    taken = dict.fromkeys(listed, 0)
+    while True:
+        titles = {key: visible(given[taken[key]]) for key, given in listed.items()}
+        count = Counter(map(_seen, titles.values()))
+        alike = [key for key, title in titles.items() if count[_seen(title)] > 1 and taken[key] + 1 < len(listed[key])]
+        if not alike:
+            return titles
+        for key in alike:
+            taken[key] += 1
+
+
+def _seen(title: str) -> str:
+    return ADDED.sub("", unicodedata.normalize("NFKC", title).casefold())
+
+
+def of_sources(titles: Mapping[str, str]) -> dict[str, str]:
+    """Source → its title. Where several sources have one title, each has the shortest ending of its path that tells them apart."""
+    return told_apart({source: [title, *_longer(source, title)] for source, title in titles.items()})
+
+
+def _longer(source: str, title: str) -> list[str]:
+    parts = PurePosixPath(source).parts
+    if len(parts) < 2:  # a name of the catalog, which keeps its title if a path's can change
+        return [title, f"{title} ({source})"]
+    stem = re.sub(r"\.(npz|txt)$", "", source)
+    endings = ["/".join(PurePosixPath(path).parts[-length:]) for length in range(1, len(parts)) for path in (stem, source)]
+    return [each for each in dict.fromkeys([*endings, source]) if each != title]
+
+
+def of_names(titles: Mapping[str, str]) -> dict[str, str]:
+    """Name → its title, with the name behind it where several names have one title."""
+    return told_apart({name: [title, f"{title} ({name})"] for name, title in titles.items()})
+
+
+def constants(name: str, added: Mapping[str, Any]) -> dict[str, Any]:
+    """What a detector's entry in a record was asked to take for its constants, by name; {} for detectors that are not asked."""
+    if name not in ("odin", "preprocessing") or "sets" not in added:
+        return {}
+    if "constants" in added:
+        return added["constants"]
+    # Earlier entries say what was taken. Of version 2 on their titles tell whether ε was chosen.
+    own, title = added.get("parameters", {}), added["title"]
+    chosen = "chosen" in title or (name == "preprocessing" and "ε" not in title)
+    return own | {"epsilon": "chosen"} if chosen and added.get("version", 1) > 1 else own
+
+
+def said(given: Mapping[str, Any]) -> str:
+    """Constants as they stand behind a title; not rounded, since other constants must not look the same."""
+    return "".join(f", {SIGNS.get(name, name)} {str(value or 0).removesuffix('.0')}" for name, value in sorted(given.items()))
+
+
+def _detector(name: str, added: Mapping[str, Any]) -> tuple[str, str, str, int]:
+    """What entries must share to stand in one row of a table."""
+    return name, added["title"], said(constants(name, added)), added.get("version", 1)
+
+
+def _of_detectors(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str, int], str]:
+    """The title of each row of detectors, as `_detector` has them: other constants than another's of its title are named."""
+    keys = dict.fromkeys(_detector(name, added) for run in records for name, added in run.get("detectors", {}).items())
+    scores = {name for run in records for found in run["detection"].values() for name in found["scores"]["t1"]}
+    titles = {}
+    for version in {key[3] for key in keys}:  # which a table puts behind the title
+        rows = {
+            (name, title, given, at): [*dict.fromkeys([title, title + given, f"{title}{given} ({name})"])]
+            for name, title, given, at in keys
+            if at == version
+        }
+        titles |= told_apart(rows | {score: [score] for score in sorted(scores)})
+    return titles
+
+
+def unique(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Copies of records in which no title stands for two things, and no control characters stand in a title."""
+    data = of_sources(_first((run["config"]["data"], run["titles"]["data"]) for run in records))
+    models = of_names(_first((run["config"]["model"], run["titles"]["model"]) for run in records))
+    losses = of_names(_first((run["config"]["loss"], run["titles"]["loss"]) for run in records))
+    sets = of_sources(_first((source, found["title"]) for run in records for source, found in run["detection"].items()))
+    detectors = _of_detectors(records)
+    return [
+        {
+            **run,
+            "titles": {
+                "data": data[run["config"]["data"]],
+                "model": models[run["config"]["model"]],
+                "loss": losses[run["config"]["loss"]],
+            },
+            "detection": {source: {**found, "title": sets[source]} for source, found in run["detection"].items()},
+            "detectors": {
+                name: {**added, "title": detectors[_detector(name, added)]} for name, added in run.get("detectors", {}).items()
+            },
+        }
+        for run in records
+    ]
+
+
+def _first(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, title in pairs:
+        found.setdefault(key, title)
+    return found
