@@ -20,6 +20,7 @@ from utils import records
 from utils.config import RunConfig
 from utils.evaluation import classification_results, detection_results
 from utils.recipes import RECIPES
+from utils.titles import of_sources
 
 EVALUATION_BATCH = 500
 
@@ -116,8 +117,9 @@ def judged(
     """What a record says of named outputs: `classification` of each split with labels, `detection` of each source with a role."""
     at = {"t1": 1.0, "calibrated": temperature}
     detected = detection_results(all_scores, outputs["test"], {source: outputs[source] for source in roles}, at)
+    titles = of_sources({source: title_of(source) for source in roles})
     detection = {
-        source: {"title": title_of(source), "role": role, "n": len(outputs[source]["logits"]), "scores": detected[source]}
+        source: {"title": titles[source], "role": role, "n": len(outputs[source]["logits"]), "scores": detected[source]}
         for source, role in roles.items()
     }
     classification = {split: classification_results(outputs[split]["logits"], labels[split], at) for split in labels}
