@@ -33,6 +33,10 @@ from utils.evaluation import predict
 from utils.lock import locked
 from utils.metrics import detection_metrics
 from utils.output import say
+from utils.titles import said, unique
+
+# The options that are constants of detectors.
+CONSTANTS = {"odin": ("epsilon", "temperature"), "preprocessing": ("epsilon",)}
 
 
 @dataclass(frozen=True)
@@ -63,25 +67,22 @@ class Options:
     def detectors(self) -> dict[str, Detector]:
         """The chosen rows of the table, with the constants given. Raises ValueError for an unknown name."""
         chosen = {name: get_detector(name) for name in self.scores or DETECTORS}
-        given = {
-            "odin": {"epsilon": self.epsilon, "temperature": self.temperature},
-            "preprocessing": {"epsilon": self.epsilon},
-        }
-        changed = {name: with_constants(chosen[name], given[name]) for name in chosen if name in given}
-        return chosen | changed
+        given = {name: {each: getattr(self, each) for each in CONSTANTS.get(name, ())} for name in chosen}
+        return {name: with_constants(row, given[name]) if given[name] else row for name, row in chosen.items()}
 
 
 def with_constants(row: Detector, given: Mapping[str, float | str | None]) -> Detector:
-    """The row with these constants, the default for None. Its title names what is not the default.
-
-    So runs with other constants are never averaged in one row of a table.
-    """
+    """The row with these constants, the default for None. Its title names what is not the default."""
     usual = inspect.signature(row.fit).parameters
-    changed = {name: value for name, value in given.items() if value not in (None, usual[name].default)}
-    signs = {"epsilon": "ε", "temperature": "T"}
-    # Not rounded: two different constants must not get one title.
-    named = [f"{signs[name]} {str(value).removesuffix('.0')}" for name, value in changed.items()]
-    return replace(row, title=", ".join([row.title, *named]), fit=partial(row.fit, **changed))
+    given = {name: value or 0.0 for name, value in given.items() if value is not None}  # not -0.0
+    changed = {name: value for name, value in given.items() if value != usual[name].default}
+    return replace(row, title=row.title + said(changed), fit=partial(row.fit, **changed))
+
+
+def constants_of(name: str, row: Detector) -> dict[str, float | str]:
+    """The constants, the defaults among them, that the options give this row: its entry keeps them."""
+    taken = inspect.signature(row.fit).parameters
+    return {each: taken[each].default for each in CONSTANTS.get(name, ())}
 
 
 class Finished:
@@ -182,13 +183,15 @@ def scored(run: Finished, detectors: dict[str, Detector]) -> dict[str, dict[str,
             continue
         inside = values.pop("test")
         sets = {source: detection_metrics(inside, outside) for source, outside in values.items()}
+        if constants := constants_of(name, row):
+            entry["constants"] = constants
         entries[name] = entry | {"parameters": dict(fitted.parameters), "sets": sets, "environment": environment}
     return entries
 
 
 def summary(run: Finished, entries: dict[str, dict[str, Any]]) -> str:
     """The AUROCs in a table, and why some detectors have none."""
-    found, reasons = run.record["detection"], ""
+    found, reasons = unique([run.record])[0]["detection"], ""
     rows = []
     for entry in entries.values():
         if "sets" in entry:
@@ -197,6 +200,17 @@ def summary(run: Finished, entries: dict[str, dict[str, Any]]) -> str:
             rows.append([entry["title"], *("n/a" for _ in found)])
             reasons += f"\n{entry['title']}: n/a, {entry['not_applicable']}"
     return tabulate(rows, ["AUROC %, at T = 1", *(each["title"] for each in found.values())], disable_numparse=True) + reasons
+
+
+def add(run: Finished, entries: dict[str, dict[str, Any]]) -> None:
+    """Write the entries into the run's record. Raises ValueError if its folder holds another run by now."""
+    records.refuse_another(run.folder, run.record)  # first of all, since a lock makes the folder
+    with locked(run.folder, wait=60):
+        # Another process may have added to it meanwhile.
+        record = records.refuse_another(run.folder, run.record)
+        records.sweep(run.folder)
+        record["detectors"] = record.get("detectors", {}) | entries
+        records.write_json(run.folder / records.METRICS, record)
 
 
 def perform(options: Options) -> None:
@@ -216,12 +230,7 @@ def perform(options: Options) -> None:
             raise ValueError(f"{run.folder} cannot be scored ({type(error).__name__}: {error})") from error
         except ValueError as error:
             raise ValueError(f"{run.folder}: {error}") from error
-        with locked(run.folder, wait=60):
-            records.sweep(run.folder)
-            # Read again: another process may have added to it meanwhile.
-            record = records.read_record(run.folder / records.METRICS)
-            record["detectors"] = record.get("detectors", {}) | entries
-            records.write_json(run.folder / records.METRICS, record)
+        add(run, entries)
         say(f"\n{run.folder}\n\n{summary(run, entries)}")
 
 

@@ -102,6 +102,8 @@ def perform(options: Options) -> str:
     if records.finished(folder, identity_of(config)):
         return f"{folder} is finished: skipped"
     outputs, labels = average(folders)
+    for member, held in members:  # the record and the outputs of a member shall be of one run
+        records.refuse_another(member, held)
     deciding = pattern["temperature"]["split"]
     temperature = temperature_results(outputs[deciding]["logits"], labels[deciding])
     roles = {source: each["role"] for source, each in pattern["detection"].items()}

@@ -19,6 +19,7 @@ from losses import LOSSES
 from utils import checkpoint, command_line, records, versions
 
 from .conftest import QUICK
+from .test_analyze import in_time, special
 
 SETS = {"digits89", "photos", "noise"}
 CPU = ("--device", "cpu")  # as the runs were made: a GPU rounds otherwise
@@ -93,6 +94,7 @@ def test_odin_without_perturbation_at_temperature_1_is_mps(runs, capsys):
         recorded = record["detection"][source]["scores"]["t1"]["MPS"]
         assert record["detectors"]["odin"]["sets"][source]["auroc"] == pytest.approx(recorded["auroc"], abs=1e-4)
     assert record["detectors"]["odin"]["parameters"] == {"epsilon": 0.0, "temperature": 1.0}
+    assert record["detectors"]["odin"]["constants"] == {"epsilon": 0.0, "temperature": 1.0}
 
 
 @pytest.mark.parametrize(("given", "odin", "own"), [
@@ -346,6 +348,80 @@ def test_an_ensemble_of_what_does_not_belong_together_is_refused(runs, capsys):
         assert all(message in err for message in messages), err
         assert err.count("\n") == 1
     assert contents(runs) == before
+
+
+@pytest.mark.parametrize("what", ["deleted", "begun again", "made again"])
+@pytest.mark.parametrize(("program", "step"), [(detect, "scored"), (ensemble, "average")])
+def test_a_folder_that_is_made_again_meanwhile_gets_nothing_of_the_run_before(runs, capsys, monkeypatch, program, step, what):
+    folder, other = runs / "softmax" / "1", runs / "softmax" / "2"
+    work = getattr(program, step)
+
+    def then_made_again(*arguments):
+        done = work(*arguments)
+        shutil.rmtree(folder)
+        if what == "made again":
+            shutil.copytree(other, folder)
+        elif what == "begun again":
+            folder.mkdir()
+            shutil.copy(other / records.CONFIG, folder)
+        return done
+
+    monkeypatch.setattr(program, step, then_made_again)
+    status, out, err = called(program, capsys, folder, *(["--scores", "energy"] if program is detect else []))
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"{folder} was deleted or made again meanwhile: nothing is written" in err
+    left = {path.name: value for path, value in contents(folder).items()}
+    new = {path.name: value for path, value in contents(other).items()}
+    assert left == {"deleted": {}, "begun again": {records.CONFIG: new[records.CONFIG]}, "made again": new}[what]
+    assert not (runs / "ensemble").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", "../../../out"), ("seed", "/tmp/out"), ("loss", "../../out"), ("loss", "softmax/1")]
+)
+def test_no_record_leads_an_ensemble_out_of_the_runs_folder(runs, tmp_path, capsys, name, value):
+    path = runs / "softmax" / "1" / records.METRICS
+    record = json.loads(path.read_text())
+    record["config"][name] = value
+    path.write_text(json.dumps(record))
+    before = sorted(tmp_path.rglob("*"))
+    for program in (ensemble, detect):
+        status, _, err = called(program, capsys, runs / "softmax" / "1")
+        assert (status, err.count("\n")) == (2, 1)
+        assert f"{path} is damaged inside (config.{name} must be " in err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", [records.METRICS, records.PREDICTIONS, records.MODEL])
+def test_a_pipe_in_the_place_of_a_runs_file_is_an_error(runs, capsys, name):
+    folder = runs / "softmax" / "1"
+    special(folder / name, "pipe")
+    for program, given in ((detect, ["--scores", "knn"]), (ensemble, [])):
+        if program is detect or name != records.MODEL:
+            with in_time():
+                status, _, err = called(program, capsys, folder, *given)
+            assert (status, err.count("\n")) == (2, 1)
+            assert f"{folder / name} is" in err
+
+
+@pytest.mark.parametrize(
+    "device", ["privateuseone", "hpu", "meta", "xla", "ideep", "cpu:7x", "", "cuda:99999999999", "cuda:-1", "lazy"]
+)
+def test_a_device_that_is_not_there_is_an_error_in_one_line(runs, capsys, device):
+    status, out, err = called(detect, capsys, runs / "softmax" / "1", "--scores", "energy", "--device", device)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert " ".join(f"--device {device} cannot be used here".split()) in err
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory: you tried to allocate 9 bytes")])
+def test_too_little_memory_is_said_in_one_line(runs, capsys, monkeypatch, error):
+    def without_memory(*_):
+        raise error
+
+    monkeypatch.setattr(records, "read_predictions", without_memory)
+    for program in (detect, ensemble):
+        status, _, err = called(program, capsys, runs / "softmax" / "1")
+        assert (status, err.count("\n"), "memory" in err) == (2, 1, True)
 
 
 def test_compiling_with_a_gradient_penalty_is_refused(run_main, tmp_path):

@@ -25,6 +25,7 @@ from utils import records
 from utils.config import RunConfig
 
 from .conftest import QUICK
+from .test_analyze import in_time, special
 
 LOSSES = ("softmax", "isomax", "dismax", "godin")
 
@@ -246,6 +247,35 @@ def test_names_are_neither_markup_nor_formulas_and_missing_data_are_noted(finish
     assert "$x^$ é" in text
     assert "<script>alert" not in text
     assert "no images of Digits 0-7 are shown" in text
+
+
+def test_sets_of_one_title_are_told_apart_in_tables_figures_and_examples(finished, tmp_path):
+    run = shutil.copytree(finished / "digits" / "smallcnn" / "dismax" / "1", tmp_path / "runs" / "1")
+    record = altered(records.read_record(run / records.METRICS), "detection", "photos", "title", value="Noise")
+    records.write_json(run / records.METRICS, record)
+    assert analyze.main(["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "page")]) == 0
+    text = (tmp_path / "page" / "index.html").read_text()
+    places = ">{} AU", ">{} accepted %<", ">{}</text>", ">{}: highest scores<", "<summary>{}<"
+    titles = "Noise (photos)", "Noise (noise)"
+    assert [place.format(title) for title in titles for place in places if place.format(title) not in text] == []
+
+
+@pytest.mark.parametrize("name", [records.PREDICTIONS, records.EPOCHS])
+def test_a_pipe_in_the_place_of_a_kept_file_is_noted(finished, tmp_path, name):
+    run = shutil.copytree(finished / "digits" / "smallcnn" / "dismax" / "1", tmp_path / "1")
+    special(run / name, "pipe")
+    load, notes = {records.PREDICTIONS: load_outcome, records.EPOCHS: load_history}[name], []
+    with in_time():
+        assert reporting._gathered([(run, records.read_record(run / records.METRICS))], load, "", notes) == {}
+    assert f"{name} is no regular file" in notes[0]
+
+
+def test_a_name_that_is_not_utf8_does_not_stop_the_page(finished, tmp_path):
+    folder = tmp_path / os.fsdecode(b"runs \xff")
+    run = shutil.copytree(finished / "digits" / "smallcnn" / "dismax" / "1", folder / "1")
+    (run / records.PREDICTIONS).write_bytes(b"")
+    assert analyze.main(["--runs", str(folder), "--report", str(folder / "page")]) == 0
+    assert "runs \\udcff" in (folder / "page" / "index.html").read_text()
 
 
 def test_predictions_of_another_run_are_noticed(finished, tmp_path):
