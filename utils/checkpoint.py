@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from .files import open_regular
 from .records import LAST, PREVIOUS, whole_file
 
 
@@ -25,7 +26,8 @@ def save(path: Path, content: dict[str, Any], previous: Path | None = None) -> N
 
 def load(path: Path) -> dict[str, Any]:
     """Read what `save` wrote, onto the CPU. Raises ValueError, naming the file, if it is damaged or not of that kind."""
-    written = io.BytesIO(path.read_bytes())  # so that an OSError is the disk's, not a damaged offset's
+    with open_regular(path) as file:
+        written = io.BytesIO(file.read())  # so that an OSError is the disk's, not a damaged offset's
     try:
         with zipfile.ZipFile(written) as archive:
             damaged = archive.testzip()  # torch.load does not compare the checksums
