@@ -33,6 +33,8 @@ def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     Raises ValueError for a file that is damaged (its checksums are compared) or no such one, and for one of an earlier version
     whose weights would give other outputs now; OSError for one that cannot be read.
     """
+    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
+        raise ValueError(f"{path} is no regular file: delete it")
     written = io.BytesIO(Path(path).read_bytes())
     try:
         with zipfile.ZipFile(written) as archive:
