@@ -27,6 +27,7 @@ from data.streaming import ImageFiles, fitting
 from dismax.detector import Detector
 from utils import command_line, interruption, records, runtime
 from utils.output import say
+from utils.tables import as_text
 
 BATCH = 500
 
@@ -98,7 +99,10 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
     with records.whole_file(path) as temporary, open(temporary, "w", newline="", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
-        writer.writerows(rows)
+        for row in rows:
+            # A spreadsheet takes some names for formulas. The path stays that of the file.
+            named = row["file"] if as_text(row["file"]) == row["file"] else f"./{row['file']}"
+            writer.writerow(row | {"file": named, "class": as_text(row["class"])})
 
 
 def perform(options: Options) -> None:

@@ -74,3 +74,12 @@ def test_bad_input_is_said_in_one_line(run, tmp_path, capsys, given, message):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+1.png", "-1.png", "@x.png", "＝1.png"])
+def test_no_name_is_a_formula_in_a_csv_file(tmp_path, name):
+    row = {"file": name, "class": name, "probability": 0.5, "score": -0.7, "in_distribution": True}
+    predict.write(tmp_path / "out.csv", [row, row | {"file": "/a/=1.png", "class": "cat"}])
+    first, second = csv.DictReader((tmp_path / "out.csv").read_text().splitlines())
+    assert (first["file"], first["class"], first["score"]) == (f"./{name}", f"'{name}", "-0.7")
+    assert (second["file"], second["class"]) == ("/a/=1.png", "cat")
