@@ -7,7 +7,8 @@ from functools import partial
 from torch import nn
 
 from . import scores
-from .contract import PERCENTILES, LossFirstPart, LossSecondPart
+from .contract import PERCENTILES, LossFirstPart
+from .criterion import LossSecondPart
 from .dismax import DisMaxLossFirstPart, DisMaxLossSecondPart
 from .duq import DUQLossFirstPart, DUQLossSecondPart
 from .godin import DROPOUT, GODINLossFirstPart, GODINLossSecondPart

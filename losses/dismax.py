@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import fpr
-from .contract import LossFirstPart, LossSecondPart
+from .contract import LossFirstPart
+from .criterion import LossSecondPart
 from .geometry import direction_logits
 from .isomaxplus import IsoMaxPlusLossFirstPart
 

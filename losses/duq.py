@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .contract import LossFirstPart, LossSecondPart
+from .contract import LossFirstPart
+from .criterion import LossSecondPart
 from .precision import in_one_precision, without_autocast
 from .processes import summed_over_processes
 from .targets import one_hot

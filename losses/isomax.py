@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from .contract import LossFirstPart, LossSecondPart
+from .contract import LossFirstPart
+from .criterion import LossSecondPart
 from .geometry import distances
 
 

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .contract import LossFirstPart, LossSecondPart
+from .contract import LossFirstPart
+from .criterion import LossSecondPart
 from .processes import summed_over_processes
 
 RANDOM_FEATURES = 1024  # M, the paper's and the reference code's

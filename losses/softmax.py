@@ -5,7 +5,8 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .contract import LossFirstPart, LossSecondPart
+from .contract import LossFirstPart
+from .criterion import LossSecondPart
 from .precision import in_one_precision
 
 

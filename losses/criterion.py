@@ -1,0 +1,87 @@
+"""The second part of the contract between a loss, a network and the training loop: the criterion."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .contract import LossFirstPart
+from .precision import at_least_float32, without_autocast
+
+
+class LossSecondPart(nn.Module):
+    """Base of all criteria: logits [B, C] (as the head returns them) and class indices [B] to a scalar.
+
+    Its mode follows the head's: while `classifier.training` it is the training loss, afterwards plain cross-entropy of the
+    logits. A subclass sets `entropic_scale` or overrides `training_loss`, and whichever hook its method needs.
+    """
+
+    entropic_scale: ClassVar[float] = 1.0  # E: multiplies the logits in the training loss only
+    penalizes_inputs: ClassVar[bool] = False  # the loop lets gradients reach the inputs before it calls `penalty`
+
+    def __init__(self, classifier: LossFirstPart):
+        super().__init__()
+        if not isinstance(classifier, LossFirstPart):
+            raise TypeError(f"{type(self).__name__} takes the model's head (a LossFirstPart), got {type(classifier).__name__}")
+        # Not registered as a submodule: the head's parameters belong to the model alone.
+        self.__dict__["classifier"] = classifier
+
+    def preprocess(
+        self, inputs: Tensor, targets: Tensor, *, generator: torch.Generator | None = None, tail: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Change a batch before the forward pass; the identity where there is nothing to do.
+
+        Args:
+            inputs: images [B, channels, H, W].
+            targets: class indices [B].
+            generator: source of randomness on the inputs' device; the global one by default.
+            tail: this is an epoch's short last batch: if it is too small for the method, do without rather than raise.
+        """
+        return inputs, targets
+
+    def labelled(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The part of the preprocessed batch that shows what its labels say: where accuracy means something."""
+        return logits, targets
+
+    def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The method's loss of logits [B, C] in float32 or wider."""
+        return F.cross_entropy(self.entropic_scale * logits, targets)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """A scalar: the training loss, or cross-entropy when the head is in evaluation mode.
+
+        Raises ValueError for other shapes, and for targets that are no integers.
+        """
+        if logits.ndim != 2 or targets.shape != logits.shape[:1] or targets.is_floating_point():
+            given = f"{list(logits.shape)} and {targets.dtype} {list(targets.shape)}"
+            raise ValueError(f"the criterion takes logits [B, C] and class indices [B], got {given}")
+        with without_autocast(logits):
+            logits = at_least_float32(logits)
+            return self.training_loss(logits, targets) if self.classifier.training else F.cross_entropy(logits, targets)
+
+    def penalty(self, inputs: Tensor, logits: Tensor) -> Tensor | float:
+        """Added to the loss; `inputs` carry gradients if `penalizes_inputs`."""
+        return 0.0
+
+    def undecayed(self) -> list[nn.Parameter]:
+        """The head's parameters that the method trains without weight decay."""
+        return []
+
+    def parameter_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+        """The optimizer's parameter groups."""
+        without = self.undecayed()
+        decayed = [parameter for parameter in model.parameters() if all(parameter is not other for other in without)]
+        groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": without, "weight_decay": 0.0}]
+        return [group for group in groups if group["params"]]
+
+    def before_epoch(self, epoch: int) -> None:
+        """Called before each epoch's first step; epochs count from 1."""
+
+    def after_step(self, model: nn.Module, inputs: Tensor, targets: Tensor, logits: Tensor) -> None:
+        """Called after each optimizer step with the step's preprocessed batch and (detached) logits."""
+
+    def after_epoch(self, epoch: int) -> None:
+        """Called after each epoch's last step, before the model is evaluated."""
