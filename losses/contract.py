@@ -78,6 +78,10 @@ class LossFirstPart(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits [B, C] divided by the temperature."""
+        if isinstance(features, torch.fx.Proxy):  # a head is one node of a torch.fx graph, as the layers of torch.nn are
+            if not (path := features.tracer.path_of_module(self)):
+                raise TypeError("torch.fx takes a network with a head, not a head alone")
+            return features.tracer.create_proxy("call_module", path, (features,), {})
         return self.named_outputs(features)["logits"] / self.temperature
 
     def scores(self, outputs: Tensor | Outputs) -> Tensor:

@@ -10,6 +10,7 @@ from .criterion import LossSecondPart
 from .precision import in_one_precision, without_autocast
 from .processes import summed_over_processes
 from .targets import one_hot
+from .transforms import being_recorded, in_backward, in_torch_func
 
 # The paper's for CIFAR-10.
 LENGTH_SCALE = 0.1  # σ
@@ -47,7 +48,8 @@ class DUQLossFirstPart(LossFirstPart):
 
     def raw_logits(self, features: Tensor) -> Tensor:
         embeddings = self._embeddings(features)
-        if self.training:
+        # What transforms and recorders compute with is of no use after them.
+        if self.training and not (in_backward() or in_torch_func() or being_recorded()):
             self._last = embeddings.detach()
         centroids = self.sums / self.counts[:, None]
         return (embeddings - centroids).square().mean(2) / (-2 * LENGTH_SCALE**2)

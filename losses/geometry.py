@@ -1,13 +1,17 @@
-"""Distances that stay finite, with finite gradients: to points (IsoMax), and between directions (IsoMax+ and DisMax)."""
+"""Distances that stay finite, with finite gradients: to points (IsoMax), and between directions (IsoMax+ and DisMax).
+
+The gradients are written by hand. Where a gradient is to be differentiated again (`create_graph=True`), the same equations run on
+what has a history, so that gradients of any order are right.
+"""
 
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from .precision import in_one_precision, without_autocast
+from .transforms import being_recorded, in_torch_func
 
 LARGE = 1e15  # the squares of numbers of this size still add up in float32
 SHORTEST = 1e-18  # a vector shorter than this has no direction: its squares underflow in float32
@@ -18,7 +22,39 @@ def distances(points: Tensor, prototypes: Tensor) -> Tensor:
 
     One matrix product each in the forward and for either gradient; `_Distances` has the derivation and the accuracy.
     """
-    return _Distances.apply(*in_one_precision(points, prototypes))
+    points, prototypes = in_one_precision(points, prototypes)
+    if in_torch_func():
+        return _from_differences(points, prototypes)
+    if being_recorded():
+        learns = torch.is_grad_enabled() and (points.requires_grad or prototypes.requires_grad)
+        return _from_differences(points, prototypes) if learns else _from_product(points, prototypes)[0]
+    return _Distances.apply(points, prototypes)
+
+
+def _from_differences(points: Tensor, prototypes: Tensor) -> Tensor:
+    """Distances [N, C] by plain operations, which PyTorch's transforms and recorders know; takes N·C·D numbers."""
+    differences = points[:, None] - prototypes
+    largest = differences.abs().amax(2).detach()  # in units of which no square overflows
+    apart = largest > 0
+    squares = (differences / torch.where(apart, largest, 1)[:, :, None]).square().sum(2)
+    return torch.where(apart, squares, 1).sqrt() * largest
+
+
+def _from_product(points: Tensor, prototypes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Distances [N, C] by a matrix product; points and prototypes less the prototypes' mean; the points' lengths [N, 1]."""
+    middle = prototypes.mean(0)
+    points, prototypes = points - middle, prototypes - middle
+    # Both are 1 but for numbers whose squares could overflow; a point that is reduced is so far off that its length is all.
+    scale = (prototypes.abs().max() / 1e7).clamp_min_(1)
+    scaled, anchors = points / scale, prototypes / scale
+    reduction = (scaled.abs().amax(1, keepdim=True) / LARGE).clamp_min_(1)
+    scaled.div_(reduction)
+    lengths = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
+    squares = torch.add(lengths.square(), torch.linalg.vector_norm(anchors, dim=1).square())
+    reduction.mul_(scale)
+    # Not in place: compiled, PyTorch 2.11 gives an output that was changed in place no gradient.
+    d = _roots(squares.addmm_(scaled, anchors.T, alpha=-2), scaled, anchors, 0) * reduction
+    return d, points, prototypes, lengths.mul_(reduction)
 
 
 def _roots(squares: Tensor, points: Tensor, prototypes: Tensor, shortest: float) -> Tensor:
@@ -48,28 +84,19 @@ class _Distances(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, points, prototypes):
-        middle = prototypes.mean(0)
-        points, prototypes = points - middle, prototypes - middle
-        # Both are 1 but for numbers whose squares could overflow; a point that is reduced is so far off that its length is all.
-        scale = (prototypes.abs().max() / 1e7).clamp_min_(1)
-        scaled, anchors = points / scale, prototypes / scale
-        reduction = (scaled.abs().amax(1, keepdim=True) / LARGE).clamp_min_(1)
-        scaled.div_(reduction)
-        lengths = torch.linalg.vector_norm(scaled, dim=1, keepdim=True)
-        squares = torch.add(lengths.square(), torch.linalg.vector_norm(anchors, dim=1).square())
-        reduction.mul_(scale)
-        # Not in place: compiled, PyTorch 2.11 gives an output that was changed in place no gradient.
-        d = _roots(squares.addmm_(scaled, anchors.T, alpha=-2), scaled, anchors, 0) * reduction
-        ctx.save_for_backward(points, prototypes, lengths.mul_(reduction), d)
+        d, *centred = _from_product(points, prototypes)
+        ctx.save_for_backward(points, prototypes, d, *centred)
         return d
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient):
-        points, prototypes, lengths, d = ctx.saved_tensors
+        *inputs, d, points, prototypes, lengths = ctx.saved_tensors
         limits = torch.finfo(d.dtype)
         to_points = to_prototypes = None
         with without_autocast(gradient):
+            if torch.is_grad_enabled():  # the inputs and d have a history, what was computed of them in the forward has none
+                middle = inputs[1].detach().mean(0)
+                points, prototypes = inputs[0] - middle, inputs[1] - middle
             least = (10 * limits.eps * lengths).clamp_min_(limits.tiny**0.5)
             weights = gradient / torch.where(d > least, d, math.inf)
             if ctx.needs_input_grad[0]:
@@ -93,7 +120,11 @@ def direction_logits(features: Tensor, prototypes: Tensor, scale: Tensor, factor
     One matrix product each in the forward and for either gradient; `_DirectionLogits` has the derivation and the accuracy.
     """
     dtype = torch.promote_types(features.dtype, prototypes.dtype)
-    return _DirectionLogits.apply(features.to(dtype), prototypes.to(dtype), scale.to(dtype), factor, add_mean)
+    features, prototypes, scale = features.to(dtype), prototypes.to(dtype), scale.to(dtype)
+    if in_torch_func() or being_recorded():
+        d = distances(features * _inverse_lengths(features), prototypes * _inverse_lengths(prototypes))
+        return (d + d.mean(1, keepdim=True) if add_mean else d) * (factor * scale.abs())
+    return _DirectionLogits.apply(features, prototypes, scale, factor, add_mean)
 
 
 def cosines(features: Tensor, prototypes: Tensor) -> Tensor:
@@ -103,8 +134,30 @@ def cosines(features: Tensor, prototypes: Tensor) -> Tensor:
 
 
 def _inverse_lengths(vectors: Tensor) -> Tensor:
-    """1/‖v‖ [N, 1]; 0 for a vector that has no direction."""
-    return F.threshold(torch.linalg.vector_norm(vectors, dim=1, keepdim=True), SHORTEST, math.inf).reciprocal()
+    """1/‖v‖ [N, 1]; 0, without gradient, for a vector that has no direction."""
+    if not (in_torch_func() or being_recorded()):
+        return _InverseLengths.apply(vectors)
+    has_direction = torch.linalg.vector_norm(vectors.detach(), dim=1, keepdim=True) > SHORTEST
+    # The gradient of a length of 0 would be NaN.
+    return has_direction / torch.linalg.vector_norm(torch.where(has_direction, vectors, 1), dim=1, keepdim=True)
+
+
+class _InverseLengths(torch.autograd.Function):
+    """1/‖v‖ with the gradient -v/‖v‖³, which can be differentiated where a vector is zero too: autograd's own is NaN then."""
+
+    @staticmethod
+    def forward(ctx, vectors):
+        lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+        inverse = F.threshold(lengths, SHORTEST, math.inf).reciprocal()
+        ctx.save_for_backward(vectors, lengths, inverse)
+        return inverse
+
+    @staticmethod
+    def backward(ctx, gradient):
+        vectors, lengths, inverse = ctx.saved_tensors
+        slope = -gradient * (inverse * inverse)
+        # The lengths have no history.
+        return vectors * (slope * inverse if torch.is_grad_enabled() else slope / lengths.clamp_min(SHORTEST))
 
 
 class _DirectionLogits(torch.autograd.Function):
@@ -136,16 +189,18 @@ class _DirectionLogits(torch.autograd.Function):
         d = _roots(squares, unit_features, unit_prototypes, 10 * torch.finfo(features.dtype).eps)
         slope = scale.sign().mul_(factor)  # ∂k/∂s
         k = slope * scale
-        ctx.save_for_backward(unit_features, unit_prototypes, by_feature, by_prototype, d, slope, k)
+        ctx.save_for_backward(features, prototypes, scale, slope, unit_features, unit_prototypes, by_feature, by_prototype, d, k)
         ctx.add_mean = add_mean
         return (d + d.mean(1, keepdim=True) if add_mean else d) * k  # not in place: see above
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient):
-        unit_features, unit_prototypes, by_feature, by_prototype, d, slope, k = ctx.saved_tensors
+        features, prototypes, scale, slope, *known = ctx.saved_tensors
         to_features = to_prototypes = None
         with without_autocast(gradient):
+            if torch.is_grad_enabled():
+                known = _with_history(features, prototypes, slope * scale)
+            unit_features, unit_prototypes, by_feature, by_prototype, d, k = known
             if ctx.add_mean:
                 gradient = gradient + gradient.mean(1, keepdim=True)  # G/k
             to_scale = torch.dot(gradient.reshape(-1), d.view(-1)) * slope
@@ -158,3 +213,11 @@ class _DirectionLogits(torch.autograd.Function):
                 along = torch.mul(unit_prototypes, torch.mm(cosines.T, by_feature.sign()))
                 to_prototypes = along.addmm_(weights.T, unit_features, alpha=-1).mul_(by_prototype * k)
         return to_features, to_prototypes, to_scale, None, None
+
+
+def _with_history(features: Tensor, prototypes: Tensor, k: Tensor) -> tuple[Tensor, ...]:
+    """What `_DirectionLogits.backward` needs, computed again from the inputs by operations that can be differentiated."""
+    by_feature, by_prototype = _inverse_lengths(features), _inverse_lengths(prototypes)
+    unit_features, unit_prototypes = features * by_feature, prototypes * by_prototype
+    d = distances(unit_features, unit_prototypes).clamp_min(10 * torch.finfo(features.dtype).eps)
+    return unit_features, unit_prototypes, by_feature, by_prototype, d, k

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .transforms import in_backward
+
 LARGEST = 30.0  # its exponential, 1e13, times squared distances of up to 1e25 stays finite in float32
 
 
@@ -23,6 +25,9 @@ class PredictedScale(nn.Module):
         values, norm = self.linear(features.to(own)), self.norm
         if self.training and len(values) < 2:
             values = F.batch_norm(values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
+        elif self.training and in_backward():  # the running statistics have seen this batch: copies take it
+            copies = norm.running_mean.clone(), norm.running_var.clone()
+            values = F.batch_norm(values, *copies, norm.weight, norm.bias, training=True, eps=norm.eps)
         else:
             values = norm(values)
         return values.clamp(-LARGEST, LARGEST).to(torch.promote_types(features.dtype, own))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .contract import LossFirstPart
 from .criterion import LossSecondPart
 from .processes import summed_over_processes
+from .transforms import in_backward, in_torch_func
 
 RANDOM_FEATURES = 1024  # M, the paper's and the reference code's
 # The reference code's for CIFAR in 2020: frequencies times 0.05, and the mean-field factor λ. (Its
@@ -95,7 +96,12 @@ class SNGPLossFirstPart(LossFirstPart):
         phi = math.sqrt(2 / RANDOM_FEATURES) * torch.cos(angles)
         logits = F.linear(phi, self.weight.to(dtype))
         if self.training:
-            self._add(phi)
+            if in_torch_func():
+                raise RuntimeError(
+                    "SNGP sums its training images in buffers, which torch.func cannot change: put the head into evaluation mode"
+                )
+            if not in_backward():
+                self._add(phi)
             return {"logits": logits}
         variance = ((phi @ self.covariance.to(dtype)) * phi).sum(1)
         return {"logits": logits / torch.sqrt(1 + self.mean_field * variance)[:, None], "variance": variance}

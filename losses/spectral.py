@@ -7,6 +7,7 @@ from torch.nn.grad import conv2d_input
 from torch.nn.utils import parametrize
 
 from .precision import without_autocast
+from .transforms import in_backward
 
 GRID = 16  # pixels each way of the images on which a convolution's norm is estimated
 BOUND = 6.0  # SNGP's for WideResNet-28-10 on CIFAR
@@ -45,7 +46,7 @@ class _Bounded(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         with without_autocast(weight):
-            if self.training:
+            if self.training and not in_backward():
                 self._iterate(weight)
             # A copy, since the next forward pass may change the buffer before the backward pass of this one.
             sigma = torch.linalg.vector_norm(F.conv2d(self.direction.clone(), weight, **self.how))

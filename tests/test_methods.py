@@ -10,6 +10,7 @@ from scipy.special import expit
 from sklearn.datasets import make_moons
 from sklearn.metrics.pairwise import cosine_similarity, rbf_kernel
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import losses
 from data.batches import Normalizer, TrainingBatches
@@ -497,3 +498,37 @@ def test_sngp_bounds_every_convolution_and_other_losses_none(model_name):
         model = LOSSES[name].wrap(build_model(model_name, C, LOSSES[name].head))
         kinds = {nn.utils.parametrize.is_parametrized(module) for module in model.modules() if isinstance(module, nn.Conv2d)}
         assert kinds == {name == "sngp"}
+
+
+class Recomputed(nn.Module):
+    """A small network that keeps no activations of its parts, but computes them again in the backward pass."""
+
+    def __init__(self, name, use_reentrant):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, D))
+        bound_convolutions(self.body, 0.1)
+        self.classifier = LOSSES[name].head(D, C)
+        self.use_reentrant = use_reentrant  # None: without
+
+    def forward(self, x):
+        for part in (self.body, self.classifier):
+            x = part(x) if self.use_reentrant is None else checkpoint(part, x, use_reentrant=self.use_reentrant)
+        return x
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "dismax"])
+def test_activation_checkpointing_counts_no_image_twice(name, use_reentrant):
+    results = []
+    for how in (None, use_reentrant):
+        network = Recomputed(name, how)
+        criterion = LOSSES[name].criterion(network.classifier)
+        torch.manual_seed(1)
+        targets = torch.arange(B) % C
+        for inputs in torch.randn(2, B, 3, 6, 6):
+            criterion(network(inputs.requires_grad_()), targets).backward()
+            criterion.after_step(network, inputs, targets, torch.zeros(B, C))
+        gradients = {key: parameter.grad for key, parameter in network.named_parameters()}
+        results.append((gradients, {**network.state_dict(), "classifier.thresholds": torch.zeros(1)}))
+    torch.testing.assert_close(*results)
