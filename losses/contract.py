@@ -46,8 +46,8 @@ class LossFirstPart(nn.Module):
 
     def __init__(self, num_features: int, num_classes: int):
         super().__init__()
-        if num_features < 1 or num_classes < 1:
-            raise ValueError(f"a head needs num_features and num_classes of 1 or more, got {num_features} and {num_classes}")
+        if num_features < 1 or num_classes < 2:
+            raise ValueError(f"a head needs 1 feature or more and 2 classes or more, got {num_features=} and {num_classes=}")
         self.num_features, self.num_classes = num_features, num_classes
         self.register_buffer("temperature", torch.ones(1))
         self.register_buffer("thresholds", torch.full((len(PERCENTILES),), torch.nan))

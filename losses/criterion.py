@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, ClassVar
 
 import torch
@@ -26,8 +27,30 @@ class LossSecondPart(nn.Module):
         super().__init__()
         if not isinstance(classifier, LossFirstPart):
             raise TypeError(f"{type(self).__name__} takes the model's head (a LossFirstPart), got {type(classifier).__name__}")
-        # Not registered as a submodule: the head's parameters belong to the model alone.
-        self.__dict__["classifier"] = classifier
+        self._refer_to(classifier)
+
+    def _refer_to(self, classifier: LossFirstPart) -> None:
+        # Not a submodule, since the head's parameters belong to the model alone; and not what keeps it alive: a criterion that is
+        # copied or loaded without its model has no head, and says so, instead of one of its own that nothing trains.
+        self.__dict__["_classifier"] = weakref.ref(classifier)
+
+    @property
+    def classifier(self) -> LossFirstPart:
+        """The model's head. Raises RuntimeError if that is gone, as after the criterion alone was copied or loaded."""
+        head = self.__dict__["_classifier"]()
+        if head is None:
+            raise RuntimeError(
+                f"the head of this {type(self).__name__} is gone: it was copied, loaded or kept without its network; "
+                "make the criterion anew from the network's head"
+            )
+        return head
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_classifier": self.classifier}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._refer_to(state["_classifier"])
 
     def preprocess(
         self, inputs: Tensor, targets: Tensor, *, generator: torch.Generator | None = None, tail: bool = False
@@ -48,19 +71,25 @@ class LossSecondPart(nn.Module):
 
     def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The method's loss of logits [B, C] in float32 or wider."""
-        return F.cross_entropy(self.entropic_scale * logits, targets)
+        return F.cross_entropy(self.entropic_scale * logits, targets.long())
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """A scalar: the training loss, or cross-entropy when the head is in evaluation mode.
 
-        Raises ValueError for other shapes, and for targets that are no integers.
+        Raises ValueError for other shapes, for logits of another number of classes than the head's, and for targets that are no
+        integers.
         """
-        if logits.ndim != 2 or targets.shape != logits.shape[:1] or targets.is_floating_point():
+        head = self.classifier
+        if logits.ndim != 2 or targets.shape != logits.shape[:1] or targets.is_floating_point() or targets.is_complex():
             given = f"{list(logits.shape)} and {targets.dtype} {list(targets.shape)}"
             raise ValueError(f"the criterion takes logits [B, C] and class indices [B], got {given}")
+        if logits.shape[1] != head.num_classes:
+            raise ValueError(
+                f"the criterion got logits of {logits.shape[1]} classes, its head has {head.num_classes}: are these the head's?"
+            )
         with without_autocast(logits):
             logits = at_least_float32(logits)
-            return self.training_loss(logits, targets) if self.classifier.training else F.cross_entropy(logits, targets)
+            return self.training_loss(logits, targets) if head.training else F.cross_entropy(logits, targets.long())
 
     def penalty(self, inputs: Tensor, logits: Tensor) -> Tensor | float:
         """Added to the loss; `inputs` carry gradients if `penalizes_inputs`."""

@@ -67,9 +67,12 @@ class DisMaxLossSecondPart(LossSecondPart):
         """
         if self.regularization is None or not self.classifier.training:
             return inputs, targets
-        if inputs.ndim < 3 or targets.shape != inputs.shape[:1]:
+        if inputs.ndim < 4 or targets.shape != inputs.shape[:1]:
             given = f"{list(inputs.shape)} and {list(targets.shape)}"
-            raise ValueError(f"FPR mixes images [B, channels, H, W] with class indices [B], got {given}")
+            raise ValueError(
+                f"FPR mixes images [B, channels, H, W] with class indices [B], got {given}: for inputs that are no images "
+                "make the criterion with regularization=None"
+            )
         if targets is self._targets and self._plain < len(targets):
             raise RuntimeError("this batch was preprocessed already: keep preprocess's outputs under names of their own")
         if len(inputs) < SMALLEST_BATCH:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import TypeVar
 
 from torch import nn
@@ -28,7 +29,14 @@ def _named(paths: list[str]) -> str:
     return ", ".join(["..."] * (len(paths) > SHOWN) + paths[-SHOWN:])
 
 
-def _classifier(model: nn.Module, linear: dict[str, nn.Linear]) -> str:
+def _in_sequence(model: nn.Module, first: str, second: str) -> bool:
+    """Whether two modules lie in one nn.Sequential, directly or deeper: it runs them in the order in which they were registered."""
+    pairs = zip(first.split("."), second.split("."), strict=False)
+    shared = [one for one, other in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    return isinstance(model.get_submodule(".".join(shared)), nn.Sequential)
+
+
+def _classifier(model: nn.Module, linear: dict[str, nn.Linear], num_classes: int | None) -> str:
     """Which of the linear layers is the network's last layer. Raises ValueError where that is not plain."""
     title, last = type(model).__name__, _last_layer(model)
     if last not in linear:
@@ -41,6 +49,15 @@ def _classifier(model: nn.Module, linear: dict[str, nn.Linear]) -> str:
             f"{title} has several nn.Linear that could be its classifier ({_named(alike)}): choose one by name=; "
             "if the network adds up their outputs, put the head after its pooled features yourself"
         )
+    # Modules may be registered in another order than they run in.
+    width = linear[last].out_features
+    for path, module in linear.items():
+        may_follow = module.in_features == width or module.out_features == num_classes
+        if path != last and may_follow and not _in_sequence(model, path, last):
+            raise ValueError(
+                f"{title} registers the nn.Linear {last!r} last, but its outputs may pass through {path!r} "
+                f"(from {module.in_features} to {module.out_features}): choose the classifier by name="
+            )
     return last
 
 
@@ -63,10 +80,12 @@ def replace_classifier(
     Raises ValueError where the last layer with weights is no linear one (a convolution, or the norm of a network without a
     classifier), where there is none of the name, or where another one has as many outputs as the last, so that either could be the
     classifier, or both, with their outputs added up. Such a network gives its pooled features to a head that stands after it.
+    Modules may run in another order than they were registered in. So it also raises ValueError where the last linear layer may be
+    an inner one: where another takes as many features as it gives, or already gives `num_classes`.
     """
     linear = {path: module for path, module in model.named_modules() if isinstance(module, nn.Linear)}
     if name is None:
-        name = _classifier(model, linear)
+        name = _classifier(model, linear, num_classes)
     if name not in linear:
         raise ValueError(f"{type(model).__name__} has no nn.Linear {name!r}: it has {_named(list(linear)) or 'none'}")
     if not name:

@@ -1,5 +1,7 @@
 """FPR: mosaics, their targets, and the batches it refuses."""
 
+import re
+
 import pytest
 import torch
 from scipy.special import logsumexp
@@ -68,8 +70,9 @@ def test_fpr_refuses_what_it_cannot_mix():
         criterion(torch.zeros(6, C), few)
     with pytest.raises(ValueError, match="even height and width, got 4×5"):
         criterion.preprocess(torch.zeros(8, 3, 4, 5), torch.zeros(8).long())
-    with pytest.raises(ValueError, match=r"got \[8, 48\] and \[8\]"):
-        criterion.preprocess(torch.zeros(8, 48), torch.zeros(8).long())
+    for shape in ([8, 48], [8, 6, 4], [8, 5, 7]):  # tabular data, and sequences of vectors
+        with pytest.raises(ValueError, match=re.escape(f"got {shape} and [8]") + ".*regularization=None"):
+            criterion.preprocess(torch.zeros(shape), torch.zeros(8).long())
     with pytest.raises(RuntimeError, match="preprocess"):
         criterion(torch.zeros(8, C), torch.zeros(8).long())
     mixed = criterion.preprocess(torch.zeros(8, 3, 4, 4), torch.zeros(8).long())

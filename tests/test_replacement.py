@@ -62,8 +62,51 @@ def test_a_layer_used_twice_is_not_replaced_by_half():
     model = nn.Sequential(layer, nn.ReLU(), layer)
     with pytest.raises(ValueError, match=r"uses one nn.Linear in several places \(0, 2\)"):
         losses.replace_classifier(model, losses.SoftMaxLossFirstPart)
-    with pytest.raises(ValueError, match="num_classes of 1 or more"):
-        losses.replace_classifier(nn.Sequential(nn.Linear(4, 4)), losses.SoftMaxLossFirstPart, num_classes=0)
+    for few in (0, 1):  # one class trains to a loss of 0
+        with pytest.raises(ValueError, match=f"2 classes or more.*num_classes={few}"):
+            losses.replace_classifier(nn.Sequential(nn.Linear(4, 4)), losses.SoftMaxLossFirstPart, num_classes=few)
+
+
+class OutOfOrder(nn.Module):
+    """Its classifier is registered before the layer that runs before it."""
+
+    def __init__(self, inner, classes=3):
+        super().__init__()
+        self.fc = nn.Linear(8, classes)
+        self.inner = inner
+
+    def forward(self, x):
+        return self.fc(self.inner(x))
+
+
+@pytest.mark.parametrize(
+    ("inner", "num_classes"),
+    [
+        (nn.Linear(4, 8), None),
+        (nn.Linear(4, 8), 3),
+        (nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 8)), None),
+        (nn.Sequential(nn.Linear(4, 5), nn.Softmax(1), nn.ZeroPad1d((0, 3))), 3),  # its width is not fc's, but fc has the classes
+    ],
+)
+def test_an_inner_layer_that_is_registered_last_is_not_replaced(inner, num_classes):
+    model = OutOfOrder(inner)
+    with pytest.raises(ValueError, match=r"registers the nn.Linear 'inner.*' last.*'fc' \(from 8 to 3\): choose .* by name="):
+        losses.replace_classifier(model, losses.SoftMaxLossFirstPart, num_classes=num_classes)
+    head = losses.replace_classifier(model, losses.SoftMaxLossFirstPart, num_classes=num_classes, name="fc")
+    assert model(torch.zeros(2, 4)).shape == (2, 3)
+    assert model.fc is head
+
+
+def test_a_wrong_layer_that_shapes_do_not_show_is_named_by_the_criterion():
+    model = OutOfOrder(nn.Sequential(nn.Linear(4, 5), nn.ZeroPad1d((0, 3))))
+    head = losses.replace_classifier(model, losses.SoftMaxLossFirstPart)  # the inner one
+    with pytest.raises(ValueError, match="logits of 3 classes, its head has 5"):
+        losses.SoftMaxLossSecondPart(head)(model(torch.zeros(2, 4)), torch.zeros(2).long())
+
+
+def test_as_many_features_as_classes_are_no_doubt_in_a_sequence():
+    model = nn.Sequential(nn.Sequential(nn.Linear(5, 4), nn.ReLU()), nn.Linear(4, 5))
+    assert losses.replace_classifier(model, losses.SoftMaxLossFirstPart) is model[1]
 
 
 def built(name, **options):
