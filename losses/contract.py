@@ -85,7 +85,7 @@ class LossFirstPart(nn.Module):
         return self.named_outputs(features)["logits"] / self.temperature
 
     def scores(self, outputs: Tensor | Outputs) -> Tensor:
-        """The head's own detection score [B]; higher is more in-distribution.
+        """The head's own detection score [B]; higher is more in-distribution, and NaN where a logit is NaN or the largest infinite.
 
         Args:
             outputs: the logits [B, C] that the head returned; or its `named_outputs`, which a score of more than logits needs.
@@ -105,7 +105,7 @@ class LossFirstPart(nn.Module):
     def _scored(self, names: Iterable[str], outputs: Outputs) -> dict[str, Tensor]:
         given = {name: at_least_float32(value) for name, value in outputs.items()}
         try:
-            return {
+            found = {
                 name: self.own_scores[name](given) if name in self.own_scores else score_functions.SCORES[name](given["logits"])
                 for name in names
             }
@@ -114,6 +114,9 @@ class LossFirstPart(nn.Module):
                 f"a score of {type(self).__name__} needs {missing} besides the logits: "
                 "give it head.named_outputs(features) of evaluation mode, or take one of losses.scores"
             ) from None
+        # The largest logit would be the best score where it overflowed. And other outputs may be finite where the logits are not.
+        known = given["logits"].amax(-1).isfinite()
+        return {name: score.masked_fill(~known, torch.nan) for name, score in found.items()}
 
     def train(self, mode: bool = True):
         """As `nn.Module.train`; training mode also forgets the calibration, which no longer holds for changed weights."""
@@ -125,11 +128,11 @@ class LossFirstPart(nn.Module):
 
     @torch.no_grad()
     def set_thresholds(self, in_scores: Tensor) -> None:
-        """Keep the percentiles of the in-distribution scores [N]. Each is one of the scores: no interpolation.
+        """Keep the percentiles of the in-distribution scores [N], a tensor or array. Each is one of the scores: no interpolation.
 
         Raises ValueError for no scores or non-finite ones.
         """
-        ordered = at_least_float32(in_scores.flatten()).sort().values
+        ordered = at_least_float32(torch.as_tensor(in_scores).flatten()).sort().values
         if not len(ordered) or not ordered.isfinite().all():
             raise ValueError("thresholds need one finite in-distribution score or more")
         # Rounding the position down keeps the share of scores at or above the threshold at least 1 - percentile/100.

@@ -20,7 +20,7 @@ def negative_entropy(logits: Tensor) -> Tensor:
     """ES, Σ p log p (Macêdo et al. 2021); p log p is 0 at p = 0."""
     log_p = at_least_float32(logits).log_softmax(-1)
     p = log_p.exp()
-    return torch.where(p > 0, p * log_p, 0).sum(-1)
+    return torch.where(p == 0, 0, p * log_p).sum(-1)  # NaN stays NaN
 
 
 def maximum_logit(logits: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
 """Each loss recomputed by another route in float64, its gradients, and the contract it keeps. (Distances: test_geometry.py.)"""
 
+import copy
+import io
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -217,11 +220,80 @@ def test_prototypes_start_as_published():
     assert head.distance_scale.tolist() == head.temperature.tolist() == [1.0]
 
 
-def test_criteria_do_not_own_the_heads_parameters():
-    for name in LOSSES:
-        _, criterion = build(name)
-        assert not list(criterion.parameters())
-        assert not criterion.state_dict()
+@pytest.mark.parametrize("name", LOSSES)
+def test_criteria_do_not_own_the_heads_parameters(name):
+    head, criterion = build(name)
+    assert not list(criterion.parameters())
+    assert not criterion.state_dict()
+    assert criterion.classifier is head
+
+
+def pickled(value):
+    return pickle.loads(pickle.dumps(value))
+
+
+def saved(value):
+    written = io.BytesIO()
+    torch.save(value, written)
+    written.seek(0)
+    return torch.load(written, weights_only=False)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled, saved])
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_criterion_that_is_copied_alone_says_so_and_with_its_network_it_follows_the_copy(name, copied):
+    head, criterion = build(name)
+    logits, targets = head(batch()[0]), batch()[1]
+    alone = copied(criterion)
+    with pytest.raises(RuntimeError, match=f"the head of this {type(criterion).__name__} is gone.*make the criterion anew"):
+        alone(logits, targets)
+    for other, loss in (copied((head, criterion)), copied((criterion, head))[::-1]):  # in whichever order they are met
+        assert loss.classifier is other
+        assert other is not head
+        other.eval()
+        torch.testing.assert_close(loss(logits, targets), nn.functional.cross_entropy(logits, targets))
+    assert copy.copy(criterion).classifier is head
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32, torch.uint64, torch.bool])
+def test_labels_of_any_integer_type_train(name, dtype):
+    head, criterion = build(name)
+    features, targets = batch()
+    targets = targets % 2
+    _, wide = criterion.preprocess(torch.zeros(B, 1, 2, 2), targets, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)  # of the dropout
+    expected = criterion(head(features), wide)
+    _, narrow = criterion.preprocess(torch.zeros(B, 1, 2, 2), targets.to(dtype), generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    torch.testing.assert_close(criterion(head(features), narrow), expected)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_an_image_with_a_nan_is_never_accepted_and_changes_no_other(name, bad):
+    head, _ = build(name)
+    head.eval().temperature.fill_(0.5)
+    features = batch()[0]
+    alone = head.named_outputs(features)
+    head.set_thresholds(head.scores(alone))
+    features[3, 1] = bad
+    features[7] = bad
+    outputs = head.named_outputs(features)
+    assert not (head.scores(outputs) >= head.threshold(0.0))[[3, 7]].any()
+    others = [i for i in range(B) if i not in (3, 7)]
+    before, after = head.all_scores(alone, 0.5), head.all_scores(outputs, 0.5)
+    for score in after:
+        assert after[score][[3, 7]].isnan().all(), score
+        torch.testing.assert_close(after[score][others], before[score][others])
+
+
+def test_a_logit_of_nan_or_infinity_gives_no_score_that_a_threshold_accepts():
+    for logits in ([0.0, math.nan], [math.nan] * 2, [math.inf, 0.0], [-math.inf] * 2):
+        found = {name: score(torch.tensor(logits)).item() for name, score in losses.scores.SCORES.items()}
+        if any(map(math.isnan, logits)):
+            assert all(map(math.isnan, found.values())), found
+        assert all(map(math.isnan, (found["ES"], found["MPS"], found["MMLES"], found["MMLEPS"]))), found
 
 
 def test_training_mode_forgets_the_calibration_and_evaluation_mode_keeps_it():
@@ -318,13 +390,15 @@ def test_wrong_shapes_and_names_say_so():
     head, criterion = build("dismax")
     with pytest.raises(ValueError, match=r"\[B, 5\], got \[2, 6\]"):
         head(torch.zeros(2, 6))
-    for targets in (torch.eye(C), torch.zeros(C), torch.zeros(C, 1).long()):
+    for targets in (torch.eye(C), torch.zeros(C), torch.zeros(C).cfloat(), torch.zeros(C, 1).long()):
         with pytest.raises(ValueError, match=r"class indices \[B\]"):
             criterion(torch.zeros(C, C), targets)
     with pytest.raises((IndexError, RuntimeError), match="out of bounds"):  # as torch has it, in the mosaics' half too
         fpr.fractional_targets(torch.tensor([0, 1, 2, C]), C, torch.float32)
-    with pytest.raises(ValueError, match=r"num_features.*got 0 and 3"):
+    with pytest.raises(ValueError, match="1 feature or more.*num_features=0"):
         losses.DisMaxLossFirstPart(0, 3)
+    with pytest.raises(ValueError, match="the criterion got logits of 3 classes, its head has 4"):
+        criterion(torch.zeros(2, 3), torch.zeros(2).long())
     with pytest.raises(ValueError, match="'dismaxx'.*softmax, isomax"):
         losses.get_loss("dismaxx")
 
