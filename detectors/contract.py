@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 
@@ -20,6 +21,26 @@ class Part:
     outputs: Mapping[str, Tensor]  # named outputs of the head, "logits" [N, C] at temperature 1 first of all; "features" [N, D]
     batches: Callable[[], Iterable[Tensor]]  # the network's inputs [B, 3, H, W], in order
     labels: Tensor | None = None  # class indices [N]; None for out-of-distribution images
+
+    def finite(self) -> Tensor | None:
+        """Which images have finite features and a finite largest logit, bool [N]; None if the part has neither."""
+        largest = {"logits": lambda logits: logits.amax(1), "features": lambda features: features.flatten(1).abs().amax(1)}
+        known = [of(self.outputs[name]).isfinite() for name, of in largest.items() if name in self.outputs]
+        return torch.stack(known).all(0) if known else None
+
+    def chosen(self, images: Tensor) -> Part:
+        """The part of those images alone, bool [N]."""
+
+        def batches() -> Iterator[Tensor]:
+            start = 0
+            for inputs in self.batches():
+                own = images[start : start + len(inputs)].to(inputs.device)
+                start += len(inputs)
+                if own.any():
+                    yield inputs[own]
+
+        outputs = {name: output[images] for name, output in self.outputs.items()}
+        return Part(outputs, batches, None if self.labels is None else self.labels[images])
 
 
 @dataclass(frozen=True)
@@ -37,14 +58,23 @@ class Known:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted detector: call it with a set for the set's scores."""
+    """A fitted detector: call it with a set for the set's scores.
+
+    The score of an image whose logits or features are not all finite is NaN, and the others are scored without it.
+    """
 
     score: Callable[[Part], Tensor]  # scores [N], float64 on the CPU, higher = more in-distribution
     # Its constants, given or found, by name, for the record.
     parameters: Mapping[str, float | int | str] = field(default_factory=dict)
 
     def __call__(self, part: Part) -> Tensor:
-        return self.score(part)
+        finite = part.finite()
+        if finite is None or finite.all():
+            return self.score(part)
+        scores = torch.full((len(finite),), torch.nan, dtype=torch.float64)
+        if finite.any():
+            scores[finite] = self.score(part.chosen(finite))
+        return scores
 
 
 @dataclass(frozen=True)

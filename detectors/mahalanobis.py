@@ -18,7 +18,10 @@ def class_gaussians(features: Tensor, labels: Tensor) -> Callable[[Tensor], Tens
 
     Returns what gives features [M, D] their scores max_c -(f - μ_c)ᵀ Σ⁻¹ (f - μ_c) [M]. Classes without images have no μ_c. If Σ
     is singular (constant features, N < D), Σ⁻¹ is its pseudo-inverse: directions in which training does not vary count nothing.
+    Raises ValueError if the features to fit to are not all finite.
     """
+    if not features.isfinite().all():
+        raise ValueError("Mahalanobis got training features that are not all finite")
     classes, index = labels.cpu().unique(return_inverse=True)
     means = torch.stack([features[index == c].mean(0) for c in range(len(classes))])
     covariance = EmpiricalCovariance().fit((features - means[index]).numpy())

@@ -60,7 +60,12 @@ def fit_mahalanobis_layers(known: Known) -> Fitted:
     @torch.no_grad()
     def score(part: Part) -> Tensor:
         by_batch = [distances(network.layer_features(inputs)) for inputs in part.batches()]
-        return torch.from_numpy(regression.decision_function(np.concatenate(by_batch)))
+        values = np.concatenate(by_batch)
+        finite = np.isfinite(values).all(1)  # an inner layer's features may overflow alone
+        scores = np.full(len(values), np.nan)
+        if finite.any():
+            scores[finite] = regression.decision_function(values[finite])
+        return torch.from_numpy(scores)
 
     return Fitted(score, {"layers": len(gaussians), "epsilon": EPSILON, "images": images})
 

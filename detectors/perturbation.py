@@ -42,7 +42,10 @@ def perturbed(inputs: Tensor, score: Callable[[Tensor], Tensor], epsilon: float,
 
 @torch.no_grad()
 def choose_epsilon(batches: Iterable[Tensor], score: Callable[[Tensor], Tensor], std: Sequence[float]) -> float:
-    """Of EPSILONS, the one with the largest mean S(perturbed x), the first of equals. Raises ValueError for no images."""
+    """Of EPSILONS, the one with the largest mean S(perturbed x), the first of equals.
+
+    Raises ValueError for no images, and for scores that are not finite.
+    """
     sums, images = torch.zeros(len(EPSILONS), dtype=torch.float64), 0
     for inputs in batches:
         step = ascent(inputs, score, std)
@@ -50,6 +53,8 @@ def choose_epsilon(batches: Iterable[Tensor], score: Callable[[Tensor], Tensor],
         images += len(inputs)
     if not images:
         raise ValueError("choosing ε needs one deciding image or more")
+    if not sums.isfinite().all():
+        raise ValueError("choosing ε got deciding images whose scores are not all finite")
     return EPSILONS[int(sums.argmax())]
 
 

@@ -195,18 +195,44 @@ def test_the_two_forms_of_ash_have_titles_of_their_own():
 
 @pytest.mark.parametrize("name", [name for name, row in DETECTORS.items() if row.needs == "features"])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_features_that_are_not_finite_are_refused_and_zeros_are_not(name, bad):
-    head = linear_head(12)
-    features = some_features(80, 12)
-    labels = torch.arange(80) % C
+def test_nothing_is_fitted_to_features_that_are_not_finite(name, bad):
+    head, features, labels = linear_head(12), some_features(80, 12), torch.arange(80) % C
     fitted = DETECTORS[name].fit(features_known(features, head, labels))
     assert fitted(features_part(torch.zeros(3, 12), head)).isfinite().all()
     features[5, 3] = bad
-    with pytest.raises(ValueError, match="not all finite"):
-        fitted(features_part(features, head))
     if name not in ("ash_b", "ash_s", "scale"):  # which are fitted to nothing
         with pytest.raises(ValueError, match="not all finite"):
             DETECTORS[name].fit(features_known(features, head, labels))
+
+
+@pytest.mark.parametrize(("name", "loss"), [pair for pair in ACCEPTED if pair[1] in ("softmax", "isomax", "godin")])
+def test_an_image_with_a_nan_gets_the_score_nan_and_changes_no_other(name, loss):
+    known, row = (trained_known(loss) if name == "mahalanobis_layers" else known_of(loss)), DETECTORS[name]
+    fitted, network = row.fit(known), known.network
+    inputs = torch.cat(list(part_of(network, 2, 33).batches()))
+
+    def scores(inputs):
+        with torch.no_grad():
+            features = network.forward_features(inputs)
+            outputs = {"features": features, **network.classifier.named_outputs(features)}
+        return fitted(Part(outputs, lambda: inputs.split(10)))
+
+    expected = scores(inputs)
+    for rows in ([4], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 32], range(33)):  # a whole batch, and all
+        broken = inputs.clone()
+        broken[list(rows), 1, 2, 3] = math.nan
+        found = scores(broken)
+        others = [i for i in range(33) if i not in rows]
+        assert found[list(rows)].isnan().all()
+        torch.testing.assert_close(found[others], expected[others])
+
+
+def test_an_epsilon_is_not_chosen_by_scores_that_are_not_finite():
+    known = known_of()
+    inputs = torch.cat(list(known.deciding.batches()))
+    inputs[3] = math.nan
+    with pytest.raises(ValueError, match="not all finite"):
+        fit_odin(replace(known, deciding=Part({}, lambda: [inputs])), "chosen")
 
 
 @pytest.mark.parametrize("name", [name for name, row in DETECTORS.items() if row.needs != "network"])
