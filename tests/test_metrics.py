@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import log_loss
 
-from utils.calibration import _Confidences, fit_temperature
+from utils.calibration import HIGHEST, LOWEST, _Confidences, fit_temperature
 from utils.metrics import (
     brier_score,
     classification_metrics,
@@ -124,6 +124,7 @@ def test_calibration_error_at_the_edges():
 @pytest.mark.parametrize("spread", [0.05, 1.0, 30.0])
 def test_no_temperature_of_a_dense_grid_is_better(n, c, spread):
     logits, labels = random_logits(n, c, seed=n, spread=spread)
+    labels[0] = logits[0].argmin()  # of faultless answers no temperature is the best
     measures = {"ece": expected_calibration_error, "nll": negative_log_likelihood}
     for objective, measure in measures.items():
         with warnings.catch_warnings():
@@ -191,12 +192,91 @@ def test_of_equally_good_temperatures_the_one_nearest_1():
     assert fit_temperature(logits, torch.tensor([0, 1])) == 1
 
 
+def mean_confidence(logits, temperature):
+    return (logits.double() / temperature).softmax(1).amax(1).mean().item()
+
+
+@pytest.mark.parametrize("objective", ["ece", "nll"])
+@pytest.mark.parametrize("n", [1, 200, 1000])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 100.0])  # from far too unsure to far too sure
+def test_faultless_answers_are_as_sure_as_their_number_allows(objective, n, scale):
+    generator = torch.Generator().manual_seed(n)
+    labels = torch.randint(10, (n,), generator=generator)
+    logits = torch.randn(n, 10, generator=generator)
+    logits[torch.arange(n), labels] = logits.amax(1) + 0.1 + torch.rand(n, generator=generator)
+    with pytest.warns(UserWarning, match=f"all {n} images are classified right.*{n + 1}/{n + 2} or less"):
+        fitted = fit_temperature(scale * logits, labels, objective)
+    assert LOWEST < fitted < HIGHEST
+    assert mean_confidence(scale * logits, fitted) == pytest.approx((n + 1) / (n + 2), abs=1e-9)
+
+
+@pytest.mark.parametrize("objective", ["ece", "nll"])
+def test_one_error_is_enough_to_be_fitted_as_before(objective):
+    logits, labels = (torch.tensor(array) for array in random_logits(300, 4))
+    labels = logits.argmax(1)
+    labels[0] = logits[0].argmin()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = fit_temperature(logits, labels, objective)
+    measure = {"ece": expected_calibration_error, "nll": negative_log_likelihood}[objective]
+    grid = [measure(logits / t, labels) for t in np.geomspace(LOWEST, HIGHEST, 777)]
+    assert measure(logits / fitted, labels) <= min(grid) + 1e-3
+
+
+@pytest.mark.parametrize("objective", ["ece", "nll"])
+@pytest.mark.parametrize("right", [True, False])
+def test_logits_too_far_apart_for_any_temperature_are_said(objective, right):
+    logits, labels = (torch.tensor(array) for array in random_logits(200, 5))
+    labels = logits.argmax(1) if right else labels
+    for factor in (1e6, 1e12):
+        with pytest.warns(UserWarning, match=r"no temperature in .* changes the confidences.* differ by up to \de\+"):
+            fitted = fit_temperature(factor * logits, labels, objective)
+        assert fitted == (100 if right or objective == "nll" else 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.uint64])
+def test_labels_of_any_integer_type_calibrate(dtype):
+    logits, labels = (torch.tensor(array) for array in random_logits(100, 4))
+    expected = fit_temperature(logits, labels, "nll")
+    for narrow in (labels.to(dtype), labels.to(dtype).numpy()):
+        assert fit_temperature(logits, narrow, "nll") == expected
+    labels[0] = 200
+    with pytest.raises(ValueError, match="integers in 0 to 3"):
+        fit_temperature(logits, labels.to(dtype))
+    with pytest.raises(ValueError, match="integers in 0 to 3"):
+        fit_temperature(logits, np.full(100, 2**64 - 1, dtype=np.uint64))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("spread", [0.3, 3.0])  # logits that are distances, and those of a linear layer
+def test_shifted_logits_give_the_same_temperature_or_an_error(dtype, spread):
+    logits, labels = (torch.tensor(array) for array in random_logits(1000, 10, spread=spread))
+    expected = fit_temperature(logits, labels, "nll")
+    refused = []
+    for shift in 10.0 ** torch.arange(1, 19):
+        for shifted in ((logits + shift).to(dtype), (logits - shift).to(dtype)):
+            try:
+                fitted, refusal = fit_temperature(shifted, labels, "nll"), ""
+            except ValueError as error:
+                fitted, refusal = expected, str(error)
+                refused.append(shift)
+            assert fitted == pytest.approx(expected, rel=0.1), shift
+            assert not refusal or "subtract each image's largest logit" in refusal
+    assert 1e16 in refused
+
+
 def test_a_bound_warns_and_bad_input_raises():
+    for bad in (torch.zeros(2, 2).cfloat(), torch.zeros(2, 2).cdouble()):
+        with pytest.raises(ValueError, match="real numbers.*complex"):
+            fit_temperature(bad, torch.zeros(2).long())
+    for bad in (torch.zeros(2), torch.zeros(2).cfloat()):
+        with pytest.raises(ValueError, match="the labels integers"):
+            fit_temperature(torch.zeros(2, 2), bad)
     with pytest.warns(UserWarning, match=r"bound 0\.001"):
-        fit_temperature(torch.tensor([[0.001, 0.0]]), torch.tensor([0]), "nll")
+        fit_temperature(torch.tensor([[0.0001, 0.0]]), torch.tensor([0]), "nll")
     with pytest.warns(UserWarning, match=r"bound 100 "):
         fit_temperature(torch.tensor([[0.001, 0.0]]), torch.tensor([1]), "nll")
     with pytest.raises(ValueError, match="'brier'.*ece, nll"):
         fit_temperature(torch.zeros(2, 2), torch.zeros(2), "brier")
     with pytest.raises(ValueError, match="finite"):
-        fit_temperature(torch.full((2, 2), math.nan), torch.zeros(2))
+        fit_temperature(torch.full((2, 2), math.nan), torch.zeros(2).long())

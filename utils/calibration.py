@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -105,6 +105,61 @@ def _lowest_nll(logits: Tensor, labels: Tensor) -> float:
 OBJECTIVES = {"ece": _lowest_ece, "nll": _lowest_nll}
 
 
+def _mean_confidence(logits: Tensor, point: float) -> float:
+    """The mean of max p at the temperature 10^point; it never rises with the temperature."""
+    gaps = logits - logits.amax(1, keepdim=True)
+    return (1 / (gaps * 10**-point).exp_().sum(1)).mean().item()
+
+
+def _no_surer_than(logits: Tensor, most: float) -> float:
+    """log10 of the lowest temperature at which the mean confidence is `most` or less, by halving the range; or the upper bound."""
+    low, high = LOW, HIGH
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _mean_confidence(logits, middle) > most else (low, middle)
+    return high
+
+
+def _checked(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits in float64 and the labels in int64, on the CPU. Raises ValueError for what `fit_temperature` cannot use."""
+    logits, labels = torch.as_tensor(logits).detach().cpu(), torch.as_tensor(labels).cpu()
+    if logits.ndim != 2 or not len(logits) or labels.shape != logits.shape[:1]:
+        raise ValueError(f"need logits [N, C] and labels [N], N of 1 or more, got {list(logits.shape)} and {list(labels.shape)}")
+    if logits.is_complex() or labels.is_floating_point() or labels.is_complex():
+        raise ValueError(f"the logits must be real numbers and the labels integers, got {logits.dtype} and {labels.dtype}")
+    # int64 first: PyTorch hardly computes with uint64. What does not fit becomes negative.
+    wide, labels = logits.double(), labels.long()
+    if not wide.isfinite().all() or labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise ValueError(f"the logits must be finite and the labels integers in 0 to {logits.shape[1] - 1}")
+    size, spread = wide.abs().amax(1).median().item(), (wide.amax(1) - wide.amin(1)).median().item()
+    precision = logits.dtype if logits.is_floating_point() else wide.dtype
+    if torch.finfo(precision).eps * size > max(spread / 10, LOWEST):
+        raise ValueError(
+            f"the logits are around {size:.0e}, where {precision} rounds away what they differ by: subtract each image's largest "
+            "logit before they are rounded"
+        )
+    return wide, labels
+
+
+def _doubts(logits: Tensor, faultless: bool, objective: str, best: float) -> Iterator[str]:
+    """What there is to warn of, where 10^best is the fitted temperature."""
+    count = len(logits)
+    if faultless:
+        yield (
+            f"all {count} images are classified right, which does not say how sure the network may be: the temperature keeps their "
+            f"mean confidence at {count + 1}/{count + 2} or less (take more or harder images, until some are wrong)"
+        )
+    # Of the first images first: those of most sets differ there already.
+    if all(_mean_confidence(part, LOW) - _mean_confidence(part, HIGH) < 1e-12 for part in (logits[:1000], logits)):
+        apart = (logits.amax(1) - logits.amin(1)).max().item()
+        yield (
+            f"no temperature in [{LOWEST}, {HIGHEST:g}] changes the confidences: "
+            f"look at the logits, which differ by up to {apart:.0e} within an image"
+        )
+    if best in (LOW, HIGH):
+        yield f"the best temperature by {objective.upper()} lies at the bound {10**best:g} of [{LOWEST}, {HIGHEST:g}]"
+
+
 def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> float:
     """The temperature in [0.001, 100] that minimises the ECE (15 bins) or the NLL of logits/T.
 
@@ -113,23 +168,27 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
     could gain is about 0.001 at a few hundred images and less with more; the ECE of fewer means little. Of equally good
     temperatures it takes the one nearest 1 (in log T).
 
+    Where all N answers are right, both fall with T for ever, and say nothing of how sure one may be. Then the temperature is the
+    lowest that keeps the mean confidence at (N + 1)/(N + 2) or less: Laplace's rule of succession, the probability that one more
+    answer is right.
+
     Args:
         logits: [N, C] at temperature 1.
         labels: class indices [N].
         objective: "ece" (as in the DisMax paper) or "nll" (Guo et al. 2017).
 
-    Warns if the result lies at a bound. Raises ValueError for an unknown objective, non-finite logits, or labels that do not fit.
+    Warns if the result lies at a bound, if all answers are right, and if no temperature changes the confidences. Raises ValueError
+    for an unknown objective, logits that are not real and finite or too large for what they differ by, and labels that do not fit.
     """
     if objective not in OBJECTIVES:
         raise ValueError(f"unknown objective {objective!r}: choose from {', '.join(OBJECTIVES)}")
-    logits, labels = torch.as_tensor(logits).detach().double().cpu(), torch.as_tensor(labels).cpu()
-    if logits.ndim != 2 or not len(logits) or labels.shape != logits.shape[:1]:
-        raise ValueError(f"need logits [N, C] and labels [N], N of 1 or more, got {list(logits.shape)} and {list(labels.shape)}")
-    if labels.is_floating_point() or not logits.isfinite().all() or labels.min() < 0 or labels.max() >= logits.shape[1]:
-        raise ValueError(f"the logits must be finite and the labels integers in 0 to {logits.shape[1] - 1}")
-    best = round(OBJECTIVES[objective](logits, labels.long()), 11)  # so that 1 is 1, and a bound a bound
-    if best in (LOW, HIGH):
-        warnings.warn(
-            f"the best temperature by {objective.upper()} lies at the bound {10**best:g} of [{LOWEST}, {HIGHEST:g}]", stacklevel=2
-        )
+    logits, labels = _checked(logits, labels)
+    faultless, most = bool((logits.argmax(1) == labels).all()), (len(labels) + 1) / (len(labels) + 2)
+    if faultless and _mean_confidence(logits, LOW) > most:
+        best = _no_surer_than(logits, most)
+    else:
+        best = OBJECTIVES[objective](logits, labels)
+    best = round(best, 11)  # so that 1 is 1, and a bound a bound
+    for doubt in _doubts(logits, faultless, objective, best):
+        warnings.warn(doubt, stacklevel=2)
     return 10**best

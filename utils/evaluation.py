@@ -36,7 +36,7 @@ def temperature_results(logits: Tensor, labels: Tensor) -> dict[str, Any]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         temperature, by_nll = (fit_temperature(logits, labels, objective) for objective in ("ece", "nll"))
-    messages = [str(warning.message) for warning in caught]
+    messages = list(dict.fromkeys(str(warning.message) for warning in caught))  # some hold for either objective
     return {"value": temperature, "objective": "ece", "by_nll": by_nll, "warnings": messages}
 
 
