@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
 # Everything, offline, in minutes on a laptop: the losses on scikit-learn's digits, and the table. --all: every method and detector.
-# LOSSES="dismax softmax" and SEEDS="1 2" choose, RUNS=folder takes the results; --list shows the runs; all else goes to main.py.
+# LOSSES="dismax softmax" and SEEDS="1 2" choose, --runs folder takes the results; --list shows the runs; all else goes to main.py.
+. "$(dirname "$0")/utils/paths.sh"
+read_arguments "$@"
+[ -z "${RUNS-}" ] || RUNS=$(whole "$RUNS")
 cd "$(dirname "$0")" || exit
-all='' arguments=()
-for argument in "$@"; do
-    if [ "$argument" = --all ]; then all=1; else arguments+=("$argument"); fi
+RUNS=${given_runs:-${RUNS:-runs}} all='' others=()
+[ -n "$given_runs" ] || arguments=(--runs "$RUNS" ${arguments[@]+"${arguments[@]}"})
+for argument in "${arguments[@]}"; do
+    if [ "$argument" = --all ]; then all=1; else others+=("$argument"); fi
 done
 usual="softmax isomaxplus dismax_nofpr dismax"
 [ -z "$all" ] || usual="softmax isomax isomaxplus dismax_nofpr dismax scaledcosine godin godin_inner godin_euclidean godin_dropout
     duq sngp ensemble"
 export LOSSES=${LOSSES:-$usual} SEEDS=${SEEDS:-1 2 3}
-set -- --precision fp32 --runs "${RUNS:=runs}" ${arguments[@]+"${arguments[@]}"} # fp32: the same everywhere
+set -- --precision fp32 "${others[@]}" # fp32: the same everywhere
 case " $* " in *" --list "*) exec bash utils/run_all.sh digits smallcnn "$@" ;; esac
 . utils/environment.sh
 use_environment requirements.txt || exit

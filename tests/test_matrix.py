@@ -51,10 +51,64 @@ def test_the_list_leaves_out_what_is_finished_and_what_cannot_be_done_yet(tmp_pa
     assert left() == ([trainings[0].replace("1", "2"), *trainings[2:]], "left out: 1 finished\n")
     ensemble = f"ensemble.py {finish('softmax', 2).parent}"
     godin = finish("godin", 2)
-    assert left()[0] == [ensemble, trainings[2], f"detect.py {godin}"]
+    assert left()[0] == [f"{ensemble} 1 2", trainings[2], f"detect.py {godin}"]
     finish("ensemble", "1+2")
     finish("godin", 2, '{"detectors": {"preprocessing": {}}}')
     assert left() == ([trainings[2]], "left out: 4 finished\n")
+
+
+def test_an_ensemble_is_of_the_seeds_that_are_named(tmp_path):
+    for seed in (1, 2, 3):
+        folder = tmp_path / "runs" / "digits" / "smallcnn" / "softmax" / str(seed)
+        folder.mkdir(parents=True)
+        (folder / records.METRICS).write_text("{}")
+    (line,), _ = listed(tmp_path, LOSSES="ensemble", SEEDS="3 1")
+    assert shlex.split(line)[1:] == ["ensemble.py", str(folder.parent), "--members", "3", "1"]
+    (folder.parent.parent / "ensemble" / "1+3").mkdir(parents=True)
+    (folder.parent.parent / "ensemble" / "1+3" / records.METRICS).write_text("{}")
+    assert listed(tmp_path, LOSSES="ensemble", SEEDS="3 1") == ([], "left out: 1 finished\n")
+
+
+def test_a_star_among_the_losses_is_no_list_of_files(tmp_path):
+    lines, _ = listed(tmp_path, LOSSES="* softmax", SEEDS="1")
+    assert [shlex.split(line)[shlex.split(line).index("--loss") + 1] for line in lines] == ["*", "softmax"]
+
+
+@pytest.fixture
+def noting(tmp_path):
+    """The environment with a Python that only notes its arguments, a line a call, and the file that has them."""
+    python, noted = tmp_path / "bin" / "python", tmp_path / "noted"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/bash\necho "$@" >> {noted}\n')
+    python.chmod(0o755)
+    return os.environ | {"PATH": f"{python.parent}:{os.environ['PATH']}", "LOSSES": "softmax", "SEEDS": "1"}, noted
+
+
+@pytest.mark.parametrize(
+    ("given", "runs"),
+    [([], None), (["--runs", "x/y"], "x/y"), (["--runs=x/y"], "x/y"), (["RUNS"], "x/y"), (["--runs", "{}/z"], "z")],
+)
+def test_paths_that_scripts_are_given_are_relative_to_where_the_user_is(tmp_path, noting, given, runs):
+    environment, noted = noting
+    given = [each.format(tmp_path) for each in given]
+    if given == ["RUNS"]:
+        environment, given = environment | {"RUNS": "x/y"}, []
+    given += ["--ood", "near=o/p", "photos", "q.npz", "--data-dir", "d"]
+    done = subprocess.run(
+        ["bash", str(ROOT / "run_digits.sh"), *given], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    expected = str(tmp_path / runs) if runs else "runs"  # by default below the scripts
+    (training,) = [line for line in noted.read_text().splitlines() if line.startswith("main.py")]
+    assert f"--runs {expected} " in training.replace("=", " ")
+    assert training.endswith(f"--ood near={tmp_path}/o/p photos {tmp_path}/q.npz --data-dir {tmp_path}/d")
+    assert noted.read_text().splitlines()[-1] == f"analyze.py --no-detail --runs {expected}/digits"  # the table of these runs
+
+
+def test_the_tables_script_too_is_given_paths_relative_to_where_the_user_is(tmp_path, noting):
+    environment, noted = noting
+    subprocess.run(["bash", str(ROOT / "analize.sh"), "--runs", "a", "--report=b"], cwd=tmp_path, env=environment, check=True)
+    assert noted.read_text().splitlines()[-1] == f"analyze.py --runs {tmp_path}/a --report={tmp_path}/b"
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def test_only_records_opens_result_files():
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_are_bash(path):
     assert subprocess.run(["bash", "-n", path], capture_output=True).returncode == 0
-    assert path.name == "environment.sh" or path.stat().st_mode & 0o111
+    assert path.name in ("environment.sh", "paths.sh") or path.stat().st_mode & 0o111
 
 
 @pytest.mark.parametrize("path", RUN_SCRIPTS, ids=lambda path: path.name)
@@ -116,7 +116,7 @@ def test_every_method_and_detector_is_in_the_long_run_of_the_digits(tmp_path):
     configs = [main.parse(line[1:]) for line in listed()]
     assert sorted((config.loss, config.seed) for config in configs) == sorted((loss, seed) for loss in LOSSES for seed in (1, 2))
     pretend_finished(tmp_path / "digits" / "smallcnn" / "softmax", 1, 2)
-    assert ["ensemble.py", f"{tmp_path}/digits/smallcnn/softmax"] in listed()
+    assert ["ensemble.py", f"{tmp_path}/digits/smallcnn/softmax", "--members", "1", "2"] in listed()
 
 
 def test_preprocessed_inputs_are_scored_for_the_seeds_and_folder_of_the_runs(tmp_path):
@@ -129,7 +129,7 @@ def test_preprocessed_inputs_are_scored_for_the_seeds_and_folder_of_the_runs(tmp
     lines = subprocess.run(command, capture_output=True, text=True, env=environment).stdout.splitlines()
     folder = f"{runs}/cifar10/densenetbc100"
     scored = [["python", "detect.py", f"{folder}/godin/{seed}", "--scores", "preprocessing", "--device", "cpu"] for seed in (1, 2)]
-    assert [shlex.split(line) for line in lines] == [*scored, ["python", "ensemble.py", f"{folder}/softmax"]]
+    assert [shlex.split(line) for line in lines] == [*scored, ["python", "ensemble.py", f"{folder}/softmax", "--members", "1", "2"]]
 
 
 def test_the_readme_names_every_file_at_the_top_and_in_the_packages():

@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
 # All runs of one data set and network: LOSSES × SEEDS, one after the other. What is finished is skipped.
 #     utils/run_all.sh DATA MODEL [--list] [further arguments of main.py]
-# Two words in LOSSES are no training: `ensemble` makes a Deep Ensemble of the SoftMax runs that exist, and `godin_preprocessing`
+# Two words in LOSSES are no training: `ensemble` makes a Deep Ensemble of the SoftMax runs of SEEDS, and `godin_preprocessing`
 # scores GODIN's runs with preprocessed inputs. --list prints, a command a line, what is left to do and can be done now, in any
 # order: no finished run, and of the two words only what has its runs. The exit status is that of the last command that failed.
-set -u
+set -uf # f: LOSSES='*' is no list of files
 trap 'exit 75' INT # or Ctrl-C would only end the run, and the next one begin
+. "$(dirname "$0")/paths.sh"
+read_arguments "$@"
+set -- "${arguments[@]}"
 cd "$(dirname "$0")/.." || exit
 : "${LOSSES:=softmax isomax isomaxplus dismax_nofpr dismax}" "${SEEDS:=1 2 3 4 5}"
-list='' arguments=() runs=runs shared=() last=''
+list='' arguments=() shared=() last=''
 for argument in "${@:3}"; do
     if [ "$argument" = --list ]; then list=1; else arguments+=("$argument"); fi
     option=$last value=$argument
     case $argument in --*=*) option=${argument%%=*} value=${argument#*=} ;; esac
     case $option in
-        --runs) runs=$value ;;
-        --device | --data-dir) shared+=("$option" "$value") ;;
+        --device | --data-dir | --data_dir) shared+=("$option" "$value") ;;
     esac
     last=$argument
 done
@@ -53,12 +55,13 @@ ready() {
     for seed in $2; do [ -f "$folder/$1/$seed/metrics.json" ] || return 1; done
 }
 
-python=${PYTHON:-python} folder=$runs/$(basename "$1")/$2
+python=${PYTHON:-python} folder=${given_runs:-runs}/$(basename "$1")/$2
 for loss in $LOSSES; do
     case $loss in
         ensemble)
-            members=$(echo $SEEDS | tr ' ' +)
-            ready softmax "$SEEDS" && wanted "$folder/ensemble/$members" && perform "$python" ensemble.py "$folder/softmax"
+            members=$(printf '%s\n' $SEEDS | sort -nu | paste -sd + -) # as ensemble.py names its folder
+            ready softmax "$SEEDS" && wanted "$folder/ensemble/$members" &&
+                perform "$python" ensemble.py "$folder/softmax" --members $SEEDS
             ;;
         godin_preprocessing)
             for seed in $SEEDS; do
