@@ -5,14 +5,18 @@ What is there and right is skipped, a download that was cut goes on where it sto
 
 import hashlib
 import shutil
+import signal
 import sys
 import tarfile
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from typing import NoReturn
 
 from torchvision import datasets
 from tqdm import tqdm
@@ -21,8 +25,10 @@ from .catalog import ARCHIVES, Archive, title_of
 from .files import image_files
 
 ROOT = Path("data/downloads")
-CHUNK = 1 << 20
+PIECE, PATIENCE = 1 << 16, 60  # bytes; a server has so many seconds to answer, and for each piece of a file
+LARGEST = 5 << 30  # bytes; none of these files has half as many
 CIFAR = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}
+MNIST = {"mnist": datasets.MNIST, "fashionmnist": datasets.FashionMNIST}
 PAPER = ("cifar10", "cifar100", "svhn", "tinyimagenet_resize", "lsun_resize", "fashionmnist")  # what is fetched by default
 NAMES = (*PAPER, "tinyimagenet", "mnist", "textures", "places365", "imagenet_o")
 
@@ -31,6 +37,63 @@ def md5_of(path: Path) -> str:
     """The file's MD5, as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _give_up(*_) -> NoReturn:
+    raise TimeoutError(f"it sends less than {PIECE} bytes in {PATIENCE} seconds")
+
+
+@contextmanager
+def _answering(url: str, path: Path) -> Iterator[None]:
+    """Talk to a server. Raises ConnectionError, in one line, for all that goes wrong with it, and after `PATIENCE` seconds."""
+    timed = hasattr(signal, "SIGALRM")  # a socket's timeout is no limit for what comes a byte at a time
+    if timed:
+        held = signal.signal(signal.SIGALRM, _give_up)
+        signal.alarm(PATIENCE)
+    try:
+        yield
+    except (OSError, ValueError, HTTPException) as error:
+        reason = str(error.reason if type(error) is urllib.error.URLError else error)[:200] or type(error).__name__
+        raise ConnectionError(f"{url}: {reason} (run it again, or put the file, however you came by it, at {path})") from error
+    finally:
+        if timed:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, held)
+
+
+def _asked(url: str, path: Path, have: int) -> HTTPResponse | None:
+    """A server's answer: a file from its byte `have` on (status 206) or all of it; None if nothing is left to send."""
+    headers = {"User-Agent": "Mozilla/5.0"} | ({"Range": f"bytes={have}-"} if have else {})
+    with _answering(url, path):
+        try:
+            return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=PATIENCE)
+        except urllib.error.HTTPError as error:
+            if error.code == 416:
+                return None
+            raise
+
+
+def _receive(response: HTTPResponse, url: str, path: Path, part: Path, have: int) -> None:
+    """Write what a server sends behind a part's first `have` bytes. Raises ConnectionError if that ends too early, or never."""
+    length = response.length or 0  # unknown, or nonsense
+    whole = have + length
+    with (
+        open(part, "ab" if have else "wb") as file,
+        tqdm(total=whole if length else None, initial=have, unit="B", unit_scale=True, desc=path.name, disable=None) as bar,
+    ):
+        while max(whole, file.tell()) <= LARGEST:
+            with _answering(url, path):
+                piece = response.read(PIECE)
+            if not piece:
+                break
+            file.write(piece)
+            bar.update(len(piece))
+        else:
+            if file.tell() > LARGEST:
+                file.truncate(0)
+            raise ConnectionError(f"{url}: the server sends more than {LARGEST} bytes, which cannot be {path.name}")
+        if file.tell() < whole:
+            raise ConnectionError(f"the connection closed after {file.tell()} of {whole} bytes: run it again to go on")
 
 
 def fetch(url: str, path: Path, md5: str) -> None:
@@ -44,28 +107,9 @@ def fetch(url: str, path: Path, md5: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "Mozilla/5.0"} | ({"Range": f"bytes={have}-"} if have else {}))
-    try:
-        with urllib.request.urlopen(request, timeout=60) as response:
-            if response.status != 206:  # the server sends the whole file
-                have = 0
-            length = int(response.headers.get("Content-Length") or 0)
-            with (
-                open(part, "ab" if have else "wb") as file,
-                tqdm(total=have + length or None, initial=have, unit="B", unit_scale=True, desc=path.name, disable=None) as bar,
-            ):
-                while chunk := response.read(CHUNK):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-        if length and part.stat().st_size < have + length:
-            raise ConnectionError(
-                f"the connection closed after {part.stat().st_size} of {have + length} bytes: run it again to go on"
-            )
-    except urllib.error.HTTPError as error:
-        if error.code != 416:  # 416: nothing is left to send
-            raise ConnectionError(f"{url}: {error} (or put the file, however you came by it, at {path})") from error
-    except urllib.error.URLError as error:
-        raise ConnectionError(f"{url}: {error.reason} (or put the file, however you came by it, at {path})") from error
+    if response := _asked(url, path, have):
+        with closing(response):
+            _receive(response, url, path, part, have if response.status == 206 else 0)
     if (found := md5_of(part)) != md5:
         part.unlink()
         reason = "what was there of it may have been damaged: run it again" if have else "the link may be dead, or the file changed"
@@ -124,6 +168,27 @@ def prepare_archive(archive: Archive, root: Path) -> None:
         shutil.rmtree(unpacked, ignore_errors=True)
 
 
+def prepare_mnist(kind: type[datasets.MNIST], root: Path) -> None:
+    """Fetch MNIST, or a set in its format, from the first of its servers that has it: torchvision itself would wait for ever."""
+    try:
+        for train in (True, False):
+            kind(root, train=train)
+        return
+    except Exception:  # missing, or cut while it was unpacked, of which torchvision lets almost anything through
+        pass
+    raw = root / kind.__name__ / "raw"
+    for name, md5 in kind.resources:
+        for mirror in kind.mirrors:
+            try:
+                fetch(mirror + name, raw / name, md5)
+                break
+            except (ValueError, OSError):
+                if mirror == kind.mirrors[-1]:
+                    raise
+        (raw / name).with_suffix("").unlink(missing_ok=True)
+    kind(root, download=True)  # unpacks what was fetched
+
+
 def prepare(name: str, root: Path) -> None:
     """Fetch one data set. Raises ValueError, RuntimeError or OSError if that fails."""
     if name in ARCHIVES:
@@ -137,11 +202,11 @@ def prepare(name: str, root: Path) -> None:
             url, filename, md5 = datasets.SVHN.split_list[split]
             fetch(url, root / filename, md5)
     else:
-        (datasets.MNIST if name == "mnist" else datasets.FashionMNIST)(root, download=True)
+        prepare_mnist(MNIST[name], root)
 
 
 def main(names: Sequence[str]) -> int:
-    """Returns the exit status: 0 all there, 1 something failed, 2 an unknown name."""
+    """Returns the exit status: 0 all there, 1 something failed, 2 an unknown name, 75 interrupted."""
     unknown = [name for name in names if name not in NAMES]
     if unknown:
         print(f"error: unknown data set {unknown[0]!r}: choose from {', '.join(NAMES)}", file=sys.stderr)
@@ -154,6 +219,9 @@ def main(names: Sequence[str]) -> int:
         except (ValueError, RuntimeError, OSError) as error:
             failed.append(name)
             print(f"{title_of(name)}: failed: {' '.join(str(error).split())}", file=sys.stderr)
+        except KeyboardInterrupt:
+            print("\ninterrupted: what has arrived is kept; the same command goes on", file=sys.stderr)
+            return 75
     if failed:
         print(
             f"error: {len(failed)} of {len(names or PAPER)} failed; try again: bash prepare-cifar.sh {' '.join(failed)}",
@@ -166,4 +234,7 @@ def main(names: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    for name in ("SIGTERM", "SIGUSR1", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # as under nohup
+            signal.signal(getattr(signal, name), signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))
