@@ -31,6 +31,38 @@ def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
     assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST, lock.LOCK, lock.HOLDER}
 
 
+def test_a_closed_terminal_stops_the_run_and_leaves_whole_files(tmp_path):
+    """Its processes get SIGHUP, and nothing can be written to it any more."""
+    ours, theirs = os.openpty()
+    opened = os.ttyname(theirs)
+    command = ["sh", "-c", f"exec {sys.executable} main.py --epochs 500 --runs {tmp_path}/runs --device cpu <>{opened} >&0 2>&0"]
+    # Opened by the first process of a session, it is this session's terminal.
+    process = subprocess.Popen(
+        command, cwd=ROOT, start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    )
+    with process:
+        until(process, lambda: list(tmp_path.rglob(records.EPOCHS)))
+        os.close(theirs)
+        os.close(ours)
+        process.wait(60)
+    assert process.returncode == interruption.STATUS
+    assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST, lock.LOCK, lock.HOLDER}
+
+
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_closed_terminal_ends_nothing_under_nohup(ignored):
+    program = "import signal; from utils import interruption as i; i.begin(); i.listen(); print(signal.getsignal(signal.SIGHUP))"
+    started = signal.SIG_IGN if ignored else signal.SIG_DFL
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, started),
+    )
+    assert ("_interrupt" not in done.stdout) == ignored, done.stderr
+
+
 @pytest.mark.parametrize("program", ["main.py", "detect.py", "ensemble.py"])
 def test_a_signal_during_the_imports_ends_in_one_line(tmp_path, program):
     command = [sys.executable, "-X", "importtime", program, "--runs", str(tmp_path / "runs")]

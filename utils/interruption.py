@@ -1,16 +1,18 @@
-"""Ctrl-C, SIGTERM and SIGUSR1 (by which Slurm warns of a time limit): each stops a program, and is not lost."""
+"""Ctrl-C, SIGTERM, SIGUSR1 (by which Slurm warns of a time limit) and SIGHUP (a closed terminal): each stops a program."""
 
 import atexit
 import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from .output import say
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    SIGNALS.remove(signal.SIGHUP)  # the program was started with nohup: a closed terminal shall not stop it
 STATUS = 75  # what a program then leaves with: EX_TEMPFAIL, "try again later"; the same command goes on
 _asked = _deferred = _leaving = False
 
@@ -37,7 +39,8 @@ def _ignore() -> None:
 
 
 def _end(*_) -> NoReturn:
-    os.write(2, b"\ninterrupted: nothing was begun\n")
+    with suppress(OSError):  # the terminal may be gone
+        os.write(2, b"\ninterrupted: nothing was begun\n")
     os._exit(STATUS)
 
 
