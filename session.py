@@ -13,10 +13,10 @@ from torch import Tensor
 
 from data import fingerprint
 from data.batches import Normalizer, plain_batches
-from data.streaming import ImageSet
+from data.streaming import WHILE_WAITING, ImageSet
 from experiment import EVALUATION_BATCH, Data
 from models import Network
-from utils import checkpoint, interruption, lock, records
+from utils import checkpoint, distributed, interruption, lock, records
 from utils.config import RunConfig
 from utils.distributed import World
 from utils.evaluation import predict
@@ -30,6 +30,15 @@ from utils.training import Trainer
 GO_ON, KEEP, LEAVE = range(3)  # what a process wishes for after a step; the most that one of them wishes for is done by all
 
 AFRESH = f"delete {records.LAST} and {records.PREVIOUS} to start afresh"
+
+
+def leave_if_asked() -> None:
+    """Raises KeyboardInterrupt if a signal came, in a process alone: several could not agree, and torchrun ends them itself."""
+    if interruption.asked() and distributed.size() == 1:
+        raise KeyboardInterrupt
+
+
+WHILE_WAITING.append(leave_if_asked)
 
 
 @dataclass

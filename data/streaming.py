@@ -1,10 +1,15 @@
 """Images that do not fit into memory: files, which processes of their own decode while the network works."""
 
+import atexit
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import repeat
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +20,9 @@ from torch.utils.data import DataLoader
 from .decoding import decode
 from .images import Images, covered, random_crop, to_grey
 
-WORKERS = max(1, min(8, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))  # torchrun's processes share
-AHEAD = 4  # batches each of them has ready
+AHEAD = 4  # batches that each process has ready
+POLL, STALLED = 5, 600  # seconds without a batch: after so many the functions WHILE_WAITING are called, after so many reading fails
+WHILE_WAITING: list[Callable[[], None]] = []  # what one of them raises ends the wait: a disk may not answer
 PIXELS = 2**23  # of images that are decoded, or run through a network, at a time
 
 
@@ -25,11 +31,85 @@ def fitting(count: int, size: tuple[int, int]) -> int:
     return max(1, min(count, PIXELS // (size[0] * size[1])))
 
 
+def _workers() -> int:
+    """How many processes decode; those that torchrun started here share the processors."""
+    sharing = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, min(8, (os.cpu_count() or 1) // (int(sharing) if sharing.isdecimal() and int(sharing) else 1)))
+
+
 def _leave_signals_to_the_parent(_: int) -> None:
     """A Ctrl-C reaches these processes too; but the one that trains still needs their images for its last step."""
-    for number in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, number):
-            signal.signal(getattr(signal, number), signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+@contextmanager
+def _started(loader: DataLoader) -> Iterator[Iterator]:
+    """A loader's iterator with its processes, which end with the block, and with the program if it leaves the block open.
+
+    Raises OSError if they cannot be started.
+    """
+    earlier, started, iterator = active_children(), [], None
+
+    def end() -> None:
+        if iterator is not None:
+            iterator._shutdown_workers()  # asks them to end, and waits some seconds
+        for process in started:
+            process.kill()  # one that waits for a disk has not noticed
+            process.join(1)
+
+    atexit.register(end)  # Python itself would wait for them: they ignore its SIGTERM
+    try:
+        try:
+            iterator = iter(loader)
+        except OSError as error:
+            reason = "too little room in /dev/shm, or too many processes or open files"
+            raise OSError(error.errno, f"cannot start processes that decode images ({error.strerror}): {reason}") from error
+        finally:
+            started = [child for child in active_children() if child not in earlier]
+        yield iterator
+    finally:  # at once: an error that came from the loader holds it in a cycle
+        end()
+        atexit.unregister(end)
+
+
+def _to_hand_over(pixels: Tensor) -> Tensor | np.ndarray:
+    """A decoded batch as the parent gets it: in shared memory, or where that is full an array, which goes through a pipe."""
+    try:
+        return pixels.share_memory_()
+    except RuntimeError:
+        return pixels.numpy()
+
+
+def _arriving(loader: Iterator[Tensor | np.ndarray]) -> Iterator[Tensor]:
+    """A loader's batches. Raises ValueError, naming it, for a damaged image.
+
+    Where none comes for `STALLED` seconds it raises ValueError too.
+    """
+    last = time.monotonic()
+    while True:
+        try:
+            batch = next(loader, None)
+        except ValueError as error:  # it comes with the process's whole traceback
+            lines = str(error).rpartition("Traceback (most recent call last):\n")[2].splitlines()
+            kind, _, message = " ".join(line for line in lines if not line.startswith(" ")).partition(": ")
+            raise ValueError(message or kind) from None
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader timed out"):
+                raise
+            for each in WHILE_WAITING:
+                each()
+            if time.monotonic() - last > STALLED:
+                raise ValueError(f"no images came for {STALLED} seconds: see whether their disk or network answers") from None
+            continue
+        if batch is None:
+            return
+        if not isinstance(batch, Tensor):
+            warnings.warn("/dev/shm is full, and images take a slower way: enlarge it (docker run --shm-size=8g)", stacklevel=2)
+            batch = torch.from_numpy(batch)
+        yield batch
+        last = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -92,16 +172,16 @@ class ImageFiles:
             self,
             batch_size=None,  # a batch is one item to the loader: the processes stack it, and nothing is collated
             sampler=chosen,
-            num_workers=WORKERS,
+            collate_fn=_to_hand_over,
+            num_workers=_workers(),
             prefetch_factor=AHEAD,
+            timeout=POLL,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # not the global one, whose state is the run's
             worker_init_fn=_leave_signals_to_the_parent,
         )
-        try:
-            yield from loader
-        except ValueError as error:  # it comes with the process's whole traceback
-            raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from None
+        with _started(loader) as batches:
+            yield from _arriving(batches)
 
 
 ImageSet = Images | ImageFiles  # either serves wherever a set is only read

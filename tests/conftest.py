@@ -36,8 +36,8 @@ def script():
     """Runs a Python file of the repository in a process of its own."""
     import subprocess
 
-    def run(*arguments: str, **options):
-        return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
+    def run(*arguments: str, timeout=300, **options):
+        return subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=timeout, **options)
 
     return run
 

@@ -144,3 +144,13 @@ def test_an_environment_that_is_not_torchruns_is_named(run_main, monkeypatch, gi
     status, _, err = run_main(*QUICK)
     assert status == 2
     assert f"WORLD_SIZE={given['WORLD_SIZE']} and RANK={given.get('RANK', '')} name no process: use torchrun" in err
+
+
+@pytest.mark.parametrize("count", ["x", "", "0", "-1", "2.0"])
+def test_a_number_of_processes_here_that_is_none_is_named(run_main, monkeypatch, count):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", count)
+    status, _, err = run_main(*QUICK)
+    assert (status, err) == (
+        2,
+        f"error: the environment's LOCAL_WORLD_SIZE={count} is no number of processes: use torchrun, or unset it\n",
+    )

@@ -1,11 +1,13 @@
 """Sets too large for memory: the same batches and the same results, out of files."""
 
 import json
+import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import torch
 from PIL import Image
 from torch.utils.data import get_worker_info
 
+import session
 from data import files, sources, streaming
 from data.batches import Normalizer, TrainingBatches
 from data.streaming import ImageFiles
@@ -84,6 +87,68 @@ def test_a_damaged_image_of_a_streamed_set_is_named_and_costs_no_epoch(folder, r
     status, out, _ = run_main(*given)
     assert status == 0
     assert "resuming after epoch 1 of 1" in out
+
+
+READING = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from data.streaming import ImageFiles
+paths = np.array([str(path).encode() for path in sorted(Path(sys.argv[1]).iterdir())])
+files = ImageFiles(paths, torch.zeros(len(paths)), (), (64, 64))
+"""
+
+
+@pytest.fixture
+def many(tmp_path):
+    """A folder of 40 images, three batches of 16."""
+    (tmp_path / "many").mkdir()
+    for number in range(40):
+        pixels = np.random.default_rng(number).integers(256, size=(8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "many" / f"{number:02}.png")
+    return tmp_path / "many"
+
+
+def test_a_damaged_image_among_more_than_are_decoded_at_once_ends_a_program(many, script, tmp_path):
+    body = (many / "01.png").read_bytes()
+    for number in range(520):
+        (many / f"more{number}.png").write_bytes(body[: 90 if number == 300 else len(body)])
+    done = script("main.py", "--ood", str(many), "--device", "cpu", "--runs", str(tmp_path / "runs"), timeout=100)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .*more300\.png cannot be read as an image \(.*\n", done.stderr)
+
+
+def test_a_program_ends_with_its_images_half_read(many, script, monkeypatch):
+    """As one does where an error holds what reads them. That the environment is not torchrun's ends no import."""
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "x")
+    done = script("-c", READING + "reader = files.batches(16)\nnext(reader)\nsys.exit(5)", str(many), timeout=100)
+    assert (done.returncode, done.stderr) == (5, "")
+
+
+def test_with_little_shared_memory_images_take_another_way(many):
+    command = f"{sys.executable} -c '{READING}print(sum(each.sum() for each in files.batches(16)).item())' {many}"
+    mounted = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs -o size=256k tmpfs /dev/shm || exit 3; {command}"]
+    done = subprocess.run(mounted, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    if done.returncode == 3 or "unshare" in done.stderr:
+        pytest.skip("needs the right to mount a file system")
+    paths = np.array([str(path).encode() for path in many.iterdir()])
+    assert int(done.stdout) == ImageFiles(paths, torch.zeros(40), (), (64, 64)).first(40).sum()
+    assert done.stderr.count("UserWarning: /dev/shm is full") == 1
+
+
+@pytest.mark.parametrize(("asked", "raised"), [(True, KeyboardInterrupt), (False, ValueError)])
+def test_a_disk_that_does_not_answer_ends_the_wait(many, monkeypatch, asked, raised):
+    paths = np.array([str(path).encode() for path in many.iterdir()])
+    monkeypatch.setattr(streaming, "decode", lambda path: time.sleep(1000))
+    monkeypatch.setattr(streaming, "POLL", 0.2)
+    monkeypatch.setattr(streaming, "STALLED", 1000 if asked else 0)
+    monkeypatch.setattr(interruption, "_asked", asked)
+    assert session.leave_if_asked in streaming.WHILE_WAITING
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)  # how long its end is waited for
+    with pytest.raises(raised):
+        list(ImageFiles(paths, torch.zeros(40), (), (8, 8)).batches(16))
+    assert not multiprocessing.active_children()
 
 
 def test_a_killed_process_of_a_streamed_set_is_said_in_one_line(folder, run_main, monkeypatch):

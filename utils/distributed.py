@@ -120,9 +120,17 @@ def size() -> int:
     return int(count)
 
 
+def local_size() -> int:
+    """How many processes torchrun started on this machine. Raises ValueError for an environment that is not torchrun's."""
+    count = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    if not (count.isdecimal() and int(count) > 0):
+        raise ValueError(f"the environment's LOCAL_WORLD_SIZE={count} is no number of processes: use torchrun, or unset it")
+    return int(count)
+
+
 def device_name(name: str) -> str:
     """The device of this process: under torchrun each takes a GPU of its own. Raises ValueError if there are too few."""
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    here = local_size()
     if here > 1 and name.startswith("cuda:"):
         raise ValueError(f"--device {name} would give all {here} processes the same GPU: leave it out, and each takes its own")
     if "LOCAL_RANK" not in os.environ or name not in ("auto", "cuda") or not torch.cuda.is_available():
