@@ -2,7 +2,7 @@
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,19 +28,17 @@ def whole_file(path: Path, previous: Path | None = None) -> Iterator[Path]:
     What was there before is kept as `previous`, where given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
+        temporary.touch(exist_ok=False)  # so it has the mode that the umask allows; tempfile's files are their maker's alone
         yield temporary
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
         if previous is not None and path.exists():
             os.replace(path, previous)
         os.replace(temporary, path)
     except OSError as error:
-        named = str(path) if error.filename in (None, name) else error.filename  # a full disk names none
+        named = str(path) if error.filename in (None, str(temporary)) else error.filename  # a full disk names none
         raise OSError(error.errno, error.strerror, named) from error
     finally:
         temporary.unlink(missing_ok=True)
