@@ -2,8 +2,10 @@
 
 import errno
 import fcntl
+import json
 import os
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -86,6 +88,43 @@ def test_without_the_systems_locks_the_file_is_the_lock(tmp_path, monkeypatch):
     assert (tmp_path / lock.LOCK).exists()
     with lock.locked(tmp_path, wait=20):
         pass
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+@pytest.mark.parametrize("with_flock", [True, False])
+def test_a_host_that_changes_its_name_keeps_what_it_has_locked(tmp_path, monkeypatch, with_flock):
+    def missing(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    if not with_flock:
+        monkeypatch.setattr(fcntl, "flock", missing)
+    with lock.locked(tmp_path):
+        monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+        lock.check(tmp_path)
+    with lock.locked(tmp_path):  # it was freed
+        lock.check(tmp_path)
+
+
+def test_another_process_of_the_same_number_and_host_is_another(tmp_path):
+    with lock.locked(tmp_path):
+        held = json.loads((tmp_path / lock.HOLDER).read_text())
+        for token in ({}, {"token": "another"}):  # {}: of an earlier version
+            (tmp_path / lock.HOLDER).write_text(json.dumps({name: held[name] for name in ("process", "host", "since")} | token))
+            with pytest.raises(OSError, match="was deleted, moved or replaced"):
+                lock.check(tmp_path)
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_files_have_the_mode_that_the_umask_allows(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with lock.locked(tmp_path / "run"):
+            records.write_json(tmp_path / "run" / records.METRICS, {})
+            checkpoint.save(tmp_path / "run" / records.LAST, {}, tmp_path / "run" / records.PREVIOUS)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "run").iterdir()}
+    assert modes == dict.fromkeys([lock.LOCK, lock.HOLDER, records.METRICS, records.LAST], 0o666 & ~umask)
 
 
 @pytest.mark.parametrize("program", [detect, ensemble])

@@ -2,15 +2,18 @@
 
 import json
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 LOCK, HOLDER = ".lock", ".holder"  # the lock is filelock's, who has it is written beside it
+TOKEN = secrets.token_hex(16)  # of this process: a host may change its name, and another have a process of the same number
 
 
 class Held(OSError):
@@ -30,7 +33,8 @@ def locked(folder: Path, wait: float = 0) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=wait)
-        (folder / HOLDER).write_text(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": now}))
+        holder = {"process": os.getpid(), "host": socket.gethostname(), "since": now, "token": TOKEN}
+        (folder / HOLDER).write_text(json.dumps(holder))
     except Timeout:
         raise Held(f"{folder} is being worked on by {_holder(folder)}") from None
     except OSError as error:
@@ -44,13 +48,22 @@ def locked(folder: Path, wait: float = 0) -> Iterator[None]:
 
 def check(folder: Path) -> None:
     """Raises OSError if the folder that this process has locked is not its own any more: deleted, or another in its place."""
-    if not _holder(folder).startswith(f"process {os.getpid()} on {socket.gethostname()},"):
+    if _held(folder).get("token") != TOKEN:
         raise OSError(f"{folder} was deleted, moved or replaced while the run was at work in it")
 
 
 def _holder(folder: Path) -> str:
+    held = _held(folder)
+    try:
+        return f"process {held['process']} on {held['host']}, since {held['since']}"
+    except LookupError:
+        return "another process"
+
+
+def _held(folder: Path) -> dict[str, Any]:
+    """What is written of who holds a folder; {} if that cannot be read."""
     try:
         held = json.loads((folder / HOLDER).read_text())
-        return f"process {held['process']} on {held['host']}, since {held['since']}"
-    except (OSError, ValueError, LookupError, TypeError):
-        return "another process"
+    except (OSError, ValueError):
+        return {}
+    return held if isinstance(held, dict) else {}
