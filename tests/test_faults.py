@@ -203,6 +203,32 @@ sys.exit(main.main())
     assert done.stderr.count("\n") == 1
 
 
+def test_memory_that_ends_at_a_checkpoint_damages_none(script, tmp_path):
+    limited = f"""
+import resource
+from pathlib import Path
+import torch
+from utils import checkpoint, failures
+def with_megabytes(some, work, *given):
+    taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + some * 2**20, -1))
+    print(failures.outcome(lambda: work(*given) and 0, lambda: "all is kept"))
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+folder, content = Path({str(tmp_path)!r}), {{"weights": torch.ones(2**24)}}
+checkpoint.save(folder / "last.pt", content)
+for some in (10, 70):
+    with_megabytes(some, checkpoint.save, folder / "last.pt", content, folder / "previous.pt")
+    with_megabytes(some, checkpoint.load_latest, folder)
+assert checkpoint.load_latest(folder)[0]["weights"].equal(content["weights"])
+"""
+    done = script("-c", limited)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1"] * 4
+    assert len(re.findall(r"^error: out of memory \(.*\): take a smaller network; all is kept$", done.stderr, re.M)) == 4
+    assert done.stderr.count("\n") == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
 def test_a_loss_that_is_no_number_is_named_and_the_last_good_checkpoint_kept(run_main, tmp_path, monkeypatch):
     add, steps = RunningSums.add, iter(range(100))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from .failures import out_of_memory
 from .files import open_regular
 from .records import LAST, PREVIOUS, whole_file
 
@@ -17,15 +18,23 @@ def save(path: Path, content: dict[str, Any], previous: Path | None = None) -> N
 
     What was there before is kept as `previous`. Killed at any moment, it leaves the new file, or the one before by either name.
     """
-    # In memory first: torch.save itself hides why a write failed (a full disk) behind a RuntimeError.
+    # In memory first: torch.save itself hides why a write failed behind a RuntimeError. Into memory there is one reason.
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    try:
+        torch.save(content, buffer)
+    except RuntimeError as error:
+        if "inline_container" not in str(error):  # not of writing
+            raise
+        raise MemoryError(f"to write {path}") from error
     with whole_file(path, previous) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read what `save` wrote, onto the CPU. Raises ValueError, naming the file, if it is damaged or not of that kind."""
+    """Read what `save` wrote, onto the CPU. Raises ValueError, naming the file, if it is damaged or not of that kind.
+
+    Where memory ends meanwhile, that is raised: the file may be whole.
+    """
     with open_regular(path) as file:
         written = io.BytesIO(file.read())  # so that an OSError is the disk's, not a damaged offset's
     try:
@@ -33,7 +42,9 @@ def load(path: Path) -> dict[str, Any]:
             damaged = archive.testzip()  # torch.load does not compare the checksums
         written.seek(0)
         content = None if damaged else torch.load(written, map_location="cpu", weights_only=True)
-    except Exception:  # damaged bytes raise almost anything
+    except Exception as error:  # damaged bytes raise almost anything
+        if out_of_memory(error):
+            raise
         content = None
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged or no checkpoint: delete it, and run the same command again")

@@ -13,6 +13,11 @@ from .running import NonFiniteLoss
 PEERS = ("Connection closed by peer", "Connection reset by peer", "gloo")
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ended, the processor's or a GPU's."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in MEMORY)
+
+
 def lost_a_process(error: BaseException) -> bool:
     """Whether the processes that torchrun started cannot reach each other, for one, because one has ended."""
     if dist.is_available() and isinstance(error, dist.DistError):  # NCCL's, and those of meeting
@@ -23,7 +28,7 @@ def lost_a_process(error: BaseException) -> bool:
 def explained(error: BaseException, batch_size: int | None = None) -> str | None:
     """What happened and what to do, in one line; None for an error that is a fault of the code."""
     message = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or any(sign in message for sign in MEMORY):
+    if out_of_memory(error):
         smaller = f"a --batch-size smaller than {batch_size}, or " if batch_size else ""
         return f"out of memory ({message[:120] or 'for an array'}): take {smaller}a smaller network"
     if isinstance(error, (NonFiniteLoss, ValueError, OSError)):
