@@ -141,7 +141,7 @@ class Trainer:
 
         On the first process; the others' are of no use. Raises NonFiniteLoss if there is nothing to go on from.
         """
-        if self.sums is not None:
+        if self.steps:
             self.read()
         parameters = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
         # A loss that was finite can have been the last: the step that followed broke the weights.
