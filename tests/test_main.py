@@ -278,3 +278,11 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
     (tmp_path / "cut.pt").write_bytes(b"PK\x03\x04")
     with pytest.raises(ValueError, match=r"cut\.pt is damaged"):
         checkpoint.load(tmp_path / "cut.pt")
+
+
+@pytest.mark.parametrize("name", ["privateuseone", "hpu", "xpu", "meta", "cuda:x", ""])
+def test_a_device_that_is_not_here_is_named(run_main, name):
+    status, _, err = run_main("--device", name)
+    assert status == 2
+    assert err.startswith(f"error: --device {name} cannot be used here (".replace("  ", " "))
+    assert err.count("\n") == 1

@@ -23,8 +23,8 @@ def find_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
-    except Exception as error:  # torch knows more kinds of devices than it was built for, each with errors of its own
-        reason = f"{error} ".splitlines()[0].strip()
+    except Exception as error:  # each backend has its own: a ModuleNotFoundError for "hpu", an AssertionError for "xpu"
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"--device {name} cannot be used here ({reason}): take --device cpu, or auto") from error
     return device
 
