@@ -42,24 +42,32 @@ def _whole(path: Path) -> Iterator[Path]:
 
 
 def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None = None) -> None:
-    """Write the detector as ONNX: `images`, uint8 [B, 3, height, width] of any B, to the `OUTPUTS`.
+    """Write the detector as ONNX: `images`, uint8 [B, C, height, width] of any B, to the `OUTPUTS`.
 
     The file is written whole or not at all. Weights of more than 1.5 GB go into a second one beside it, PATH.data; a process killed
     between putting the two in place leaves the second alone. Needs the packages onnx and onnxscript, and PyTorch 2.11 or newer
     (`pip install '.[export]'` in the repository).
 
+    uint8 is part of the format, so that no value can lie outside. (Floats would have to be in [0, 1], which a graph cannot refuse.)
+
     Args:
-        detector: on the CPU.
+        detector: on any device.
         path: of the file; its folder is made if need be.
         size: the images' (height, width); by default those that the network was trained on.
 
-    Raises ValueError if neither the detector nor the call says what size the images are of.
+    Raises ValueError if neither the detector nor the call says what size the images are of, and for a detector that refuses images
+    of that size.
     """
     if (size := size or detector.size) is None:
         raise ValueError("the detector does not know its images' size: give size=(height, width)")
-    if len(size) != 2 or min(size) < 1:
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
         raise ValueError(f"size is (height, width), each 1 or more, got {size}")
-    images = torch.zeros(2, 3, *size, dtype=torch.uint8)
+    images = torch.zeros(2, len(detector.mean), *size, dtype=torch.uint8, device=detector.mean.device)
+    try:
+        detector(images)
+    except RuntimeError as error:  # here in a line, by the exporter in pages
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"the network does not take images of {size[0]}×{size[1]} pixels ({reason}): give another size") from error
     with _whole(Path(path)) as temporary:
         torch.onnx.export(
             _Outputs(detector).eval(),

@@ -69,6 +69,32 @@ def test_every_head_and_network_can_be_exported(tmp_path, model, loss):
     agree(detector, tmp_path / "detector.onnx", torch.randint(256, (5, 3, 16, 16), dtype=torch.uint8))
 
 
+def test_a_detector_of_one_channel_in_half_precision_can_be_exported(tmp_path):
+    head = DisMaxLossFirstPart(8, 5).eval()
+    head.set_thresholds(torch.linspace(-2, 2, 100))
+    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    detector, pixels = Detector(network, [0.5], [0.3]), torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8)
+    expected = detector(pixels).probabilities
+    export.to_onnx(detector.half(), tmp_path / "detector.onnx", size=(8, 8))
+    session = onnxruntime.InferenceSession(tmp_path / "detector.onnx")
+    np.testing.assert_allclose(session.run(["probabilities"], {"images": pixels.numpy()})[0], expected, atol=0.01)
+    for refused in (pixels / 255, pixels.to(torch.int8), pixels[:, :, :7], pixels.expand(-1, 3, -1, -1)):
+        with pytest.raises(Exception, match="INVALID_ARGUMENT"):
+            session.run(None, {"images": refused.numpy()})
+
+
+@pytest.mark.parametrize("size", [(0, 4), (4,), (4.0, 4.0), (4, -4), (1, 1)])
+def test_what_cannot_be_exported_is_said_in_one_line(tmp_path, size):
+    detector = small_detector(nn.Conv2d(3, 8, 4), nn.Flatten(), num_features=8)
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        export.to_onnx(detector, tmp_path / "detector.onnx", size=size)
+    assert "\n" not in str(caught.value)
+    after = Detector(nn.Sequential(detector.body[:2], detector.head, nn.LogSoftmax(1)), (0.5, 0.4, 0.3), (0.3, 0.2, 0.1))
+    with pytest.raises(ValueError, match="a network that returns the output of its head"):
+        export.to_onnx(after, tmp_path / "detector.onnx", size=(4, 4))
+    assert not list(tmp_path.iterdir())
+
+
 def small_detector(*layers: nn.Module, num_features: int) -> Detector:
     head = DisMaxLossFirstPart(num_features, 5).eval()
     head.set_thresholds(torch.linspace(-2, 2, 100))

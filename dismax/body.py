@@ -1,0 +1,100 @@
+"""Another's network as a detector runs it: a copy that gives its head's named outputs, or refuses."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from .losses import LossFirstPart
+
+
+class _InHeadsPlace(nn.Module):
+    """Returns what the head would, and attaches the head's named outputs to it.
+
+    If the network changes the logits, it returns another tensor, without them. So they prove that its output is the head's. They
+    travel with the tensor rather than in the module: several threads may share one detector.
+    """
+
+    def __init__(self, head: LossFirstPart):
+        super().__init__()
+        self.__dict__["head"] = head  # not a submodule: it is the detector's
+
+    def forward(self, features: Tensor) -> Tensor:
+        outputs = self.head.named_outputs(features)
+        logits = outputs["logits"] / self.head.temperature
+        if torch.compiler.is_dynamo_compiling():  # which follows neither inference mode nor how often a tensor was changed
+            logits._unchanged = logits.clone()
+        elif torch.is_inference_mode_enabled():
+            with torch.inference_mode(False):
+                logits = logits.clone()  # inference mode's own tensors do not count their changes
+        logits._outputs, logits._changes = outputs, logits._version
+        return logits
+
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    """A network without what torch.compile, DataParallel and DistributedDataParallel put around it."""
+    while isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel) or hasattr(network, "_orig_mod"):
+        network = network._orig_mod if hasattr(network, "_orig_mod") else network.module
+    return network
+
+
+def _unwrap_parts(network: nn.Module) -> None:
+    """The same for all parts of a network, in place."""
+    for name, part in network.named_children():
+        bare = _unwrapped(part)
+        if bare is not part:
+            setattr(network, name, bare)
+        _unwrap_parts(bare)
+
+
+def _head_of(network: nn.Module) -> LossFirstPart:
+    """A network's one head. Raises ValueError if there is none, or several, or one that computes something else than its class."""
+    title, heads = type(network).__name__, [module for module in network.modules() if isinstance(module, LossFirstPart)]
+    if heads == [network]:
+        raise ValueError(f"a detector needs a whole network, which takes images; {title} is its head alone")
+    if len(heads) != 1:
+        raise ValueError(f"a detector needs a network with one head of dismax.losses, {title} has {len(heads)}")
+    head = heads[0]
+    if head._forward_hooks or head._forward_pre_hooks or getattr(head.forward, "__func__", None) is not LossFirstPart.forward:
+        raise ValueError(f"the head of {title} has forward hooks or a forward of its own, which no detector runs: remove them")
+    if not 0 < head.temperature.item() < float("inf"):
+        raise ValueError(f"a head's temperature is finite and above 0, that of {title} is {head.temperature.item():.4g}")
+    return head
+
+
+def take_apart(network: nn.Module) -> tuple[nn.Module, LossFirstPart]:
+    """A network's copy in evaluation mode, for `named_outputs`, and its head, which is no part of the copy.
+
+    Raises ValueError for a network with no head of dismax.losses or several.
+    """
+    body = copy.deepcopy(_unwrapped(network)).eval()
+    _unwrap_parts(body)
+    head = _head_of(body)
+    for path, module in list(body.named_modules(remove_duplicate=False)):
+        if module is head:
+            body.set_submodule(path, _InHeadsPlace(head))
+    return body, head
+
+
+def named_outputs(body: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    """The head's named outputs for a network's inputs, which are brought to its precision.
+
+    Raises ValueError if the network's output is not the head's.
+    """
+    precision = next((weight.dtype for weight in body.parameters() if weight.is_floating_point()), inputs.dtype)
+    returned = body(inputs.to(precision))
+    outputs = getattr(returned, "_outputs", None)
+    followed = torch.compiler.is_dynamo_compiling()
+    if outputs is None or (not followed and returned._version != returned._changes):
+        found = "something computed from it or beside it" if isinstance(returned, Tensor) else f"a {type(returned).__name__}"
+        raise ValueError(
+            f"a detector needs a network that returns the output of its head, {type(body).__name__} returns {found}: "
+            "end its forward with the head"
+        )
+    if returned.shape[0] != inputs.shape[0]:  # len() would fix the number in an exported graph
+        raise ValueError(f"the head of {type(body).__name__} gives {returned.shape[0]} answers for {inputs.shape[0]} images")
+    if followed:
+        return outputs | {"logits": outputs["logits"].where(returned == returned._unchanged, torch.nan)}
+    return outputs
