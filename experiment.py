@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from data import fingerprint, images, sources
 from data.catalog import title_of
 from data.streaming import ImageSet
-from dismax import detector
+from dismax import saved
 from losses import get_loss
 from models import Network, build_model
 from utils import records
@@ -96,7 +96,7 @@ def load_network(folder: Path, device: torch.device) -> nn.Module:
     path = folder / records.MODEL
     if not path.exists():
         raise ValueError(f"{folder} keeps no network ({records.MODEL}), which this needs")
-    network, _ = detector.load_network(path)
+    network, _ = saved.load_network(path)
     return network.to(device, memory_format=torch.channels_last)
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from . import versions
 from .body import named_outputs, take_apart
-from .losses import get_loss
 from .losses.precision import at_least_float32
-from .models import build_model
+from .saved import load_network
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 ROUNDING = 1 / 510  # half a step of 8-bit pixels: what resizing and half precision may add
@@ -29,35 +25,6 @@ class Detections(NamedTuple):
     scores: Tensor  # [B], higher is more in-distribution
     accepted: Tensor  # bool [B], whether the score reaches the threshold
     logits: Tensor  # [B, C], divided by the fitted temperature
-
-
-def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The network of a run's model.pt, on the CPU in evaluation mode, and all else that the file says of it.
-
-    Raises ValueError for a file that is damaged (its checksums are compared) or no such one, and for one of an earlier version
-    whose weights would give other outputs now; OSError for one that cannot be read.
-    """
-    if Path(path).exists() and not Path(path).is_file():  # a pipe would be waited for
-        raise ValueError(f"{path} is no regular file: delete it")
-    written = io.BytesIO(Path(path).read_bytes())
-    try:
-        with zipfile.ZipFile(written) as archive:
-            if part := archive.testzip():  # torch.load does not compare the checksums
-                raise ValueError(f"{part} has another checksum")
-        written.seek(0)
-        saved = torch.load(written, map_location="cpu", weights_only=True)
-        changed = versions.other_function(saved["config"])
-        loss = get_loss(saved["config"]["loss"])
-        network = loss.wrap(build_model(saved["config"]["model"], len(saved["classes"]), loss.head))
-        network.load_state_dict(saved.pop("state_dict"))
-        if missing := {"mean", "std", "classes", "size"} - saved.keys():
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    except Exception as error:  # damaged bytes raise almost anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ValueError(f"{path} is no run's network, or damaged ({reason}): make the run again") from error
-    if changed:
-        raise ValueError(f"{path}: its weights would give other outputs now ({'; '.join(changed)}): train this network again")
-    return network.eval(), saved
 
 
 def _inside(images: Tensor) -> Tensor | None:

@@ -9,12 +9,13 @@ from .resnet_imagenet import resnet_imagenet_body
 from .smallcnn import smallcnn_body
 from .wideresnet import wideresnet_body
 
+# Three digits at most: a network of 100,000 layers takes hours to build, and fits nowhere.
 # A family's names → what makes a body from the numbers in the name, and the name as the papers write it.
 FAMILIES = {
-    r"densenetbc(\d+)": (densenet_body, "DenseNet-BC-{}"),
-    r"resnet(\d+)": (resnet_body, "ResNet-{}"),
-    r"resnet(\d+)_imagenet": (resnet_imagenet_body, "ResNet-{} for ImageNet"),
-    r"wideresnet(\d\d)(\d+)": (wideresnet_body, "WideResNet-{}-{}"),
+    r"densenetbc(\d{1,3})": (densenet_body, "DenseNet-BC-{}"),
+    r"resnet(\d{1,3})": (resnet_body, "ResNet-{}"),
+    r"resnet(\d{1,3})_imagenet": (resnet_imagenet_body, "ResNet-{} for ImageNet"),
+    r"wideresnet(\d\d)(\d{1,3})": (wideresnet_body, "WideResNet-{}-{}"),
     r"smallcnn": (smallcnn_body, "small CNN"),
 }
 EXAMPLES = (

@@ -1,0 +1,84 @@
+"""A finished run's network as its model.pt keeps it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor, nn
+
+from . import versions
+from .losses import get_loss
+from .models import build_model
+
+PIXELS = 2**26  # of an image that a network may have been trained on: 8,192 × 8,192
+
+
+def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a run's model.pt, on the CPU in evaluation mode, and all else that the file says of it.
+
+    Runs no code that the file holds, and takes no more memory than the file is long.
+
+    Raises ValueError for a file that is damaged (its checksums are compared) or no such one, and for one of an earlier version
+    whose weights would give other outputs now; OSError for one that cannot be read.
+    """
+    if not Path(path).is_file():  # a pipe would never end
+        raise ValueError(f"there is no file {path}: name the model.pt of a finished run")
+    with open(path, "rb") as file:
+        try:
+            saved = _read(file)
+            changed = versions.other_function(saved["config"])
+            network = _built(saved["config"], len(saved["classes"]), saved.pop("state_dict"))
+            _check(saved)
+        except Exception as error:  # damaged bytes raise almost anything
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            if isinstance(error, pickle.UnpicklingError):  # torch's own message advises to run whatever code the file holds
+                reason = "it holds something else than tensors, numbers and names"
+            raise ValueError(f"{path} is no run's network, or damaged ({reason}): make the run again") from error
+    if changed:
+        raise ValueError(f"{path}: its weights would give other outputs now ({'; '.join(changed)}): train this network again")
+    return network.eval(), saved
+
+
+def _read(file: BinaryIO) -> dict[str, Any]:
+    """What the file holds."""
+    with zipfile.ZipFile(file) as archive:
+        if any(part.compress_type for part in archive.infolist()):
+            raise ValueError("it is compressed, which a run's is not")  # and could unpack to any size
+        if part := archive.testzip():  # torch.load does not compare the checksums
+            raise ValueError(f"{part} has another checksum")
+    file.seek(0)
+    saved = torch.load(file, map_location="cpu", weights_only=True)
+    if sum(value.nbytes for value in saved["state_dict"].values()) > os.fstat(file.fileno()).st_size:
+        raise ValueError("its weights are larger than the file")  # one stored number can stand for many
+    return saved
+
+
+def _built(config: Mapping[str, Any], num_classes: int, weights: dict[str, Tensor]) -> nn.Module:
+    """The network of a configuration (as JSON) with these weights."""
+    loss = get_loss(config["loss"])
+    with torch.device("meta"):  # no memory is taken before the weights are known to fit
+        network = loss.wrap(build_model(config["model"], num_classes, loss.head))
+    network.load_state_dict(weights, assign=True)
+    network.to(dtype=torch.float32, memory_format=torch.contiguous_format)
+    for name, value in network.state_dict().items():
+        if not name.endswith("thresholds") and not value.isfinite().all():
+            raise ValueError(f"{name} is not finite")
+    return network
+
+
+def _check(saved: Mapping[str, Any]) -> None:
+    """Raises ValueError for images that no network was trained on, and where something is not said."""
+    if missing := {"mean", "std", "classes", "size"} - saved.keys():
+        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    size, margin = saved["size"], saved.get("margin", 0)
+    if len(saved["mean"]) != 3 or len(saved["std"]) != 3:
+        raise ValueError("its mean and std are not of 3 channels")
+    whole = len(size) == 2 and all(type(number) is int and number > 0 for number in (*size, margin + 1))
+    if not whole or (size[0] + margin) * (size[1] + margin) > PIXELS:
+        raise ValueError(f"its images' (height, width) are {size!r:.40} and their margin is {margin!r:.40}")

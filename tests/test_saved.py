@@ -1,0 +1,143 @@
+"""model.pt files that others made, or that were changed: read with care, or refused in a line."""
+
+import os
+import pickle
+import resource
+import zipfile
+
+import pytest
+import torch
+
+from dismax.detector import Detector
+from dismax.saved import load_network
+from losses import LOSSES
+from models import build_model
+from utils import checkpoint
+from utils.config import RunConfig
+
+
+def content_of(loss="isomaxplus", model="smallcnn"):
+    """What main.py writes of a network, here an untrained one."""
+    torch.manual_seed(0)
+    network = LOSSES[loss].wrap(build_model(model, 8, LOSSES[loss].head)).eval()
+    network.classifier.set_thresholds(torch.randn(50))
+    config = RunConfig(model=model, loss=loss, recipe="paper", epochs=3).as_json()
+    content = {"config": config, "classes": list("01234567"), "size": [8, 8], "mean": [0.5] * 3, "std": [0.2] * 3, "margin": 0}
+    return content | {"state_dict": network.state_dict()}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_network_comes_back_as_it_was(tmp_path, loss):
+    content = content_of(loss)
+    checkpoint.save(tmp_path / "model.pt", content)
+    random = torch.get_rng_state()
+    network, said = load_network(tmp_path / "model.pt")
+    assert torch.get_rng_state().equal(random)
+    assert not network.training
+    assert {name: value.tolist() for name, value in network.state_dict().items()} == {
+        name: value.tolist() for name, value in content["state_dict"].items()
+    }
+    assert said == {name: value for name, value in content.items() if name != "state_dict"}
+    Detector.load(tmp_path / "model.pt")(torch.zeros(1, 3, 8, 8))
+
+
+def weight(name, change):
+    return lambda content: content["state_dict"].update({name: change(content["state_dict"][name])})
+
+
+def entry(**fields):
+    return lambda content: content.update(fields)
+
+
+def config(**fields):
+    return lambda content: content["config"].update(fields)
+
+
+CHANGES = {
+    "absurdly deep": (config(model="densenetbc100000"), "unknown model"),
+    "absurdly wide": (config(model="wideresnet10999"), "Missing key"),
+    "another network": (config(model="resnet18"), "Missing key"),
+    "an unknown network": (config(model="resnet19"), "a ResNet's depth is one of"),
+    "no network's name": (config(model=None), "no run's network"),
+    "an unknown loss": (config(loss="dismay"), "unknown loss"),
+    "another loss": (config(loss="sngp"), "Missing key"),
+    "very many classes": (entry(classes=["x"] * 10**5), "size mismatch"),
+    "no classes": (entry(classes=[]), "num_classes"),
+    "no pixels": (entry(size=[0, 0]), "(height, width) are [0, 0]"),
+    "pixels below none": (entry(size=[-8, -8]), "(height, width) are [-8, -8]"),
+    "a part of a pixel": (entry(size=[8.5, 8]), "(height, width) are [8.5, 8]"),
+    "absurdly large": (entry(size=[10**6, 10**6]), "(height, width) are [1000000, 1000000]"),
+    "one side": (entry(size=[8]), "(height, width) are [8]"),
+    "a margin below none": (entry(margin=-1), "margin is -1"),
+    "absurd margin": (entry(margin=10**6), "margin is 1000000"),
+    "no mean": (lambda content: content.pop("mean"), "it lacks mean"),
+    "a mean that is none": (entry(mean=[0.5, 0.5, float("nan")]), "mean and std are a number a channel"),
+    "a mean of text": (entry(mean="abc"), "mean and std are a number a channel"),
+    "a std of 0": (entry(std=[0.0, 0.0, 0.0]), "mean and std are a number a channel"),
+    "another number of channels": (entry(mean=[0.5], std=[0.2]), "not of 3 channels"),
+    "class names of bytes": (entry(classes=[b"a"] * 8), "class_names are a list of str"),
+    "NaN weights": (weight("body.0.weight", lambda value: value * torch.nan), "body.0.weight is not finite"),
+    "no temperature": (weight("classifier.temperature", torch.zeros_like), "temperature is finite and above 0"),
+    "one number for many": (weight("body.0.weight", lambda value: torch.zeros(1).expand(10**6, 10**6)), "larger than the file"),
+    "weights without numbers": (weight("body.0.weight", lambda value: value.to("meta")), "no run's network"),
+    "weights that are none": (weight("body.0.weight", lambda value: "none"), "no run's network"),
+    "no weights": (entry(state_dict={}), "Missing key"),
+    "a list": (lambda content: content.clear(), "KeyError"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_cannot_be_a_runs_network_is_refused_without_taking_memory(tmp_path, change):
+    edit, message = CHANGES[change]
+    content, path = content_of(), tmp_path / "model.pt"
+    edit(content)
+    torch.save(content, path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # the message is looked at below
+        Detector.load(path)
+    assert str(caught.value).startswith(str(path))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KB
+
+
+class _Code:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+def test_a_file_with_code_is_refused_without_advice_to_run_it(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save(content_of() | {"classes": _Code()}, path)
+    with pytest.raises(ValueError, match="it holds something else than tensors, numbers and names") as caught:
+        Detector.load(path)
+    assert "weights_only" not in str(caught.value)
+    path.write_bytes(pickle.dumps(content_of()))
+    with pytest.raises(ValueError, match="is no run's network, or damaged"):
+        Detector.load(path)
+
+
+def test_a_file_that_would_unpack_to_more_is_refused(tmp_path):
+    torch.save(content_of(), tmp_path / "plain.pt")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "model.pt", "w", zipfile.ZIP_DEFLATED) as small,
+    ):
+        for part in plain.infolist():
+            small.writestr(part.filename, plain.read(part))
+    with pytest.raises(ValueError, match="it is compressed, which a run's is not"):
+        Detector.load(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "nothing"])
+def test_what_is_no_file_is_not_opened(tmp_path, kind):
+    path = tmp_path / "model.pt"
+    make = {
+        "pipe": os.mkfifo,
+        "folder": os.mkdir,
+        "device": lambda path: path.symlink_to("/dev/zero"),
+        "nothing": lambda path: None,
+    }
+    make[kind](path)
+    with pytest.raises(ValueError, match=f"there is no file {path}: name the model.pt of a finished run"):
+        Detector.load(path)
