@@ -93,10 +93,7 @@ def refuse_small_images(config: RunConfig, network: Network, size: tuple[int, in
 
 def load_network(folder: Path, device: torch.device) -> nn.Module:
     """A run's trained network, in evaluation mode at its temperature. Raises ValueError if the folder does not hold it whole."""
-    path = folder / records.MODEL
-    if not path.exists():
-        raise ValueError(f"{folder} keeps no network ({records.MODEL}), which this needs")
-    network, _ = saved.load_network(path)
+    network, _ = saved.load_network(folder / records.MODEL)
     return network.to(device, memory_format=torch.channels_last)
 
 

@@ -25,9 +25,8 @@ from data.decoding import SUFFIXES
 from data.folders import search
 from data.streaming import ImageFiles, fitting
 from dismax.detector import Detector
-from utils import command_line, interruption, records, runtime
-from utils.output import say
-from utils.tables import as_text
+from utils import command_line, interruption, records, runtime, tables
+from utils.output import deliver, say, visible
 
 BATCH = 500
 
@@ -52,7 +51,7 @@ class Options:
         """Raises ValueError for what cannot be."""
         if not 0 <= self.tpr <= 1:
             raise ValueError(f"--tpr is a share in [0, 1], got {self.tpr}")
-        if self.out and self.out.suffix not in (".csv", ".json"):
+        if self.out and (self.out.suffix.lower() not in (".csv", ".json") or self.out.is_dir()):
             raise ValueError(f"--out takes a .csv or a .json file, got {self.out}")
         if not self.images:
             raise ValueError("no images given: name files, or folders of them")
@@ -92,36 +91,39 @@ def predictions(detector: Detector, paths: Sequence[Path], device: torch.device)
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the rows whole or not at all, as the path's ending says."""
-    if path.suffix == ".json":
+    """Write the rows whole or not at all, as the path's ending says.
+
+    In a CSV no cell is a formula: before a class's name comes a ' where it would be one, before a file's ./ as it may.
+    """
+    if path.suffix.lower() == ".json":
         records.write_json(path, rows)
         return
-    with records.whole_file(path) as temporary, open(temporary, "w", newline="", errors="surrogateescape") as file:
+    with (
+        records.whole_file(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         for row in rows:
             # A spreadsheet takes some names for formulas. The path stays that of the file.
-            named = row["file"] if as_text(row["file"]) == row["file"] else f"./{row['file']}"
-            writer.writerow(row | {"file": named, "class": as_text(row["class"])})
+            named = row["file"] if tables.as_text(row["file"]) == row["file"] else f"./{row['file']}"
+            writer.writerow(row | {"file": named, "class": tables.as_text(row["class"])})
 
 
 def perform(options: Options) -> None:
     """Raises ValueError or an OSError for what cannot be."""
     options.check()
     (paths, notes), device = find_images(options.images), runtime.find_device(options.device)
-    path = options.run / records.MODEL
-    if not path.exists():
-        raise ValueError(f"{options.run} keeps no network ({records.MODEL}): name the folder of a finished run")
-    rows = predictions(Detector.load(path, options.tpr).to(device), paths, device)
-    shown = [[*row.values()] for row in rows]
-    for row in shown:
-        row[-1] = "in" if row[-1] else "OUT"
-    heads = ["file", "class", "probability", "score", f"at {options.tpr:.0%} TPR"]
-    say(tabulate(shown, heads, floatfmt=("", "", ".4f", ".4g", ""), disable_numparse=[0, 1]))
+    rows = predictions(Detector.load(options.run / records.MODEL, options.tpr).to(device), paths, device)
     for note in notes:
         say(f"warning: {note}", sys.stderr)
     if options.out:
         write(options.out, rows)
+    shown = [[visible(row["file"]), visible(row["class"]), row["probability"], row["score"]] for row in rows]
+    for row, cells in zip(rows, shown, strict=True):
+        cells.append("in" if row["in_distribution"] else "OUT")
+    heads = ["file", "class", "probability", "score", f"at {options.tpr:.0%} TPR"]
+    deliver(tabulate(shown, heads, floatfmt=("", "", ".4f", ".4g", ""), disable_numparse=[0, 1]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,7 +28,7 @@ def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     whose weights would give other outputs now; OSError for one that cannot be read.
     """
     if not Path(path).is_file():  # a pipe would never end
-        raise ValueError(f"there is no file {path}: name the model.pt of a finished run")
+        raise ValueError(f"{path} is no file: a finished run keeps its network there, so name one")
     with open(path, "rb") as file:
         try:
             saved = _read(file)

@@ -139,5 +139,5 @@ def test_what_is_no_file_is_not_opened(tmp_path, kind):
         "nothing": lambda path: None,
     }
     make[kind](path)
-    with pytest.raises(ValueError, match=f"there is no file {path}: name the model.pt of a finished run"):
+    with pytest.raises(ValueError, match=f"{path} is no file: a finished run keeps its network there"):
         Detector.load(path)
