@@ -16,6 +16,7 @@ from . import versions
 from .losses import get_loss
 from .models import build_model
 
+FOLDER = 0x10  # in an archive, the mark of a folder: torch does not read a part that has it, and gives whatever was in memory
 PIXELS = 2**26  # of an image that a network may have been trained on: 8,192 × 8,192
 
 
@@ -48,8 +49,11 @@ def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 def _read(file: BinaryIO) -> dict[str, Any]:
     """What the file holds."""
     with zipfile.ZipFile(file) as archive:
-        if any(part.compress_type for part in archive.infolist()):
-            raise ValueError("it is compressed, which a run's is not")  # and could unpack to any size
+        for part in archive.infolist():
+            if part.compress_type:
+                raise ValueError("it is compressed, which a run's is not")  # and could unpack to any size
+            if part.external_attr & FOLDER:
+                raise ValueError(f"{part.filename} calls itself a folder")
         if part := archive.testzip():  # torch.load does not compare the checksums
             raise ValueError(f"{part} has another checksum")
     file.seek(0)
