@@ -286,6 +286,12 @@ def test_a_damaged_checkpoint_is_noticed_whichever_byte_it_is(tmp_path):
             assert found["sums"]["loss"].equal(content["sums"]["loss"])
             assert (found["epoch"], found["names"]) == (7, ["a", "b"])
     assert noticed > 300
+    for entry in re.finditer(b"PK\1\2", whole):  # marked as folders, parts would not be read
+        body = bytearray(whole)
+        body[entry.start() + 38] ^= 0x10
+        path.write_bytes(body)
+        with pytest.raises(ValueError, match="is damaged or no checkpoint"):
+            checkpoint.load(path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "missing"])

@@ -39,7 +39,8 @@ def load(path: Path) -> dict[str, Any]:
         written = io.BytesIO(file.read())  # so that an OSError is the disk's, not a damaged offset's
     try:
         with zipfile.ZipFile(written) as archive:
-            damaged = archive.testzip()  # torch.load does not compare the checksums
+            # torch.load does not compare the checksums, and does not read a part that is marked as a folder.
+            damaged = archive.testzip() or any(part.external_attr & 0x10 for part in archive.infolist())
         written.seek(0)
         content = None if damaged else torch.load(written, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes raise almost anything
