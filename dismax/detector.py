@@ -32,7 +32,7 @@ def _inside(images: Tensor) -> Tensor | None:
 
     Raises ValueError for those that have not, but not while a graph is made, which cannot depend on it.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return ((images >= -ROUNDING) & (images <= 1 + ROUNDING)).flatten(1).all(1)
     if images.numel():
         least, most = torch.stack(images.detach().aminmax()).tolist()
@@ -148,8 +148,8 @@ class Detector(nn.Module):
     def forward(self, images: Tensor) -> Detections:
         """What there is to say of images [B, C, H, W], uint8 or floats in [0, 1].
 
-        Floats are looked at once a batch, for which a GPU is waited for; uint8 needs no look. Where a graph is compiled or
-        exported, nothing can be waited for: there an image with pixels outside [0, 1] gets probabilities and a score of NaN, and
+        Floats are looked at once a batch, for which a GPU is waited for; uint8 needs no look. Where a graph is compiled, exported
+        or traced, nothing can be waited for: there an image with pixels outside [0, 1] gets probabilities and a score of NaN, and
         is not accepted.
 
         Raises ValueError for other types, shapes and pixels, and for a network that does anything after its head.
