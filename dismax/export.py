@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,6 +41,21 @@ def _whole(path: Path) -> Iterator[Path]:
             os.replace(written, path.parent / written.name)
 
 
+def _examples(detector: Detector, size: tuple[int, int] | None) -> Tensor:
+    """Two images of this (height, width). Raises ValueError, in a line, for what the exporter would refuse in pages."""
+    if size is None:
+        raise ValueError("the detector does not know its images' size: give size=(height, width)")
+    if not isinstance(size, Sequence) or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise ValueError(f"size is (height, width), each 1 or more, got {size!r:.80}")
+    try:
+        images = torch.zeros(2, len(detector.mean), *size, dtype=torch.uint8, device=detector.mean.device)
+        detector(images)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"the network does not take images of {size[0]}×{size[1]} pixels ({reason}): give another size") from error
+    return images
+
+
 def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None = None) -> None:
     """Write the detector as ONNX: `images`, uint8 [B, C, height, width] of any B, to the `OUTPUTS`.
 
@@ -58,16 +73,7 @@ def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None =
     Raises ValueError if neither the detector nor the call says what size the images are of, and for a detector that refuses images
     of that size.
     """
-    if (size := size or detector.size) is None:
-        raise ValueError("the detector does not know its images' size: give size=(height, width)")
-    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-        raise ValueError(f"size is (height, width), each 1 or more, got {size}")
-    images = torch.zeros(2, len(detector.mean), *size, dtype=torch.uint8, device=detector.mean.device)
-    try:
-        detector(images)
-    except RuntimeError as error:  # here in a line, by the exporter in pages
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"the network does not take images of {size[0]}×{size[1]} pixels ({reason}): give another size") from error
+    images = _examples(detector, size or detector.size)
     with _whole(Path(path)) as temporary:
         torch.onnx.export(
             _Outputs(detector).eval(),
@@ -90,6 +96,9 @@ def to_safetensors(detector: Detector, path: str | Path) -> None:
     """
     from safetensors.torch import save_file
 
-    names = {f"class_{number}": name for number, name in enumerate(detector.class_names)}
+    shown = (
+        name.encode("utf-8", "backslashreplace").decode() for name in detector.class_names
+    )  # a folder's can be in any encoding
+    names = {f"class_{number}": name for number, name in enumerate(shown)}
     with _whole(Path(path)) as temporary:
         save_file({name: value.contiguous() for name, value in detector.state_dict().items()}, str(temporary), names)

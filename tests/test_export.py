@@ -83,7 +83,7 @@ def test_a_detector_of_one_channel_in_half_precision_can_be_exported(tmp_path):
             session.run(None, {"images": refused.numpy()})
 
 
-@pytest.mark.parametrize("size", [(0, 4), (4,), (4.0, 4.0), (4, -4), (1, 1)])
+@pytest.mark.parametrize("size", [4, "44", (0, 4), (4,), (4.0, 4.0), (4, -4), (1, 1), (10**6, 10**6)])
 def test_what_cannot_be_exported_is_said_in_one_line(tmp_path, size):
     detector = small_detector(nn.Conv2d(3, 8, 4), nn.Flatten(), num_features=8)
     with pytest.raises(ValueError) as caught:  # noqa: PT011
@@ -99,6 +99,14 @@ def small_detector(*layers: nn.Module, num_features: int) -> Detector:
     head = DisMaxLossFirstPart(num_features, 5).eval()
     head.set_thresholds(torch.linspace(-2, 2, 100))
     return Detector(nn.Sequential(*layers, head), (0.5, 0.4, 0.3), (0.3, 0.2, 0.1))
+
+
+def test_class_names_in_another_encoding_are_kept(tmp_path):
+    detector = small_detector(nn.Flatten(), num_features=48)
+    detector.class_names = ("a", "\udcff", "ü", "", "e")
+    export.to_safetensors(detector, tmp_path / "detector.safetensors")
+    with safe_open(tmp_path / "detector.safetensors", "pt") as kept:
+        assert [kept.metadata()[f"class_{number}"] for number in range(5)] == ["a", "\\udcff", "ü", "", "e"]
 
 
 @pytest.mark.parametrize("write", [export.to_onnx, export.to_safetensors])
