@@ -238,6 +238,20 @@ def test_a_wide_terminal_has_labels_in_one_line(runs, capsys, monkeypatch):
     assert any(line.startswith("DisMax without FPR (n=3) ") for line in out.splitlines())
 
 
+@pytest.mark.parametrize(("at", "title"), [("t1", "Energy"), ("calibrated", "Energy, T = 1")])
+def test_a_detectors_row_says_its_temperature_where_it_is_not_the_tables(runs, capsys, at, title):
+    def change(record):
+        record["scores_at"] = at
+        sets = {source: dict.fromkeys(DETAIL, 0.5) for source, _, _ in SETS}
+        record["detectors"] = {"energy": {"title": "Energy", "version": 1, "sets": sets}}
+
+    changed(runs[0], change)
+    _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown")
+    rows = [line.split("|")[2].strip() for line in out.splitlines() if "Energy" in line or "MPS " in line]
+    assert rows.count(title) == len(SETS)
+    assert "MPS" in rows
+
+
 @pytest.mark.parametrize("style", ["table", "markdown", "latex"])
 def test_every_score_of_every_set_is_printed(runs, capsys, style):
     folder, _ = runs
