@@ -166,6 +166,14 @@ def _no_images() -> NoReturn:
     raise RuntimeError("a detector of logits or features asked for images")
 
 
+def refuse_unknown(title: str, values: Mapping[str, torch.Tensor]) -> None:
+    """Raises ValueError, naming the set, for scores that are NaN or infinite."""
+    for name, scores in values.items():
+        if bad := int((~scores.isfinite()).sum()):
+            count = f"{bad} of {len(scores)} images"
+            raise ValueError(f"{title} has no finite score for {count} of {name}: look at their logits and features")
+
+
 def scored(run: Finished, detectors: dict[str, Detector]) -> dict[str, dict[str, Any]]:
     """Each detector's entry for the record: its metrics on every out-of-distribution set, or why it does not apply."""
     known, parts = run.known(detectors)
@@ -181,6 +189,7 @@ def scored(run: Finished, detectors: dict[str, Detector]) -> dict[str, dict[str,
         except NotApplicable as error:
             entries[name] = entry | {"not_applicable": str(error)}
             continue
+        refuse_unknown(row.title, values)
         inside = values.pop("test")
         sets = {source: detection_metrics(inside, outside) for source, outside in values.items()}
         if constants := constants_of(name, row):

@@ -37,7 +37,6 @@ def _whole(path: Path) -> Iterator[Path]:
         for written in sorted(Path(folder).iterdir(), reverse=True):  # weights in a .data file before what refers to it by name
             with open(written, "rb+") as file:
                 os.fsync(file.fileno())
-            written.chmod(0o644)  # a temporary file is its maker's alone
             os.replace(written, path.parent / written.name)
 
 
@@ -94,11 +93,12 @@ def to_safetensors(detector: Detector, path: str | Path) -> None:
     The file is written whole or not at all; its folder is made if need be.
     Needs the package safetensors (`pip install '.[export]'` in the repository).
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     shown = (
         name.encode("utf-8", "backslashreplace").decode() for name in detector.class_names
     )  # a folder's can be in any encoding
     names = {f"class_{number}": name for number, name in enumerate(shown)}
     with _whole(Path(path)) as temporary:
-        save_file({name: value.contiguous() for name, value in detector.state_dict().items()}, str(temporary), names)
+        # Written here, since safetensors makes files that only their maker can read.
+        temporary.write_bytes(save({name: value.contiguous() for name, value in detector.state_dict().items()}, names))

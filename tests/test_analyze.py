@@ -238,7 +238,7 @@ def test_a_wide_terminal_has_labels_in_one_line(runs, capsys, monkeypatch):
     assert any(line.startswith("DisMax without FPR (n=3) ") for line in out.splitlines())
 
 
-@pytest.mark.parametrize(("at", "title"), [("t1", "Energy"), ("calibrated", "Energy, T = 1")])
+@pytest.mark.parametrize(("at", "title"), [("t1", "Energy"), ("calibrated", "Energy (at T = 1)")])
 def test_a_detectors_row_says_its_temperature_where_it_is_not_the_tables(runs, capsys, at, title):
     def change(record):
         record["scores_at"] = at

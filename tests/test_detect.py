@@ -122,7 +122,8 @@ def test_runs_scored_with_other_constants_have_rows_of_their_own(runs, capsys):
     status, out, _ = called(analyze, capsys, "--runs", runs / "godin", "--format", "markdown")
     assert status == 0
     cells = [cell.strip() for line in out.splitlines() for cell in line.split("|")]
-    assert {"ODIN, ε chosen", "ODIN, ε 0.01", "own, perturbed", "own, perturbed, ε 0.01"} <= {*cells}
+    titles = ("ODIN, ε chosen", "ODIN, ε 0.01", "own, perturbed", "own, perturbed, ε 0.01")
+    assert {f"{title} (at T = 1)" for title in titles} <= {*cells}
     assert {"GODIN, preprocessing (n=1)", "GODIN, preprocessing, ε 0.01 (n=1)"} <= {*cells}
 
 
@@ -207,7 +208,7 @@ def test_features_without_a_meaning_for_a_detector_are_not_applicable_and_bad_on
     bad[3, 2] = np.nan
     status, _, err = scored_with("noise", bad)
     assert status == 2
-    assert f"{folder}: a detector got features that are not all finite" in err
+    assert f"{folder}: ViM has no finite score for 1 of {len(bad)} images of noise" in err
     assert "detectors" not in record_in(folder)
     status, out, _ = scored_with("train", np.ones_like(kept["train"]["features"]))  # nothing outside their subspace
     assert status == 0

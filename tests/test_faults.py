@@ -149,7 +149,7 @@ def test_programs_that_write_into_one_folder_wait_for_each_other(run_main, tmp_p
         assert reached.wait(60)
         time.sleep(0.5)  # it would have written by then
         if program is detect:
-            records.write_json(folder / records.METRICS, before | {"detectors": {"mine": {}}})
+            records.write_json(folder / records.METRICS, before | {"detectors": {"mine": {"title": "Mine", "version": 1}}})
         else:
             assert not (folder / records.METRICS).exists()
     thread.join(60)

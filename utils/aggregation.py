@@ -182,12 +182,12 @@ def detail_rows(records_: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def detail_tables(members: list[dict[str, Any]]) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """For each out-of-distribution set its title, and a table's heads and rows: all scores, at the group's temperature or marked."""
+    """For each out-of-distribution set its title, and a table's heads and rows: all scores, at the group's T or marked."""
     rows = detail_rows(members)
     if rows.empty:
         return
     # The detectors' scores are at T = 1 always, which has to be said where the others are not.
-    rows.loc[rows["at"] != members[0]["scores_at"], "score"] += ", T = 1"
+    rows.loc[rows["at"] != members[0]["scores_at"], "score"] += " (at T = 1)"
     for _, part in rows[rows["own"]].groupby("source", sort=False):
         runs = part.groupby(["method", "score"], sort=False)
         found = 100 * runs[list(DETAIL)].agg(["mean", "std"])

@@ -25,8 +25,11 @@ def _best_first(points: Tensor, values: Tensor) -> Tensor:
 
 
 def _by_parts(function: Callable[[Tensor], Tensor], points: Tensor, size: int) -> Tensor:
-    """A function of the points [K], computed a few of them at a time, each of which takes `size` numbers."""
-    return torch.cat([function(part) for part in points.split(max(1, TOGETHER // size))])
+    """A function of the points [K], computed a few of them at a time, each of which takes `size` numbers.
+
+    Not more than √TOGETHER, since `_Confidences.nearly` takes a matrix of points by points.
+    """
+    return torch.cat([function(part) for part in points.split(max(1, min(TOGETHER // size, math.isqrt(TOGETHER))))])
 
 
 class _Confidences:
