@@ -1,6 +1,5 @@
 """Measures two or more ways of doing one thing in one process, in turns, and prints medians and ratios."""
 
-import math
 import statistics
 import sys
 from collections.abc import Callable, Mapping
@@ -16,22 +15,30 @@ from torchvision import transforms
 
 from data.catalog import DATA_SETS
 from utils import runtime
+from utils.failures import explained
+from utils.output import complain
+
+HIGHEST = 10**12  # of any option; PyTorch's own sizes end at 2^63
 
 
 def start(main: Callable[..., None], description: str | None) -> None:
-    """Run a benchmark with the command line's arguments; bad ones are said in one line, with exit status 2."""
+    """Run a benchmark with the command line's arguments.
+
+    Bad arguments, and too little memory for large ones, are said in one line, with exit status 2.
+    """
     try:
         tyro.cli(main, description=description)
-    except (ValueError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        if not (said := explained(error)):
+            raise
+        sys.exit(complain(said))
 
 
 def check_positive(**values: float) -> None:
-    """Raises ValueError for an option that is not a finite number above 0."""
+    """Raises ValueError for an option that is not a number above 0 and below `HIGHEST`."""
     for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"--{name.replace('_', '-')} must be above 0, got {value}")
+        if not 0 < value < HIGHEST:  # NaN is neither
+            raise ValueError(f"--{name.replace('_', '-')} must be above 0 and below {HIGHEST:,}, got {value}")
 
 
 def in_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 9, seconds: float = 0.2) -> dict[str, float]:

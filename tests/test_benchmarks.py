@@ -35,10 +35,11 @@ def test_distances_of_a_run_are_printed_for_each_kind_of_images(script, tmp_path
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [
-        ("heads", ("--repeats", "0"), "--repeats must be above 0, got 0"),
-        ("data", ("--images", "-5"), "--images must be above 0, got -5"),
+        ("heads", ("--repeats", "0"), "--repeats must be above 0 and below 1,000,000,000,000, got 0"),
+        ("data", ("--images", "-5"), "--images must be above 0 and below"),
         ("inference", ("--models", "nope"), "unknown model 'nope'"),
-        ("cost", ("--images-per-second", "1", "0", "1"), "--images-per-second must be above 0, got 0.0"),
+        ("cost", ("--images-per-second", "1", "0", "1"), "--images-per-second must be above 0 and below"),
+        ("inference", ("--models", "smallcnn", "--batch", "10000000000"), "out of memory"),
         ("growth", ("--figure", "missing/growth.png"), "--figure takes a .png, .pdf or .svg in a folder that is there"),
     ],
 )
