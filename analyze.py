@@ -68,7 +68,7 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: Effici
         heading(f"{data_title}, {network}\n{how}", style)
         show_folded(rows, heads, style)
         if means := group_rows((method_of(run), run) for run in members):
-            heading(f"{data_title}, {network}, means of the near and the far sets (FPR@95: OOD positive)", style)
+            heading(f"{data_title}, {network}, means of near and far sets (FPR@95: OOD positive)", style)
             show_folded(means, HEADS, style)
         for title, detail_heads, detail in detail_tables(members) if options.detail else ():
             heading(f"{title}, every score", style)

@@ -79,7 +79,7 @@ def test_the_loss_and_the_detector_that_a_page_adds_work_like_the_others(there, 
     assert analyze.main(["--runs", "added", "--format", "markdown"]) == 0
     printed = capsys.readouterr().out
     assert "LogitNorm (n=1)" in printed
-    assert re.search(r"LogitNorm +\| Feature norm +\| 1 +\| \d", printed)
+    assert re.search(r"LogitNorm +\| Feature norm \(at T = 1\) +\| 1 +\| \d", printed)
 
 
 def test_the_table_of_rates_is_what_its_snippet_computes(there):

@@ -83,7 +83,7 @@ def test_a_run_is_recorded_resumed_and_its_groups_averaged(run_main, groups, tmp
 
     assert analyze.main(["--runs", str(tmp_path / "runs"), "--format", "markdown", "--no-detail"]) == 0
     out = capsys.readouterr().out
-    table = out[out.index("means of the near and the far sets") :].strip().splitlines()
+    table = out[out.index("means of near and far sets") :].strip().splitlines()
     lines = (table[2], *table[4:])
     heads, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
     said = [["DisMax", "MMLES, T = 1", "1"], ["DisMax", "MMLES, fitted T", "1"]]
