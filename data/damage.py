@@ -1,4 +1,4 @@
-"""Damage of image files that Pillow does not notice when it decodes them: it makes up what is missing."""
+"""Finds damage in image files that Pillow does not report: it fills in missing pixels without an error."""
 
 import struct
 import zlib
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from PIL import Image
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-END = b"\xff\xd9"  # of a JPEG
-CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG's colour types
+END = b"\xff\xd9"  # the marker at the end of a JPEG
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # PNG colour type → channels
 # An interlaced PNG's seven images: first column and row, and the steps between columns and rows.
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
 def refuse_damaged(whole: bytes) -> None:
-    """Raises ValueError for a PNG with a wrong checksum, and for a JPEG without its end, such as one that ends in zeros."""
+    """Raises ValueError for a PNG with a wrong checksum, and for a JPEG without its end marker, as a cut one."""
     if whole.startswith(PNG):
         for _ in _chunks(whole):
             pass
@@ -23,16 +23,16 @@ def refuse_damaged(whole: bytes) -> None:
 
 
 def refuse_missing_pixels(image: Image.Image, whole: bytes) -> None:
-    """Raises ValueError for a decoded PNG that is complete as a file but has fewer pixels than it says."""
+    """Raises ValueError for a PNG that is whole as a file but holds too few pixels. The image must be loaded."""
     if image.format == "PNG" and _has_too_few_bytes(image, whole):
         raise ValueError("pixels are missing at its end")
 
 
 def _has_too_few_bytes(image: Image.Image, whole: bytes) -> bool:
-    """Whether a PNG holds fewer bytes than its pixels need. Pillow makes those that are missing black."""
+    """Whether a PNG holds fewer bytes than its pixels need. Pillow makes missing pixels black."""
     width, height, depth, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", whole, 16)
     last = image.crop((0, height - 1, width, height))
-    if last.getbbox() and not interlaced:  # not black: this is quicker seen than counted
+    if last.getbbox() and not interlaced:  # the last row is not black, so it is there: no need to count bytes
         return False
     expected = 0
     for left, top, across, down in ADAM7 if interlaced else ((0, 0, 1, 1),):
@@ -59,7 +59,7 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _first_scan(jpeg: bytes) -> int:
-    """Where a JPEG's pixels begin, past the preview that its head may hold."""
+    """Where a JPEG's pixels begin, after the preview that its header may hold."""
     place = 2
     while jpeg[place : place + 1] == b"\xff" and jpeg[place + 1 : place + 2] != b"\xda" and place + 4 <= len(jpeg):
         fill = jpeg[place + 1] == 0xFF

@@ -1,12 +1,13 @@
-"""One image file, and how it becomes three channels of 8 bits.
+"""Reads one image file as three channels of 8 bits.
 
 The rules, in this order:
-- It is a file: a pipe, a socket or a device is never opened.
-- Its format is one of `FORMATS`, whatever its name ends in. Its pixels are all there.
-- It holds one image (of a JPEG with several, as some cameras write, the first counts), of at most
-  `LARGEST` pixels and at most 8 bits a channel. More bits have no one meaning in 8.
-- It is turned as its EXIF orientation says, which is how viewers show it.
-- Where it is transparent, it lies on white. Then Pillow converts it to RGB.
+- It must be a regular file. A pipe, a socket or a device is never opened.
+- Its format must be one of `FORMATS`, whatever its name ends in, and no pixels may be missing.
+- It must hold one image. Some cameras write JPEGs with several: of those the first is taken.
+- It may have at most `LARGEST` pixels and at most 8 bits a channel. There is no one right way to
+  convert more bits to 8.
+- It is turned as its EXIF orientation says, as viewers show it.
+- Transparent parts become white. Then Pillow converts it to RGB.
 """
 
 import io
@@ -27,12 +28,13 @@ from torch import Tensor
 from . import damage
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM", "TIFF")
-# How the names of such files end.
+# The endings of such files' names.
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff"}
 )
-LARGEST = 2**26  # pixels of an image: decoded and resized, it then takes about 1 GB
+LARGEST = 2**26  # pixels of one image; decoding and resizing that many takes about 1 GB
 
+# EXIF orientation → what turns the image upright.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -42,22 +44,22 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SIDEWAYS = (5, 6, 7, 8)  # of these, those that change width and height
+SIDEWAYS = (5, 6, 7, 8)  # the orientations that swap width and height
 
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it would print, errors say too
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # the errors below say the same
 
 
 class Unfit(ValueError):
-    """An image that is whole, but cannot be taken as it is; the message ends in what to do."""
+    """An image that is not damaged, but is refused. The message ends with what to do."""
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file, opened to be read. Raises ValueError for what is no file, an OSError for one that cannot be read."""
+    """Opens a file to read bytes. Raises ValueError if it is not a regular file, OSError if it cannot be read."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise Unfit(f"{path} is no file but a pipe, a socket, a device or a folder: remove it")
-    # What has become a pipe since would wait for ever for someone who writes into it.
+    # O_NONBLOCK: if a pipe has replaced the file since, opening it would wait for ever for a writer.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise Unfit(f"{path} is no file any more: put the image back")
@@ -66,11 +68,11 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, BinaryIO]]:
-    """An image file, opened by Pillow, and what it is read from; with `whole` from memory, after a look at all of it.
+    """An image file opened by Pillow, and the stream that Pillow reads. With `whole` it is read into memory and checked first.
 
-    Raises ValueError, naming it, for what goes wrong with it. What Pillow only warns of is no matter.
+    Raises ValueError, naming the file, for whatever goes wrong. Pillow's warnings are ignored.
     """
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # with which Pillow makes up what is missing, whoever set it
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # other code may have set it: then Pillow would make up missing pixels
     try:
         with warnings.catch_warnings(action="ignore"), opened(path) as file:
             source = io.BytesIO(file.read()) if whole else file
@@ -80,7 +82,7 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, Binar
                 _refuse_unfit(path, image)
                 yield image, source
     except Unfit as error:
-        raise ValueError(str(error)) from None  # as such it comes from other processes
+        raise ValueError(str(error)) from None  # callers get a plain ValueError, as for the other errors
     except Image.DecompressionBombError:  # far beyond LARGEST
         raise ValueError(str(_too_large(path))) from None
     except PermissionError:
@@ -88,15 +90,15 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, Binar
     except UnidentifiedImageError as error:
         message = f"{path} cannot be read as an image (it is no {', '.join(FORMATS)}, or damaged): convert it, or fetch it again"
         raise ValueError(message) from error
-    except Exception as error:  # Pillow lets through what its decoders meet in damaged bytes, a SyntaxError among it
+    except Exception as error:  # damaged bytes raise almost anything in Pillow, even SyntaxError
         raise ValueError(f"{path} cannot be read as an image ({error}): delete it or fetch it again") from error
 
 
 def _refuse_unfit(path: Path, image: Image.Image) -> None:
-    """Raises Unfit for what the head of an image says."""
+    """Raises Unfit if the image is too large, is an animation, or has too many bits. Reads the file's header alone."""
     if image.width * image.height > LARGEST:
         raise _too_large(path)
-    if getattr(image, "is_animated", False) and image.format != "MPO":  # that is a JPEG with a preview or a second view
+    if getattr(image, "is_animated", False) and image.format != "MPO":  # MPO is a JPEG with a preview or a second view
         raise Unfit(f"{path} holds several images: save the one that is meant in a file of its own")
     if image.mode.startswith(("I", "F")) or _bits(image) > 8:
         raise Unfit(f"{path} has more than 8 bits a channel: save it with 8, scaled as its values mean it")
@@ -107,30 +109,30 @@ def _too_large(path: Path) -> Unfit:
 
 
 def _bits(image: Image.Image) -> int:
-    """Bits a channel, where Pillow would cut off those beyond 8 without a word."""
+    """Bits a channel in the file. Pillow drops those beyond 8 without a warning."""
     if image.format == "PNG":
         return 16 if ";16" in str(image.tile[0][3]) else 8
     return max(image.tag_v2.get(258, (8,))) if image.format == "TIFF" else 8
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 to 8, as EXIF has it."""
+    """The EXIF orientation, 1 to 8; 1 if there is none."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged EXIF turns an image in no viewer
+    except Exception:  # viewers ignore damaged EXIF too
         return 1
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        # What is transparent has a colour too, which nobody has seen.
+        # Transparent pixels keep a hidden colour, which convert("RGB") would show.
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
 
 
 def decode(path: Path) -> Tensor:
-    """One image file as uint8 [3, H, W], by the rules above. Raises ValueError, naming it, where that is not possible."""
+    """One image file as uint8 [3, H, W], by the rules above. Raises ValueError, naming the file, if it is refused."""
     with _image(path, whole=True) as (image, source):
         image.load()
         damage.refuse_missing_pixels(image, source.getvalue())
@@ -140,10 +142,10 @@ def decode(path: Path) -> Tensor:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """An image file's (height, width) once it is upright. Raises ValueError, naming it, if its head is damaged."""
+    """An image file's (height, width) after it is turned upright. Raises ValueError, naming the file, if its header is damaged."""
     with _image(path) as (image, _):
         if image.width != image.height and _orientation(image) in SIDEWAYS:
-            image.load()  # which turns a TIFF
+            image.load()  # Pillow turns a TIFF itself when it loads it
             if _orientation(image) in SIDEWAYS:
                 return image.size
         return image.size[::-1]

@@ -1,4 +1,4 @@
-"""By what a set of images is known again."""
+"""A checksum of a set of images, which tells whether the data has changed since a run began."""
 
 import hashlib
 import os
@@ -8,14 +8,14 @@ from .decoding import opened
 from .sources import limited
 from .streaming import ImageFiles, ImageSet
 
-READ = 2_000  # files of a set that are read whole, which takes seconds; of a larger set they are from all over it
+READ = 2_000  # files of a set whose content counts: reading them takes seconds; in a larger set they are a random sample
 
 
 def of(images: ImageSet) -> str:
-    """64 hexadecimal digits (SHA-256) that change with a set's number of images, their order, pixels, labels and classes.
+    """The SHA-256 (64 hexadecimal digits) of a set's images, their number and order, their labels and the class names.
 
-    Of a set in memory all pixels count. Of one in files the files' names and sizes count, and the content of `READ` of them: where
-    they lie, and when they were written, does not matter, so that a copy of the data is the same data.
+    For a set in memory, all pixels count. For a set in files, every file's name and size count, and the content of `READ` files.
+    Folders and dates do not count, so a copy of the data has the same fingerprint.
     """
     facts = (len(images), tuple(images.size), images.classes)
     digest = hashlib.sha256(repr(facts).encode("utf-8", "backslashreplace"))

@@ -1,9 +1,9 @@
-"""The image files below a folder. Nothing of a user's is left out without a word.
+"""Finds the image files below a folder. What is left out is counted and reported.
 
-- What a system or a program keeps for itself is no data: hidden files and folders, and `SYSTEM`.
-- Folders that are links are followed. Each real folder counts once.
-- An image in a format that is not read is an error. So is one that is a pipe or a broken link.
-- Whatever else is left out is counted and said in `Found.notes`.
+- Hidden files and folders, and those in `SYSTEM`, are skipped: systems and programs made them.
+- Links to folders are followed. Each real folder counts once.
+- An image in a format that is not read is an error. So is a pipe or a broken link with an image's name.
+- `Found.notes` says how many files were left out.
 """
 
 import os
@@ -14,12 +14,12 @@ from pathlib import Path
 
 from .decoding import SUFFIXES
 
-# What file servers, systems and programs put beside images.
+# Files and folders that file servers, systems and programs put beside images.
 SYSTEM = frozenset(
     {"@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin", "system volume information"}
     | {"lost+found", "__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 )
-# How the names of images end that are not read.
+# The endings of image files that are not read.
 FOREIGN = frozenset(
     {".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".jxr", ".apng", ".svg", ".psd", ".xcf", ".tga", ".ico", ".eps", ".exr"}
     | {".hdr", ".pfm", ".dcm", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dds", ".pcx", ".qoi"}
@@ -29,25 +29,25 @@ SOME = 5  # names that a message lists
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds."""
+    """The images that were found below a folder."""
 
-    images: list[tuple[str, str]]  # path, and the first folder below on the way to it ("" where there is none); sorted
-    notes: tuple[str, ...]  # on what is left out, a line each
+    images: list[tuple[str, str]]  # (path, the class folder: the first folder below on the way to it, or ""); sorted
+    notes: tuple[str, ...]  # lines that say what was left out
 
 
 def shown(name: str | Path) -> str:
-    """A name of a file, in any encoding, as text that can be printed and kept."""
+    """A file's name, in any encoding, as text that can be printed and stored."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def some(names: Iterable[str]) -> str:
-    """The first of the names, and how many more there are."""
+    """The first few names, and how many more there are, as text."""
     names = [shown(name) for name in names]
     return ", ".join(names[:SOME]) + (f" and {len(names) - SOME} more" if len(names) > SOME else "")
 
 
 def none_in(place: Path) -> str:
-    """What to say of a place that holds no images."""
+    """The error message for a place without images."""
     return f"{place} holds no image files ({', '.join(sorted(SUFFIXES))})"
 
 
@@ -59,7 +59,7 @@ def search(folder: Path, by_class: bool = False) -> Found:
         by_class: whether the folders directly below are classes. Then each of them must hold an
             image, and each image must lie in one of them.
 
-    Raises ValueError for what cannot be taken, OSError for a folder that may not be read.
+    Raises ValueError as the rules above say, OSError for a folder that may not be read.
     """
     images, foreign, left = [], Counter(), Counter()
     for entry, top in _walk(folder, left, by_class):
@@ -81,13 +81,13 @@ def search(folder: Path, by_class: bool = False) -> Found:
     if by_class:
         _check_classes(folder, images)
     images.sort(key=lambda image: image[0].split(os.sep))
-    left = +left  # without those of which there are none
+    left = +left  # drops the counts of 0
     return Found(images, (f"{shown(folder)}: left out {_counted(left)}",) if left else ())
 
 
 def _walk(folder: Path, left: Counter[str], by_class: bool) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """Every file at any depth, with the first folder on the way to it; what is in folders of the system is counted in `left`."""
-    # Real folder → the first folder on the way to it. What lies above would lead back here.
+    """Yields every file at any depth, with the first folder on the way to it. Counts in `left` what it skips."""
+    # Real folder → the first folder on the way to it. The folders above are in it, since a link to one would lead back here.
     owners = {_identity(above): "" for above in Path(folder).resolve().parents}
     waiting = [(os.fspath(folder), "")]
     while waiting:

@@ -3,7 +3,7 @@
 A list has a line `PATH LABEL` for each image. The path is relative to the data directory, or absolute, and may contain spaces. The
 label is an integer: the class's number, or -1 for an out-of-distribution image.
 
-What is wrong raises a ValueError that names the list and the line, and what is missing a FileNotFoundError.
+A bad line raises ValueError, a missing image FileNotFoundError. Both name the list and the line.
 """
 
 import codecs
@@ -13,19 +13,19 @@ from pathlib import Path
 
 from .decoding import SUFFIXES, opened
 
-LIST = ".txt"  # how the name of an image list ends, in capitals or not
+LIST = ".txt"  # the ending of an image list's name, in capitals or not
 SHOWN = 80  # characters of a list's line that an error repeats
 
 
 def is_list(path: Path) -> bool:
-    """Whether a path is named as an image list."""
+    """Whether a path has the name of an image list."""
     return path.suffix.lower() == LIST
 
 
 def entries(list_: Path, root: Path) -> Iterator[tuple[str, Path, int]]:
-    """For each image of a list: where it stands in it ("near.txt, line 3"), its path and its label, whatever that is."""
+    """Yields for each image of a list its place in it ("near.txt, line 3"), its path and its label, which may be any integer."""
     with opened(list_) as file:
-        content = file.read().removeprefix(codecs.BOM_UTF8)  # which Windows puts before a text
+        content = file.read().removeprefix(codecs.BOM_UTF8)  # Windows editors put it first
     if b"\0" in content:
         raise ValueError(f"{list_} is no text file: write a line `PATH LABEL` for each image")
     lines = [(f"{list_}, line {number}", line) for number, line in enumerate(content.splitlines(), 1) if line.strip()]
@@ -37,7 +37,7 @@ def entries(list_: Path, root: Path) -> Iterator[tuple[str, Path, int]]:
 
 def _entry(line: bytes, where: str, root: Path) -> tuple[Path, int]:
     """The image and the label of one line of an image list; each error begins with `where`."""
-    # Bytes, since a file's name may be in any encoding.
+    # The line is bytes, since a file's name may be in any encoding.
     parts = [os.fsdecode(part) for part in line.rsplit(None, 1)]
     shown = [repr(part if len(part) <= SHOWN else f"{part[:SHOWN]}...") for part in parts]
     if len(parts) < 2:

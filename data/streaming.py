@@ -1,4 +1,4 @@
-"""Images that do not fit into memory: files, which processes of their own decode while the network works."""
+"""Images that do not fit into memory. They stay in files, and other processes decode them while the network trains."""
 
 import atexit
 import os
@@ -21,24 +21,25 @@ from .decoding import decode
 from .images import Images, covered, random_crop, to_grey
 
 AHEAD = 4  # batches that each process has ready
-POLL, STALLED = 5, 600  # seconds without a batch: after so many the functions WHILE_WAITING are called, after so many reading fails
-WHILE_WAITING: list[Callable[[], None]] = []  # what one of them raises ends the wait: a disk may not answer
-PIXELS = 2**23  # of images that are decoded, or run through a network, at a time
+POLL = 5  # seconds without a batch until the functions WHILE_WAITING are called, again and again
+STALLED = 600  # seconds without a batch until reading fails
+WHILE_WAITING: list[Callable[[], None]] = []  # one of them may raise an error to end the wait, as where a disk does not answer
+PIXELS = 2**23  # pixels that are decoded, or run through a network, at a time
 
 
 def fitting(count: int, size: tuple[int, int]) -> int:
-    """At most so many images of (height, width), and fewer of large ones."""
+    """How many images of (height, width) to take at a time: `count`, or fewer if they are large."""
     return max(1, min(count, PIXELS // (size[0] * size[1])))
 
 
 def _workers() -> int:
-    """How many processes decode; those that torchrun started here share the processors."""
+    """How many processes decode. The processes that torchrun started on this machine share its processors."""
     sharing = os.environ.get("LOCAL_WORLD_SIZE", "1")
     return max(1, min(8, (os.cpu_count() or 1) // (int(sharing) if sharing.isdecimal() and int(sharing) else 1)))
 
 
 def _leave_signals_to_the_parent(_: int) -> None:
-    """A Ctrl-C reaches these processes too; but the one that trains still needs their images for its last step."""
+    """Ignores signals in a decoding process. Ctrl-C reaches it too, but the last step still needs its images."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -46,9 +47,9 @@ def _leave_signals_to_the_parent(_: int) -> None:
 
 @contextmanager
 def _started(loader: DataLoader) -> Iterator[Iterator]:
-    """A loader's iterator with its processes, which end with the block, and with the program if it leaves the block open.
+    """A loader's iterator. Its processes end when the block ends, or when the program does.
 
-    Raises OSError if they cannot be started.
+    Raises OSError if the processes cannot be started.
     """
     earlier, started, iterator = active_children(), [], None
 
@@ -56,10 +57,10 @@ def _started(loader: DataLoader) -> Iterator[Iterator]:
         if iterator is not None:
             iterator._shutdown_workers()  # asks them to end, and waits some seconds
         for process in started:
-            process.kill()  # one that waits for a disk has not noticed
+            process.kill()  # a process that waits for a disk does not end when asked
             process.join(1)
 
-    atexit.register(end)  # Python itself would wait for them: they ignore its SIGTERM
+    atexit.register(end)  # Python would send SIGTERM, which they ignore, and wait for ever
     try:
         try:
             iterator = iter(loader)
@@ -69,13 +70,13 @@ def _started(loader: DataLoader) -> Iterator[Iterator]:
         finally:
             started = [child for child in active_children() if child not in earlier]
         yield iterator
-    finally:  # at once: an error that came from the loader holds it in a cycle
+    finally:  # not left to the garbage collector: an error from the loader keeps it alive in a reference cycle
         end()
         atexit.unregister(end)
 
 
 def _to_hand_over(pixels: Tensor) -> Tensor | np.ndarray:
-    """A decoded batch as the parent gets it: in shared memory, or where that is full an array, which goes through a pipe."""
+    """A decoded batch to send to the parent: in shared memory, or as an array, which goes through a pipe, if that is full."""
     try:
         return pixels.share_memory_()
     except RuntimeError:
@@ -83,15 +84,12 @@ def _to_hand_over(pixels: Tensor) -> Tensor | np.ndarray:
 
 
 def _arriving(loader: Iterator[Tensor | np.ndarray]) -> Iterator[Tensor]:
-    """A loader's batches. Raises ValueError, naming it, for a damaged image.
-
-    Where none comes for `STALLED` seconds it raises ValueError too.
-    """
+    """A loader's batches. Raises ValueError for a damaged image, naming it, and if no batch comes for `STALLED` seconds."""
     last = time.monotonic()
     while True:
         try:
             batch = next(loader, None)
-        except ValueError as error:  # it comes with the process's whole traceback
+        except ValueError as error:  # its message holds the process's whole traceback: keep the last line
             lines = str(error).rpartition("Traceback (most recent call last):\n")[2].splitlines()
             kind, _, message = " ".join(line for line in lines if not line.startswith(" ")).partition(": ")
             raise ValueError(message or kind) from None
@@ -114,25 +112,25 @@ def _arriving(loader: Iterator[Tensor | np.ndarray]) -> Iterator[Tensor]:
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """A data set's split in files, with what `Images` offers of one in memory.
+    """A data set's split in files, with the same methods as `Images`, which is in memory.
 
-    Files of another size are brought to it: see `covered`.
+    Images of another size are resized and cropped: see `covered`.
     """
 
-    paths: np.ndarray  # as bytes, which unlike a list of objects the processes share
+    paths: np.ndarray  # as bytes: processes share an array, but copy a list of objects
     labels: Tensor  # int64 [N]
     classes: tuple[str, ...]
     size: tuple[int, int]
-    margin: int = 0  # around the centre that is cropped
+    margin: int = 0  # how much longer than `size` each side is before the centre is cropped
     crops: bool = False  # whether training sees random crops
-    grey: bool = False  # whether colour is taken out
-    notes: tuple[str, ...] = ()  # on what was left out when it was loaded, a line each
+    grey: bool = False  # whether images are turned grey
+    notes: tuple[str, ...] = ()  # lines that say what was left out when it was loaded
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, chosen: Sequence[tuple[int, int | None]]) -> Tensor:
-        """The images at these positions, uint8 [B, 3, H, W]: their centres, or where a seed is given a random crop."""
+        """The images at these (position, seed), uint8 [B, 3, H, W]: the centre, or a random crop if a seed is given."""
         return torch.stack([self._seen(Path(os.fsdecode(self.paths[position])), seed) for position, seed in chosen])
 
     def _seen(self, path: Path, seed: int | None) -> Tensor:
@@ -155,12 +153,12 @@ class ImageFiles:
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:
         """All images in order, uint8 [B, 3, H, W]."""
-        if len(self) <= batch_size:  # processes of their own would take longer to start
+        if len(self) <= batch_size:  # starting processes would take longer
             return iter([self.first(len(self))])
         return self.read(torch.arange(len(self)).split(batch_size))
 
     def read(self, batches: Iterable[Tensor], seeds: Iterable[Tensor | None] = repeat(None)) -> Iterator[Tensor]:
-        """The images at each batch's positions, uint8 [B, 3, H, W], each a random crop where a batch has seeds.
+        """The images at each batch's positions, uint8 [B, 3, H, W]: random crops if the batch has seeds, else centres.
 
         Raises ValueError, naming it, for a damaged image.
         """
@@ -170,7 +168,7 @@ class ImageFiles:
         )
         loader = DataLoader(
             self,
-            batch_size=None,  # a batch is one item to the loader: the processes stack it, and nothing is collated
+            batch_size=None,  # to the loader a batch is one item: `__getitem__` stacks its images
             sampler=chosen,
             collate_fn=_to_hand_over,
             num_workers=_workers(),
