@@ -1,11 +1,11 @@
-"""What a run's record must hold. It is checked when it is read, so that no program meets anything else in one."""
+"""What a run's record must hold. Every record is checked when it is read, so the programs need not check it again."""
 
 from collections.abc import Callable
 from typing import Any
 
 from .recipes import RECIPES
 
-Wanted = tuple[str, Callable[[Any], bool]]  # what a value must be, in words and as a test
+Wanted = tuple[str, Callable[[Any], bool]]  # what a value must be: in words, and as a test
 
 TEXT: Wanted = ("text", lambda value: isinstance(value, str))
 TEXTS: Wanted = ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value))
@@ -14,15 +14,15 @@ POSITIVE: Wanted = ("a number above 0", lambda value: type(value) in (int, float
 # Sums may round to slightly more than 1.
 SHARE: Wanted = ("a number from 0 to 1", lambda value: type(value) in (int, float) and -1e-9 <= value <= 1 + 1e-9)
 CONSTANT: Wanted = ("a number or text", lambda value: type(value) in (int, float, str))
-# ensemble.py makes a folder of these two, so neither may lead elsewhere.
+# ensemble.py names a folder after the loss and the seed: neither may lead to another place, as ../ would.
 NAME: Wanted = ("a name", lambda value: isinstance(value, str) and value.strip(". ") != "" and not {*"/\\\0"} & {*value})
 SEED: Wanted = ("a seed, or an ensemble's seeds such as 1+2", lambda value: _is_seed(value) or _are_seeds(value))
 SEEDS: Wanted = ("a list of seeds", lambda value: isinstance(value, list) and value != [] and all(map(_is_seed, value)))
 
-EACH = "*"  # stands for every name that there is; a name with ? behind it may be missing
+EACH = "*"  # stands for every name in the record; a name that ends in ? may be missing
 METRICS = dict.fromkeys(("auroc", "aupr_in", "aupr_out", "tnr95", "dtacc"), SHARE)
 SCORES = {EACH: METRICS | dict.fromkeys(("fpr95_in", "fpr95_out"), SHARE)}
-JUDGED = {"accuracy": SHARE, "ece": SHARE}
+CLASSIFIED = {"accuracy": SHARE, "ece": SHARE}
 RECORD = {
     "config": {
         "data": TEXT,
@@ -41,7 +41,7 @@ RECORD = {
     "parameters?": WHOLE,
     "members?": SEEDS,
     "temperature?": {"value": POSITIVE, "split": TEXT},
-    "classification": {"test": {"t1": JUDGED, "calibrated": JUDGED}},
+    "classification": {"test": {"t1": CLASSIFIED, "calibrated": CLASSIFIED}},
     "detection": {
         EACH: {
             "title": TEXT,
@@ -62,7 +62,7 @@ RECORD = {
 
 
 def check(record: Any) -> None:
-    """Raises ValueError, naming the place, for a record that lacks something, or has something else there."""
+    """Raises ValueError, naming the place, for a record in which a value is missing or wrong."""
     _check(record, RECORD, "")
     score = record["score"]
     for source, found in record["detection"].items():

@@ -1,4 +1,4 @@
-"""Reads files that others left, and looks for them below a folder."""
+"""Opens files that may be anything, and searches for files below a folder."""
 
 import os
 import stat
@@ -9,13 +9,13 @@ from typing import BinaryIO
 
 from .output import say
 
-PATIENCE = 3  # seconds of searching before it says so, and between one line and the next
+PATIENCE = 3  # seconds between two lines that say that a search goes on
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A file to read bytes from. Raises ValueError for what is no regular file, and OSError for what cannot be opened.
+    """Opens a file to read bytes. Raises ValueError if it is not a regular file, OSError if it cannot be opened.
 
-    Reading a pipe would wait for its other end, and a device such as /dev/zero never ends.
+    Reading a pipe could wait for ever, and a device such as /dev/zero never ends.
     """
     file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -25,9 +25,9 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def named_below(root: Path, name: str) -> tuple[list[Path], list[str]]:
-    """All files of a name in or below a folder, sorted, and the folders that this user may not read.
+    """All files with this name in or below a folder, and the folders that this user may not read. Both are sorted.
 
-    Links to folders are followed, and each folder is searched once, whatever links lead to it.
+    Links to folders are followed. Each folder is searched once, however many links lead to it.
     """
     found, unreadable, seen, told = [], [], set(), time.monotonic() + PATIENCE
 
@@ -35,18 +35,18 @@ def named_below(root: Path, name: str) -> tuple[list[Path], list[str]]:
         if isinstance(error, PermissionError):
             unreadable.append(str(error.filename))
 
-    # Path.rglob does not go into folders that are links, such as one to a disk with more room.
+    # os.walk, since Path.rglob does not follow links, such as one to a larger disk.
     for folder, inside, names in os.walk(root, onerror=note, followlinks=True):
         try:
             here = os.stat(folder)
-        except OSError as error:  # it has gone meanwhile, or may not be entered
+        except OSError as error:  # it was deleted meanwhile, or may not be entered
             note(error)
             continue
         if (here.st_dev, here.st_ino) in seen:
             inside.clear()
             continue
         seen.add((here.st_dev, here.st_ino))
-        inside.sort()  # of two links to a folder the same one counts each time
+        inside.sort()  # so of two links to one folder it is always the same one that counts
         found += [Path(folder) / name] if name in names else []
         if time.monotonic() > told:
             say(f"searching {root}: {len(seen):,} folders so far, {len(found):,} runs found (Ctrl-C stops)", sys.stderr)

@@ -1,7 +1,7 @@
-"""What the programs say, and which process says it.
+"""Prints what the programs say.
 
-Nobody may be reading any more (`| head`, a closed terminal, a full disk): that ends no run. Names of files and data sets may hold
-characters that the output's encoding lacks, or that a terminal would obey: they are written in other characters.
+An output that can no longer be written to (`| head`, a closed terminal, a full disk) does not end a run. Names of files and data
+sets may hold characters that the output's encoding lacks, or that a terminal would take for commands: these are printed as escapes.
 """
 
 import codecs
@@ -9,12 +9,12 @@ import os
 import sys
 from typing import TextIO
 
-# What the programs print themselves, for an output of ASCII or Latin-1.
+# How the programs' own characters are spelled where the output's encoding (ASCII, Latin-1) lacks them.
 SPELLED = {"±": "+-", "·": "-", "×": "x", "ε": "epsilon", "→": "->", "−": "-", "—": "-"}
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
-    """For a character that the output's encoding lacks: a spelling of it, or its number as an escape."""
+    """An error handler for `str.encode`: spells the characters that the encoding lacks, or escapes them."""
     lacking = error.object[error.start : error.end]
     return "".join(SPELLED.get(each) or each.encode("ascii", "backslashreplace").decode() for each in lacking), error.end
 
@@ -23,19 +23,19 @@ codecs.register_error("spelled", _spell)
 
 
 def tolerate() -> None:
-    """Have standard output and error take every character, whatever their encoding is."""
+    """Make standard output and error accept every character, in any encoding."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="spelled")
 
 
 def visible(text: str) -> str:
-    """A text whose invisible characters are escapes, all but the space: a terminal obeys some of them, and hides others."""
+    """The text with every unprintable character as an escape: a terminal takes some for commands and hides others."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Print lines, to standard output or another stream, at once. A stream that cannot be written to is silenced for good."""
+    """Print lines at once, to standard output or another stream. If it cannot be written to, it stays silent from then on."""
     stream = stream or sys.stdout
     if stream is None:  # closed before the program began
         return
@@ -46,7 +46,7 @@ def say(text: str, stream: TextIO | None = None) -> None:
 
 
 def deliver(text: str) -> None:
-    """Print what a program was asked for, as it is, to standard output. Raises OSError if that cannot be written to."""
+    """Print a program's result, unchanged, to standard output. Raises OSError if that cannot be written to."""
     if sys.stdout is None:
         raise OSError("standard output is closed")
     try:
@@ -58,12 +58,12 @@ def deliver(text: str) -> None:
 
 def _silence(stream: TextIO) -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, stream.fileno())  # Python writes what is left when it ends
+    os.dup2(silence, stream.fileno())  # or Python would fail at exit, when it writes the rest
     os.close(silence)
 
 
 def rank() -> int:
-    """This process's number among torchrun's; 0 if it is alone. The first speaks for all where all would say the same."""
+    """This process's number among torchrun's; 0 if it is alone. Process 0 prints what all of them would say."""
     number = os.environ.get("RANK", "")
     return int(number) if number.isdecimal() and os.environ.get("WORLD_SIZE", "1") != "1" else 0
 
