@@ -1,4 +1,4 @@
-"""What a detector is: a score computed after training, fitted to nothing but what the network was trained and calibrated on."""
+"""What a detector is: a score that is computed after training, and fitted only to images that trained or calibrated the network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class NotApplicable(ValueError):
-    """A detector has no meaning for what it is to be fitted to."""
+    """The detector has no meaning for this network or head."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Part:
         return torch.stack(known).all(0) if known else None
 
     def chosen(self, images: Tensor) -> Part:
-        """The part of those images alone, bool [N]."""
+        """The part with these images alone (bool [N])."""
 
         def batches() -> Iterator[Tensor]:
             start = 0
@@ -60,7 +60,7 @@ class Known:
 class Fitted:
     """A fitted detector: call it with a set for the set's scores.
 
-    The score of an image whose logits or features are not all finite is NaN, and the others are scored without it.
+    An image whose features or largest logit are not finite gets the score NaN. The other images are scored without it.
     """
 
     score: Callable[[Part], Tensor]  # scores [N], float64 on the CPU, higher = more in-distribution
@@ -79,9 +79,9 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Detector:
-    """One row of the table: the name results go by, what it needs, and how it is fitted."""
+    """One row of the table of detectors: its title, what it needs, and how it is fitted."""
 
     title: str
     needs: Literal["logits", "features", "network"]
     fit: Callable[[Known], Fitted]
-    refuses: Callable[[nn.Module], str | None] = lambda head: None  # why a head makes the score meaningless, if it does
+    refuses: Callable[[nn.Module], str | None] = lambda head: None  # why the score means nothing with this head; None if it does

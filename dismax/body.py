@@ -1,4 +1,4 @@
-"""Another's network as a detector runs it: a copy that gives its head's named outputs, or refuses."""
+"""Takes a network and its head apart for a detector, and checks that the network's output is the head's."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from .losses import LossFirstPart
 
 
 class _InHeadsPlace(nn.Module):
-    """Returns what the head would, and attaches the head's named outputs to it.
+    """Returns the head's logits, with the head's named outputs as attributes of that tensor.
 
-    If the network changes the logits, it returns another tensor, without them. So they prove that its output is the head's. They
-    travel with the tensor rather than in the module: several threads may share one detector.
+    If the network changes the logits, it returns another tensor, which lacks these attributes. So they prove that its output is the
+    head's. They are kept on the tensor and not in the module because several threads may share one detector.
     """
 
     def __init__(self, head: LossFirstPart):
         super().__init__()
-        self.__dict__["head"] = head  # not a submodule: it is the detector's
+        self.__dict__["head"] = head  # not as a submodule: the head belongs to the detector
 
     def forward(self, features: Tensor) -> Tensor:
         outputs = self.head.named_outputs(features)
         logits = outputs["logits"] / self.head.temperature
-        if torch.compiler.is_dynamo_compiling():  # which follows neither inference mode nor how often a tensor was changed
+        if torch.compiler.is_dynamo_compiling():  # it knows neither inference mode nor a tensor's version
             logits._unchanged = logits.clone()
         elif torch.is_inference_mode_enabled():
             with torch.inference_mode(False):
-                logits = logits.clone()  # inference mode's own tensors do not count their changes
+                logits = logits.clone()  # tensors made in inference mode have no version
         logits._outputs, logits._changes = outputs, logits._version
         return logits
 
 
 def _unwrapped(network: nn.Module) -> nn.Module:
-    """A network without what torch.compile, DataParallel and DistributedDataParallel put around it."""
+    """A network without the wrappers of torch.compile, DataParallel and DistributedDataParallel."""
     while isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel) or hasattr(network, "_orig_mod"):
         network = network._orig_mod if hasattr(network, "_orig_mod") else network.module
     return network
 
 
 def _unwrap_parts(network: nn.Module) -> None:
-    """The same for all parts of a network, in place."""
+    """Removes these wrappers from all parts of a network, in place."""
     for name, part in network.named_children():
         bare = _unwrapped(part)
         if bare is not part:
@@ -50,7 +50,7 @@ def _unwrap_parts(network: nn.Module) -> None:
 
 
 def _head_of(network: nn.Module) -> LossFirstPart:
-    """A network's one head. Raises ValueError if there is none, or several, or one that computes something else than its class."""
+    """A network's one head. Raises ValueError if there is none or several, or if it has hooks or a forward of its own."""
     title, heads = type(network).__name__, [module for module in network.modules() if isinstance(module, LossFirstPart)]
     if heads == [network]:
         raise ValueError(f"a detector needs a whole network, which takes images; {title} is its head alone")
@@ -79,7 +79,7 @@ def take_apart(network: nn.Module) -> tuple[nn.Module, LossFirstPart]:
 
 
 def named_outputs(body: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    """The head's named outputs for a network's inputs, which are brought to its precision.
+    """The head's named outputs for a network's inputs. The inputs are converted to the network's precision.
 
     Raises ValueError if the network's output is not the head's.
     """
@@ -93,7 +93,7 @@ def named_outputs(body: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
             f"a detector needs a network that returns the output of its head, {type(body).__name__} returns {found}: "
             "end its forward with the head"
         )
-    if returned.shape[0] != inputs.shape[0]:  # len() would fix the number in an exported graph
+    if returned.shape[0] != inputs.shape[0]:  # not len(), which would fix the batch size of an exported graph
         raise ValueError(f"the head of {type(body).__name__} gives {returned.shape[0]} answers for {inputs.shape[0]} images")
     if followed:
         return outputs | {"logits": outputs["logits"].where(returned == returned._unchanged, torch.nan)}

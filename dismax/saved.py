@@ -1,4 +1,4 @@
-"""A finished run's network as its model.pt keeps it."""
+"""Reads a finished run's network from its model.pt."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from . import versions
 from .losses import get_loss
 from .models import build_model
 
-FOLDER = 0x10  # in an archive, the mark of a folder: torch does not read a part that has it, and gives whatever was in memory
-PIXELS = 2**26  # of an image that a network may have been trained on: 8,192 × 8,192
+FOLDER = 0x10  # marks a folder in a zip file. torch does not read a part with this mark: its values are whatever was in memory
+PIXELS = 2**26  # of the largest image that a network may have been trained on: 8,192 × 8,192
 
 
 def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The network of a run's model.pt, on the CPU in evaluation mode, and all else that the file says of it.
+    """The network of a run's model.pt, on the CPU in evaluation mode, and everything else in the file.
 
     Runs no code that the file holds, and takes no more memory than the file is long.
 
-    Raises ValueError for a file that is damaged (its checksums are compared) or no such one, and for one of an earlier version
-    whose weights would give other outputs now; OSError for one that cannot be read.
+    Raises ValueError if the file is damaged (its checksums are compared), if it is no model.pt, or if it is of an earlier version
+    whose weights would give other outputs now; OSError if it cannot be read.
     """
     if not Path(path).is_file():  # a pipe would never end
         raise ValueError(f"{path} is no file: a finished run keeps its network there, so name one")
@@ -38,7 +38,7 @@ def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
             _check(saved)
         except Exception as error:  # damaged bytes raise almost anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            if isinstance(error, pickle.UnpicklingError):  # torch's own message advises to run whatever code the file holds
+            if isinstance(error, pickle.UnpicklingError):  # torch's message advises weights_only=False, which is unsafe
                 reason = "it holds something else than tensors, numbers and names"
             raise ValueError(f"{path} is no run's network, or damaged ({reason}): make the run again") from error
     if changed:
@@ -51,7 +51,7 @@ def _read(file: BinaryIO) -> dict[str, Any]:
     with zipfile.ZipFile(file) as archive:
         for part in archive.infolist():
             if part.compress_type:
-                raise ValueError("it is compressed, which a run's is not")  # and could unpack to any size
+                raise ValueError("it is compressed, which a run's is not")  # a small file could unpack to any size
             if part.external_attr & FOLDER:
                 raise ValueError(f"{part.filename} calls itself a folder")
         if part := archive.testzip():  # torch.load does not compare the checksums
@@ -59,14 +59,14 @@ def _read(file: BinaryIO) -> dict[str, Any]:
     file.seek(0)
     saved = torch.load(file, map_location="cpu", weights_only=True)
     if sum(value.nbytes for value in saved["state_dict"].values()) > os.fstat(file.fileno()).st_size:
-        raise ValueError("its weights are larger than the file")  # one stored number can stand for many
+        raise ValueError("its weights are larger than the file")  # a stride of 0 repeats one stored number
     return saved
 
 
 def _built(config: Mapping[str, Any], num_classes: int, weights: dict[str, Tensor]) -> nn.Module:
     """The network of a configuration (as JSON) with these weights."""
     loss = get_loss(config["loss"])
-    with torch.device("meta"):  # no memory is taken before the weights are known to fit
+    with torch.device("meta"):  # takes no memory until the weights are known to fit
         network = loss.wrap(build_model(config["model"], num_classes, loss.head))
     network.load_state_dict(weights, assign=True)
     network.to(dtype=torch.float32, memory_format=torch.contiguous_format)
@@ -77,7 +77,7 @@ def _built(config: Mapping[str, Any], num_classes: int, weights: dict[str, Tenso
 
 
 def _check(saved: Mapping[str, Any]) -> None:
-    """Raises ValueError for images that no network was trained on, and where something is not said."""
+    """Raises ValueError if mean, std, classes or size is missing, or if mean, std, size or margin cannot be."""
     if missing := {"mean", "std", "classes", "size"} - saved.keys():
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     size, margin = saved["size"], saved.get("margin", 0)

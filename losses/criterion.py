@@ -1,4 +1,4 @@
-"""The second part of the contract between a loss, a network and the training loop: the criterion."""
+"""What every criterion keeps: the second part of a loss, beside its head."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class LossSecondPart(nn.Module):
         self._refer_to(classifier)
 
     def _refer_to(self, classifier: LossFirstPart) -> None:
-        # Not a submodule, since the head's parameters belong to the model alone; and not what keeps it alive: a criterion that is
-        # copied or loaded without its model has no head, and says so, instead of one of its own that nothing trains.
+        # Not a submodule: the head's parameters belong to the model alone. And only a weak reference: a criterion that is copied
+        # without its model would otherwise keep a copy of the head that nothing trains. Now it has no head, and says so.
         self.__dict__["_classifier"] = weakref.ref(classifier)
 
     @property
     def classifier(self) -> LossFirstPart:
-        """The model's head. Raises RuntimeError if that is gone, as after the criterion alone was copied or loaded."""
+        """The model's head. Raises RuntimeError if it is gone, as when the criterion was copied or loaded without the model."""
         head = self.__dict__["_classifier"]()
         if head is None:
             raise RuntimeError(
@@ -61,12 +61,12 @@ class LossSecondPart(nn.Module):
             inputs: images [B, channels, H, W].
             targets: class indices [B].
             generator: source of randomness on the inputs' device; the global one by default.
-            tail: this is an epoch's short last batch: if it is too small for the method, do without rather than raise.
+            tail: whether this is an epoch's short last batch. If that is too small for the method, leave it as it is: do not raise.
         """
         return inputs, targets
 
     def labelled(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The part of the preprocessed batch that shows what its labels say: where accuracy means something."""
+        """The part of the preprocessed batch whose images show what their labels say. Accuracy is computed on it."""
         return logits, targets
 
     def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:

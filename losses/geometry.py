@@ -1,7 +1,7 @@
 """Distances that stay finite, with finite gradients: to points (IsoMax), and between directions (IsoMax+ and DisMax).
 
-The gradients are written by hand. Where a gradient is to be differentiated again (`create_graph=True`), the same equations run on
-what has a history, so that gradients of any order are right.
+The gradients are written by hand. With `create_graph=True` the same equations run on tensors that have a history, so gradients of
+any order are right.
 """
 
 import math
@@ -32,9 +32,9 @@ def distances(points: Tensor, prototypes: Tensor) -> Tensor:
 
 
 def _from_differences(points: Tensor, prototypes: Tensor) -> Tensor:
-    """Distances [N, C] by plain operations, which PyTorch's transforms and recorders know; takes N·C·D numbers."""
+    """Distances [N, C] by plain operations, which torch.func, torch.jit.trace and torch.export can follow; takes N·C·D numbers."""
     differences = points[:, None] - prototypes
-    largest = differences.abs().amax(2).detach()  # in units of which no square overflows
+    largest = differences.abs().amax(2).detach()  # divided by it, no square overflows
     apart = largest > 0
     squares = (differences / torch.where(apart, largest, 1)[:, :, None]).square().sum(2)
     return torch.where(apart, squares, 1).sqrt() * largest
@@ -44,7 +44,7 @@ def _from_product(points: Tensor, prototypes: Tensor) -> tuple[Tensor, Tensor, T
     """Distances [N, C] by a matrix product; points and prototypes less the prototypes' mean; the points' lengths [N, 1]."""
     middle = prototypes.mean(0)
     points, prototypes = points - middle, prototypes - middle
-    # Both are 1 but for numbers whose squares could overflow; a point that is reduced is so far off that its length is all.
+    # `scale` and `reduction` are 1 unless squares could overflow. A reduced point is so far off that only its length counts.
     scale = (prototypes.abs().max() / 1e7).clamp_min_(1)
     scaled, anchors = points / scale, prototypes / scale
     reduction = (scaled.abs().amax(1, keepdim=True) / LARGE).clamp_min_(1)
@@ -94,7 +94,7 @@ class _Distances(torch.autograd.Function):
         limits = torch.finfo(d.dtype)
         to_points = to_prototypes = None
         with without_autocast(gradient):
-            if torch.is_grad_enabled():  # the inputs and d have a history, what was computed of them in the forward has none
+            if torch.is_grad_enabled():  # the inputs and d have a history; what the forward pass computed from them has none
                 middle = inputs[1].detach().mean(0)
                 points, prototypes = inputs[0] - middle, inputs[1] - middle
             least = (10 * limits.eps * lengths).clamp_min_(limits.tiny**0.5)
@@ -143,7 +143,7 @@ def _inverse_lengths(vectors: Tensor) -> Tensor:
 
 
 class _InverseLengths(torch.autograd.Function):
-    """1/‖v‖ with the gradient -v/‖v‖³, which can be differentiated where a vector is zero too: autograd's own is NaN then."""
+    """1/‖v‖ with the gradient -v/‖v‖³, which can be differentiated again even where v is zero; autograd's own is NaN there."""
 
     @staticmethod
     def forward(ctx, vectors):

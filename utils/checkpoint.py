@@ -18,7 +18,7 @@ def save(path: Path, content: dict[str, Any], previous: Path | None = None) -> N
 
     What was there before is kept as `previous`. Killed at any moment, it leaves the new file, or the one before by either name.
     """
-    # In memory first: torch.save itself hides why a write failed behind a RuntimeError. Into memory there is one reason.
+    # Into memory first: torch.save reports every failed write as the same RuntimeError. Here it can only mean too little memory.
     buffer = io.BytesIO()
     try:
         torch.save(content, buffer)
@@ -33,13 +33,13 @@ def save(path: Path, content: dict[str, Any], previous: Path | None = None) -> N
 def load(path: Path) -> dict[str, Any]:
     """Read what `save` wrote, onto the CPU. Raises ValueError, naming the file, if it is damaged or not of that kind.
 
-    Where memory ends meanwhile, that is raised: the file may be whole.
+    An out-of-memory error is raised as it is, since the file may be whole.
     """
     with open_regular(path) as file:
-        written = io.BytesIO(file.read())  # so that an OSError is the disk's, not a damaged offset's
+        written = io.BytesIO(file.read())  # so an OSError comes from the disk, not from damaged bytes
     try:
         with zipfile.ZipFile(written) as archive:
-            # torch.load does not compare the checksums, and does not read a part that is marked as a folder.
+            # torch.load compares no checksums, and does not read a part that is marked as a folder (0x10).
             damaged = archive.testzip() or any(part.external_attr & 0x10 for part in archive.infolist())
         written.seek(0)
         content = None if damaged else torch.load(written, map_location="cpu", weights_only=True)
