@@ -9,25 +9,25 @@ from torch import Tensor
 
 LOWEST, HIGHEST = 0.001, 100.0  # the range in which the temperature is sought
 LOW, HIGH = math.log10(LOWEST), math.log10(HIGHEST)
-# Points at which the confidences are computed, evenly spaced in log T: the more the smaller the set, whose ECE jumps more, within
-# this many exponentials.
+# At how many points, evenly spaced in log T, confidences are computed. A smaller set gets more points, since its ECE jumps more.
+# WORK limits points times logits.
 FEWEST, MOST, WORK = 129, 20_001, 3e7
-SCANNED = 2001  # points of the first search at least; between those computed, confidences are interpolated
+SCANNED = 2001  # points of the first search, at least; between the computed points, confidences are interpolated
 FINER, KEPT, ROUNDS = 41, 12, 3  # then, three times, 41 points around each of the 12 best
-HALVINGS = 42  # of the range of log10 T, by which it is known to 12 decimals
-TOGETHER = 2**17  # numbers computed at once: what the cache holds
+HALVINGS = 42  # of the range of log10 T, after which it is known to 12 decimals
+TOGETHER = 2**17  # numbers computed at once: as many as fit into the cache
 
 
 def _best_first(points: Tensor, values: Tensor) -> Tensor:
-    """The positions of the points by value; of equal values (to 12 decimals) the nearest to 0 = log 1 first."""
+    """The positions of the points, sorted by value. Of equal values (to 12 decimals) the point nearest 0 = log 1 comes first."""
     near_first = points.abs().argsort(stable=True)
     return near_first[values[near_first].round(decimals=12).argsort(stable=True)]
 
 
 def _by_parts(function: Callable[[Tensor], Tensor], points: Tensor, size: int) -> Tensor:
-    """A function of the points [K], computed a few of them at a time, each of which takes `size` numbers.
+    """A function of the points [K], computed for a few points at a time. One point takes `size` numbers.
 
-    Not more than √TOGETHER, since `_Confidences.nearly` takes a matrix of points by points.
+    At most √TOGETHER points at a time, since `_Confidences.nearly` takes a matrix of points by points.
     """
     return torch.cat([function(part) for part in points.split(max(1, min(TOGETHER // size, math.isqrt(TOGETHER))))])
 
@@ -97,8 +97,8 @@ def _lowest_nll(logits: Tensor, labels: Tensor) -> float:
     low, high = LOW, HIGH
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        # The derivative by 1/T is the mean of Σ_j p_j gap_j, and that by T of the other sign. Where it is flat, no temperature is
-        # better: towards 1.
+        # The derivative by 1/T is the mean of Σ_j p_j gap_j; the derivative by T has the opposite sign. Where the NLL is flat, no
+        # temperature is better, so the search goes towards 1.
         slope = -((gaps * 10**-middle).softmax(1) * gaps).sum(1).mean().item()
         rises = (slope if abs(slope) >= 1e-14 else middle) > 0
         low, high = (low, middle) if rises else (middle, high)
@@ -109,7 +109,7 @@ OBJECTIVES = {"ece": _lowest_ece, "nll": _lowest_nll}
 
 
 def _mean_confidence(logits: Tensor, point: float) -> float:
-    """The mean of max p at the temperature 10^point; it never rises with the temperature."""
+    """The mean of max p at the temperature 10^point; a higher temperature never makes it larger."""
     gaps = logits - logits.amax(1, keepdim=True)
     return (1 / (gaps * 10**-point).exp_().sum(1)).mean().item()
 
@@ -145,14 +145,14 @@ def _checked(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _doubts(logits: Tensor, faultless: bool, objective: str, best: float) -> Iterator[str]:
-    """What there is to warn of, where 10^best is the fitted temperature."""
+    """The warnings about the fitted temperature, 10^best."""
     count = len(logits)
     if faultless:
         yield (
             f"all {count} images are classified right, which does not say how sure the network may be: the temperature keeps their "
             f"mean confidence at {count + 1}/{count + 2} or less (take more or harder images, until some are wrong)"
         )
-    # Of the first images first: those of most sets differ there already.
+    # The first 1,000 images alone answer this for most sets.
     if all(_mean_confidence(part, LOW) - _mean_confidence(part, HIGH) < 1e-12 for part in (logits[:1000], logits)):
         apart = (logits.amax(1) - logits.amin(1)).max().item()
         yield (
@@ -171,9 +171,9 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
     could gain is about 0.001 at a few hundred images and less with more; the ECE of fewer means little. Of equally good
     temperatures it takes the one nearest 1 (in log T).
 
-    Where all N answers are right, both fall with T for ever, and say nothing of how sure one may be. Then the temperature is the
-    lowest that keeps the mean confidence at (N + 1)/(N + 2) or less: Laplace's rule of succession, the probability that one more
-    answer is right.
+    If all N answers are right, a lower T always gives a lower ECE and NLL, so they cannot tell how sure the network may be. Then
+    the temperature is the lowest that keeps the mean confidence at (N + 1)/(N + 2) or less. By Laplace's rule of succession this is
+    the probability that one more answer is right.
 
     Args:
         logits: [N, C] at temperature 1.
@@ -181,7 +181,8 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
         objective: "ece" (as in the DisMax paper) or "nll" (Guo et al. 2017).
 
     Warns if the result lies at a bound, if all answers are right, and if no temperature changes the confidences. Raises ValueError
-    for an unknown objective, logits that are not real and finite or too large for what they differ by, and labels that do not fit.
+    for an unknown objective, logits that are not real and finite, logits so large that rounding hides their differences, and
+    labels that do not fit.
     """
     if objective not in OBJECTIVES:
         raise ValueError(f"unknown objective {objective!r}: choose from {', '.join(OBJECTIVES)}")
