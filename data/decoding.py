@@ -60,7 +60,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise Unfit(f"{path} is no file but a pipe, a socket, a device or a folder: remove it")
     # O_NONBLOCK: if a pipe has replaced the file since, opening it would wait for ever for a writer.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise Unfit(f"{path} is no file any more: put the image back")
         yield file

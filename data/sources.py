@@ -157,9 +157,9 @@ def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
 
 
 def reference(images: ImageSet) -> Tensor:
-    """What the format of a set's images is told by, uint8 [1, 3, H, W]: an image with colour, if any of them has some.
+    """An image [1, 3, H, W] (uint8) that shows a set's size, and whether the set has colour: one with colour if there is any.
 
-    All are looked at only where there is none; a few from all over the set come first.
+    A hundred images from all over the set are read first, and all of them only if those are grey.
     """
     for part in (images.take(limited(len(images), 100)), images):
         for pixels in part.batches(100):

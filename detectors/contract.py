@@ -84,4 +84,4 @@ class Detector:
     title: str
     needs: Literal["logits", "features", "network"]
     fit: Callable[[Known], Fitted]
-    refuses: Callable[[nn.Module], str | None] = lambda head: None  # why the score means nothing with this head; None if it does
+    refuses: Callable[[nn.Module], str | None] = lambda head: None  # why it means nothing with this head, or None

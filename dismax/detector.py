@@ -28,9 +28,10 @@ class Detections(NamedTuple):
 
 
 def _inside(images: Tensor) -> Tensor | None:
-    """Which float images [B, C, H, W] have all pixels in [0, 1], bool [B]; None where all have.
+    """Checks that all pixels of float images [B, C, H, W] lie in [0, 1]. Returns None, or raises ValueError.
 
-    Raises ValueError for those that have not, but not while a graph is made, which cannot depend on it.
+    A graph that is compiled, exported or traced cannot raise an error that depends on values. There it returns which images are
+    right, bool [B].
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return ((images >= -ROUNDING) & (images <= 1 + ROUNDING)).flatten(1).all(1)
@@ -57,7 +58,7 @@ def _constants(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Ten
 
 
 def _names(given: Sequence[str], num_classes: int) -> tuple[str, ...]:
-    """The classes' names. Raises ValueError for what are none."""
+    """The classes' names as a tuple. Raises ValueError if they are not text, or not one a class."""
     if isinstance(given, str) or not all(isinstance(name, str) for name in given):
         raise ValueError(f"class_names are a list of str, got {given!r:.80}")
     if len(given) not in (0, num_classes):
@@ -148,9 +149,9 @@ class Detector(nn.Module):
     def forward(self, images: Tensor) -> Detections:
         """What there is to say of images [B, C, H, W], uint8 or floats in [0, 1].
 
-        Floats are looked at once a batch, for which a GPU is waited for; uint8 needs no look. Where a graph is compiled, exported
-        or traced, nothing can be waited for: there an image with pixels outside [0, 1] gets probabilities and a score of NaN, and
-        is not accepted.
+        The range of floats is checked once a batch, which waits for the GPU. uint8 needs no check. A graph that is compiled,
+        exported or traced cannot check: there an image with pixels outside [0, 1] gets probabilities and a score of NaN, and is
+        not accepted.
 
         Raises ValueError for other types, shapes and pixels, and for a network that does anything after its head.
         """

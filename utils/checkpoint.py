@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .failures import out_of_memory
+from .command_line import out_of_memory
 from .files import open_regular
 from .records import LAST, PREVIOUS, whole_file
 

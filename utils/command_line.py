@@ -16,6 +16,11 @@ T = TypeVar("T")
 MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ended, the processor's or a GPU's."""
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in MEMORY)
+
+
 def status_of(work: Callable[[], int | None], interrupted: str) -> int:
     """Do a program's work, saying in one line what is wrong. Returns the exit status: 0 done, 2 bad input, 75 interrupted.
 
@@ -28,7 +33,7 @@ def status_of(work: Callable[[], int | None], interrupted: str) -> int:
     except (ValueError, OSError) as error:
         return complain(error)
     except (LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
-        if isinstance(error, MemoryError) or any(sign in str(error) for sign in MEMORY):
+        if out_of_memory(error):
             said = " ".join(str(error).split())[:120] or "for an array"
             return complain(f"out of memory ({said}): end other programs, or take a machine with more")
         return complain(f"a record, or what its run kept, is damaged inside ({type(error).__name__}: {error})")

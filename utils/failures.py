@@ -5,17 +5,12 @@ from collections.abc import Callable
 import torch.distributed as dist
 
 from . import interruption
-from .command_line import MEMORY
+from .command_line import out_of_memory
 from .output import complain, rank
 from .running import NonFiniteLoss
 
 # torch has no class of its own for these; what its messages hold.
 PEERS = ("Connection closed by peer", "Connection reset by peer", "gloo")
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ended, the processor's or a GPU's."""
-    return isinstance(error, MemoryError) or any(sign in str(error) for sign in MEMORY)
 
 
 def lost_a_process(error: BaseException) -> bool:

@@ -17,6 +17,9 @@ def open_regular(path: Path) -> BinaryIO:
 
     Reading a pipe could wait for ever, and a device such as /dev/zero never ends.
     """
+    if os.path.exists(path) and not os.path.isfile(path):  # opening a device can have effects
+        raise ValueError(f"{path} is no regular file: delete it")
+    # Not blocking: what has become a pipe since would wait for ever.
     file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
