@@ -157,7 +157,7 @@ class _InverseLengths(torch.autograd.Function):
         vectors, lengths, inverse = ctx.saved_tensors
         slope = -gradient * (inverse * inverse)
         # The lengths have no history.
-        return vectors * (slope * inverse if torch.is_grad_enabled() else slope / lengths.clamp_min(SHORTEST))
+        return slope * (vectors * inverse if torch.is_grad_enabled() else vectors / lengths.clamp_min(SHORTEST))
 
 
 class _DirectionLogits(torch.autograd.Function):
