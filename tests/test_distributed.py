@@ -90,7 +90,9 @@ def test_the_first_steps_are_those_of_one_process(tmp_path, count):
         expected = trained(loss, ALONE)
         for found in everywhere:
             for name, value in expected.items():
-                torch.testing.assert_close(found[loss][name], value, rtol=1e-4, atol=1e-6, equal_nan=True)
+                # SNGP's covariance is an inverse with a small ridge: what rounding changes is small beside its largest number.
+                near_zero = 1e-5 * value.abs().max().item() if name.endswith("covariance") else 1e-6
+                torch.testing.assert_close(found[loss][name], value, rtol=1e-4, atol=near_zero, equal_nan=True)
 
 
 @pytest.mark.slow
