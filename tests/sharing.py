@@ -28,7 +28,8 @@ def in_evaluation_mode(module: nn.Module) -> None:
 
 def trained(loss: str, world: distributed.World) -> dict[str, torch.Tensor]:
     """The state after an epoch of three steps, and the epoch's loss and accuracy."""
-    torch.manual_seed(1)
+    # With seed 1 SoftMax's network has an input of a ReLU so near 0 that rounding changes its sign, and with it the gradient.
+    torch.manual_seed(2)
     device, row = torch.device("cpu"), LOSSES[loss]
     model = row.wrap(build_model("smallcnn", 4, row.head))
     model.apply(in_evaluation_mode)
