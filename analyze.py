@@ -105,7 +105,7 @@ def perform(options: Options) -> int:
         say(f"warning: {' '.join(problem.split())}: left out", sys.stderr)
     if unreadable[SHOWN:]:
         say(f"warning: {len(unreadable) - SHOWN} more cannot be read: left out", sys.stderr)
-    found = titles.unique([*folders.values()])
+    found = titles.with_unique_titles([*folders.values()])
     if not (found or options.paper):
         return complain(f"no finished run below {options.runs}: make one with python main.py, or name a folder with --runs")
     if options.report:

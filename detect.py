@@ -33,7 +33,7 @@ from utils.evaluation import predict
 from utils.lock import locked
 from utils.metrics import detection_metrics
 from utils.output import say
-from utils.titles import said, unique
+from utils.titles import as_suffix, with_unique_titles
 
 # The options that are constants of detectors.
 CONSTANTS = {"odin": ("epsilon", "temperature"), "preprocessing": ("epsilon",)}
@@ -76,7 +76,7 @@ def with_constants(row: Detector, given: Mapping[str, float | str | None]) -> De
     usual = inspect.signature(row.fit).parameters
     given = {name: value or 0.0 for name, value in given.items() if value is not None}  # not -0.0
     changed = {name: value for name, value in given.items() if value != usual[name].default}
-    return replace(row, title=row.title + said(changed), fit=partial(row.fit, **changed))
+    return replace(row, title=row.title + as_suffix(changed), fit=partial(row.fit, **changed))
 
 
 def constants_of(name: str, row: Detector) -> dict[str, float | str]:
@@ -200,7 +200,7 @@ def scored(run: Finished, detectors: dict[str, Detector]) -> dict[str, dict[str,
 
 def summary(run: Finished, entries: dict[str, dict[str, Any]]) -> str:
     """The AUROCs in a table, and why some detectors have none."""
-    found, reasons = unique([run.record])[0]["detection"], ""
+    found, reasons = with_unique_titles([run.record])[0]["detection"], ""
     rows = []
     for entry in entries.values():
         if "sets" in entry:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from data import fingerprint, sources
+from data import sources
 from data.batches import Normalizer, TrainingBatches
 from data.catalog import title_of
 from experiment import Data, build_network, judged, load_data, refuse_small_images
@@ -132,7 +132,7 @@ def finish(session: Session, started: str) -> dict[str, Any]:
         "scores_at": "t1" if config.protocol == "paper" else "calibrated",
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "train_images": len(data.train),
-        "fingerprints": session.fingerprints | {name: fingerprint.of(part) for name, part in data.judged_on.items()},
+        "fingerprints": session.all_fingerprints(),
         "best": {"epoch": session.best["epoch"], "accuracy": session.best["accuracy"], "split": data.deciding},
         "temperature": temperature | {"split": data.deciding},
         **judged(head.all_scores, outputs, labels, roles, temperature["value"]),

@@ -97,6 +97,11 @@ class Session:
         self.fingerprints = {"train": fingerprint.of(data.train), data.deciding: fingerprint.of(data.evaluation[data.deciding])}
         self.resumed = time.monotonic()  # or when `seconds` was last brought up to date
 
+    def all_fingerprints(self) -> dict[str, str]:
+        """Split or source → fingerprint. Those that the session knows are not computed again."""
+        others = {name: part for name, part in self.run.data.judged_on.items() if name not in self.fingerprints}
+        return self.fingerprints | {name: fingerprint.of(part) for name, part in others.items()}
+
     def resume(self) -> None:
         """Collective: go back to the last whole checkpoint, if there is one.
 

@@ -64,8 +64,8 @@ def load_split(place: Path, root: Path = Path()) -> ImageSet:
     size = size_of(first)
     for path in rest:
         if (other := size_of(path)) != size:
-            shown = f"{first.name} {size[0]}×{size[1]}, {path} {other[0]}×{other[1]}"
-            raise ValueError(f"{place} holds images of several sizes ({shown}): resize them to one")
+            sizes = f"{first.name} {size[0]}×{size[1]}, {path} {other[0]}×{other[1]}"
+            raise ValueError(f"{place} holds images of several sizes ({sizes}): resize them to one")
     return _held(replace(found, size=size))
 
 
@@ -141,9 +141,9 @@ def _numbered(labels: Tensor, folder: Path) -> tuple[str, ...]:
     """The classes of training labels that come without names: their numbers."""
     numbers = labels.unique().tolist()
     if numbers != list(range(len(numbers))):
-        shown = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
+        listed = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
         raise ValueError(
-            f"{folder}: training labels must number the classes from 0 on without a gap, got {shown}: "
+            f"{folder}: training labels must number the classes from 0 on without a gap, got {listed}: "
             "renumber them, or add class_names to an .npz"
         )
     return tuple(map(str, numbers))

@@ -24,8 +24,11 @@ class Part:
 
     def finite(self) -> Tensor | None:
         """Which images have finite features and a finite largest logit, bool [N]; None if the part has neither."""
-        largest = {"logits": lambda logits: logits.amax(1), "features": lambda features: features.flatten(1).abs().amax(1)}
-        known = [of(self.outputs[name]).isfinite() for name, of in largest.items() if name in self.outputs]
+        known = []
+        if "logits" in self.outputs:
+            known.append(self.outputs["logits"].amax(1).isfinite())
+        if "features" in self.outputs:
+            known.append(self.outputs["features"].flatten(1).isfinite().all(1))
         return torch.stack(known).all(0) if known else None
 
     def chosen(self, images: Tensor) -> Part:

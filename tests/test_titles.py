@@ -200,6 +200,6 @@ def test_what_is_said_holds_no_commands_to_a_terminal(capsys, text):
 
 def test_the_titles_of_a_record_are_not_changed_in_place(runs):
     before = copy.deepcopy(runs[1])
-    titles.unique(runs[1])
+    titles.with_unique_titles(runs[1])
     assert runs[1] == before
-    assert len(SETS) == len(titles.unique(runs[1])[0]["detection"])
+    assert len(SETS) == len(titles.with_unique_titles(runs[1])[0]["detection"])

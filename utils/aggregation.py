@@ -62,7 +62,7 @@ def cells(record: dict[str, Any], measured: Efficiencies, labels: dict[str, str]
     if "sets" in added and title in set(paper()["method"]):
         # Constants other than usual, and versions, have rows of their own.
         given = titles.constants("preprocessing", added)
-        title += "" if given.get("epsilon") == "chosen" else titles.said(given)
+        title += "" if given.get("epsilon") == "chosen" else titles.as_suffix(given)
         title = _versioned(title, "preprocessing", added.get("version", 1))
         yield efficiency_cell(title, measured.get((network, title)))
         yield from row_cells(record, labels, title, added["sets"], {})

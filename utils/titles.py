@@ -70,14 +70,14 @@ def constants(name: str, added: Mapping[str, Any]) -> dict[str, Any]:
     return own | {"epsilon": "chosen"} if chosen and added.get("version", 1) > 1 else own
 
 
-def said(given: Mapping[str, Any]) -> str:
+def as_suffix(given: Mapping[str, Any]) -> str:
     """Constants as text to put after a title. They are not rounded: different constants must look different."""
     return "".join(f", {SIGNS.get(name, name)} {str(value or 0).removesuffix('.0')}" for name, value in sorted(given.items()))
 
 
 def _detector(name: str, added: Mapping[str, Any]) -> tuple[str, str, str, int]:
     """The key of an entry's row in a table: entries with equal keys are averaged."""
-    return name, added["title"], said(constants(name, added)), added.get("version", 1)
+    return name, added["title"], as_suffix(constants(name, added)), added.get("version", 1)
 
 
 def _of_detectors(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str, int], str]:
@@ -95,7 +95,7 @@ def _of_detectors(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, 
     return titles
 
 
-def unique(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def with_unique_titles(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Copies of records in which each title stands for one thing and holds no control characters."""
     data = of_sources(_first((run["config"]["data"], run["titles"]["data"]) for run in records))
     models = of_names(_first((run["config"]["model"], run["titles"]["model"]) for run in records))
