@@ -98,7 +98,7 @@ class Finished:
     @cached_property
     def kept(self) -> dict[str, dict[str, Any]]:
         """What the run was judged by: set → output → array."""
-        return records.read_predictions(self.folder)
+        return records.predictions_of(self.folder, self.record)
 
     def able(self, detectors: dict[str, Detector], named: bool) -> dict[str, Detector]:
         """The detectors for which this run has kept enough. Raises ValueError for others if they were asked for by name."""
@@ -235,8 +235,6 @@ def perform(options: Options) -> None:
         run, able = runs.pop(0)  # which frees what it read, once it is done
         try:
             entries = scored(run, able)
-        except (LookupError, TypeError, AttributeError, RuntimeError) as error:
-            raise ValueError(f"{run.folder} cannot be scored ({type(error).__name__}: {error})") from error
         except ValueError as error:
             raise ValueError(f"{run.folder}: {error}") from error
         add(run, entries)

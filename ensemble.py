@@ -76,9 +76,9 @@ def find_members(options: Options) -> list[tuple[Path, dict[str, Any]]]:
     return sorted(wanted, key=lambda member: member[1]["config"]["seed"])
 
 
-def average(folders: Sequence[Path]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
+def average(members: Sequence[tuple[Path, dict[str, Any]]]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
     """The ensemble's named outputs for each set, and the labels of those that have some. Raises ValueError if sets differ."""
-    kept = [records.read_predictions(folder) for folder in folders]
+    kept, folders = [records.predictions_of(*member) for member in members], [folder for folder, _ in members]
     names = [name for name in kept[0] if name != "train"]
     for folder, part in zip(folders, kept, strict=True):
         for name in names:
@@ -94,14 +94,14 @@ def average(folders: Sequence[Path]) -> tuple[dict[str, dict[str, Tensor]], dict
 def perform(options: Options) -> str:
     """Record the ensemble; what there is to say of it."""
     members = find_members(options)
-    (first, pattern), folders = members[0], [folder for folder, _ in members]
+    first, pattern = members[0]
     loss, seeds = pattern["config"]["loss"], [record["config"]["seed"] for _, record in members]
     name = "ensemble" if loss == "softmax" else f"ensemble_{loss}"
     config = pattern["config"] | {"loss": name, "seed": "+".join(map(str, seeds))}
     folder = first.resolve().parent.parent / name / config["seed"]
     if records.finished(folder, identity_of(config)):
         return f"{folder} is finished: skipped"
-    outputs, labels = average(folders)
+    outputs, labels = average(members)
     for member, held in members:  # the record and the outputs of a member shall be of one run
         records.refuse_another(member, held)
     deciding = pattern["temperature"]["split"]

@@ -60,12 +60,14 @@ def runs(tmp_path):
                 "titles": {"data": "CIFAR-10", "model": "DenseNet-BC-100", "loss": loss},
                 "score": "MPS" if loss == "SoftMax" else "MMLES",
                 "scores_at": "t1",
+                "temperature": {"value": 1.5, "split": "test"},
                 "classification": {
-                    "test": {
-                        at: {"accuracy": float(rng.uniform(0.9, 0.95)), "ece": 0.01 * rng.uniform()} for at in ("t1", "calibrated")
-                    }
+                    "test": {"n": 10_000}
+                    | {at: {"accuracy": float(rng.uniform(0.9, 0.95)), "ece": 0.01 * rng.uniform()} for at in ("t1", "calibrated")}
                 },
-                "detection": {source: {"title": title, "role": role, "scores": scores()} for source, title, role in SETS},
+                "detection": {
+                    source: {"title": title, "role": role, "n": 10_000, "scores": scores()} for source, title, role in SETS
+                },
             }
             path = tmp_path / loss / str(seed) / records.METRICS
             path.parent.mkdir(parents=True)

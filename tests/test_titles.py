@@ -48,7 +48,7 @@ def with_sets(folder, sources, change=lambda record: None):
     record["detection"] = {}
     for number, (source, (title, role)) in enumerate(sources.items(), 1):
         scores = {name: dict.fromkeys(METRICS, number / 10) for name in ("MPS", "MMLES")}
-        record["detection"][source] = {"title": title, "role": role, "scores": {"t1": scores, "calibrated": scores}}
+        record["detection"][source] = {"title": title, "role": role, "n": 9, "scores": {"t1": scores, "calibrated": scores}}
     change(record)
     path.write_text(json.dumps(record))
     return path, record

@@ -25,18 +25,18 @@ def status_of(work: Callable[[], int | None], interrupted: str) -> int:
     """Do a program's work, saying in one line what is wrong. Returns the exit status: 0 done, 2 bad input, 75 interrupted.
 
     Args:
-        work: raises ValueError or OSError for bad input, or what comes of a damaged record; may return another status.
+        work: raises ValueError or OSError for bad input; may return another status.
         interrupted: what an interruption leaves behind.
     """
     try:
         return work() or 0
     except (ValueError, OSError) as error:
         return complain(error)
-    except (LookupError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
-        if out_of_memory(error):
-            said = " ".join(str(error).split())[:120] or "for an array"
-            return complain(f"out of memory ({said}): end other programs, or take a machine with more")
-        return complain(f"a record, or what its run kept, is damaged inside ({type(error).__name__}: {error})")
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise  # a fault of ours: its traceback says where
+        said = " ".join(str(error).split())[:120] or "for an array"
+        return complain(f"out of memory ({said}): end other programs, or take a machine with more")
     except KeyboardInterrupt:
         return interruption.leave(interrupted)
 

@@ -40,11 +40,12 @@ RECORD = {
     "scores_at": ("t1 or calibrated", lambda value: value in ("t1", "calibrated")),
     "parameters?": WHOLE,
     "members?": SEEDS,
-    "temperature?": {"value": POSITIVE, "split": TEXT},
-    "classification": {"test": {"t1": CLASSIFIED, "calibrated": CLASSIFIED}},
+    "temperature": {"value": POSITIVE, "split": TEXT},
+    "classification": {"test": {"n": WHOLE, "t1": CLASSIFIED, "calibrated": CLASSIFIED}},
     "detection": {
         EACH: {
             "title": TEXT,
+            "n": WHOLE,
             "role": ("near, far or very_far", lambda value: value in ("near", "far", "very_far")),
             "scores": {"t1": SCORES, "calibrated": SCORES},
         }

@@ -85,6 +85,24 @@ def read_predictions(folder: Path) -> dict[str, dict[str, NDArray]]:
     return found
 
 
+def predictions_of(folder: Path, record: Mapping[str, Any]) -> dict[str, dict[str, NDArray]]:
+    """The predictions of a run. Raises ValueError, naming the file, where they are not those that its record was made of."""
+    kept, path = read_predictions(folder), folder / PREDICTIONS
+    split = record["temperature"]["split"]
+    wanted = dict.fromkeys(("test", split, *record["detection"]))
+    lacking = [name for name in wanted if "logits" not in kept.get(name, {})]
+    lacking += [f"{name}/labels" for name in ("test", split) if "labels" not in kept.get(name, {})]
+    if lacking:
+        raise ValueError(f"{path} lacks {', '.join(lacking)}: make the run again")
+    counts = {name: found["n"] for name, found in (record["classification"] | record["detection"]).items() if name in wanted}
+    right = kept["test"]["logits"].argmax(1) == kept["test"]["labels"]
+    accuracy = record["classification"]["test"]["t1"]["accuracy"]
+    same = right.shape == (counts["test"],) and abs(right.mean() - accuracy) < 1e-9
+    if not same or any(len(kept[name]["logits"]) != count for name, count in counts.items()):
+        raise ValueError(f"{path} is not what its record was made of: make the run again")
+    return kept
+
+
 def read_epochs(folder: Path) -> list[dict[str, Any]]:
     """A run's training, an entry an epoch. Raises ValueError, naming the file, for one that is missing or damaged."""
     path = folder / EPOCHS
