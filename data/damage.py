@@ -19,7 +19,7 @@ def refuse_damaged(whole: bytes) -> None:
         for _ in _chunks(whole):
             pass
     if whole.startswith(JPEG) and whole.find(END, _first_scan(whole)) < 0:
-        raise ValueError("its end is missing")
+        raise ValueError("it is cut short")
 
 
 def refuse_missing_pixels(image: Image.Image, whole: bytes) -> None:

@@ -104,7 +104,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def _pixels(path: Path, arrays: dict[str, np.ndarray]) -> Tensor:
     """The images of an .npz, uint8 [N, 3, H, W]."""
     if "images" not in arrays:
-        raise ValueError(f"{path} needs an array named images, it has {', '.join(arrays) or 'none of ours'}")
+        raise ValueError(f"{path} needs an array named images; the arrays in it are {', '.join(arrays) or 'none'}")
     images = arrays["images"]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
         raise ValueError(f"{path}: images must be uint8 [N, H, W, 3], got {images.dtype} {list(images.shape)}")

@@ -51,10 +51,11 @@ def _role_and_source(given: str) -> tuple[str, str]:
 
 
 def located(given: str, root: Path) -> str:
-    """A source, or ROLE=SOURCE, as a user types it: a path becomes absolute, so that the same data is the same from anywhere.
+    """The full name of a source, or ROLE=SOURCE, as a user types it.
 
-    `PREFIX` before a name says that a set of the catalog is meant. Raises ValueError for a name without it that is a path too;
-    a set of the catalog that lies here, since `root` is this folder, is none.
+    A path becomes absolute, so that a run has the same name from every folder. A name of the catalog stays, with or without
+    `PREFIX`. Raises ValueError for a name without `PREFIX` that is also a path, since it could mean either. The catalog's own
+    set counts as no such path where `root` is the current folder.
     """
     role, source = _role_and_source(given)
     prefix = f"{role}=" * bool(role)
@@ -109,7 +110,9 @@ def _torchvision(name: str, train: bool, root: Path) -> Images:
         cifar = (datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100)(root, train=train)
         pixels = torch.from_numpy(np.ascontiguousarray(cifar.data.transpose(0, 3, 1, 2)))
         return Images(pixels, torch.tensor(cifar.targets), tuple(cifar.classes))
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # torchvision checks little: a damaged file may end in any error
         raise FileNotFoundError(
             f"{title_of(name)} is missing or damaged in {root}: fetch it with `bash prepare-cifar.sh {name}`"
         ) from error

@@ -55,7 +55,7 @@ def _read(file: BinaryIO) -> dict[str, Any]:
             if part.external_attr & FOLDER:
                 raise ValueError(f"{part.filename} calls itself a folder")
         if part := archive.testzip():  # torch.load does not compare the checksums
-            raise ValueError(f"{part} has another checksum")
+            raise ValueError(f"{part} has a wrong checksum: it changed after it was written")
     file.seek(0)
     saved = torch.load(file, map_location="cpu", weights_only=True)
     if sum(value.nbytes for value in saved["state_dict"].values()) > os.fstat(file.fileno()).st_size:

@@ -58,6 +58,10 @@ class SNGPLossFirstPart(LossFirstPart):
     Call `reset` before an epoch and `finish` after the last epoch that counts, as the criterion's
     `before_epoch` and `after_epoch` do. Before that v is the prior's, φᵀφ·M/2.
 
+    The covariance belongs to the features of the weights that were trained. A copy with other
+    weights, such as their average (EMA, SWA), needs its own: call `reset`, show it the training
+    images with only the head in training mode, and call `finish`.
+
     Named outputs: `logits`, and in evaluation mode `variance` v [B].
 
     Args:

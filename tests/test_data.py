@@ -3,6 +3,7 @@
 import codecs
 import hashlib
 import io
+import math
 import os
 import tarfile
 import threading
@@ -168,6 +169,27 @@ def test_missing_downloads_name_the_command_that_fetches_them(tmp_path, name):
         sources.load_in(name, tmp_path)
     with pytest.raises(FileNotFoundError, match="bash prepare-cifar.sh lsun_resize"):
         sources.load_out("lsun_resize", tmp_path, torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+
+
+def idx(kind, *shape):
+    """A file of MNIST's format: a head of big-endian numbers, then the values."""
+    head = (0x800 | len(shape)).to_bytes(4, "big") if kind is None else kind
+    return head + b"".join(size.to_bytes(4, "big") for size in shape) + bytes(math.prod(shape))
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashionmnist"])
+@pytest.mark.parametrize("damaged", [b"", b"\x00\x00", idx(b"\x00\x00\x09\x03", 4, 28, 28), idx(b"\x00\x00\x0f\x03", 4, 28, 28),
+                                     idx(None, 4, 28, 28)[:-1], idx(None, 4, 28), b"\xff" * 99])  # fmt: skip
+def test_a_damaged_download_names_the_command_that_fetches_it(tmp_path, name, damaged):
+    folder = tmp_path / {"mnist": "MNIST", "fashionmnist": "FashionMNIST"}[name] / "raw"
+    folder.mkdir(parents=True)
+    for split in ("train", "t10k"):
+        (folder / f"{split}-images-idx3-ubyte").write_bytes(idx(None, 4, 28, 28))
+        (folder / f"{split}-labels-idx1-ubyte").write_bytes(idx(None, 4))
+    assert sources._torchvision(name, True, tmp_path).pixels.shape == (4, 3, 28, 28)
+    (folder / "train-images-idx3-ubyte").write_bytes(damaged)
+    with pytest.raises(FileNotFoundError, match=f"damaged in .*bash prepare-cifar.sh {name}"):
+        sources._torchvision(name, True, tmp_path)
 
 
 def batches_of(pixels, **options):

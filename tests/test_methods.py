@@ -368,6 +368,28 @@ def test_sngp_is_the_definition(length_scale, factor):
     assert head.precision.equal(2 / len(kept) * torch.eye(len(kept), dtype=torch.float64))
 
 
+def test_sngp_of_averaged_weights_gets_a_covariance_of_its_own_as_the_docstring_says():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(8, D), sngp.SNGPLossFirstPart(D, C)).double()
+    averaged = torch.optim.swa_utils.AveragedModel(network)
+    images = torch.randn(60, 8, dtype=torch.float64)
+    for _ in range(3):
+        with torch.no_grad():
+            network[0].weight.add_(torch.randn_like(network[0].weight))
+        averaged.update_parameters(network)
+    head = averaged.module[1]
+    averaged.eval()
+    head.train()
+    head.reset()
+    with torch.no_grad():
+        averaged(images)
+    head.finish()
+    head.eval()
+    seen = phi(head, averaged.module[0](images).detach())
+    expected = np.linalg.inv(2 / seen.shape[1] * np.eye(seen.shape[1]) + seen.T @ seen)
+    np.testing.assert_allclose(head.covariance, expected, rtol=1e-6, atol=1e-6 * expected.max())
+
+
 def test_sngps_ridge_survives_tens_of_thousands_of_images_in_float32():
     """A plain float32 sum is off by more than the ridge, in the directions that are hardly seen."""
     torch.manual_seed(0)

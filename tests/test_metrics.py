@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import log_loss
 
 from utils.calibration import HIGHEST, LOWEST, _Confidences, fit_temperature
+from utils.evaluation import temperature_results
 from utils.metrics import (
     brier_score,
     classification_metrics,
@@ -204,7 +205,7 @@ def test_faultless_answers_are_as_sure_as_their_number_allows(objective, n, scal
     labels = torch.randint(10, (n,), generator=generator)
     logits = torch.randn(n, 10, generator=generator)
     logits[torch.arange(n), labels] = logits.amax(1) + 0.1 + torch.rand(n, generator=generator)
-    with pytest.warns(UserWarning, match=f"all {n} images are classified right.*{n + 1}/{n + 2} or less"):
+    with pytest.warns(UserWarning, match=f"all {n} examples are classified right.*{n + 1}/{n + 2} or less"):
         fitted = fit_temperature(scale * logits, labels, objective)
     assert LOWEST < fitted < HIGHEST
     assert mean_confidence(scale * logits, fitted) == pytest.approx((n + 1) / (n + 2), abs=1e-9)
@@ -261,8 +262,19 @@ def test_shifted_logits_give_the_same_temperature_or_an_error(dtype, spread):
                 fitted, refusal = expected, str(error)
                 refused.append(shift)
             assert fitted == pytest.approx(expected, rel=0.1), shift
-            assert not refusal or "subtract each image's largest logit" in refusal
+            assert not refusal or "subtract each example's largest logit" in refusal
     assert 1e16 in refused
+
+
+def test_a_warning_of_the_nll_alone_says_that_its_temperature_is_not_used():
+    logits = torch.zeros(1000, 2)  # nearly no difference, and 60 % right: the NLL wants T = 0.001, the ECE does not
+    logits[:, 0] = 1e-5 * torch.rand(1000, generator=torch.Generator().manual_seed(1))
+    result = temperature_results(logits, (torch.arange(1000) % 5 > 2).long())
+    assert result["by_nll"] == pytest.approx(LOWEST)
+    ends = [message.endswith("it is only recorded, not used") for message in result["warnings"] if "by NLL" in message]
+    assert ends == [True]
+    faultless = temperature_results(torch.eye(10), torch.arange(10))["warnings"]
+    assert [message.count("only recorded") for message in faultless] == [0]
 
 
 def test_a_bound_warns_and_bad_input_raises():

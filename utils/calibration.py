@@ -138,7 +138,7 @@ def _checked(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     precision = logits.dtype if logits.is_floating_point() else wide.dtype
     if torch.finfo(precision).eps * size > max(spread / 10, LOWEST):
         raise ValueError(
-            f"the logits are around {size:.0e}, where {precision} rounds away what they differ by: subtract each image's largest "
+            f"the logits are around {size:.0e}, where {precision} rounds away what they differ by: subtract each example's largest "
             "logit before they are rounded"
         )
     return wide, labels
@@ -149,15 +149,15 @@ def _doubts(logits: Tensor, faultless: bool, objective: str, best: float) -> Ite
     count = len(logits)
     if faultless:
         yield (
-            f"all {count} images are classified right, which does not say how sure the network may be: the temperature keeps their "
-            f"mean confidence at {count + 1}/{count + 2} or less (take more or harder images, until some are wrong)"
+            f"all {count} examples are classified right, which does not say how sure the network may be: the temperature keeps "
+            f"their mean confidence at {count + 1}/{count + 2} or less (take more or harder ones, until some are wrong)"
         )
-    # The first 1,000 images alone answer this for most sets.
+    # The first 1,000 examples alone answer this for most sets.
     if all(_mean_confidence(part, LOW) - _mean_confidence(part, HIGH) < 1e-12 for part in (logits[:1000], logits)):
         apart = (logits.amax(1) - logits.amin(1)).max().item()
         yield (
             f"no temperature in [{LOWEST}, {HIGHEST:g}] changes the confidences: "
-            f"look at the logits, which differ by up to {apart:.0e} within an image"
+            f"look at the logits, which differ by up to {apart:.0e} within an example"
         )
     if best in (LOW, HIGH):
         yield f"the best temperature by {objective.upper()} lies at the bound {10**best:g} of [{LOWEST}, {HIGHEST:g}]"
@@ -168,7 +168,7 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
 
     The ECE is piecewise in T, with many local minima and jumps, so its search is global: a grid of 2,001 points or more evenly
     spaced in log T (up to 20,001 where the set is small), then ever finer grids around its best points. What a still denser grid
-    could gain is about 0.001 at a few hundred images and less with more; the ECE of fewer means little. Of equally good
+    could gain is about 0.001 at a few hundred examples and less with more; the ECE of fewer means little. Of equally good
     temperatures it takes the one nearest 1 (in log T).
 
     If all N answers are right, a lower T always gives a lower ECE and NLL, so they cannot tell how sure the network may be. Then

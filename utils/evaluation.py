@@ -33,11 +33,15 @@ def predict(model: nn.Module, batches: Iterable[Tensor], context: AbstractContex
 
 def temperature_results(logits: Tensor, labels: Tensor) -> dict[str, Any]:
     """The temperature fitted to logits [N, C] and labels [N]: `value`, its `objective`, the other's (`by_nll`), `warnings`."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        temperature, by_nll = (fit_temperature(logits, labels, objective) for objective in ("ece", "nll"))
-    messages = list(dict.fromkeys(str(warning.message) for warning in caught))  # some hold for either objective
-    return {"value": temperature, "objective": "ece", "by_nll": by_nll, "warnings": messages}
+    fitted, messages = {}, {}
+    for objective in ("ece", "nll"):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fitted[objective] = fit_temperature(logits, labels, objective)
+        messages[objective] = [str(warning.message) for warning in caught]
+    # Some warnings hold for both objectives.
+    only_nll = [f"{message}; it is only recorded, not used" for message in messages["nll"] if message not in messages["ece"]]
+    return {"value": fitted["ece"], "objective": "ece", "by_nll": fitted["nll"], "warnings": messages["ece"] + only_nll}
 
 
 def calibrate(head: nn.Module, outputs: Mapping[str, Tensor], temperature: float) -> None:
