@@ -114,7 +114,8 @@ def perform(options: Options) -> None:
     """Raises ValueError or an OSError for what cannot be."""
     options.check()
     (paths, notes), device = find_images(options.images), runtime.find_device(options.device)
-    rows = predictions(Detector.load(options.run / records.MODEL, options.tpr).to(device), paths, device)
+    detector = Detector.load(options.run / records.MODEL, options.tpr).to(device)
+    rows = predictions(detector, paths, device)
     for note in notes:
         say(f"warning: {note}", sys.stderr)
     if options.out:
@@ -123,7 +124,9 @@ def perform(options: Options) -> None:
     for row, cells in zip(rows, shown, strict=True):
         cells.append("in" if row["in_distribution"] else "OUT")
     heads = ["file", "class", "probability", "score", f"at {options.tpr:.0%} TPR"]
-    deliver(tabulate(shown, heads, floatfmt=("", "", ".4f", ".4g", ""), disable_numparse=[0, 1]))
+    table = tabulate(shown, heads, floatfmt=("", "", ".4f", ".4g", ""), disable_numparse=[0, 1])
+    reached = f"in: the score is at least {detector.threshold(options.tpr):.4g}, as for {options.tpr:.0%} of the held-out images"
+    deliver(f"{table}\n\n{reached}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -78,8 +78,8 @@ class _Distances(torch.autograd.Function):
 
         ∂L/∂a_i = Σ_j W_ij (a_i - b_j) = a_i Σ_j W_ij - Σ_j W_ij b_j, and ∂L/∂b_j likewise with a and b exchanged.
 
-    In float32 it is as exact as `_DirectionLogits`, with distances in units of ‖a‖. Below 10 machine epsilons of ‖a‖, where a
-    difference is rounding error, the gradient is zero.
+    In float32 it is as accurate as `_DirectionLogits` (see its table), with distances in units of ‖a‖. Below 10 machine epsilons of
+    ‖a‖ a distance is only rounding error, and its gradient is zero.
     """
 
     @staticmethod
@@ -173,10 +173,18 @@ class _DirectionLogits(torch.autograd.Function):
     since the projection removes f̂_i; ∂L/∂p_j is the same with f and p exchanged; ∂L/∂k = Σ_ij (g_ij + [add_mean] mean_j g_ij) d_ij.
     A vector without a direction has 1/‖v‖ = 0 here, and so no gradient; its S are 0 and left out of the other's sum.
 
-    In float32 and relative to the value: a row's smallest distance is exact to 1e-4 from 1e-3 on and its gradient from 0.01 on,
-    another prototype's from 0.1 on; two prototypes that near to one feature lie within 12° of each other. Nearer, the error of a
-    gradient grows as 1/d, that of a second prototype as 1/d². Below 10 machine epsilons, where a difference of directions is
-    rounding error, d counts as that much. (Matrix products in TF32, which torch does only where it is asked to, are less exact.)
+    Accuracy in float32. Each value has a relative error of at most 1e-4 where the distance is as large as this:
+
+    ======================================  ==========  ===================
+    value                                   distance    smaller distances
+    ======================================  ==========  ===================
+    smallest distance of a row              1e-3
+    gradient to the nearest prototype       0.01        error grows as 1/d
+    gradient to any other prototype         0.1         error grows as 1/d²
+    ======================================  ==========  ===================
+
+    (Two prototypes within 0.1 of one feature lie within 12° of each other.) A distance below 10 machine epsilons is only rounding
+    error, and counts as 10 machine epsilons. Matrix products in TF32, which torch uses only where it is asked to, are less exact.
     """
 
     @staticmethod

@@ -52,6 +52,8 @@ def test_it_prints_and_writes_what_the_detector_says(run, tmp_path, capsys, kind
     torch.testing.assert_close(torch.tensor([float(row["probability"]) for row in rows]), expected.probabilities.amax(1))
     assert [str(row["in_distribution"]) for row in rows] == [str(bool(value)) for value in expected.accepted]
     assert printed.count("OUT") == int((~expected.accepted).sum())
+    threshold = float(printed.split("at least ")[1].split(",")[0])
+    assert threshold == pytest.approx(Detector.load(folder / records.MODEL).threshold(0.95), rel=1e-3)
 
 
 def test_a_lower_rate_refuses_more_and_single_files_of_another_size_are_taken(run, tmp_path, capsys):
@@ -122,7 +124,7 @@ def test_odd_names_are_printed_on_any_output_and_found_again(odd, tmp_path, monk
             assert predict.main([str(odd), ".", "--device", "cpu", "--out", str(out)]) == 0
         monkeypatch.undo()
     printed = (tmp_path / "printed").read_bytes()
-    assert len(printed.splitlines()) == 2 * (2 + len(ODD))
+    assert len(printed.splitlines()) == 2 * (2 + len(ODD) + 2)  # heads, rows, the threshold
     assert b"\x1b" not in printed
     with open(found[0], newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
