@@ -107,6 +107,37 @@ def test_ctrl_c_ends_a_script_whatever_the_run_under_way_makes_of_it(tmp_path):
     assert (tmp_path / "log").read_text() == "begun\n"
 
 
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
+def test_a_signal_to_a_script_alone_stops_the_run_under_way_too(tmp_path, signal_):
+    """As `kill`, or `timeout --foreground`, sends it."""
+    listening = tmp_path / "python"
+    trapped = f"trap 'echo stopped >> {tmp_path}/log; kill $!; exit 75' TERM"
+    listening.write_text(f"#!/bin/bash\n{trapped}\necho begun >> {tmp_path}/log\nsleep 60 &\nwait\n")
+    listening.chmod(0o755)
+    environment = os.environ | {"PYTHON": str(listening), "LOSSES": "softmax", "SEEDS": "1 2 3"}
+    command = ["bash", "utils/run_all.sh", "digits", "smallcnn"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    ) as process:
+        until(process, lambda: (tmp_path / "log").exists())
+        process.send_signal(signal_)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (interruption.STATUS, b"")  # the run has said it
+    assert (tmp_path / "log").read_text() == "begun\nstopped\n"
+
+
+def test_a_signal_while_a_script_looks_for_its_packages_is_said(tmp_path):
+    looking = tmp_path / "python"
+    looking.write_text(f"#!/bin/bash\n[ $1 = -c ] && exit\necho begun >> {tmp_path}/log\nexec sleep 60\n")
+    looking.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen(["bash", "analize.sh"], cwd=ROOT, env=environment, stderr=subprocess.PIPE) as process:
+        until(process, lambda: (tmp_path / "log").exists())
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (interruption.STATUS, b"interrupted: the same command goes on\n")
+
+
 @pytest.mark.parametrize("streams", [">&- 2>&-", "2>&1 | true", "> /dev/full 2>&1"])
 def test_output_that_nobody_reads_ends_no_run(tmp_path, streams):
     command = f"{sys.executable} main.py {' '.join((*CPU, *QUICK))} --runs {tmp_path}/runs {streams}; exit ${{PIPESTATUS[0]}}"
