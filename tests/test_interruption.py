@@ -63,19 +63,29 @@ def test_a_closed_terminal_ends_nothing_under_nohup(ignored):
     assert ("_interrupt" not in done.stdout) == ignored, done.stderr
 
 
-@pytest.mark.parametrize("program", ["main.py", "detect.py", "ensemble.py"])
+@pytest.mark.parametrize("program", ["main.py", "detect.py", "ensemble.py", "example.py", "-m data.prepare", "-m benchmarks.heads"])
 def test_a_signal_during_the_imports_ends_in_one_line(tmp_path, program):
-    command = [sys.executable, "-X", "importtime", program, "--runs", str(tmp_path / "runs")]
+    command = [sys.executable, "-X", "importtime", *program.split(), "--runs", str(tmp_path / "runs")]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
-            if line.endswith("| utils.interruption\n"):
+            if line.endswith((" utils.interruption\n", " data.console\n")):
                 break
         time.sleep(0.2)  # torch takes longer
         process.send_signal(signal.SIGINT)
         said = [line for line in process.stderr if not line.startswith("import time:")]
     assert process.returncode == interruption.STATUS
-    assert said == ["\n", "interrupted: nothing was begun\n"]
+    begun = "what has arrived is kept; the same command goes on" if "prepare" in program else "nothing was begun"
+    assert said == ["\n", f"interrupted: {begun}\n"]
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_benchmark_in_one_line(signal_):
+    program = f"import os; from benchmarks import common; common.end_well(lambda: os.kill(os.getpid(), {int(signal_)}))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == interruption.STATUS
+    assert done.stderr.endswith("\ninterrupted: the table is not complete\n")
+    assert "Traceback" not in done.stderr
 
 
 def test_after_an_interrupt_that_python_dropped_the_next_one_raises(monkeypatch):
@@ -143,6 +153,11 @@ def test_output_that_nobody_reads_ends_no_run(tmp_path, streams):
     command = f"{sys.executable} main.py {' '.join((*CPU, *QUICK))} --runs {tmp_path}/runs {streams}; exit ${{PIPESTATUS[0]}}"
     assert subprocess.run(["bash", "-c", command], cwd=ROOT).returncode == 0
     assert record_of(tmp_path)["best"]["epoch"]
+
+
+def test_what_is_said_to_a_closed_standard_error_does_not_come_among_the_results(script):
+    done = script("-c", "import sys; from utils.output import say; sys.stderr = None; say('warning', sys.stderr); say('result')")
+    assert done.stdout == "result\n"
 
 
 def test_an_interruption_is_one_even_if_its_line_cannot_be_printed(tmp_path):

@@ -1,9 +1,10 @@
 """The command line of a program, made from a dataclass."""
 
 import io
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import TypeVar
 
 import tyro
@@ -41,16 +42,25 @@ def status_of(work: Callable[[], int | None], interrupted: str) -> int:
         return interruption.leave(interrupted)
 
 
-def read(kind: type[T], program: str, arguments: Sequence[str] | None = None) -> T:
-    """The arguments (`sys.argv` by default) as an instance of a dataclass, whose docstrings are the help.
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """Raises ValueError for an argument without a character: as a path it would mean the current folder."""
+    for before, given in pairwise(("", *arguments)):
+        if not given or (given.startswith("--") and given.endswith("=")):
+            option = f"{(given or before).rstrip('=')} has" if (given or before).startswith("--") else "an argument has"
+            raise ValueError(f"{option} no value: is a variable of the shell empty? (leave it out, or give it one)")
+
+
+def read(kind: Callable[..., T], program: str, arguments: Sequence[str] | None = None, description: str | None = None) -> T:
+    """The arguments (`sys.argv` by default) as an instance of a dataclass, whose docstrings are the help, or for a function.
 
     Raises ValueError, in one line, for what cannot be parsed.
     """
     tolerate()
+    refuse_empty(sys.argv[1:] if arguments is None else arguments)
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            return tyro.cli(kind, prog=program, args=arguments, description=kind.__doc__)
+            return tyro.cli(kind, prog=program, args=arguments, description=description or kind.__doc__)
     except SystemExit as stop:
         if not stop.code:  # --help
             raise
