@@ -53,6 +53,8 @@ class Options:
             raise ValueError(f"--tpr is a share in [0, 1], got {self.tpr}")
         if self.out and (self.out.suffix.lower() not in (".csv", ".json") or self.out.is_dir()):
             raise ValueError(f"--out takes a .csv or a .json file, got {self.out}")
+        if self.out:
+            records.refuse_runs_own(self.out)
         if not self.images:
             raise ValueError("no images given: name files, or folders of them")
 

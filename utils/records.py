@@ -16,7 +16,6 @@ from .config import identity_of
 from .files import named_below, open_regular
 
 FORMAT = 1  # of metrics.json; a reader refuses what it does not know
-
 CONFIG, EPOCHS, LAST, PREVIOUS = "config.json", "epochs.jsonl", "last.pt", "previous.pt"
 METRICS, PREDICTIONS, MODEL = "metrics.json", "predictions.npz", "model.pt"
 
@@ -55,6 +54,12 @@ def write_lines(path: Path, values: list[Any]) -> None:
     """One JSON value a line."""
     with whole_file(path) as temporary:
         temporary.write_text("".join(json.dumps(value) + "\n" for value in values))
+
+
+def refuse_runs_own(path: Path) -> None:
+    """Raises ValueError for a file that an option names to be written, if it is one that a run keeps."""
+    if path.name in (CONFIG, METRICS) and path.exists():
+        raise ValueError(f"--out {path} is what a run has kept: name another file")
 
 
 def write_predictions(
