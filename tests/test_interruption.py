@@ -103,6 +103,30 @@ def test_after_an_interrupt_that_python_dropped_the_next_one_raises(monkeypatch)
     interruption._interrupt()  # impatience
 
 
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_what_an_interruption_leaves_half_made_says_nothing(script, interrupted):
+    """As torch's DataLoader, whose destructor looks for what its constructor did not come to."""
+    program = f"""
+import os
+from utils import interruption
+
+class HalfMade:
+    def __init__(self):
+        if {interrupted}:
+            os.kill(os.getpid(), 15)
+        self.whole = {interrupted}
+    def __del__(self):
+        self.workers
+
+interruption.listen()
+try:
+    HalfMade()
+except KeyboardInterrupt:
+    pass
+"""
+    assert ("AttributeError" in script("-c", program).stderr) != interrupted
+
+
 def test_ctrl_c_ends_a_script_whatever_the_run_under_way_makes_of_it(tmp_path):
     """A run that finishes all the same ends with 0."""
     finishing = tmp_path / "python"
