@@ -239,6 +239,8 @@ def perform(options: Options) -> None:
         try:
             entries = scored(run, able)
         except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+            if command_line.lost_a_decoder(error):
+                raise
             raise ValueError(f"{run.folder} cannot be scored ({type(error).__name__}: {error})") from error
         except ValueError as error:
             raise ValueError(f"{run.folder}: {error}") from error

@@ -22,8 +22,15 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(sign in str(error) for sign in MEMORY)
 
 
+def lost_a_decoder(error: BaseException) -> bool:
+    """Whether a process that decodes images has ended; torch has no class of its own for it."""
+    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
+
+
 def status_of(work: Callable[[], int | None], interrupted: str) -> int:
-    """Do a program's work, saying in one line what is wrong. Returns the exit status: 0 done, 2 bad input, 75 interrupted.
+    """Do a program's work, saying in one line what is wrong. Returns the exit status.
+
+    It is 0 done, 1 a process that decodes images was killed, 2 bad input, 75 interrupted.
 
     Args:
         work: raises ValueError or OSError for bad input, or what comes of a damaged record; may return another status.
@@ -37,6 +44,8 @@ def status_of(work: Callable[[], int | None], interrupted: str) -> int:
         if out_of_memory(error):
             said = " ".join(str(error).split())[:120] or "for an array"
             return complain(f"out of memory ({said}): end other programs, or take a machine with more")
+        if lost_a_decoder(error):
+            return complain(f"{error}: a process that decodes images was killed (out of memory?): try again", status=1)
         return complain(f"a record, or what its run kept, is damaged inside ({type(error).__name__}: {error})")
     except KeyboardInterrupt:
         return interruption.leave(interrupted)
