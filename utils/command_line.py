@@ -54,6 +54,8 @@ def status_of(work: Callable[[], int | None], interrupted: str) -> int:
 def refuse_empty(arguments: Sequence[str]) -> None:
     """Raises ValueError for an argument without a character: as a path it would mean the current folder."""
     for before, given in pairwise(("", *arguments)):
+        if before == "--device":  # whose own check refuses it
+            continue
         if not given or (given.startswith("--") and given.endswith("=")):
             option = f"{(given or before).rstrip('=')} has" if (given or before).startswith("--") else "an argument has"
             raise ValueError(f"{option} no value: is a variable of the shell empty? (leave it out, or give it one)")
