@@ -63,6 +63,9 @@ class Options:
             raise ValueError(f"--epsilon is in pixels, 0 or more and less than 1, got {self.epsilon}")
         if not 1e-3 <= self.temperature <= 1e6:
             raise ValueError(f"--temperature is a number in 0.001 to 1,000,000, got {self.temperature}")
+        for option, given in {"epsilon": self.epsilon is not None, "temperature": self.temperature != TEMPERATURE}.items():
+            if given and self.scores and not any(option in CONSTANTS.get(name, ()) for name in self.scores):
+                raise ValueError(f"--{option} is no constant of {', '.join(self.scores)}: leave it out")
 
     def detectors(self) -> dict[str, Detector]:
         """The chosen rows of the table, with the constants given. Raises ValueError for an unknown name."""

@@ -5,7 +5,15 @@ python example.py                     # the built-in digits, seconds on a laptop
 python example.py --data cifar100     # once `bash prepare-cifar.sh cifar100` has fetched it
 """
 
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from utils import interruption
+
+    interruption.begin()
+
 import argparse
+import sys
 from pathlib import Path
 
 import torch
@@ -14,6 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import losses
 from data import sources
+from utils import command_line, interruption
 from utils.calibration import fit_temperature
 
 
@@ -49,12 +58,11 @@ def main() -> None:
     parser.add_argument("--data", default="digits")
     parser.add_argument("--epochs", type=int, default=60)
     options = parser.parse_args()
+    if options.epochs < 1:
+        raise ValueError(f"--epochs must be 1 or more, got {options.epochs}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(1)
-    try:
-        train, test = sources.load_in(options.data, Path("data/downloads"))
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    train, test = sources.load_in(options.data, Path("data/downloads"))
     train, validation = sources.hold_out(train, sources.describe(options.data).validation)
 
     model = Classifier(len(train.classes)).to(device)
@@ -91,4 +99,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interruption.listen()
+    sys.exit(command_line.status_of(main, "nothing is kept"))

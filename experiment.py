@@ -49,6 +49,7 @@ class Data:
 
 def load_data(config: RunConfig) -> Data:
     """All images of a run. Raises ValueError or an OSError, in one line, for what is bad or not there."""
+    refuse_runs_among_images(config)
     train, test = sources.load_in(config.data, config.data_dir)
     reference = sources.reference(train)  # before any are left out, so that the same images give the same
     notes = [*train.notes, *test.notes]
@@ -66,6 +67,13 @@ def load_data(config: RunConfig) -> Data:
     if not (mean and std):
         mean, std = images.channel_statistics(train.batches(EVALUATION_BATCH))
     return Data(train, evaluation, outside, mean, std, tuple(notes))
+
+
+def refuse_runs_among_images(config: RunConfig) -> None:
+    """Raises ValueError for a --runs inside a folder of class folders: the runs would count as a class without images."""
+    for split in (Path(config.data) / "train", Path(config.data) / "test"):
+        if split.is_dir() and config.runs.resolve().is_relative_to(split.resolve()):
+            raise ValueError(f"--runs {config.runs} lies among the images of {split}: name a folder elsewhere")
 
 
 def build_network(config: RunConfig, num_classes: int, device: torch.device) -> Network:

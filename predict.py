@@ -26,6 +26,7 @@ from data.folders import search
 from data.streaming import ImageFiles, fitting
 from dismax.detector import Detector
 from utils import command_line, interruption, records, runtime, tables
+from utils.files import whole_file
 from utils.output import deliver, say, visible
 
 BATCH = 500
@@ -53,6 +54,8 @@ class Options:
             raise ValueError(f"--tpr is a share in [0, 1], got {self.tpr}")
         if self.out and (self.out.suffix.lower() not in (".csv", ".json") or self.out.is_dir()):
             raise ValueError(f"--out takes a .csv or a .json file, got {self.out}")
+        if self.out:
+            records.refuse_runs_own(self.out)
         if not self.images:
             raise ValueError("no images given: name files, or folders of them")
 
@@ -99,7 +102,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
         records.write_json(path, rows)
         return
     with (
-        records.whole_file(path) as temporary,
+        whole_file(path) as temporary,
         open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         writer = csv.DictWriter(file, rows[0].keys())

@@ -20,16 +20,16 @@ case " $* " in *" --list "*) exec bash utils/run_all.sh digits smallcnn "$@" ;; 
 use_environment requirements.txt || exit
 export PYTHON                                # the runs take the same
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # so small a network only waits for its threads
-bash utils/run_all.sh digits smallcnn "$@"
+run bash utils/run_all.sh digits smallcnn "$@"
 status=$?
 [ $status -eq 2 ] || [ $status -eq 75 ] && exit $status
 if [ -n "$all" ]; then
     echo "measuring efficiency, and scoring every run with the detectors of detect.py"
-    "$PYTHON" -m benchmarks.inference --models smallcnn --size 8 --classes 8 --batch 500 --members "$(wc -w <<<"$SEEDS")" \
+    run "$PYTHON" -m benchmarks.inference --models smallcnn --size 8 --classes 8 --batch 500 --members "$(wc -w <<<"$SEEDS")" \
         --precision fp32 --out "$RUNS/digits/efficiency.json" >/dev/null || status=$?
-    "$PYTHON" detect.py "$RUNS/digits" >/dev/null || status=$?
+    run "$PYTHON" detect.py "$RUNS/digits" >/dev/null || status=$?
 fi
-"$PYTHON" analyze.py --no-detail --runs "$RUNS/digits"
+run "$PYTHON" analyze.py --no-detail --runs "$RUNS/digits"
 echo
 echo "records, networks and predictions: $RUNS/digits; every score and metric: $PYTHON analyze.py --runs $RUNS/digits"
 exit $status

@@ -3,18 +3,18 @@
 import statistics
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial, wraps
 from timeit import Timer
 
 import numpy as np
 import torch
-import tyro
 from tabulate import tabulate
 from torch.utils.benchmark import timer
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from data.catalog import DATA_SETS
-from utils import runtime
+from utils import command_line, interruption, runtime
 from utils.failures import explained
 from utils.output import complain
 
@@ -24,10 +24,23 @@ HIGHEST = 10**12  # of any option; PyTorch's own sizes end at 2^63
 def start(main: Callable[..., None], description: str | None) -> None:
     """Run a benchmark with the command line's arguments.
 
-    Bad arguments, and too little memory for large ones, are said in one line, with exit status 2.
+    Bad arguments, and too little memory for large ones, are said in one line, with exit status 2, and a signal with 75.
     """
+
+    @wraps(main)
+    def given(*arguments, **options):
+        return partial(main, *arguments, **options)
+
+    end_well(lambda: command_line.read(given, f"-m {sys.modules[main.__module__].__spec__.name}", description=description)())
+
+
+def end_well(work: Callable[[], object]) -> None:
+    """Do a benchmark's work, as `start` has it."""
+    interruption.listen()
     try:
-        tyro.cli(main, description=description)
+        work()
+    except KeyboardInterrupt:
+        sys.exit(interruption.leave("the table is not complete"))
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if not (said := explained(error)):
             raise

@@ -80,6 +80,8 @@ def main(
 ) -> None:
     """Print images/s with SoftMax, and the others' as shares of it; with --out keep the shares for analyze.py."""
     check_positive(classes=classes, batch=batch, size=size, members=members, models=len(models))
+    if out:
+        records.refuse_runs_own(out)
     for method in methods:
         get_loss(method)
     keep_freed_memory()  # as main.py does

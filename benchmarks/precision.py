@@ -11,7 +11,7 @@ import main as program
 from losses import LOSSES
 from utils import records
 
-from .common import show
+from .common import end_well, show
 
 METHODS = ("softmax", "isomax", "isomaxplus", "dismax", "dismax_nofpr")
 
@@ -67,4 +67,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_well(main)

@@ -3,6 +3,13 @@
 What is there and right is skipped, a download that was cut goes on where it stopped, and a failure stops only its own set.
 """
 
+from __future__ import annotations
+
+if __name__ == "__main__":
+    from . import console
+
+    console.end_at_once()
+
 import hashlib
 import shutil
 import signal
@@ -21,7 +28,9 @@ from typing import NoReturn
 from torchvision import datasets
 from tqdm import tqdm
 
+from . import console
 from .catalog import ARCHIVES, Archive, title_of
+from .console import say
 from .files import image_files
 
 ROOT = Path("data/downloads")
@@ -76,10 +85,10 @@ def _asked(url: str, path: Path, have: int) -> HTTPResponse | None:
 def _receive(response: HTTPResponse, url: str, path: Path, part: Path, have: int) -> None:
     """Write what a server sends behind a part's first `have` bytes. Raises ConnectionError if that ends too early, or never."""
     length = response.length or 0  # unknown, or nonsense
-    whole = have + length
+    whole, quiet = have + length, sys.stderr is None or not sys.stderr.isatty()
     with (
         open(part, "ab" if have else "wb") as file,
-        tqdm(total=whole if length else None, initial=have, unit="B", unit_scale=True, desc=path.name, disable=None) as bar,
+        tqdm(total=whole if length else None, initial=have, unit="B", unit_scale=True, desc=path.name, disable=quiet) as bar,
     ):
         while max(whole, file.tell()) <= LARGEST:
             with _answering(url, path):
@@ -207,34 +216,34 @@ def prepare(name: str, root: Path) -> None:
 
 def main(names: Sequence[str]) -> int:
     """Returns the exit status: 0 all there, 1 something failed, 2 an unknown name, 75 interrupted."""
-    unknown = [name for name in names if name not in NAMES]
-    if unknown:
-        print(f"error: unknown data set {unknown[0]!r}: choose from {', '.join(NAMES)}", file=sys.stderr)
+    try:
+        return prepare_all(names)
+    except KeyboardInterrupt:
+        return console.leave()
+
+
+def prepare_all(names: Sequence[str]) -> int:
+    """Fetch these sets, or the paper's. Returns the exit status, as `main` has it."""
+    if unknown := [name for name in names if name not in NAMES]:
+        say(f"error: unknown data set {unknown[0]!r}: choose from {', '.join(NAMES)}", sys.stderr)
         return 2
     failed = []
     for name in names or PAPER:
         try:
             prepare(name, ROOT)
-            print(f"{title_of(name)}: ready in {ROOT}")
+            say(f"{title_of(name)}: ready in {ROOT}")
         except (ValueError, RuntimeError, OSError) as error:
             failed.append(name)
-            print(f"{title_of(name)}: failed: {' '.join(str(error).split())}", file=sys.stderr)
-        except KeyboardInterrupt:
-            print("\ninterrupted: what has arrived is kept; the same command goes on", file=sys.stderr)
-            return 75
+            say(f"{title_of(name)}: failed: {' '.join(str(error).split())}", sys.stderr)
     if failed:
-        print(
-            f"error: {len(failed)} of {len(names or PAPER)} failed; try again: bash prepare-cifar.sh {' '.join(failed)}",
-            file=sys.stderr,
-        )
+        again = f"bash prepare-cifar.sh {' '.join(failed)}"
+        say(f"error: {len(failed)} of {len(names or PAPER)} failed; try again: {again}", sys.stderr)
         folders = ", ".join(f"{ARCHIVES[name].folder}/" for name in failed if name in ARCHIVES)
         if folders:
-            print(f"or put the images, however you came by them, into {ROOT}: {folders}", file=sys.stderr)
+            say(f"or put the images, however you came by them, into {ROOT}: {folders}", sys.stderr)
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    for name in ("SIGTERM", "SIGUSR1", "SIGHUP"):
-        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # as under nohup
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+    console.listen()
     sys.exit(main(sys.argv[1:]))

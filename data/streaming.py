@@ -24,6 +24,7 @@ AHEAD = 4  # batches that each process has ready
 POLL = 5  # seconds without a batch until the functions WHILE_WAITING are called, again and again
 STALLED = 600  # seconds without a batch until reading fails
 WHILE_WAITING: list[Callable[[], None]] = []  # one of them may raise an error to end the wait, as where a disk does not answer
+LEFT_TO_THE_PARENT = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 PIXELS = 2**23  # pixels that are decoded, or run through a network, at a time
 
 
@@ -40,9 +41,21 @@ def _workers() -> int:
 
 def _leave_signals_to_the_parent(_: int) -> None:
     """Ignores signals in a decoding process. Ctrl-C reaches it too, but the last step still needs its images."""
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"):
+    for name in LEFT_TO_THE_PARENT:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+@contextmanager
+def _signals_waiting() -> Iterator[None]:
+    """Signals wait until the block ends. A process that is started inside never gets any, also before it ignores them."""
+    masks = hasattr(signal, "pthread_sigmask")
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in LEFT_TO_THE_PARENT]) if masks else ()
+    try:
+        yield
+    finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 @contextmanager
@@ -63,7 +76,8 @@ def _started(loader: DataLoader) -> Iterator[Iterator]:
     atexit.register(end)  # Python would send SIGTERM, which they ignore, and wait for ever
     try:
         try:
-            iterator = iter(loader)
+            with _signals_waiting():
+                iterator = iter(loader)
         except OSError as error:
             reason = "too little room in /dev/shm, or too many processes or open files"
             raise OSError(error.errno, f"cannot start processes that decode images ({error.strerror}): {reason}") from error

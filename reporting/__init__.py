@@ -11,6 +11,7 @@ from experiment import load_data
 from utils import records
 from utils.aggregation import Efficiencies, detail_tables, group_of, main_table, method_of
 from utils.config import RunConfig
+from utils.files import whole_file
 from utils.groups import HEADS, group_rows
 from utils.output import complain, say
 from utils.paper import in_the_papers_order
@@ -46,7 +47,7 @@ def write_report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Effic
         (folder / FIGURES).mkdir(parents=True, exist_ok=True)
         numbered = enumerate(groups.items(), 1)
         sections = [_section(number, group, placed, measured, folder / FIGURES) for number, (group, placed) in numbered]
-        with records.whole_file(folder / "index.html") as path:
+        with whole_file(folder / "index.html") as path:
             path.write_text(render(sections), encoding="utf-8", errors="backslashreplace")  # a folder's name may be no UTF-8
     except (ValueError, OSError) as error:
         return complain(f"no report in {folder}: {error}")

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from utils import records
+from utils.files import whole_file
 from utils.metrics import threshold_at
 
 from .curves import receiver_operating, reliability
@@ -94,7 +94,7 @@ def _save(figure: Figure, prefix: Path, name: str) -> Markup:
         for suffix, options in (("png", {"dpi": 200}), ("pdf", {"metadata": {"CreationDate": None}})):
             drawn = io.BytesIO()  # in memory first: a full disk then is an error of this program's own writing
             figure.savefig(drawn, format=suffix, facecolor="white", **options)
-            with records.whole_file(prefix.with_name(f"{prefix.name}-{name}.{suffix}")) as path:
+            with whole_file(prefix.with_name(f"{prefix.name}-{name}.{suffix}")) as path:
                 path.write_bytes(drawn.getbuffer())
         text = io.StringIO()
         figure.savefig(text, format="svg", facecolor="none", metadata={"Date": None})

@@ -40,6 +40,7 @@ def test_distances_of_a_run_are_printed_for_each_kind_of_images(script, tmp_path
         ("inference", ("--models", "nope"), "unknown model 'nope'"),
         ("cost", ("--images-per-second", "1", "0", "1"), "--images-per-second must be above 0 and below"),
         ("inference", ("--models", "smallcnn", "--batch", "10000000000"), "out of memory"),
+        ("heads", ("--repeats", "x"), "Error parsing --repeats: invalid literal"),
         ("growth", ("--figure", "missing/growth.png"), "--figure takes a .png, .pdf or .svg in a folder that is there"),
     ],
 )

@@ -181,6 +181,8 @@ def test_bad_calls_of_detect_say_what_and_change_nothing(runs, capsys):
         ([softmax_run, "--scores", "enerji"], "unknown detector 'enerji': choose from maxlogit, energy"),
         ([softmax_run, "--epsilon", "1"], "--epsilon is in pixels, 0 or more and less than 1, got 1.0"),
         ([softmax_run, "--epsilon", "nan"], "got nan"),
+        ([softmax_run, "--scores", "energy", "knn", "--epsilon", "0.01"], "--epsilon is no constant of energy, knn: leave it out"),
+        ([softmax_run, "--scores", "preprocessing", "--temperature", "5"], "--temperature is no constant of preprocessing"),
         ([softmax_run, "--epsilon", "choose"], "Error parsing --epsilon: no type matching {None}|FLOAT|{chosen}"),
         ([softmax_run, "--scores", "ash"], "unknown detector 'ash': choose from maxlogit, energy"),
         ([softmax_run, "--temperature", "0"], "--temperature is a number in 0.001 to 1,000,000, got 0.0"),

@@ -63,19 +63,29 @@ def test_a_closed_terminal_ends_nothing_under_nohup(ignored):
     assert ("_interrupt" not in done.stdout) == ignored, done.stderr
 
 
-@pytest.mark.parametrize("program", ["main.py", "detect.py", "ensemble.py"])
+@pytest.mark.parametrize("program", ["main.py", "detect.py", "ensemble.py", "example.py", "-m data.prepare", "-m benchmarks.heads"])
 def test_a_signal_during_the_imports_ends_in_one_line(tmp_path, program):
-    command = [sys.executable, "-X", "importtime", program, "--runs", str(tmp_path / "runs")]
+    command = [sys.executable, "-X", "importtime", *program.split(), "--runs", str(tmp_path / "runs")]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
-            if line.endswith("| utils.interruption\n"):
+            if line.endswith((" utils.interruption\n", " data.console\n")):
                 break
         time.sleep(0.2)  # torch takes longer
         process.send_signal(signal.SIGINT)
         said = [line for line in process.stderr if not line.startswith("import time:")]
     assert process.returncode == interruption.STATUS
-    assert said == ["\n", "interrupted: nothing was begun\n"]
+    begun = "what has arrived is kept; the same command goes on" if "prepare" in program else "nothing was begun"
+    assert said == ["\n", f"interrupted: {begun}\n"]
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_benchmark_in_one_line(signal_):
+    program = f"import os; from benchmarks import common; common.end_well(lambda: os.kill(os.getpid(), {int(signal_)}))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == interruption.STATUS
+    assert done.stderr.endswith("\ninterrupted: the table is not complete\n")
+    assert "Traceback" not in done.stderr
 
 
 def test_after_an_interrupt_that_python_dropped_the_next_one_raises(monkeypatch):
@@ -93,6 +103,30 @@ def test_after_an_interrupt_that_python_dropped_the_next_one_raises(monkeypatch)
     interruption._interrupt()  # impatience
 
 
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_what_an_interruption_leaves_half_made_says_nothing(script, interrupted):
+    """As torch's DataLoader, whose destructor looks for what its constructor did not come to."""
+    program = f"""
+import os
+from utils import interruption
+
+class HalfMade:
+    def __init__(self):
+        if {interrupted}:
+            os.kill(os.getpid(), 15)
+        self.whole = {interrupted}
+    def __del__(self):
+        self.workers
+
+interruption.listen()
+try:
+    HalfMade()
+except KeyboardInterrupt:
+    pass
+"""
+    assert ("AttributeError" in script("-c", program).stderr) != interrupted
+
+
 def test_ctrl_c_ends_a_script_whatever_the_run_under_way_makes_of_it(tmp_path):
     """A run that finishes all the same ends with 0."""
     finishing = tmp_path / "python"
@@ -107,11 +141,47 @@ def test_ctrl_c_ends_a_script_whatever_the_run_under_way_makes_of_it(tmp_path):
     assert (tmp_path / "log").read_text() == "begun\n"
 
 
+@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
+def test_a_signal_to_a_script_alone_stops_the_run_under_way_too(tmp_path, signal_):
+    """As `kill`, or `timeout --foreground`, sends it."""
+    listening = tmp_path / "python"
+    trapped = f"trap 'echo stopped >> {tmp_path}/log; kill $!; exit 75' TERM"
+    listening.write_text(f"#!/bin/bash\n{trapped}\necho begun >> {tmp_path}/log\nsleep 60 &\nwait\n")
+    listening.chmod(0o755)
+    environment = os.environ | {"PYTHON": str(listening), "LOSSES": "softmax", "SEEDS": "1 2 3"}
+    command = ["bash", "utils/run_all.sh", "digits", "smallcnn"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    ) as process:
+        until(process, lambda: (tmp_path / "log").exists())
+        process.send_signal(signal_)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (interruption.STATUS, b"")  # the run has said it
+    assert (tmp_path / "log").read_text() == "begun\nstopped\n"
+
+
+def test_a_signal_while_a_script_looks_for_its_packages_is_said(tmp_path):
+    looking = tmp_path / "python"
+    looking.write_text(f"#!/bin/bash\n[ $1 = -c ] && exit\necho begun >> {tmp_path}/log\nexec sleep 60\n")
+    looking.chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen(["bash", "analize.sh"], cwd=ROOT, env=environment, stderr=subprocess.PIPE) as process:
+        until(process, lambda: (tmp_path / "log").exists())
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (interruption.STATUS, b"interrupted: the same command goes on\n")
+
+
 @pytest.mark.parametrize("streams", [">&- 2>&-", "2>&1 | true", "> /dev/full 2>&1"])
 def test_output_that_nobody_reads_ends_no_run(tmp_path, streams):
     command = f"{sys.executable} main.py {' '.join((*CPU, *QUICK))} --runs {tmp_path}/runs {streams}; exit ${{PIPESTATUS[0]}}"
     assert subprocess.run(["bash", "-c", command], cwd=ROOT).returncode == 0
     assert record_of(tmp_path)["best"]["epoch"]
+
+
+def test_what_is_said_to_a_closed_standard_error_does_not_come_among_the_results(script):
+    done = script("-c", "import sys; from utils.output import say; sys.stderr = None; say('warning', sys.stderr); say('result')")
+    assert done.stdout == "result\n"
 
 
 def test_an_interruption_is_one_even_if_its_line_cannot_be_printed(tmp_path):

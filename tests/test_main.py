@@ -124,6 +124,8 @@ BAD_INPUT = [
     (["--batch-size", "4"], "batch of 4 is too small for FPR"),
     (["--batch-size", "1"], "--batch-size must be 2 or more, got 1"),
     (["--limit-train", "5"], "batch of 5 is too small for FPR"),
+    (["--runs", ""], "--runs has no value"),  # else the current folder's
+    (["--model="], "--model has no value"),
     (["--epochs", "0"], "--epochs must be 1 or more, got 0"),
     (["--seed", "-1"], "--seed must be in 0"),
     (["--epochs", "many"], "--epochs: no type matching {None}|INT could be instantiated from ['many']. (python main.py --help"),
@@ -286,3 +288,16 @@ def test_a_device_that_is_not_here_is_named(run_main, name):
     assert status == 2
     assert err.startswith(f"error: --device {name} cannot be used here (".replace("  ", " "))
     assert err.count("\n") == 1
+
+
+def test_runs_among_the_training_images_are_refused(run_main, tmp_path):
+    """They would be a class of the next run."""
+    for split in ("train", "test"):
+        for name in "ab":
+            (tmp_path / split / name).mkdir(parents=True)
+    status, _, err = run_main("--data", str(tmp_path), "--runs", str(tmp_path / "train" / "runs"), *QUICK)
+    assert (status, err) == (
+        2,
+        f"error: --runs {tmp_path}/train/runs lies among the images of {tmp_path}/train: name a folder elsewhere\n",
+    )
+    assert {path.name for path in (tmp_path / "train").iterdir()} == {"a", "b"}

@@ -73,6 +73,7 @@ def test_a_lower_rate_refuses_more_and_single_files_of_another_size_are_taken(ru
         (["RUN", "nowhere.png"], "nowhere.png is no image file and no folder with some"),
         (["RUN", "IMAGES", "--tpr", "2"], "--tpr is a share in [0, 1], got 2.0"),
         (["RUN", "IMAGES", "--out", "IMAGES"], "--out takes a .csv or a .json file, got "),
+        (["RUN", "IMAGES", "--out", "RUN/metrics.json"], "metrics.json is what a run has kept: name another file"),
         (["RUN", "PIPE"], "pipe.png is no file but a pipe"),
         (["RUN", "IMAGES", "--out", "found.txt"], "--out takes a .csv or a .json file, got found.txt"),
         (["IMAGES", "IMAGES"], "model.pt is no file: a finished run keeps its network there"),
@@ -84,7 +85,7 @@ def test_bad_input_is_said_in_one_line(run, tmp_path, capsys, given, message):
     (tmp_path / "damaged.png").write_bytes(b"nothing")
     os.mkfifo(tmp_path / "pipe.png")
     names = {"RUN": folder, "IMAGES": images, "DAMAGED": tmp_path / "damaged.png", "PIPE": tmp_path / "pipe.png"}
-    places = {name: str(place) for name, place in names.items()}
+    places = {name: str(place) for name, place in names.items()} | {"RUN/metrics.json": str(folder / records.METRICS)}
     assert predict.main([places.get(word, word) for word in given]) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -144,3 +144,13 @@ def test_a_signal_ends_the_preparation_and_what_has_arrived_is_kept(tmp_path, se
         _, err = process.communicate(timeout=60)
     assert process.returncode == interruption.STATUS
     assert err.endswith("interrupted: what has arrived is kept; the same command goes on\n")
+
+
+def test_a_set_is_ready_whether_or_not_that_can_be_printed(tmp_path):
+    """A full disk, or `| head`."""
+    program = "from data import prepare; prepare.prepare = lambda *_: None; sys.exit(prepare.main(['svhn', 'mnist']))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "import sys; " + program], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -64,7 +64,7 @@ def test_only_records_opens_result_files():
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_are_bash(path):
     assert subprocess.run(["bash", "-n", path], capture_output=True).returncode == 0
-    assert path.name in ("environment.sh", "paths.sh") or path.stat().st_mode & 0o111
+    assert path.name in ("environment.sh", "paths.sh", "stopping.sh") or path.stat().st_mode & 0o111
 
 
 @pytest.mark.parametrize("path", RUN_SCRIPTS, ids=lambda path: path.name)

@@ -19,7 +19,7 @@ import session
 from data import files, sources, streaming
 from data.batches import Normalizer, TrainingBatches
 from data.streaming import ImageFiles
-from utils import interruption, records
+from utils import command_line, interruption, records
 
 from .conftest import ROOT, until
 
@@ -215,3 +215,24 @@ def test_several_sizes_are_found_before_anything_is_decoded(folder, run_main, tm
     assert status == 2
     assert "8×9" in err
     assert not (tmp_path / "runs").exists()
+
+
+class Masks(torch.utils.data.Dataset):
+    def __getitem__(self, _):
+        return torch.tensor(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+
+
+def test_a_process_that_decodes_gets_no_signal_from_its_start_on():
+    """Ctrl-C reaches it before it can ignore it, and what ends it then is no interruption."""
+    loader = torch.utils.data.DataLoader(Masks(), batch_size=None, sampler=[0], num_workers=1)
+    with streaming._started(loader) as batches:
+        assert {*next(batches).tolist()} >= {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP}
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_a_killed_process_that_decodes_is_no_damaged_record(capsys):
+    def work():
+        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
+
+    assert command_line.status_of(work, "") == 1
+    assert capsys.readouterr().err.endswith("a process that decodes images was killed (out of memory?): try again\n")

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from .command_line import out_of_memory
-from .files import open_regular
-from .records import LAST, PREVIOUS, whole_file
+from .files import open_regular, whole_file
+from .records import LAST, PREVIOUS
 
 
 def save(path: Path, content: dict[str, Any], previous: Path | None = None) -> None:

@@ -1,6 +1,6 @@
 # Sourced by the scripts: sets PYTHON to an interpreter that has what the given requirements file lists, and says which.
 # The active environment is used as it is if it has all of it; otherwise .venv is made beside the scripts and filled.
-trap 'exit 75' INT # or Ctrl-C would only end what is running, and the script go on with the next
+. "$(dirname "${BASH_SOURCE[0]}")/stopping.sh"
 use_environment() {
     local requirements=$1 candidate
     for candidate in python python3 .venv/bin/python; do
@@ -11,10 +11,10 @@ use_environment() {
     done
     for candidate in python python3; do
         if command -v "$candidate" >/dev/null && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-            [ -x .venv/bin/python ] || "$candidate" -m venv .venv || return
+            [ -x .venv/bin/python ] || run "$candidate" -m venv .venv || return
             PYTHON=.venv/bin/python
             echo "installing $requirements into .venv"
-            "$PYTHON" -m pip install --quiet -r "$requirements"
+            run "$PYTHON" -m pip install --quiet -r "$requirements"
             return
         fi
     done
@@ -25,5 +25,8 @@ use_environment() {
 # With no index to fetch from, pip succeeds only if everything is there already.
 has_requirements() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' &&
-        "$1" -m pip --isolated install --quiet --dry-run --no-index --no-deps -r "$2" >/dev/null 2>&1
+        run silent "$1" -m pip --isolated install --quiet --dry-run --no-index --no-deps -r "$2"
 }
+
+# For `run`, whose own words shall be seen.
+silent() { exec "$@" >/dev/null 2>&1; }

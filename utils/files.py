@@ -1,9 +1,12 @@
-"""Opens files that may be anything, and searches for files below a folder."""
+"""Opens files that may be anything, searches for files below a folder, and writes files whole."""
 
 import os
+import secrets
 import stat
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,3 +58,26 @@ def named_below(root: Path, name: str) -> tuple[list[Path], list[str]]:
             say(f"searching {root}: {len(seen):,} folders so far, {len(found):,} runs found (Ctrl-C stops)", sys.stderr)
             told = time.monotonic() + PATIENCE
     return sorted(found), sorted(unreadable)
+
+
+@contextmanager
+def whole_file(path: Path, previous: Path | None = None) -> Iterator[Path]:
+    """A temporary path in the file's folder that becomes the file if the block ends well, and goes if it does not.
+
+    What was there before is kept as `previous`, where given.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        temporary.touch(exist_ok=False)  # so it has the mode that the umask allows; tempfile's files are their maker's alone
+        yield temporary
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        if previous is not None and path.exists():
+            os.replace(path, previous)
+        os.replace(temporary, path)
+    except OSError as error:
+        named = str(path) if error.filename in (None, str(temporary)) else error.filename  # a full disk names none
+        raise OSError(error.errno, error.strerror, named) from error
+    finally:
+        temporary.unlink(missing_ok=True)

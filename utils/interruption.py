@@ -29,7 +29,7 @@ def _note_dropped(dropped: "sys.UnraisableHookArgs") -> None:
     global _leaving
     if isinstance(dropped.exc_value, KeyboardInterrupt):
         _leaving = False  # so that the next one raises again
-    else:
+    elif not _leaving:  # it can leave an object half-made, whose destructor then fails
         sys.__unraisablehook__(dropped)
 
 

@@ -34,9 +34,9 @@ def visible(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def say(text: str, stream: TextIO | None = None) -> None:
+def say(text: str, *to: TextIO | None) -> None:
     """Print lines at once, to standard output or another stream. If it cannot be written to, it stays silent from then on."""
-    stream = stream or sys.stdout
+    (stream,) = to or (sys.stdout,)
     if stream is None:  # closed before the program began
         return
     try:

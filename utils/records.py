@@ -1,10 +1,7 @@
 """The only reader and writer of result files. Every file is written whole or not at all."""
 
 import json
-import os
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,35 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import contents, versions
 from .config import identity_of
-from .files import named_below, open_regular
+from .files import named_below, open_regular, whole_file
 
 FORMAT = 1  # of metrics.json; a reader refuses what it does not know
-
 CONFIG, EPOCHS, LAST, PREVIOUS = "config.json", "epochs.jsonl", "last.pt", "previous.pt"
 METRICS, PREDICTIONS, MODEL = "metrics.json", "predictions.npz", "model.pt"
-
-
-@contextmanager
-def whole_file(path: Path, previous: Path | None = None) -> Iterator[Path]:
-    """A temporary path in the file's folder that becomes the file if the block ends well, and goes if it does not.
-
-    What was there before is kept as `previous`, where given.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        temporary.touch(exist_ok=False)  # so it has the mode that the umask allows; tempfile's files are their maker's alone
-        yield temporary
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        if previous is not None and path.exists():
-            os.replace(path, previous)
-        os.replace(temporary, path)
-    except OSError as error:
-        named = str(path) if error.filename in (None, str(temporary)) else error.filename  # a full disk names none
-        raise OSError(error.errno, error.strerror, named) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -55,6 +28,12 @@ def write_lines(path: Path, values: list[Any]) -> None:
     """One JSON value a line."""
     with whole_file(path) as temporary:
         temporary.write_text("".join(json.dumps(value) + "\n" for value in values))
+
+
+def refuse_runs_own(path: Path) -> None:
+    """Raises ValueError for a file that an option names to be written, if it is one that a run keeps."""
+    if path.name in (CONFIG, METRICS) and path.exists():
+        raise ValueError(f"--out {path} is what a run has kept: name another file")
 
 
 def write_predictions(

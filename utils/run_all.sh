@@ -5,7 +5,7 @@
 # scores GODIN's runs with preprocessed inputs. --list prints, a command a line, what is left to do and can be done now, in any
 # order: no finished run, and of the two words only what has its runs. The exit status is that of the last command that failed.
 set -uf # f: LOSSES='*' is no list of files
-trap 'exit 75' INT # or Ctrl-C would only end the run, and the next one begin
+. "$(dirname "$0")/stopping.sh"
 . "$(dirname "$0")/paths.sh"
 read_arguments "$@"
 set -- "${arguments[@]}"
@@ -33,7 +33,7 @@ perform() {
         echo
         return
     fi
-    "$@"
+    run "$@"
     local status=$?
     case $status in 75 | 130 | 138 | 143) exit 75 ;; esac # interrupted
     [ $status -eq 2 ] && [ $first ] && exit 2 # what the very first run cannot take is most likely common to all

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import time
+import warnings
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
@@ -21,8 +22,9 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
+        with warnings.catch_warnings(action="ignore"):  # of a name that is no device's any more
+            device = torch.device(name)
+            torch.zeros(1, device=device).item()
     except Exception as error:  # each backend has its own: a ModuleNotFoundError for "hpu", an AssertionError for "xpu"
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"--device {name} cannot be used here ({reason}): take --device cpu, or auto") from error
