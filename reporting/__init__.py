@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from data.catalog import title_of
 from experiment import load_data
-from utils import records
 from utils.aggregation import Efficiencies, detail_tables, group_of, main_table, method_of
 from utils.config import RunConfig
 from utils.files import whole_file
