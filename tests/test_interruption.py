@@ -127,6 +127,12 @@ except KeyboardInterrupt:
     assert ("AttributeError" in script("-c", program).stderr) != interrupted
 
 
+def ignore_nothing():
+    """In a new process: what ran the tests may have ignored these, as nohup or a script's `&` does."""
+    for each in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_a_script_whatever_the_run_under_way_makes_of_it(tmp_path):
     """A run that finishes all the same ends with 0."""
     finishing = tmp_path / "python"
@@ -134,7 +140,7 @@ def test_ctrl_c_ends_a_script_whatever_the_run_under_way_makes_of_it(tmp_path):
     finishing.chmod(0o755)
     environment = os.environ | {"PYTHON": str(finishing), "LOSSES": "softmax", "SEEDS": "1 2 3"}
     command = ["bash", "utils/run_all.sh", "digits", "smallcnn"]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, preexec_fn=ignore_nothing) as process:
         until(process, lambda: (tmp_path / "log").exists())
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     assert process.returncode == interruption.STATUS
@@ -150,9 +156,7 @@ def test_a_signal_to_a_script_alone_stops_the_run_under_way_too(tmp_path, signal
     listening.chmod(0o755)
     environment = os.environ | {"PYTHON": str(listening), "LOSSES": "softmax", "SEEDS": "1 2 3"}
     command = ["bash", "utils/run_all.sh", "digits", "smallcnn"]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    ) as process:
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, preexec_fn=ignore_nothing) as process:
         until(process, lambda: (tmp_path / "log").exists())
         process.send_signal(signal_)
         _, err = process.communicate(timeout=20)
