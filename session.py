@@ -245,5 +245,5 @@ class Session:
         self.kept = f"the checkpoint {self._place()} is kept in {self.run.config.folder}"
 
     def _place(self) -> str:
-        epoch, sums = self.run.trainer.epoch, self.run.trainer.sums
-        return f"after epoch {epoch}" if sums is None else f"after step {sums.steps} of epoch {epoch + 1}"
+        trainer = self.run.trainer
+        return f"after step {trainer.steps} of epoch {trainer.epoch + 1}" if trainer.begun else f"after epoch {trainer.epoch}"

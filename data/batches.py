@@ -1,6 +1,7 @@
 """Batches made on the device: whole batches are shuffled, cropped, flipped and normalised as tensors."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import repeat
 
 import torch
@@ -32,6 +33,20 @@ def windows(pixels: Tensor, padding: int) -> Tensor:
     """
     padded = torch.nn.functional.pad(pixels, (padding,) * 4).permute(0, 2, 3, 1).contiguous()
     return padded.unfold(1, pixels.shape[2], 1).unfold(2, pixels.shape[3], 1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An epoch, drawn before its first step.
+
+    rows: int64 [steps, 4, B], on the device. A row says for each image of a step which one it is, its offset from the top and
+        from the left of the padded image, and whether it is mirrored (0 or 1). B is this process's share of a whole batch. The
+        row of a shorter batch ends with zeros.
+    seeds: of the images' random crops, int64 [B] a step; for sets that have none, None a step.
+    """
+
+    rows: Tensor
+    seeds: list[Tensor] | list[None]
 
 
 class TrainingBatches:
@@ -68,50 +83,67 @@ class TrainingBatches:
     ):
         whole, tail = divmod(len(images), batch_size)
         self.sizes = [batch_size] * whole + [tail] * (tail >= 2 * processes)
-        self.share = share
-        self.labels = images.labels.to(device)
+        # Of each step, the images that this process takes.
+        self.shares = [len(range(size)[share(size)]) for size in self.sizes]
+        self.share, self.labels = share, images.labels.to(device)
         self.normalize, self.batch_size, self.padding, self.flip = normalize, batch_size, padding, flip
-        if isinstance(images, ImageFiles):
-            self.files = images
-        else:
-            self.files, self.windows = None, windows(images.pixels.to(device), padding)
+        self.files = images if isinstance(images, ImageFiles) else None
+        self.windows = windows(images.pixels.to(device), padding) if self.files is None else None
 
-    def epoch(self, generator: torch.Generator, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """An epoch's batches (inputs float32 [B, 3, H, W], targets int64 [B]) from one on, drawn from a CPU generator.
-
-        The whole epoch is drawn before its first step: one transfer, and no step waits for the host. `sizes` are those of the whole
-        batches, of which a process gets its share.
-        """
-        count, shifts, device = len(self.labels), 2 * self.padding + 1, self.labels.device
-        # Drawn for all images, so that however many are left out at the end, and so however many processes there are, the rest is
-        # the same.
+    def draw(self, generator: torch.Generator) -> Plan:
+        """An epoch's plan, from a CPU generator. One transfer to the device, so that no step waits for the host."""
+        # Drawn for all images. So the rest is the same however many are left out at the end, and however many processes there are.
+        count, shifts = len(self.labels), 2 * self.padding + 1
         drawn = (
             torch.randperm(count, generator=generator),
             *torch.randint(shifts, (2, count), generator=generator),
-            torch.rand(count, generator=generator) < (0.5 if self.flip else 0),
+            (torch.rand(count, generator=generator) < (0.5 if self.flip else 0)).long(),
         )
+        rows = self._shared(torch.stack(drawn))
+        width = rows[0].shape[1]
+        stacked = torch.stack([torch.nn.functional.pad(row, (0, width - row.shape[1])) for row in rows])
+        # The seeds of random crops are drawn last, so that they change nothing for sets without.
+        crops = self.files is not None and self.files.crops
+        seeds = self._shared(torch.randint(2**63 - 1, (count,), generator=generator)) if crops else [None] * len(rows)
+        return Plan(stacked.to(self.labels.device), seeds)
 
-        def shares(values: Tensor) -> list[Tensor]:
-            return [batch[self.share(len(batch))] for batch in values[: sum(self.sizes)].split(self.sizes)[start:]]
+    def _shared(self, values: Tensor) -> list[Tensor]:
+        """Values of all images [..., N], cut into the shares of this process, one a step."""
+        return [batch[..., self.share(batch.shape[-1])] for batch in values[..., : sum(self.sizes)].split(self.sizes, dim=-1)]
 
-        plan = [shares(part.to(device)) for part in drawn]
-        decoded = repeat(None)
-        if self.files is not None:
-            # The seeds of random crops are drawn last, so that they change nothing for sets without.
-            seeds = shares(torch.randint(2**63 - 1, (count,), generator=generator)) if self.files.crops else repeat(None)
-            decoded = self.files.read(shares(drawn[0]), seeds)
-        # The decoded first, so that they end the loop and with it their processes; dropped before their end, they would do so in a
-        # destructor, where a Ctrl-C is lost.
-        for pixels, chosen, top, left, mirror in zip(decoded, *plan, strict=False):
-            each = torch.arange(len(chosen), device=device)
-            if pixels is None:
-                crops = self.windows[chosen, top, left]
-            else:
-                crops = windows(pixels.to(device, non_blocking=True), self.padding)[each, top, left]
-            crops = crops.permute(0, 2, 3, 1)  # as they lie in memory
-            both = torch.cat([crops, crops.flip(2)])  # choosing whole images of these is faster than torch.where
-            crops = both.index_select(0, each + len(each) * mirror)
-            yield self.normalize(crops.permute(0, 3, 1, 2)), self.labels[chosen]
+    def decoded(self, plan: Plan, start: int = 0) -> Iterator[Tensor | None]:
+        """The images of each step from `start` on, uint8 on the host, of a set in files; None a step of a set in memory."""
+        if self.files is None:
+            yield from repeat(None, len(self.sizes) - start)
+            return
+        chosen = [row[0, :count] for row, count in zip(plan.rows.cpu(), self.shares, strict=True)]
+        yield from self.files.read(chosen[start:], plan.seeds[start:])
+
+    def batch(self, row: Tensor, pixels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One step's inputs float32 [B, 3, H, W] and targets int64 [B], by operations on the device alone.
+
+        Args:
+            row: [4, B], as in a `Plan`.
+            pixels: as `decoded` gives them.
+        """
+        chosen, top, left, mirror = row
+        each = torch.arange(row.shape[1], device=row.device)
+        if pixels is None:
+            crops = self.windows[chosen, top, left]
+        else:
+            crops = windows(pixels.to(row.device, non_blocking=True), self.padding)[each, top, left]
+        crops = crops.permute(0, 2, 3, 1)  # as they lie in memory
+        both = torch.cat([crops, crops.flip(2)])  # choosing whole images of these is faster than torch.where
+        crops = both.index_select(0, each + row.shape[1] * mirror)
+        return self.normalize(crops.permute(0, 3, 1, 2)), self.labels[chosen]
+
+    def epoch(self, generator: torch.Generator, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """This process's share of an epoch's batches, from step `start` on: inputs and targets as `batch` gives them."""
+        plan = self.draw(generator)
+        rows = zip(plan.rows[start:], self.shares[start:], strict=True)
+        # The decoded ones first in `zip`, so that their workers stop here: a destructor would swallow a Ctrl-C.
+        for pixels, (row, count) in zip(self.decoded(plan, start), rows, strict=True):
+            yield self.batch(row[:, :count], pixels)
 
 
 def plain_batches(images: ImageSet, normalize: Normalizer, batch_size: int, device: torch.device) -> Iterator[Tensor]:

@@ -25,22 +25,38 @@ class NonFiniteLoss(ArithmeticError):
 
 
 class RunningSums:
-    """An epoch's sums, kept on the device so that no step waits for a value; each process has its own."""
+    """An epoch's sums, kept on the device so that no step waits for a value; each process has its own.
+
+    Their tensors stay where they are in memory, so that a CUDA graph can go on adding to them.
+    """
 
     def __init__(self, device: torch.device):
         self.loss = torch.zeros((), device=device)
         self.correct = torch.zeros((), device=device, dtype=torch.int64)
         self.first_bad = torch.full((), NEVER, device=device, dtype=torch.int64)
+        self.step = torch.zeros(1, device=device, dtype=torch.int64)  # `steps`, as the device counts them
+        self.images = self.labelled = self.steps = 0
+
+    def clear(self) -> None:
+        """Begin a new epoch."""
+        for value in (self.loss, self.correct, self.step):
+            value.zero_()
+        self.first_bad.fill_(NEVER)
         self.images = self.labelled = self.steps = 0
 
     def add(self, loss: Tensor, images: int, logits: Tensor, targets: Tensor) -> None:
-        """A step's loss (a scalar) and number of images; logits and targets of those whose labels say what they show."""
+        """On the device: a step's loss (a scalar) and number of images; logits and targets of those whose labels say what they
+        show."""
         self.loss += loss * images
         self.correct += (logits.argmax(1) == targets).sum()
+        self.step += 1
+        self.first_bad.copy_(torch.where(loss.isfinite(), self.first_bad, torch.minimum(self.first_bad, self.step[0])))
+
+    def count(self, images: int, labelled: int) -> None:
+        """On the host: a step's number of images, and how many of them are labelled with what they show."""
         self.steps += 1
-        self.first_bad = torch.where(loss.isfinite(), self.first_bad, self.first_bad.clamp(max=self.steps))
         self.images += images
-        self.labelled += len(targets)
+        self.labelled += labelled
 
     def read(self, world: World) -> Summary:
         """Collective; one transfer. Raises NonFiniteLoss in every process, naming the step, if the loss of one is no number."""
@@ -53,10 +69,12 @@ class RunningSums:
 
     def state_dict(self) -> dict[str, Any]:
         """All of it, on the CPU."""
-        return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in vars(self).items()}
+        held = {name: value for name, value in vars(self).items() if name != "step"}
+        return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in held.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave. Raises KeyError for what is missing."""
-        for name, value in vars(self).items():
-            given = state[name]
-            setattr(self, name, given.to(value.device) if isinstance(value, Tensor) else given)
+        for name in ("loss", "correct", "first_bad"):
+            getattr(self, name).copy_(state[name])
+        self.images, self.labelled, self.steps = state["images"], state["labelled"], state["steps"]
+        self.step.fill_(self.steps)

@@ -15,14 +15,29 @@ Report = Callable[[int, Summary | None], None]  # (images since the last call, t
 READ_EVERY = 50  # steps between two reads of the running sums from the device
 
 
+class Plan(Protocol):
+    """What an epoch's steps are drawn to be."""
+
+    rows: Tensor  # int64 [steps, ...], on the device
+
+
 class Batches(Protocol):
-    """What the loop needs of the training data."""
+    """What the loop needs of the training data; `data.batches.TrainingBatches` says more."""
 
     batch_size: int
     sizes: list[int]  # images of each of an epoch's steps, over all processes
+    shares: list[int]  # this process's share of them
 
-    def epoch(self, generator: torch.Generator, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """This process's share of each step's images and targets, from step `start` (from 0) on."""
+    def draw(self, generator: torch.Generator) -> Plan:
+        """An epoch's plan, from a CPU generator."""
+        ...
+
+    def decoded(self, plan: Plan, start: int = 0) -> Iterator[Tensor | None]:
+        """What the host reads for each step from `start` (from 0) on; None where all is on the device."""
+        ...
+
+    def batch(self, row: Tensor, pixels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """A step's inputs and targets, from a plan's row without its padding and from what the host read."""
         ...
 
 
@@ -70,12 +85,17 @@ class Trainer:
             torch.manual_seed(others[world.size + world.rank])
         self.epoch = 0  # epochs done
         self.drawn = self.drawing.get_state()  # from which the epoch is drawn that is going on, or comes
-        self.sums: RunningSums | None = None  # of the epoch that is going on
+        self.begun = False  # whether an epoch is going on
+        self.sums = RunningSums(self.device)  # of that epoch
+        # What a step takes from the epoch that is going on. Each stays where it is in memory, for CUDA graphs.
+        self.plan: Tensor | None = None
+        self.rates = torch.zeros(len(batches.sizes), device=self.device)
+        self._put_rates(self.last_rate)
 
     @property
     def steps(self) -> int:
         """Steps done of the epoch that is going on; 0 between epochs."""
-        return 0 if self.sums is None else self.sums.steps
+        return self.sums.steps if self.begun else 0
 
     @property
     def learning_rate(self) -> float:
@@ -85,7 +105,9 @@ class Trainer:
     @property
     def last_rate(self) -> float:
         """The learning rate of the last step."""
-        return self.optimizer.param_groups[0]["lr"]
+        steps = len(self.batches.sizes)
+        done = max(self.epoch * steps + self.steps - 1, 0)
+        return self.recipe.rate(done / steps, self.epochs)
 
     def run_epoch(self, report: Report) -> Summary:
         """Train to the end of the epoch, which may have begun before. Raises NonFiniteLoss, naming epoch, step and learning rate.
@@ -93,19 +115,30 @@ class Trainer:
         `report` is called after each step, when the state is one to go on from; what it raises is raised.
         """
         self.model.train()
-        if self.sums is None:
-            self.sums = RunningSums(self.device)
+        if not self.begun:
+            self.sums.clear()
+            self.begun = True
             self.criterion.before_epoch(self.epoch + 1)
-        done = self.sums.steps
-        for count, (inputs, targets) in zip(self.batches.sizes[done:], self.batches.epoch(self.drawing, done), strict=True):
-            self._step(inputs, targets, count, self.sums)
+        done, batches = self.sums.steps, self.batches
+        plan = batches.draw(self.drawing)
+        self._lay_out(plan.rows)
+        for pixels, images, count in zip(batches.decoded(plan, done), batches.shares[done:], batches.sizes[done:], strict=True):
+            self.sums.count(images, self._step(images, count, pixels))
             report(count, self.read() if self.sums.steps % READ_EVERY == 0 else None)
         summary = self.read()
         self.criterion.after_epoch(self.epoch + 1)
         self.world.average_statistics(self.model)
         self.epoch += 1
-        self.drawn, self.sums = self.drawing.get_state(), None
+        self.drawn, self.begun = self.drawing.get_state(), False
         return summary
+
+    def _lay_out(self, rows: Tensor) -> None:
+        """Put what the epoch's steps read where they read it: the plan's rows and the learning rates."""
+        if self.plan is None:
+            self.plan = rows.clone()
+        self.plan.copy_(rows)
+        steps = len(self.batches.sizes)
+        self.rates.copy_(torch.tensor([self.recipe.rate(self.epoch + step / steps, self.epochs) for step in range(steps)]))
 
     def read(self) -> Summary:
         """Collective: the epoch so far, which has begun. Raises NonFiniteLoss, naming epoch, step and learning rate."""
@@ -116,8 +149,14 @@ class Trainer:
                 f"the loss became NaN or infinite in epoch {self.epoch + 1} {error} (learning rate {self.last_rate:g})"
             ) from None
 
-    def _step(self, inputs: Tensor, targets: Tensor, count: int, sums: RunningSums) -> None:
-        """One step with this process's share of `count` images."""
+    def _step(self, images: int, count: int, pixels: Tensor | None) -> int:
+        """One step with this process's share, `images` of `count`. Returns how many of its images show what their labels say.
+
+        All that changes from step to step is a tensor on the device: `sums.step` says which row of the plan comes. So a CUDA
+        graph of one step is a graph of all that have as many images.
+        """
+        row = self.plan.index_select(0, self.sums.step)[0, :, :images]
+        inputs, targets = self.batches.batch(row, pixels)
         tail = count < self.batches.batch_size
         inputs, targets = self.criterion.preprocess(inputs, targets, generator=self.mixing, tail=tail)
         inputs.requires_grad_(self.criterion.penalizes_inputs)
@@ -125,8 +164,9 @@ class Trainer:
             logits = self.network(inputs)
             loss = self.criterion(logits, targets) + self.criterion.penalty(inputs, logits)
         self.optimizer.zero_grad()
-        for group in self.optimizer.param_groups:  # a function of where training is: there is no state of it to keep
-            group["lr"] = self.recipe.rate(self.epoch + sums.steps / len(self.batches.sizes), self.epochs)
+        rate = self.rates.index_select(0, self.sums.step)[0]
+        for group in self.optimizer.param_groups:
+            group["lr"].copy_(rate)
         # Gradients are averaged over the processes as if each had as many images.
         self.scaler.scale(loss * (len(targets) * self.world.size / count)).backward()
         self.scaler.step(self.optimizer)
@@ -134,7 +174,14 @@ class Trainer:
         logits, loss = logits.detach(), loss.detach()
         with self.context:
             self.criterion.after_step(self.model, inputs.detach(), targets, logits)
-        sums.add(loss, len(targets), *self.criterion.labelled(logits, targets))
+        own_logits, own_targets = self.criterion.labelled(logits, targets)
+        self.sums.add(loss, len(targets), own_logits, own_targets)
+        return len(own_targets)
+
+    def _put_rates(self, rate: float) -> None:
+        """Give each parameter group its learning rate as a tensor on the device, which a step writes to."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = torch.full((), rate, device=self.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Collective: all that a later `load_state_dict` needs to go on as if nothing had happened, between any two steps.
@@ -150,7 +197,7 @@ class Trainer:
             raise NonFiniteLoss(f"the weights became NaN or infinite in epoch {self.epoch + 1} (learning rate {self.last_rate:g})")
         own = {
             "buffers": {name: value.cpu() for name, value in self.model.state_dict().items() if name not in parameters},
-            "sums": self.sums.state_dict() if self.sums is not None else None,
+            "sums": self.sums.state_dict() if self.begun else None,
             "mixing": self.mixing.get_state(),
             "global": torch.get_rng_state(),
             "global_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
@@ -159,11 +206,16 @@ class Trainer:
             "epoch": self.epoch,
             "parameters": parameters,
             "criterion": self.criterion.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self._optimizer_state(),
             "scaler": self.scaler.state_dict(),
             "drawn": self.drawn,
             "processes": self.world.all_of(own),
         }
+
+    def _optimizer_state(self) -> dict[str, Any]:
+        """The optimizer's, with learning rates as numbers."""
+        state = self.optimizer.state_dict()
+        return state | {"param_groups": [group | {"lr": self.last_rate} for group in state["param_groups"]]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave. Raises ValueError, among others, for what does not fit."""
@@ -179,9 +231,8 @@ class Trainer:
                 buffer = self.optimizer.state[parameter].get("momentum_buffer")
                 if buffer is None or buffer.shape != parameter.shape:  # a fused step would read beyond it
                     raise ValueError("the optimizer's momentum is not that of these parameters")
-        self.sums = None
-        if own["sums"] is not None:
-            self.sums = RunningSums(self.device)
+        self.begun = own["sums"] is not None
+        if self.begun:
             self.sums.load_state_dict(own["sums"])
         self.drawing.set_state(state["drawn"])
         self.drawn = state["drawn"]
@@ -190,3 +241,4 @@ class Trainer:
         if own["global_cuda"] is not None:
             torch.cuda.set_rng_state(own["global_cuda"], self.device)
         self.epoch = state["epoch"]
+        self._put_rates(self.last_rate)  # the optimizer took over the checkpoint's own
