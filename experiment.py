@@ -14,10 +14,11 @@ from data import fingerprint, images, sources
 from data.catalog import title_of
 from data.streaming import ImageSet
 from dismax import saved
-from losses import get_loss
+from losses import LossSecondPart, get_loss
 from models import Network, build_model
-from utils import records
+from utils import records, tensorboard
 from utils.config import RunConfig
+from utils.distributed import World
 from utils.evaluation import classification_results, detection_results
 from utils.recipes import RECIPES
 from utils.titles import of_sources
@@ -97,6 +98,27 @@ def refuse_small_images(config: RunConfig, network: Network, size: tuple[int, in
             f"--model {config.model} cannot take images of {shown} pixels: take larger ones, or another network"
         ) from error
     network.train()
+
+
+def refuse(config: RunConfig, data: Data, criterion: LossSecondPart, device: torch.device, world: World, batch: int) -> None:
+    """Raises ValueError, before anything is written, for what the method or the machine cannot do."""
+    if config.tensorboard:
+        tensorboard.check()
+    if config.sync_batchnorm and (world.size == 1 or device.type != "cuda"):
+        raise ValueError("--sync-batchnorm is for several processes on GPUs: start it with torchrun, or leave it out")
+    if (config.compile or config.sync_batchnorm) and criterion.penalizes_inputs:
+        option = "--compile" if config.compile else "--sync-batchnorm"
+        raise ValueError(f"{option} cannot go with --loss {config.loss}, whose penalty needs second derivatives: leave it out")
+    if batch < 2 * world.size:
+        raise ValueError(f"a batch of {batch} images is too small for {world.size} processes: each needs 2 or more")
+    sample = torch.zeros(batch // world.size, 3, *data.train.size, dtype=torch.uint8)  # the smallest share
+    try:
+        criterion.preprocess(sample, data.train.labels[: len(sample)], generator=torch.Generator())
+    except ValueError as error:
+        shared = f", shared by {world.size} processes" if world.size > 1 else ""
+        raise ValueError(
+            f"--loss {config.loss} cannot train on {config.data}, {len(data.train)} images{shared}: {error}"
+        ) from error
 
 
 def load_network(folder: Path, device: torch.device) -> nn.Module:

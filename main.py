@@ -23,14 +23,15 @@ from torch import nn
 from data import sources
 from data.batches import Normalizer, TrainingBatches
 from data.catalog import title_of
-from experiment import Data, build_network, judged, load_data, refuse_small_images
-from losses import LossSecondPart, get_loss
+from experiment import build_network, judged, load_data, refuse, refuse_small_images
+from losses import get_loss
 from models import model_title
 from session import Run, Session
-from utils import checkpoint, command_line, distributed, failures, interruption, lock, records, runtime, tensorboard
+from utils import checkpoint, command_line, distributed, failures, interruption, lock, records, runtime
 from utils.config import RunConfig
 from utils.distributed import ALONE, World
 from utils.evaluation import calibrate, temperature_results
+from utils.graph import GraphedStep, why_not
 from utils.output import complain, say
 from utils.recipes import RECIPES
 from utils.training import Trainer
@@ -82,29 +83,10 @@ def build(config: RunConfig, device: torch.device, world: World = ALONE) -> Run:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if config.compile:
         model.compile()
-    trainer = Trainer(model, criterion, batches, recipe, epochs, config.seed, config.precision, world)
-    return Run(config, device, world, data, normalize, model, trainer)
-
-
-def refuse(config: RunConfig, data: Data, criterion: LossSecondPart, device: torch.device, world: World, batch: int) -> None:
-    """Raises ValueError, before anything is written, for what the method or the machine cannot do."""
-    if config.tensorboard:
-        tensorboard.check()
-    if config.sync_batchnorm and (world.size == 1 or device.type != "cuda"):
-        raise ValueError("--sync-batchnorm is for several processes on GPUs: start it with torchrun, or leave it out")
-    if (config.compile or config.sync_batchnorm) and criterion.penalizes_inputs:
-        option = "--compile" if config.compile else "--sync-batchnorm"
-        raise ValueError(f"{option} cannot go with --loss {config.loss}, whose penalty needs second derivatives: leave it out")
-    if batch < 2 * world.size:
-        raise ValueError(f"a batch of {batch} images is too small for {world.size} processes: each needs 2 or more")
-    sample = torch.zeros(batch // world.size, 3, *data.train.size, dtype=torch.uint8)  # the smallest share
-    try:
-        criterion.preprocess(sample, data.train.labels[: len(sample)], generator=torch.Generator())
-    except ValueError as error:
-        shared = f", shared by {world.size} processes" if world.size > 1 else ""
-        raise ValueError(
-            f"--loss {config.loss} cannot train on {config.data}, {len(data.train)} images{shared}: {error}"
-        ) from error
+    eager = why_not(config.cuda_graph, device, world.size, batches.files is not None, criterion)
+    capture = None if eager else GraphedStep
+    trainer = Trainer(model, criterion, batches, recipe, epochs, config.seed, config.precision, world, capture)
+    return Run(config, device, world, data, normalize, model, trainer, eager)
 
 
 def finish(session: Session, started: str) -> dict[str, Any]:
@@ -181,6 +163,8 @@ def perform(session: Session, started: str) -> int:
             say(f"warning: {note}")
         plural = "s" * (config.epochs != 1)
         say(f"{titles}: {config.epochs} epoch{plural} of {len(run.data.train)} images on {run.device}{processes}")
+        if run.device.type == "cuda" and run.eager:
+            say(f"the host starts every operation: no CUDA graph, since {run.eager}")
     session.train()
     record = finish(session, started)
     if run.world.first:

@@ -21,6 +21,9 @@ class LossSecondPart(nn.Module):
     """
 
     entropic_scale: ClassVar[float] = 1.0  # E: multiplies the logits in the training loss only
+    # Whether a training step with all hooks below, but the epochs', can be captured as a CUDA graph. It cannot if a hook asks the
+    # device for a value, or if it uses a Python value that changes from step to step.
+    capturable: ClassVar[bool] = True
     penalizes_inputs: ClassVar[bool] = False  # the loop lets gradients reach the inputs before it calls `penalty`
 
     def __init__(self, classifier: LossFirstPart):

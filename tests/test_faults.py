@@ -251,10 +251,11 @@ def test_weights_that_are_no_numbers_are_never_kept(run_main, tmp_path, monkeypa
     step, steps = Trainer._step, iter(range(100))
 
     def broken(trainer, *given):
-        step(trainer, *given)
+        labelled = step(trainer, *given)
         if next(steps) == 4:
             with torch.no_grad():
                 next(trainer.model.parameters())[0] = torch.nan
+        return labelled
 
     monkeypatch.setattr(Trainer, "_step", broken)
     status, _, err = run_main(*QUICK, *EVERY_STEP)

@@ -14,10 +14,8 @@ from data.images import Images
 from detectors import DETECTORS, Known, Part
 from losses import LOSSES
 from models import build_model
-from utils.distributed import ALONE
 from utils.evaluation import predict
 from utils.recipes import RECIPES
-from utils.running import RunningSums
 from utils.training import Trainer
 
 
@@ -136,15 +134,15 @@ def test_a_value_that_is_asked_for_would_be_noticed(ask, monkeypatch):
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_a_training_step_on_a_gpu_waits_for_nothing(loss_name, precision):
     trainer = trainer_of(loss_name, torch.device("cuda"), precision)
-    epoch = zip(trainer.batches.epoch(trainer.drawing), trainer.batches.sizes, strict=True)
-    sums = RunningSums(trainer.device)
-    (inputs, targets), count = next(epoch)
-    trainer._step(inputs, targets, count, sums)  # the epoch's plan goes to the device, and libraries start
-    torch.cuda.set_sync_debug_mode("error")
+    steps = []
+
+    def watch(*_):  # from the second step on: before it the epoch's plan goes to the device, and libraries start
+        steps.append(1)
+        torch.cuda.set_sync_debug_mode("error" if len(steps) < 3 else "default")
+
     try:
-        for (inputs, targets), count in epoch:
-            trainer._step(inputs, targets, count, sums)
+        summary = trainer.run_epoch(watch)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert sums.steps == 3
-    assert math.isfinite(sums.read(ALONE).loss)
+    assert len(steps) == 3
+    assert math.isfinite(summary.loss)

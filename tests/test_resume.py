@@ -60,7 +60,7 @@ def test_a_signal_within_an_epoch_or_its_evaluation_loses_nothing(run_main, tmp_
         calls["steps"] += 1
         if place.startswith("after step") and calls["steps"] == 5:  # an epoch has three
             interruption._asked = True  # as the handler does while signals are deferred
-        step(*given)
+        return step(*given)
 
     def signalled_evaluation(*given):
         calls["evaluations"] += 1

@@ -104,20 +104,20 @@ def test_an_image_that_is_deleted_during_a_run_is_named_and_the_run_goes_on_once
     """Before the first step too, when there is no loss yet."""
     monkeypatch.setattr(files, "IN_MEMORY", 0)
     given = ("--data", str(folder), "--model", "smallcnn", "--epochs", "2", "--ood", "noise", "--protocol", "paper")
-    image, epoch = folder / "train" / "dark" / "3.png", TrainingBatches.epoch
+    image, decoded = folder / "train" / "dark" / "3.png", TrainingBatches.decoded
     whole = image.read_bytes()
 
     def without_it(*given):
         image.unlink()
-        return epoch(*given)
+        return decoded(*given)
 
-    monkeypatch.setattr(TrainingBatches, "epoch", without_it)
+    monkeypatch.setattr(TrainingBatches, "decoded", without_it)
     status, _, err = run_main(*given, "--batch-size", "128")
     assert status == 1
     assert re.fullmatch(
         rf"error: {image} cannot be read as an image .*; the checkpoint after step 0 of epoch 1 is kept in .*\n", err
     )
-    monkeypatch.setattr(TrainingBatches, "epoch", epoch)
+    monkeypatch.setattr(TrainingBatches, "decoded", decoded)
     image.write_bytes(whole)
     status, out, _ = run_main(*given, "--batch-size", "128")
     assert (status, "resuming after step 0 of epoch 1 of 2" in out) == (0, True)

@@ -6,6 +6,7 @@ import torch.distributed as dist
 
 from . import interruption
 from .command_line import out_of_memory
+from .graph import CaptureError
 from .output import complain, rank
 from .running import NonFiniteLoss
 
@@ -26,7 +27,7 @@ def explained(error: BaseException, batch_size: int | None = None) -> str | None
     if out_of_memory(error):
         smaller = f"a --batch-size smaller than {batch_size}, or " if batch_size else ""
         return f"out of memory ({message[:120] or 'for an array'}): take {smaller}a smaller network"
-    if isinstance(error, (NonFiniteLoss, ValueError, OSError)):
+    if isinstance(error, (NonFiniteLoss, CaptureError, ValueError, OSError)):
         return message
     if message.startswith("DataLoader worker"):
         return f"{message}: a process that decodes images was killed (out of memory?)"

@@ -1,6 +1,7 @@
 """The training loop. It knows a model, a criterion that keeps the contract, and batches; it knows no method by name."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -52,6 +53,8 @@ class Trainer:
         seed: the run's; shuffling, augmentation and the criterion's mixing draw from generators of their own.
         precision: of the forward pass: fp32, bf16 or fp16.
         world: the processes that train it together. All draw the same batches and take their shares of them; each mixes its own.
+        capture: makes a whole batch's step, a function without arguments that draws from a generator, into one that does the
+            same faster, such as `graph.GraphedStep`.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Trainer:
         seed: int,
         precision: str,
         world: World = ALONE,
+        capture: Callable[[Callable[[], int], torch.Generator], Callable[[], int]] | None = None,
     ):
         self.model, self.criterion, self.batches, self.world = model, criterion, batches, world
         self.recipe, self.epochs = recipe, epochs
@@ -90,7 +94,8 @@ class Trainer:
         # What a step takes from the epoch that is going on. Each stays where it is in memory, for CUDA graphs.
         self.plan: Tensor | None = None
         self.rates = torch.zeros(len(batches.sizes), device=self.device)
-        self._put_rates(self.last_rate)
+        self.capture = capture
+        self._make_ready()
 
     @property
     def steps(self) -> int:
@@ -104,10 +109,13 @@ class Trainer:
 
     @property
     def last_rate(self) -> float:
-        """The learning rate of the last step."""
+        """The learning rate of the last step, or of the first one before it is done."""
         steps = len(self.batches.sizes)
-        done = max(self.epoch * steps + self.steps - 1, 0)
-        return self.recipe.rate(done / steps, self.epochs)
+        epoch, step = divmod(max(self.epoch * steps + self.steps - 1, 0), steps)
+        return self._rate(epoch, step)
+
+    def _rate(self, epoch: int, step: int) -> float:
+        return self.recipe.rate(epoch + step / len(self.batches.sizes), self.epochs)
 
     def run_epoch(self, report: Report) -> Summary:
         """Train to the end of the epoch, which may have begun before. Raises NonFiniteLoss, naming epoch, step and learning rate.
@@ -123,7 +131,8 @@ class Trainer:
         plan = batches.draw(self.drawing)
         self._lay_out(plan.rows)
         for pixels, images, count in zip(batches.decoded(plan, done), batches.shares[done:], batches.sizes[done:], strict=True):
-            self.sums.count(images, self._step(images, count, pixels))
+            whole = self.whole_step and count == batches.batch_size
+            self.sums.count(images, self.whole_step() if whole else self._step(images, count, pixels))
             report(count, self.read() if self.sums.steps % READ_EVERY == 0 else None)
         summary = self.read()
         self.criterion.after_epoch(self.epoch + 1)
@@ -137,8 +146,7 @@ class Trainer:
         if self.plan is None:
             self.plan = rows.clone()
         self.plan.copy_(rows)
-        steps = len(self.batches.sizes)
-        self.rates.copy_(torch.tensor([self.recipe.rate(self.epoch + step / steps, self.epochs) for step in range(steps)]))
+        self.rates.copy_(torch.tensor([self._rate(self.epoch, step) for step in range(len(self.rates))]))
 
     def read(self) -> Summary:
         """Collective: the epoch so far, which has begun. Raises NonFiniteLoss, naming epoch, step and learning rate."""
@@ -178,10 +186,13 @@ class Trainer:
         self.sums.add(loss, len(targets), own_logits, own_targets)
         return len(own_targets)
 
-    def _put_rates(self, rate: float) -> None:
-        """Give each parameter group its learning rate as a tensor on the device, which a step writes to."""
+    def _make_ready(self) -> None:
+        """Give the optimizer learning rates that a step can write to on the device, and make a whole batch's step of them."""
         for group in self.optimizer.param_groups:
-            group["lr"] = torch.full((), rate, device=self.device)
+            group["lr"] = torch.full((), self.last_rate, device=self.device)
+        self.scaler.scale(torch.zeros((), device=self.device))  # makes its tensors, which no capture may make
+        whole = partial(self._step, self.batches.shares[0], self.batches.batch_size, None)
+        self.whole_step = self.capture(whole, self.mixing) if self.capture else None
 
     def state_dict(self) -> dict[str, Any]:
         """Collective: all that a later `load_state_dict` needs to go on as if nothing had happened, between any two steps.
@@ -206,16 +217,11 @@ class Trainer:
             "epoch": self.epoch,
             "parameters": parameters,
             "criterion": self.criterion.state_dict(),
-            "optimizer": self._optimizer_state(),
+            "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "drawn": self.drawn,
             "processes": self.world.all_of(own),
         }
-
-    def _optimizer_state(self) -> dict[str, Any]:
-        """The optimizer's, with learning rates as numbers."""
-        state = self.optimizer.state_dict()
-        return state | {"param_groups": [group | {"lr": self.last_rate} for group in state["param_groups"]]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave. Raises ValueError, among others, for what does not fit."""
@@ -241,4 +247,4 @@ class Trainer:
         if own["global_cuda"] is not None:
             torch.cuda.set_rng_state(own["global_cuda"], self.device)
         self.epoch = state["epoch"]
-        self._put_rates(self.last_rate)  # the optimizer took over the checkpoint's own
+        self._make_ready()  # the optimizer took over the checkpoint's tensors
