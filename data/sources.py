@@ -8,21 +8,12 @@ import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torchvision import datasets
 
-from . import builtin, files
+from . import builtin, copies, downloaded, files
 from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, OF_RECIPES, OUTSIDE, ROLES, DataSet, title_of
 from .images import Images, coloured, like
 from .streaming import ImageFiles, ImageSet
 
-# What torchvision reads, and where its files lie; those OUTSIDE too.
-TORCHVISION = {
-    "cifar10": "cifar-10-batches-py/*",
-    "cifar100": "cifar-100-python/*",
-    "svhn": "*_32x32.mat",
-    "fashionmnist": "FashionMNIST/raw/*",
-    "mnist": "MNIST/raw/*",
-}
 PREFIX = "catalog:"  # before a name that is a path too
 NAMES = (*DATA_SETS, *ARCHIVES, *OUTSIDE, *BUILT_IN)
 
@@ -67,7 +58,8 @@ def located(given: str, root: Path) -> str:
         return given
     if source not in NAMES:
         return prefix + str(Path(source).resolve())
-    its_own = source in DATA_SETS and DATA_SETS[source].side and (root / source).exists()
+    may_lie_here = source in copies.KNOWN or (source in DATA_SETS and DATA_SETS[source].side)
+    its_own = may_lie_here and (root / source).exists()
     if not (its_own and (root / source).samefile(source)):
         raise ValueError(
             f"{source} is a set of the catalog and a path here: write ./{source} for the path, {PREFIX}{source} for the set"
@@ -93,29 +85,6 @@ def partners(source: str, given: tuple[str, ...], recipe: str | None = None) -> 
             raise ValueError(f"the out-of-distribution set {name!r} is given twice")
         chosen.append((role, name))
     return chosen
-
-
-def _torchvision(name: str, train: bool, root: Path) -> Images:
-    """A split of a data set that torchvision downloads, checks and reads."""
-    try:
-        for path in root.glob(TORCHVISION[name]):
-            if not path.is_file():  # a pipe would never end
-                raise OSError(f"{path} is no file")
-        if name == "svhn":
-            svhn = datasets.SVHN(root, split="train" if train else "test")
-            return Images(torch.from_numpy(svhn.data), torch.from_numpy(svhn.labels), tuple(map(str, range(10))))
-        if name in ("mnist", "fashionmnist"):
-            grey = (datasets.MNIST if name == "mnist" else datasets.FashionMNIST)(root, train=train)
-            return Images(grey.data[:, None].expand(-1, 3, -1, -1), grey.targets, tuple(grey.classes))
-        cifar = (datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100)(root, train=train)
-        pixels = torch.from_numpy(np.ascontiguousarray(cifar.data.transpose(0, 3, 1, 2)))
-        return Images(pixels, torch.tensor(cifar.targets), tuple(cifar.classes))
-    except MemoryError:
-        raise
-    except Exception as error:  # torchvision checks little: a damaged file may end in any error
-        raise FileNotFoundError(
-            f"{title_of(name)} is missing or damaged in {root}: fetch it with `bash prepare-cifar.sh {name}`"
-        ) from error
 
 
 def _class_folders(name: str, size: tuple[int, int], root: Path) -> tuple[ImageFiles, ImageFiles]:
@@ -147,7 +116,7 @@ def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
     elif side:
         train, test = _class_folders(source, (side, side), root)
     elif source in DATA_SETS:
-        train, test = _torchvision(source, True, root), _torchvision(source, False, root)
+        train, test = downloaded.load(source, "train", root), downloaded.load(source, "test", root)
     else:
         train, test = files.load_train_and_test(Path(source), root)
     if len(train.classes) < 2:
@@ -183,7 +152,7 @@ def load_out(source: str, root: Path, reference: Tensor, margin: int = 0) -> Ima
 
     Raises ValueError for bad data or an unknown name, FileNotFoundError for data that is not there.
     """
-    size = tuple(reference.shape[-2:])
+    size, notes = tuple(reference.shape[-2:]), ()
     if source in BUILT_IN:
         pixels = {"digits89": builtin.digits89, "photos": lambda: builtin.photos(size), "noise": lambda: builtin.noise(size)}[
             source
@@ -191,9 +160,10 @@ def load_out(source: str, root: Path, reference: Tensor, margin: int = 0) -> Ima
     elif source == "digits":
         pixels = builtin.digits()[1].pixels
     elif source in OUTSIDE:
-        pixels = torch.cat([_torchvision(source, train, root).pixels for train in (True, False)])
-    elif source in TORCHVISION:
-        pixels = _torchvision(source, False, root).pixels
+        pixels = torch.cat([downloaded.load(source, split, root).pixels for split in ("train", "test")])
+    elif source in downloaded.TORCHVISION:
+        part = downloaded.load(source, "test", root)
+        pixels, notes = part.pixels, part.notes
     elif source in ARCHIVES:
         return _archive(source, root, reference, margin)
     elif Path(source).exists():
@@ -205,7 +175,7 @@ def load_out(source: str, root: Path, reference: Tensor, margin: int = 0) -> Ima
             f"(before it, if you like, {'=, '.join(ROLES)}=)"
         )
     pixels = like(pixels, reference, 0 if source in BUILT_IN else margin)  # those are made to size
-    return Images(pixels, torch.full((len(pixels),), -1), ())
+    return Images(pixels, torch.full((len(pixels),), -1), (), notes)
 
 
 def _archive(name: str, root: Path, reference: Tensor, margin: int) -> ImageSet:

@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from torchvision.transforms import v2
 
 import main
-from data import builtin, catalog, files, images, prepare, sources
+from data import builtin, catalog, downloaded, files, images, prepare, sources
 from data.batches import Normalizer, TrainingBatches, plain_batches
 from data.streaming import ImageFiles, decode
 from utils import records
@@ -186,10 +186,10 @@ def test_a_damaged_download_names_the_command_that_fetches_it(tmp_path, name, da
     for split in ("train", "t10k"):
         (folder / f"{split}-images-idx3-ubyte").write_bytes(idx(None, 4, 28, 28))
         (folder / f"{split}-labels-idx1-ubyte").write_bytes(idx(None, 4))
-    assert sources._torchvision(name, True, tmp_path).pixels.shape == (4, 3, 28, 28)
+    assert downloaded.load(name, "train", tmp_path).pixels.shape == (4, 3, 28, 28)
     (folder / "train-images-idx3-ubyte").write_bytes(damaged)
     with pytest.raises(FileNotFoundError, match=f"damaged in .*bash prepare-cifar.sh {name}"):
-        sources._torchvision(name, True, tmp_path)
+        downloaded.load(name, "train", tmp_path)
 
 
 def batches_of(pixels, **options):

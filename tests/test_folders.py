@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import predict
-from data import files, sources
+from data import downloaded, files, sources
 from data.decoding import decode
 from data.folders import search
 
@@ -297,7 +297,7 @@ def test_a_set_of_the_catalog_that_lies_here_is_no_other_path(tmp_path, monkeypa
 
 @pytest.mark.parametrize("name", ["svhn", "cifar10", "cifar100", "fashionmnist", "mnist"])
 def test_a_pipe_among_the_downloads_is_said_and_not_opened(tmp_path, name):
-    path = tmp_path / sources.TORCHVISION[name].replace("*", "test")
+    path = tmp_path / downloaded.TORCHVISION[name].replace("*", "test")
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(path)
     with pytest.raises(FileNotFoundError, match="is missing or damaged in"):

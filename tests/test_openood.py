@@ -46,7 +46,7 @@ def test_the_recipe_alone_says_how_and_on_what(data, near):
 def test_images_are_normalised_with_the_recipes_own_digits(monkeypatch, data, recipe, mean, std):
     pixels = torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)
     few = Images(pixels, torch.arange(40) % 10, tuple(map(str, range(10))))
-    monkeypatch.setattr(main.sources, "_torchvision", lambda *_: few)
+    monkeypatch.setattr(main.sources.downloaded, "load", lambda *_: few)
     given = ["--data", data, "--recipe", recipe, "--ood", "noise", "--protocol", "paper"]
     found = experiment.load_data(main.parse(given))
     assert (found.mean, found.std) == (mean, std)
