@@ -238,7 +238,7 @@ def perform(options: Options) -> None:
         run, able = runs.pop(0)  # which frees what it read, once it is done
         try:
             entries = scored(run, able)
-        except ValueError as error:
+        except (ValueError, torch.linalg.LinAlgError) as error:
             raise ValueError(f"{run.folder}: {error}") from error
         add(run, entries)
         say(f"\n{run.folder}\n\n{summary(run, entries)}")

@@ -83,10 +83,10 @@ def build(config: RunConfig, device: torch.device, world: World = ALONE) -> Run:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if config.compile:
         model.compile()
-    eager = why_not(config.cuda_graph, device, world.size, batches.files is not None, criterion)
-    capture = None if eager else GraphedStep
+    why_no_graph = why_not(config.cuda_graph, device, world.size, batches.files is not None, criterion)
+    capture = None if why_no_graph else GraphedStep
     trainer = Trainer(model, criterion, batches, recipe, epochs, config.seed, config.precision, world, capture)
-    return Run(config, device, world, data, normalize, model, trainer, eager)
+    return Run(config, device, world, data, normalize, model, trainer, why_no_graph)
 
 
 def finish(session: Session, started: str) -> dict[str, Any]:
@@ -163,8 +163,8 @@ def perform(session: Session, started: str) -> int:
             say(f"warning: {note}")
         plural = "s" * (config.epochs != 1)
         say(f"{titles}: {config.epochs} epoch{plural} of {len(run.data.train)} images on {run.device}{processes}")
-        if run.device.type == "cuda" and run.eager:
-            say(f"the host starts every operation: no CUDA graph, since {run.eager}")
+        if run.device.type == "cuda" and run.why_no_graph:
+            say(f"the host starts every operation: no CUDA graph, since {run.why_no_graph}")
     session.train()
     record = finish(session, started)
     if run.world.first:

@@ -52,7 +52,7 @@ class Run:
     normalize: Normalizer
     model: Network
     trainer: Trainer
-    eager: str  # why training steps are not CUDA graphs; "" where they are
+    why_no_graph: str  # why training steps are not CUDA graphs; "" where they are
 
     def outputs(self, part: ImageSet) -> dict[str, Tensor]:
         """Collective: the head's named outputs for a set's images, of which each process computes its share (of few, all).

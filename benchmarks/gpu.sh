@@ -2,7 +2,7 @@
 # What needs an NVIDIA GPU, for a machine that has one for a few minutes: the tests marked cuda, with a training step as a graph
 # against the same step operation by operation, and then how fast main.py trains the paper's networks.
 #     bash benchmarks/gpu.sh [FOLDER]     # the tables go to FOLDER too, by default to gpu
-# Each part has a time limit, four minutes together. PYTHON names the interpreter, by default python.
+# Each part is stopped at its time limit, four minutes together. PYTHON names the interpreter, by default python.
 cd "$(dirname "$0")/.." || exit
 folder=${1:-gpu} python=${PYTHON:-python} failed=0
 mkdir -p "$folder" || exit
@@ -14,8 +14,11 @@ part() { # NAME SECONDS COMMAND...
     [ "$status" -eq 0 ] || failed=$status
 }
 { git rev-parse HEAD && nvidia-smi --query-gpu=name,driver_version --format=csv,noheader; } 2>&1 | tee "$folder/summary.txt"
-part graph 60 "$python" -m pytest -m cuda tests/test_graph.py -x -p no:cacheprovider
-part tests 60 "$python" -m pytest -m cuda tests --ignore=tests/test_graph.py -p no:cacheprovider
-part training 70 "$python" -m benchmarks.training --models resnet34 densenetbc100 wideresnet2810 --images 1280 --repeats 3
-part compiled 50 "$python" -m benchmarks.training --models resnet34 --images 1280 --repeats 3 --compiled
+part graph 60 "$python" -m pytest -m "cuda and not slow" tests/test_graph.py -p no:cacheprovider
+for network in resnet34 densenetbc100 wideresnet2810; do
+    part "training_$network" 25 "$python" -m benchmarks.training --models $network --images 1280 --repeats 3
+done
+part tests 40 "$python" -m pytest -m "cuda and not slow" tests --ignore=tests/test_graph.py -p no:cacheprovider
+part killed 25 "$python" -m pytest -m "cuda and slow" tests -p no:cacheprovider
+part compiled 40 "$python" -m benchmarks.training --models resnet34 --images 1280 --repeats 3 --compiled
 exit $failed

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Training through main.py against a plain PyTorch loop and the best one: images/s, and where main.py's epoch goes."""
+"""Training through main.py against a plain and a compiled PyTorch loop: images/s, and where main.py's epoch goes."""
 
 import multiprocessing
 import time
@@ -48,7 +48,7 @@ def plain_loop(name: str, images: int, device: str) -> Callable[[], None]:
 
 
 @cache
-def best_loop(name: str, images: int, device: str) -> Callable[[], None]:
+def compiled_loop(name: str, images: int, device: str) -> Callable[[], None]:
     """An epoch as a good user writes it today: channels last, bf16, a fused optimizer, and torch.compile with CUDA graphs.
 
     Its batch lies on the device already, so it is faster than any DataLoader can make it. No step waits for a value.
@@ -125,7 +125,7 @@ def sides_of(
     if where.type == "cuda":
         variants.append(("--cuda-graph", "off"))
     if compiled:
-        sides["best loop bf16"] = partial(other.apply, take_epoch, (best_loop, *given))
+        sides["compiled loop bf16"] = partial(other.apply, take_epoch, (compiled_loop, *given))
         variants.append(("--compile",))
     trainers = {
         " ".join(("main.py", *options, precision)): trainer_of(name, folder, precision, str(where), *options)
@@ -151,7 +151,7 @@ def main(
         images: in an epoch.
         repeats: epochs of each side.
         device: as main.py's.
-        compiled: also main.py with --compile, and the best loop, which torch.compile makes; compiling takes minutes.
+        compiled: also main.py with --compile, and the compiled loop; compiling takes minutes.
     """
     where = find_device(device)
     pixels, labels = pictures(images)
@@ -173,11 +173,11 @@ def main(
                         "ratio": f"{rate * taken['plain loop'] / images:.2f}",
                         "GFLOP/s": f"{flops(name, True) * rate / 1e9:,.0f}",
                         "of ceiling": f"{flops(name, True) * rate / peak[kind]:.0%}",
-                        "h of 300 epochs": f"{300 * 50_000 / rate / 3600:.2f}",
+                        "300 epochs, h": f"{300 * 50_000 / rate / 3600:.2f}",
                     }
                 )
                 if where.type == "cuda":
-                    rates[-1]["host starts a step"] = started_by_host(trainers[side]) if side in trainers else ""
+                    rates[-1]["host calls a step"] = started_by_host(trainers[side]) if side in trainers else ""
             if where.type == "cpu":
                 split = shares_of_epoch(trainers["main.py fp32"])
                 parts.append({"network": name} | {part: f"{share:.2%}" for part, share in split.items()})

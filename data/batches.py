@@ -99,13 +99,13 @@ class TrainingBatches:
             *torch.randint(shifts, (2, count), generator=generator),
             (torch.rand(count, generator=generator) < (0.5 if self.flip else 0)).long(),
         )
-        rows = self._shared(torch.stack(drawn))
-        width = rows[0].shape[1]
-        stacked = torch.stack([torch.nn.functional.pad(row, (0, width - row.shape[1])) for row in rows])
+        rows = torch.zeros(len(self.sizes), len(drawn), max(self.shares, default=0), dtype=torch.int64)
+        for row, part in zip(rows, self._shared(torch.stack(drawn)), strict=True):
+            row[:, : part.shape[1]] = part
         # The seeds of random crops are drawn last, so that they change nothing for sets without.
         crops = self.files is not None and self.files.crops
         seeds = self._shared(torch.randint(2**63 - 1, (count,), generator=generator)) if crops else [None] * len(rows)
-        return Plan(stacked.to(self.labels.device), seeds)
+        return Plan(rows.to(self.labels.device), seeds)
 
     def _shared(self, values: Tensor) -> list[Tensor]:
         """Values of all images [..., N], cut into the shares of this process, one a step."""

@@ -1,4 +1,4 @@
-"""A user's own copies of known data sets. What they hold says that they are the real ones, not where they come from."""
+"""A user's own copies of known data sets. A copy counts as the real set if its content is right, wherever it comes from."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -7,7 +7,8 @@ from pathlib import Path
 from . import files
 from .catalog import title_of
 from .images import Images
-from .streaming import ImageFiles
+
+SIZE = (32, 32)  # of all their images
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,15 @@ def load(name: str, split: str, root: Path) -> Images:
     known, path = KNOWN[name][split], root / name / f"{split}.npz"
     path = path if path.is_file() else path.with_suffix("")
     found = files.load_npz(path) if path.suffix else files.load_split(path)
-    if isinstance(found, ImageFiles):
-        found = Images(found.first(len(found)), found.labels, found.classes)
+    labels = sorted({*found.labels.tolist()})
+    height, width = found.size
+    held = f"{len(found)} images of {height}×{width} pixels, with labels from {labels[0]} to {labels[-1]}"
+    right = f"{known.images} images of {SIZE[0]}×{SIZE[1]} pixels, with labels from 0 to {known.classes - 1}"
     what = f"{path} is not the {split} split of {title_of(name)}"
     way_out = f"name its folder, --data {root / name}, to train on it as a set of your own, or take another copy"
-    classes = found.classes or tuple(map(str, range(known.classes)))
-    labels = set(found.labels.tolist())
-    if (len(found), len(classes), labels) != (known.images, known.classes, set(range(known.classes))):
-        held = f"{len(found)} images of {len(labels)} classes, not {known.images} of {known.classes}"
-        raise ValueError(f"{what}: it holds {held}; {way_out}")
-    found = replace(found, classes=classes)
+    if held != right or len(labels) != known.classes:
+        raise ValueError(f"{what}: it holds {held}; that has {right}; {way_out}")
+    found = replace(found, classes=found.classes or tuple(map(str, range(known.classes))))
     if known.checksum is None:
         note = f"{path} is unverified: nobody has computed the checksum of this split of {title_of(name)} yet"
         return replace(found, notes=(*found.notes, note))

@@ -45,8 +45,8 @@ def located(given: str, root: Path) -> str:
     """The full name of a source, or ROLE=SOURCE, as a user types it.
 
     A path becomes absolute, so that a run has the same name from every folder. A name of the catalog stays, with or without
-    `PREFIX`. Raises ValueError for a name without `PREFIX` that is also a path, since it could mean either. The catalog's own
-    set counts as no such path where `root` is the current folder.
+    `PREFIX`. Raises ValueError for a name without `PREFIX` that is also a path, since it could mean either. If `root` is the
+    current folder, the catalog's own set there is not taken for such a path.
     """
     role, source = _role_and_source(given)
     prefix = f"{role}=" * bool(role)
@@ -117,6 +117,9 @@ def load_in(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
         train, test = _class_folders(source, (side, side), root)
     elif source in DATA_SETS:
         train, test = downloaded.load(source, "train", root), downloaded.load(source, "test", root)
+        numbers = tuple(map(str, range(len(train.classes))))
+        if numbers not in (train.classes, test.classes):  # of a copy with names, each split may number them in its own way
+            test = files.matched(train, test, root / source)
     else:
         train, test = files.load_train_and_test(Path(source), root)
     if len(train.classes) < 2:

@@ -5,7 +5,7 @@ import pytest
 QUICK = {
     "heads": ("--repeats", "1"),
     "data": ("--images", "128", "--repeats", "1"),
-    "training": ("--models", "smallcnn", "--images", "128", "--repeats", "1", "--device", "cpu"),
+    "training": ("--models", "smallcnn", "--images", "64", "--repeats", "1", "--device", "cpu"),
     "evaluation": ("--images", "200", "--repeats", "1"),
     "inference": ("--models", "smallcnn", "--batch", "8", "--repeats", "1", "--device", "cpu"),
     "profile": ("--models", "smallcnn", "--batch", "8", "--repeats", "1", "--device", "cpu"),

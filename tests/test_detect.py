@@ -218,7 +218,9 @@ def test_features_without_a_meaning_for_a_detector_are_not_applicable_and_bad_on
     assert set(record_in(folder)["detectors"]["vim"]) == {"title", "version", "not_applicable"}
 
 
-@pytest.mark.parametrize("damage", ["cut", "array", "nan", "one dimension", "no noise", "no labels", "fewer", "other labels"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "array", "nan", "one dimension", "no noise", "no labels", "fewer", "other labels", "fewer labels"]
+)
 def test_damaged_predictions_are_named(runs, capsys, damage):
     folder = runs / "softmax" / "1"
     path = folder / records.PREDICTIONS
@@ -239,6 +241,8 @@ def test_damaged_predictions_are_named(runs, capsys, damage):
             del arrays["test/labels"]
         elif damage == "fewer":
             arrays["noise/logits"] = arrays["noise/logits"][:10]
+        elif damage == "fewer labels":
+            arrays["test/labels"] = arrays["test/labels"][:10]
         else:
             arrays["test/labels"] = (arrays["test/labels"] + 1) % 10
         np.savez(path, **arrays)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch.distributed as dist
 
 from . import interruption
-from .command_line import out_of_memory
+from .command_line import lost_a_decoder, out_of_memory
 from .graph import CaptureError
 from .output import complain, rank
 from .running import NonFiniteLoss
@@ -29,7 +29,7 @@ def explained(error: BaseException, batch_size: int | None = None) -> str | None
         return f"out of memory ({message[:120] or 'for an array'}): take {smaller}a smaller network"
     if isinstance(error, (NonFiniteLoss, CaptureError, ValueError, OSError)):
         return message
-    if message.startswith("DataLoader worker"):
+    if lost_a_decoder(error):
         return f"{message}: a process that decodes images was killed (out of memory?)"
     if lost_a_process(error):
         return f"another process of this run has ended, or cannot be reached ({message[:300]})"

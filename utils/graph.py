@@ -1,7 +1,8 @@
 """A training step as one CUDA graph: the host starts it with one call instead of several hundred."""
 
+import gc
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -14,13 +15,7 @@ class CaptureError(RuntimeError):
     """A training step could not be captured as a CUDA graph."""
 
 
-class Criterion(Protocol):
-    """What has to be known of a criterion."""
-
-    capturable: bool
-
-
-def why_not(asked: str, device: torch.device, processes: int, in_files: bool, criterion: Criterion) -> str:
+def why_not(asked: str, device: torch.device, processes: int, in_files: bool, criterion: Any) -> str:
     """Why the steps of a run are not captured; "" where they are.
 
     Args:
@@ -28,16 +23,17 @@ def why_not(asked: str, device: torch.device, processes: int, in_files: bool, cr
         device: where the run trains.
         processes: that train together.
         in_files: whether the host has to decode the images of each step.
-        criterion: the method's.
+        criterion: the method's, which says whether it is `capturable`.
     """
-    reasons = {
-        "--cuda-graph is off": asked == "off",
-        f"{device.type} has none": device.type != "cuda",
-        "several processes train": processes > 1,
-        "the images are read from files": in_files,
-        f"{type(criterion).__name__} cannot be captured": not criterion.capturable,
-    }
-    return next((reason for reason, holds in reasons.items() if holds), "")
+    if asked == "off":
+        return "--cuda-graph is off"
+    if device.type != "cuda":
+        return f"{device.type} has none"
+    if processes > 1:
+        return "several processes train"
+    if in_files:
+        return "the images are read from files"
+    return "" if criterion.capturable else f"{type(criterion).__name__} cannot be captured"
 
 
 class GraphedStep:
@@ -56,13 +52,13 @@ class GraphedStep:
         self.step, self.generator = step, generator
         self.stream = torch.cuda.Stream(generator.device)
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.eager = WARM_UP
+        self.warm_up_left = WARM_UP
         self.result: Any = None
 
     def __call__(self) -> Any:
         """Take a step. Returns what the step returns. Raises CaptureError if it cannot be captured."""
-        if self.eager:
-            self.eager -= 1
+        if self.warm_up_left:
+            self.warm_up_left -= 1
             return self._eagerly()
         if self.graph is None:
             self.graph = self._captured()
@@ -80,13 +76,17 @@ class GraphedStep:
 
     def _captured(self) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self.generator)  # the default one is registered already
+        graph.register_generator_state(self.generator)  # the capture itself registers the default one
+        gc.collect()  # a graph that is no longer used must not be freed during a capture
         try:
             with torch.cuda.graph(graph, stream=self.stream):
                 self.result = self.step()
         except RuntimeError as error:
-            if out_of_memory(error):
-                raise
-            reason = str(error).splitlines()[0]
+            cause: BaseException = error  # the end of a failed capture raises an error of its own
+            while isinstance(cause.__context__, RuntimeError):
+                cause = cause.__context__
+            if out_of_memory(cause):
+                raise cause from None
+            reason = str(cause).splitlines()[0]
             raise CaptureError(f"the training step cannot be a CUDA graph ({reason}): take --cuda-graph off") from error
         return graph

@@ -33,7 +33,7 @@ def write_lines(path: Path, values: list[Any]) -> None:
 def refuse_runs_own(path: Path) -> None:
     """Raises ValueError for a file that an option names to be written, if it is one that a run keeps."""
     if path.name in (CONFIG, METRICS) and path.exists():
-        raise ValueError(f"--out {path} is what a run has kept: name another file")
+        raise ValueError(f"--out {path} would overwrite a file of a run: name another")
 
 
 def write_predictions(
@@ -69,15 +69,16 @@ def predictions_of(folder: Path, record: Mapping[str, Any]) -> dict[str, dict[st
     kept, path = read_predictions(folder), folder / PREDICTIONS
     split = record["temperature"]["split"]
     wanted = dict.fromkeys(("test", split, *record["detection"]))
-    lacking = [name for name in wanted if "logits" not in kept.get(name, {})]
+    lacking = [name for name in wanted if name not in kept]
     lacking += [f"{name}/labels" for name in ("test", split) if "labels" not in kept.get(name, {})]
     if lacking:
         raise ValueError(f"{path} lacks {', '.join(lacking)}: make the run again")
-    counts = {name: found["n"] for name, found in (record["classification"] | record["detection"]).items() if name in wanted}
-    right = kept["test"]["logits"].argmax(1) == kept["test"]["labels"]
-    accuracy = record["classification"]["test"]["t1"]["accuracy"]
-    same = right.shape == (counts["test"],) and abs(right.mean() - accuracy) < 1e-9
-    if not same or any(len(kept[name]["logits"]) != count for name, count in counts.items()):
+    judged = record["classification"]["test"]
+    counts = {"test": judged["n"]} | {name: found["n"] for name, found in record["detection"].items()}
+    same = all(len(kept[name]["logits"]) == count for name, count in counts.items())
+    # A set's outputs and labels are of the same images.
+    same &= all(value.shape[:1] == part["logits"].shape[:1] for part in kept.values() for value in part.values())
+    if not same or abs((kept["test"]["logits"].argmax(1) == kept["test"]["labels"]).mean() - judged["t1"]["accuracy"]) >= 1e-9:
         raise ValueError(f"{path} is not what its record was made of: make the run again")
     return kept
 

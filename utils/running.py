@@ -45,15 +45,14 @@ class RunningSums:
         self.images = self.labelled = self.steps = 0
 
     def add(self, loss: Tensor, images: int, logits: Tensor, targets: Tensor) -> None:
-        """On the device: a step's loss (a scalar) and number of images; logits and targets of those whose labels say what they
-        show."""
+        """On the device: a step's loss (a scalar) and number of images; the logits and targets of the images that are not mixed."""
         self.loss += loss * images
         self.correct += (logits.argmax(1) == targets).sum()
         self.step += 1
         self.first_bad.copy_(torch.where(loss.isfinite(), self.first_bad, torch.minimum(self.first_bad, self.step[0])))
 
     def count(self, images: int, labelled: int) -> None:
-        """On the host: a step's number of images, and how many of them are labelled with what they show."""
+        """On the host: a step's number of images, and how many of them are not mixed."""
         self.steps += 1
         self.images += images
         self.labelled += labelled

@@ -53,8 +53,8 @@ class Trainer:
         seed: the run's; shuffling, augmentation and the criterion's mixing draw from generators of their own.
         precision: of the forward pass: fp32, bf16 or fp16.
         world: the processes that train it together. All draw the same batches and take their shares of them; each mixes its own.
-        capture: makes a whole batch's step, a function without arguments that draws from a generator, into one that does the
-            same faster, such as `graph.GraphedStep`.
+        capture: such as `graph.GraphedStep`. Given the step of a whole batch (a function without arguments) and the generator that
+            it draws from, it returns a faster function that does the same.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Trainer:
 
     @property
     def last_rate(self) -> float:
-        """The learning rate of the last step, or of the first one before it is done."""
+        """The learning rate of the last step; before the first step, the rate of that step."""
         steps = len(self.batches.sizes)
         epoch, step = divmod(max(self.epoch * steps + self.steps - 1, 0), steps)
         return self._rate(epoch, step)
@@ -131,8 +131,8 @@ class Trainer:
         plan = batches.draw(self.drawing)
         self._lay_out(plan.rows)
         for pixels, images, count in zip(batches.decoded(plan, done), batches.shares[done:], batches.sizes[done:], strict=True):
-            whole = self.whole_step and count == batches.batch_size
-            self.sums.count(images, self.whole_step() if whole else self._step(images, count, pixels))
+            graphed = self.whole_step is not None and count == batches.batch_size
+            self.sums.count(images, self.whole_step() if graphed else self._step(images, count, pixels))
             report(count, self.read() if self.sums.steps % READ_EVERY == 0 else None)
         summary = self.read()
         self.criterion.after_epoch(self.epoch + 1)
@@ -144,7 +144,7 @@ class Trainer:
     def _lay_out(self, rows: Tensor) -> None:
         """Put what the epoch's steps read where they read it: the plan's rows and the learning rates."""
         if self.plan is None:
-            self.plan = rows.clone()
+            self.plan = rows
         self.plan.copy_(rows)
         self.rates.copy_(torch.tensor([self._rate(self.epoch, step) for step in range(len(self.rates))]))
 
@@ -158,7 +158,7 @@ class Trainer:
             ) from None
 
     def _step(self, images: int, count: int, pixels: Tensor | None) -> int:
-        """One step with this process's share, `images` of `count`. Returns how many of its images show what their labels say.
+        """One step with this process's share, `images` of `count`. Returns how many of its images are not mixed.
 
         All that changes from step to step is a tensor on the device: `sums.step` says which row of the plan comes. So a CUDA
         graph of one step is a graph of all that have as many images.
@@ -187,7 +187,7 @@ class Trainer:
         return len(own_targets)
 
     def _make_ready(self) -> None:
-        """Give the optimizer learning rates that a step can write to on the device, and make a whole batch's step of them."""
+        """Give the optimizer learning rates on the device, and prepare the step of a whole batch: a graph keeps these tensors."""
         for group in self.optimizer.param_groups:
             group["lr"] = torch.full((), self.last_rate, device=self.device)
         self.scaler.scale(torch.zeros((), device=self.device))  # makes its tensors, which no capture may make
