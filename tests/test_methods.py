@@ -311,7 +311,7 @@ def test_duqs_centroids_move_by_the_embeddings_that_a_step_was_trained_with():
         criterion.after_step(model, inputs, targets, logits)
 
 
-@pytest.mark.parametrize("model_name", ["resnet10", "densenetbc22"])
+@pytest.mark.parametrize("model_name", [pytest.param("resnet10", marks=pytest.mark.slow), "densenetbc22"])
 def test_duq_trains_at_the_papers_learning_rate(model_name):
     """Centroids by the network in evaluation mode, or the loss summed over classes, made it diverge within three steps."""
     torch.manual_seed(0)

@@ -14,6 +14,7 @@ from dismax.detector import Detector
 from dismax.export import OUTPUTS, to_onnx
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_a_resnet18_learns_the_digits_and_leaves_as_onnx(tmp_path):
     torch.manual_seed(0)

@@ -73,7 +73,7 @@ def test_a_lower_rate_refuses_more_and_single_files_of_another_size_are_taken(ru
         (["RUN", "nowhere.png"], "nowhere.png is no image file and no folder with some"),
         (["RUN", "IMAGES", "--tpr", "2"], "--tpr is a share in [0, 1], got 2.0"),
         (["RUN", "IMAGES", "--out", "IMAGES"], "--out takes a .csv or a .json file, got "),
-        (["RUN", "IMAGES", "--out", "RUN/metrics.json"], "metrics.json is what a run has kept: name another file"),
+        (["RUN", "IMAGES", "--out", "RUN/metrics.json"], "metrics.json would overwrite a file of a run: name another"),
         (["RUN", "PIPE"], "pipe.png is no file but a pipe"),
         (["RUN", "IMAGES", "--out", "found.txt"], "--out takes a .csv or a .json file, got found.txt"),
         (["IMAGES", "IMAGES"], "model.pt is no file: a finished run keeps its network there"),
