@@ -109,30 +109,33 @@ def test_a_step_that_uses_a_changing_python_value_would_be_noticed(what, monkeyp
     assert not eager["parameter classifier.weight"].equal(traced["parameter classifier.weight"])
 
 
+def gone_on(trainer, stop, resumed, path):
+    """The state after three epochs: `trainer` is interrupted after so many steps, and `resumed` goes on from its checkpoint."""
+    steps = iter(range(1, 100))
+
+    def report(*_):
+        if next(steps) == stop:
+            raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        for _ in range(3):
+            trainer.run_epoch(report)
+    assert next(steps) == stop + 1
+    checkpoint.save(path, trainer.state_dict())
+    resumed.load_state_dict(checkpoint.load(path))
+    while resumed.epoch < 3:
+        resumed.run_epoch(lambda *_: None)
+    return state_of(resumed)
+
+
 @pytest.mark.parametrize("stop", [2, 4])  # within an epoch
-def test_eager_and_traced_runs_go_on_from_each_others_checkpoints(stop):
-    def stopped(capture, then):
-        trainer, steps = trainer_of("dismax", capture=capture), iter(range(1, 100))
-
-        def report(*_):
-            if next(steps) == stop:
-                raise KeyboardInterrupt
-
-        with contextlib.suppress(KeyboardInterrupt):
-            for _ in range(3):
-                trainer.run_epoch(report)
-        assert next(steps) == stop + 1
-        resumed = trainer_of("dismax", capture=then)
-        resumed.load_state_dict(trainer.state_dict())
-        while resumed.epoch < 3:
-            resumed.run_epoch(lambda *_: None)
-        return state_of(resumed)
-
+def test_eager_and_traced_runs_go_on_from_each_others_checkpoints(tmp_path, stop):
     whole = trainer_of("dismax")
     for _ in range(3):
         whole.run_epoch(lambda *_: None)
     for first, second in ((None, TracedStep), (TracedStep, None), (TracedStep, TracedStep)):
-        assert_same(state_of(whole), stopped(first, second))
+        trainers = trainer_of("dismax", capture=first), trainer_of("dismax", capture=second)
+        assert_same(state_of(whole), gone_on(trainers[0], stop, trainers[1], tmp_path / "last.pt"))
 
 
 def test_the_first_bad_step_is_named_by_a_traced_run_too():
@@ -207,21 +210,7 @@ class TestOnAGPU:
     @pytest.mark.parametrize(("first", "second"), [(None, GraphedStep), (GraphedStep, None), (GraphedStep, GraphedStep)])
     def test_graphs_and_operations_go_on_from_each_others_checkpoints(self, tmp_path, stop, first, second):
         whole = trained(on_a_gpu("dismax"), epochs=3)
-        trainer, steps = on_a_gpu("dismax", first), iter(range(1, 100))
-
-        def report(*_):
-            if next(steps) == stop:
-                raise KeyboardInterrupt
-
-        with contextlib.suppress(KeyboardInterrupt):
-            for _ in range(3):
-                trainer.run_epoch(report)
-        checkpoint.save(tmp_path / "last.pt", trainer.state_dict())
-        resumed = on_a_gpu("dismax", second)
-        resumed.load_state_dict(checkpoint.load(tmp_path / "last.pt"))
-        while resumed.epoch < 3:
-            resumed.run_epoch(lambda *_: None)
-        assert_same(state_of(resumed), whole)
+        assert_same(gone_on(on_a_gpu("dismax", first), stop, on_a_gpu("dismax", second), tmp_path / "last.pt"), whole)
 
     def test_the_first_bad_step_of_a_graph_is_named(self):
         trainer = on_a_gpu("softmax")

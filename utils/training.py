@@ -143,9 +143,7 @@ class Trainer:
 
     def _lay_out(self, rows: Tensor) -> None:
         """Put what the epoch's steps read where they read it: the plan's rows and the learning rates."""
-        if self.plan is None:
-            self.plan = rows
-        self.plan.copy_(rows)
+        self.plan = rows if self.plan is None else self.plan.copy_(rows)  # in place after the first epoch
         self.rates.copy_(torch.tensor([self._rate(self.epoch, step) for step in range(len(self.rates))]))
 
     def read(self) -> Summary:
