@@ -23,10 +23,10 @@ from torch import nn
 from data import sources
 from data.batches import Normalizer, TrainingBatches
 from data.catalog import title_of
-from experiment import build_network, judged, load_data, refuse, refuse_small_images
+from experiment import Run, build_network, judged, load_data, refuse, refuse_small_images
 from losses import get_loss
 from models import model_title
-from session import Run, Session
+from session import Session
 from utils import checkpoint, command_line, distributed, failures, interruption, lock, records, runtime
 from utils.config import RunConfig
 from utils.distributed import ALONE, World

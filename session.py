@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from data import fingerprint
-from data.batches import Normalizer, plain_batches
-from data.streaming import WHILE_WAITING, ImageSet
-from experiment import EVALUATION_BATCH, Data
-from models import Network
+from data.streaming import WHILE_WAITING
+from experiment import Run
 from utils import checkpoint, distributed, interruption, lock, records
-from utils.config import RunConfig
-from utils.distributed import World
-from utils.evaluation import predict
-from utils.metrics import accuracy
 from utils.output import say
 from utils.progress import Progress
-from utils.running import NonFiniteLoss, Summary
+from utils.running import Summary
 from utils.tensorboard import Curves
-from utils.training import Trainer
 
 GO_ON, KEEP, LEAVE = range(3)  # what a process wishes for after a step; the most that one of them wishes for is done by all
 
@@ -39,41 +28,6 @@ def leave_if_asked() -> None:
 
 
 WHILE_WAITING.append(leave_if_asked)
-
-
-@dataclass
-class Run:
-    """Everything one run works with, once it is known to be possible."""
-
-    config: RunConfig
-    device: torch.device
-    world: World
-    data: Data
-    normalize: Normalizer
-    model: Network
-    trainer: Trainer
-    why_no_graph: str  # why training steps are not CUDA graphs; "" where they are
-
-    def outputs(self, part: ImageSet) -> dict[str, Tensor]:
-        """Collective: the head's named outputs for a set's images, of which each process computes its share (of few, all).
-
-        Raises NonFiniteLoss for logits that are no numbers any more, and, alone, KeyboardInterrupt if a signal came.
-        """
-        count, world = len(part), self.world
-        if shared := count >= world.size > 1:
-            part = part.take(torch.arange(count)[world.share(count)])
-        outputs = predict(self.model, self._watched(part), self.trainer.context)
-        if shared:
-            outputs = {name: world.joined(value, count) for name, value in outputs.items()}
-        if not outputs["logits"].isfinite().all():
-            raise NonFiniteLoss(f"the logits became NaN or infinite by the end of epoch {self.trainer.epoch}")
-        return outputs
-
-    def _watched(self, part: ImageSet) -> Iterator[Tensor]:
-        for batch in plain_batches(part, self.normalize, EVALUATION_BATCH, self.device):
-            if interruption.asked() and self.world.size == 1:  # several could not agree where to stop, and are soon through
-                raise KeyboardInterrupt
-            yield batch
 
 
 @dataclass
@@ -205,8 +159,7 @@ class Session:
 
     def _judge_epoch(self) -> None:
         run, deciding = self.run, self.run.data.deciding
-        part = run.data.evaluation[deciding]
-        reached = accuracy(run.outputs(part)["logits"], part.labels)
+        reached = run.accuracy(run.data.evaluation[deciding])
         if reached >= self.best["accuracy"]:  # of equally good epochs the latest
             state = {name: value.clone() for name, value in run.model.state_dict().items()}
             self.best = {"epoch": run.trainer.epoch, "accuracy": reached, "model": state}

@@ -104,6 +104,8 @@ def test_a_run_in_three_processes_keeps_every_images_logits_and_is_repeatable(to
     assert "3 processes" in out
     record = record_of(tmp_path, loss)
     assert record["environment"]["processes"] == 3
+    best = record["best"]  # whose accuracy the processes counted together
+    assert best["accuracy"] == record["classification"][best["split"]]["t1"]["accuracy"]
     folder = tmp_path / "runs" / "digits" / "smallcnn" / loss / "1"
     kept = records.read_predictions(folder)
     config = RunConfig.from_json(record["config"])

@@ -11,7 +11,6 @@ import torch
 import experiment
 import losses
 import main
-import session
 from data.batches import Normalizer
 from losses import LOSSES
 from models import build_model
@@ -47,6 +46,8 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
     predictions = np.load(folder / records.PREDICTIONS)
     temperature = record["temperature"]["value"]
     logits, labels = predictions["test/logits"].astype(np.float64), predictions["test/labels"]
+    best = record["best"]  # whose accuracy the device counted
+    assert best["accuracy"] == record["classification"][best["split"]]["t1"]["accuracy"]
     found = record["classification"]["test"]
     assert found["t1"]["accuracy"] == accuracy(logits, labels)
     assert found["t1"]["ece"] == pytest.approx(expected_calibration_error(logits, labels), abs=1e-12)
@@ -97,7 +98,7 @@ def test_of_equally_good_epochs_the_latest_is_kept_with_its_weights(run_main, tm
         return summary
 
     monkeypatch.setattr(Trainer, "run_epoch", watched)
-    monkeypatch.setattr(session, "accuracy", lambda *_: next(judged))
+    monkeypatch.setattr(experiment.Run, "accuracy", lambda *_: next(judged))
     run_main("--epochs", "4")
     assert record_of(tmp_path)["best"] == {"epoch": 3, "accuracy": 0.9, "split": "validation"}
     saved = checkpoint.load(tmp_path / "runs/digits/smallcnn/dismax/1/model.pt")["state_dict"]

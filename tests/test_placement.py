@@ -14,7 +14,7 @@ from data.images import Images
 from detectors import DETECTORS, Known, Part
 from losses import LOSSES
 from models import build_model
-from utils.evaluation import predict
+from utils.evaluation import classify, predict
 from utils.recipes import RECIPES
 from utils.training import Trainer
 
@@ -41,6 +41,7 @@ def test_networks_losses_and_scores_stay_on_a_pretended_gpu(model_name, loss_nam
         results += model.buffers()
         model.eval()
         results.append(criterion(model(inputs), targets))
+        results.append(classify(model, [inputs, inputs], nullcontext()))
         outputs = model.classifier.named_outputs(model.forward_features(inputs))
         results += [model.classifier.scores(outputs), *model.classifier.all_scores(outputs, 0.1).values()]
         assert {result.device.type for result in results} == {"cuda"}

@@ -14,6 +14,19 @@ from .metrics import classification_metrics, detection_metrics
 
 
 @torch.inference_mode()
+def _each_batch(
+    model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager, take: Callable[[dict[str, Tensor]], Any]
+) -> list[Any]:
+    """What `take` makes of each batch's named outputs and features, on the device."""
+    model.eval()
+    found = []
+    with context, parametrize.cached():  # a parametrized weight is computed once
+        for inputs in batches:
+            features = model.forward_features(inputs)
+            found.append(take({**model.classifier.named_outputs(features), "features": features.float()}))
+    return found
+
+
 def predict(model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager) -> dict[str, Tensor]:
     """The head's named outputs (`logits` [N, C] at temperature 1, and what else it offers) and the `features` [N, D], on the CPU.
 
@@ -22,13 +35,21 @@ def predict(model: nn.Module, batches: Iterable[Tensor], context: AbstractContex
         batches: the network's inputs.
         context: in which the forward pass runs (autocast).
     """
-    model.eval()
-    parts = []
-    with context, parametrize.cached():  # a parametrized weight is computed once
-        for inputs in batches:
-            features = model.forward_features(inputs)
-            parts.append({**model.classifier.named_outputs(features), "features": features.float()})
+    parts = _each_batch(model, batches, context, dict)
     return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
+
+
+def classify(model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager) -> Tensor:
+    """The class of each image's largest logit, of equal ones the first: int64 [N], on the device; -1 where a logit is no number.
+
+    Args: as `predict` has them.
+    """
+
+    def largest(outputs: dict[str, Tensor]) -> Tensor:
+        logits = outputs["logits"]
+        return torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
+
+    return torch.cat(_each_batch(model, batches, context, largest))
 
 
 def temperature_results(logits: Tensor, labels: Tensor) -> dict[str, Any]:
