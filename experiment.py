@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from data import fingerprint, images, sources
-from data.batches import Normalizer, plain_batches
 from data.catalog import title_of
 from data.streaming import ImageSet
 from dismax import saved
 from losses import LossSecondPart, get_loss
 from models import Network, build_model
-from utils import interruption, records, tensorboard
+from utils import records, tensorboard
 from utils.config import RunConfig
 from utils.distributed import World
-from utils.evaluation import classification_results, classify, detection_results, predict
+from utils.evaluation import classification_results, detection_results
 from utils.recipes import RECIPES
-from utils.running import NonFiniteLoss
 from utils.titles import of_sources
-from utils.training import Trainer
 
 EVALUATION_BATCH = 500
 
@@ -49,60 +46,6 @@ class Data:
     def judged_on(self) -> dict[str, ImageSet]:
         """Split or source → images: everything that a trained network is judged by."""
         return self.evaluation | {source: part for source, (_, part) in self.outside.items()}
-
-
-@dataclass
-class Run:
-    """Everything one run works with, once it is known to be possible."""
-
-    config: RunConfig
-    device: torch.device
-    world: World
-    data: Data
-    normalize: Normalizer
-    model: Network
-    trainer: Trainer
-    why_no_graph: str  # why training steps are not CUDA graphs; "" where they are
-
-    def outputs(self, part: ImageSet) -> dict[str, Tensor]:
-        """Collective: the head's named outputs for a set's images, of which each process computes its share (of few, all).
-
-        Raises NonFiniteLoss for logits that are no numbers any more, and, alone, KeyboardInterrupt if a signal came.
-        """
-        own = self._share(part)
-        outputs = predict(self.model, self._watched(own), self.trainer.context)
-        if own is not part:
-            outputs = {name: self.world.joined(value, len(part)) for name, value in outputs.items()}
-        self._refuse_broken(not outputs["logits"].isfinite().all())
-        return outputs
-
-    def accuracy(self, part: ImageSet) -> float:
-        """Collective: the share of a set's images that are given their label's class. Counted on the device, and read once.
-
-        Raises what `outputs` raises.
-        """
-        own = self._share(part)
-        classes = classify(self.model, self._watched(own), self.trainer.context)
-        found = torch.stack([(classes == own.labels.to(self.device)).sum(), (classes < 0).sum()]).tolist()
-        right, broken, count = self.world.totals([*found, len(own)])
-        self._refuse_broken(broken > 0)
-        return right / count
-
-    def _share(self, part: ImageSet) -> ImageSet:
-        """This process's share of a set; the set itself if it has fewer images than there are processes, or one is alone."""
-        if not len(part) >= self.world.size > 1:
-            return part
-        return part.take(torch.arange(len(part))[self.world.share(len(part))])
-
-    def _refuse_broken(self, broken: bool) -> None:
-        if broken:
-            raise NonFiniteLoss(f"the logits became NaN or infinite by the end of epoch {self.trainer.epoch}")
-
-    def _watched(self, part: ImageSet) -> Iterator[Tensor]:
-        for batch in plain_batches(part, self.normalize, EVALUATION_BATCH, self.device):
-            if interruption.asked() and self.world.size == 1:  # several could not agree where to stop, and are soon through
-                raise KeyboardInterrupt
-            yield batch
 
 
 def load_data(config: RunConfig) -> Data:

@@ -17,30 +17,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from data import sources
-from data.batches import Normalizer, TrainingBatches
 from data.catalog import title_of
-from experiment import Run, build_network, judged, load_data, refuse, refuse_small_images
+from experiment import judged
 from losses import get_loss
 from models import model_title
+from run import Run, build
 from session import Session
 from utils import checkpoint, command_line, distributed, failures, interruption, lock, records, runtime
 from utils.config import RunConfig
-from utils.distributed import ALONE, World
 from utils.evaluation import calibrate, temperature_results
-from utils.graph import GraphedStep, why_not
 from utils.output import complain, say
 from utils.recipes import RECIPES
-from utils.training import Trainer
 
 PATIENCE = 10  # seconds in which a process that was killed, or is leaving, and those it had started let go of a run's folder
 
 
 def parse(arguments: Sequence[str] | None = None) -> RunConfig:
-    """The command line as a configuration with nothing left open. Raises ValueError for a value that cannot be."""
+    """The command line as a configuration. Nothing is left open but a precision `auto` of a run that has not begun.
+
+    Raises ValueError for a value that cannot be.
+    """
     given = command_line.read(RunConfig, "main.py", arguments)
     given.check()
     # The same data is the same run, however its path is written.
@@ -56,37 +53,8 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     if config.precision == "auto":
         held = records.begun(config.folder).get("precision")
         known = isinstance(held, str) and held in runtime.PRECISIONS
-        config = replace(
-            config,
-            precision=held if known else runtime.fastest_precision(runtime.find_device(distributed.device_name(config.device))),
-        )
+        config = replace(config, precision=held if known else "auto")
     return config
-
-
-def build(config: RunConfig, device: torch.device, world: World = ALONE) -> Run:
-    """Load and check all that the run needs. Raises ValueError or an OSError, in one line, for what cannot work."""
-    runtime.make_repeatable()
-    runtime.keep_freed_memory()
-    data = load_data(config)
-    recipe, epochs, batch_size = RECIPES[str(config.recipe)], int(config.epochs or 0), int(config.batch_size or 0)
-    normalize = Normalizer(data.mean, data.std, device)
-    entry = sources.describe(config.data)
-    padding = 0 if entry.side else max(data.train.size) // 8  # 4 at 32 pixels, as the paper has it; random crops are enough
-    batches = TrainingBatches(data.train, normalize, batch_size, padding, entry.flip, device, world.size, world.share)
-
-    torch.manual_seed(config.seed)
-    model = build_network(config, len(data.train.classes), device)
-    refuse_small_images(config, model, data.train.size, device)
-    criterion = get_loss(config.loss).criterion(model.classifier).to(device)
-    refuse(config, data, criterion, device, world, min(batch_size, len(data.train)))
-    if config.sync_batchnorm:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    if config.compile:
-        model.compile()
-    why_no_graph = why_not(config.cuda_graph, device, world.size, batches.files is not None, criterion)
-    capture = None if why_no_graph else GraphedStep
-    trainer = Trainer(model, criterion, batches, recipe, epochs, config.seed, config.precision, world, capture)
-    return Run(config, device, world, data, normalize, model, trainer, why_no_graph)
 
 
 def finish(session: Session, started: str) -> dict[str, Any]:
@@ -212,7 +180,7 @@ def start(arguments: Sequence[str] | None) -> int:
                 return skipped(config.folder)
             device = runtime.find_device(distributed.device_name(config.device))
             world = stack.enter_context(distributed.world(device))
-            config = replace(config, precision=world.firsts(config.precision))  # which each may have found out for itself
+            config = replace(config, precision=world.firsts(config.precision))  # of a begun run, which one process may see first
             run = build(config, device, world)
             if (status := hold(run, stack)) >= 0:
                 return status

@@ -9,7 +9,7 @@ from typing import Any
 
 from data import fingerprint
 from data.streaming import WHILE_WAITING
-from experiment import Run
+from run import Run
 from utils import checkpoint, distributed, interruption, lock, records
 from utils.output import say
 from utils.progress import Progress

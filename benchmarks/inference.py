@@ -13,7 +13,7 @@ from detectors import Known, Part, fit_preprocessing
 from losses import LOSSES, get_loss
 from models import Network, build_model, model_title
 from utils import records
-from utils.runtime import PRECISIONS, autocast, fastest_precision, find_device, keep_freed_memory
+from utils.runtime import PRECISIONS, autocast, find_device, keep_freed_memory
 
 from .ceiling import ceiling, flops
 from .common import check_positive, in_turns, machine, show, start
@@ -74,7 +74,7 @@ def main(
     size: int = 32,
     members: int = 10,
     repeats: int = 15,
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
     device: str = "auto",
     out: Path | None = None,
 ) -> None:
@@ -86,7 +86,6 @@ def main(
         get_loss(method)
     keep_freed_memory()  # as main.py does
     where = find_device(device)
-    precision = fastest_precision(where) if precision == "auto" else precision
     images = torch.randn(batch, 3, size, size, device=where).to(memory_format=torch.channels_last)
     peak = ceiling(PRECISIONS[precision], where, False)
     rows, kept = [], []

@@ -17,6 +17,7 @@ from torch import nn
 
 import main as program
 from models import build_model
+from run import build
 from utils.runtime import find_device
 from utils.training import Trainer
 
@@ -80,7 +81,7 @@ def trainer_of(name: str, folder: Path, precision: str, device: str, *options: s
     """main.py's trainer of a run, with the head and loss whose cost is to be shown: DisMax with FPR."""
     given = ["--data", str(folder), "--model", name, "--loss", "dismax", "--precision", precision, "--protocol", "paper"]
     config = program.parse([*given, "--ood", "noise", "--runs", str(folder / "runs"), *options])
-    return program.build(config, torch.device(device)).trainer
+    return build(config, torch.device(device)).trainer
 
 
 def started_by_host(trainer: Trainer) -> int:

@@ -11,10 +11,11 @@ import torch
 import experiment
 import losses
 import main
+import run
 from data.batches import Normalizer
 from losses import LOSSES
 from models import build_model
-from utils import checkpoint, lock, records, runtime
+from utils import checkpoint, lock, records
 from utils.config import RunConfig
 from utils.metrics import accuracy, detection_metrics, expected_calibration_error
 from utils.training import Trainer
@@ -98,7 +99,7 @@ def test_of_equally_good_epochs_the_latest_is_kept_with_its_weights(run_main, tm
         return summary
 
     monkeypatch.setattr(Trainer, "run_epoch", watched)
-    monkeypatch.setattr(experiment.Run, "accuracy", lambda *_: next(judged))
+    monkeypatch.setattr(run.Run, "accuracy", lambda *_: next(judged))
     run_main("--epochs", "4")
     assert record_of(tmp_path)["best"] == {"epoch": 3, "accuracy": 0.9, "split": "validation"}
     saved = checkpoint.load(tmp_path / "runs/digits/smallcnn/dismax/1/model.pt")["state_dict"]
@@ -201,26 +202,6 @@ def test_a_users_own_images_run(run_main, tmp_path):
     record = records.read_record(tmp_path / "runs" / "mine" / "smallcnn" / "dismax" / "1" / records.METRICS)
     assert {source: found["role"] for source, found in record["detection"].items()} == {out_set: "near", "noise": "very_far"}
     assert record["titles"]["data"] == "mine"
-
-
-@pytest.mark.parametrize("faster", ["fp32", "bf16"])
-def test_auto_takes_the_faster_precision_and_a_begun_run_keeps_its_own(run_main, tmp_path, monkeypatch, faster):
-    monkeypatch.setattr(runtime, "fastest_precision", lambda device: faster)
-    begun, other = ("--precision", "auto", *QUICK), "bf16" if faster == "fp32" else "fp32"
-    assert run_main(*begun)[0] == 0
-    assert record_of(tmp_path)["config"]["precision"] == faster
-    monkeypatch.setattr(runtime, "fastest_precision", lambda device: other)
-    status, out, _ = run_main(*begun)
-    assert status == 0
-    assert "finished" in out
-    assert run_main("--precision", other, *QUICK)[0] == 2
-
-
-@pytest.mark.parametrize("bf16_is_faster", [True, False])
-def test_on_a_cpu_the_faster_precision_is_measured(monkeypatch, bf16_is_faster):
-    seconds = {torch.float32: 2.0, torch.bfloat16: 1.0 if bf16_is_faster else 3.0}
-    monkeypatch.setattr(runtime, "_convolution_seconds", lambda dtype, device: seconds[dtype])
-    assert runtime.fastest_precision.__wrapped__(torch.device("cpu")) == ("bf16" if bf16_is_faster else "fp32")
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's own setting")

@@ -23,7 +23,7 @@ SCRIPTS = [
 ]
 RUN_SCRIPTS = [path for path in SCRIPTS if path.name.startswith(("run_cifar", "run_digits"))]
 PACKAGES = {"losses", "models", "data", "utils", "detectors"}
-PROGRAMS = {"main", "analyze", "example", "detect", "ensemble", "experiment", "session", "predict", "reporting"}
+PROGRAMS = {"main", "analyze", "example", "detect", "ensemble", "experiment", "run", "session", "predict", "reporting"}
 
 
 def imports_of(path: Path) -> set[str]:

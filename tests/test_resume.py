@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-import experiment
+import run
 from utils import checkpoint, interruption, records
 from utils.training import Trainer
 
@@ -54,7 +54,7 @@ def test_a_signal_within_an_epoch_or_its_evaluation_loses_nothing(run_main, tmp_
     whole = without_times(record_of(tmp_path, loss))
     (tmp_path / "runs").rename(tmp_path / "earlier")
     monkeypatch.setattr(interruption, "_asked", False)
-    step, classify, write_lines, calls = Trainer._step, experiment.classify, records.write_lines, {"steps": 0, "evaluations": 0}
+    step, classify, write_lines, calls = Trainer._step, run.classify, records.write_lines, {"steps": 0, "evaluations": 0}
 
     def signalled_step(*given):
         calls["steps"] += 1
@@ -74,7 +74,7 @@ def test_a_signal_within_an_epoch_or_its_evaluation_loses_nothing(run_main, tmp_
             interruption._asked = True
 
     monkeypatch.setattr(Trainer, "_step", signalled_step)
-    monkeypatch.setattr(experiment, "classify", signalled_evaluation)
+    monkeypatch.setattr(run, "classify", signalled_evaluation)
     monkeypatch.setattr(records, "write_lines", signalled_log)
     assert run_main("--loss", loss, *QUICK)[0] == interruption.STATUS
     monkeypatch.undo()

@@ -58,7 +58,7 @@ class RunConfig:
     """For quick tries: evaluate on this many images of each set."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of the network's forward pass (heads and losses are always float32). auto: what the run began with, or else bf16 where the
-    hardware has it and is faster with it."""
+    hardware has it and the run's own training steps gain a tenth by it."""
     compile: bool = False
     """Compile the network with torch.compile."""
     cuda_graph: Literal["auto", "off"] = "auto"

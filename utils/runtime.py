@@ -4,10 +4,8 @@ import ctypes
 import os
 import platform
 import subprocess
-import time
 import warnings
 from contextlib import AbstractContextManager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,39 +34,6 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     if precision == "fp32":
         return torch.autocast(device.type, enabled=False)
     return torch.autocast(device.type, dtype=PRECISIONS[precision])
-
-
-@cache
-def fastest_precision(device: torch.device) -> str:
-    """bf16 where the hardware has it and gains by it, else fp32."""
-    if device.type not in ("cpu", "cuda") or (
-        device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
-    ):
-        return "fp32"
-    # Their names do not tell: with the same AVX-512 bf16 instructions one processor is twice as fast as in float32, another half;
-    # and a GPU's float32 convolutions (TF32) outran its bf16 ones at these sizes.
-    pairs = [(_convolution_seconds(torch.float32, device), _convolution_seconds(torch.bfloat16, device)) for _ in range(4)]
-    single, half = (min(taken) for taken in zip(*pairs, strict=True))
-    return "bf16" if half < single else "fp32"
-
-
-def _convolution_seconds(dtype: torch.dtype, device: torch.device) -> float:
-    """What a 3×3 convolution with 128 channels, the bulk of these networks, takes, forward and backward."""
-    images, calls = (4, 1) if device.type == "cpu" else (64, 20)  # a GPU's calls overlap
-    inputs = torch.zeros(images, 128, 16, 16, dtype=dtype, device=device).to(memory_format=torch.channels_last).requires_grad_()
-    weight = torch.zeros(128, 128, 3, 3, dtype=dtype, device=device).to(memory_format=torch.channels_last).requires_grad_()
-    _finish(device)
-    started = time.perf_counter()
-    for _ in range(calls):
-        torch.nn.functional.conv2d(inputs, weight, padding=1).sum().backward()
-    _finish(device)
-    return time.perf_counter() - started
-
-
-def _finish(device: torch.device) -> None:
-    """Wait for a GPU."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def make_repeatable() -> None:

@@ -1,0 +1,132 @@
+"""A run, put together from its configuration: its data, and a trainer with its network and loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from data import sources
+from data.batches import Normalizer, TrainingBatches, plain_batches
+from data.images import Images
+from data.streaming import ImageFiles, ImageSet
+from experiment import EVALUATION_BATCH, Data, build_network, load_data, refuse, refuse_small_images
+from losses import get_loss
+from models import Network
+from utils import interruption, precision, runtime
+from utils.config import RunConfig
+from utils.distributed import ALONE, World
+from utils.evaluation import classify, predict
+from utils.graph import GraphedStep, why_not
+from utils.recipes import RECIPES
+from utils.running import NonFiniteLoss
+from utils.training import Trainer
+
+
+@dataclass
+class Run:
+    """Everything one run works with, once it is known to be possible."""
+
+    config: RunConfig
+    device: torch.device
+    world: World
+    data: Data
+    trainer: Trainer
+    why_no_graph: str  # why training steps are not CUDA graphs; "" where they are
+
+    @property
+    def model(self) -> Network:
+        """The network in training."""
+        return self.trainer.model
+
+    def outputs(self, part: ImageSet) -> dict[str, Tensor]:
+        """Collective: the head's named outputs for a set's images, of which each process computes its share (of few, all).
+
+        Raises NonFiniteLoss for logits that are no numbers any more, and, alone, KeyboardInterrupt if a signal came.
+        """
+        own = self._share(part)
+        outputs = predict(self.model, self._watched(own), self.trainer.context)
+        if own is not part:
+            outputs = {name: self.world.joined(value, len(part)) for name, value in outputs.items()}
+        self._refuse_broken(not outputs["logits"].isfinite().all())
+        return outputs
+
+    def accuracy(self, part: ImageSet) -> float:
+        """Collective: the share of a set's images that are given their label's class. Counted on the device, and read once.
+
+        Raises what `outputs` raises.
+        """
+        own = self._share(part)
+        classes = classify(self.model, self._watched(own), self.trainer.context)
+        found = torch.stack([(classes == own.labels.to(self.device)).sum(), (classes < 0).sum()]).tolist()
+        right, broken, count = self.world.totals([*found, len(own)])
+        self._refuse_broken(broken > 0)
+        return right / count
+
+    def _share(self, part: ImageSet) -> ImageSet:
+        """This process's share of a set; the set itself if it has fewer images than there are processes, or one is alone."""
+        if not len(part) >= self.world.size > 1:
+            return part
+        return part.take(torch.arange(len(part))[self.world.share(len(part))])
+
+    def _refuse_broken(self, broken: bool) -> None:
+        if broken:
+            raise NonFiniteLoss(f"the logits became NaN or infinite by the end of epoch {self.trainer.epoch}")
+
+    def _watched(self, part: ImageSet) -> Iterator[Tensor]:
+        for batch in plain_batches(part, self.trainer.batches.normalize, EVALUATION_BATCH, self.device):
+            if interruption.asked() and self.world.size == 1:  # several could not agree where to stop, and are soon through
+                raise KeyboardInterrupt
+            yield batch
+
+
+def build(config: RunConfig, device: torch.device, world: World = ALONE) -> Run:
+    """Collective: load and check all that the run needs, and choose its precision if that is `auto`.
+
+    Raises ValueError or an OSError, in one line, for what cannot work.
+    """
+    runtime.make_repeatable()
+    runtime.keep_freed_memory()
+    data = load_data(config)
+    in_files = isinstance(data.train, ImageFiles)
+    if config.precision == "auto":
+        faster = precision.faster(lambda name: trial(config, name, data, device, world, in_files), device, world)
+        config = replace(config, precision=faster)
+    trainer, why_no_graph = make_trainer(config, data, device, world, in_files)
+    return Run(config, device, world, data, trainer, why_no_graph)
+
+
+def make_trainer(config: RunConfig, data: Data, device: torch.device, world: World, in_files: bool) -> tuple[Trainer, str]:
+    """A trainer with a new network, and why its steps are no CUDA graphs ("" where they are).
+
+    Raises ValueError for what cannot be trained.
+    """
+    recipe, epochs, batch_size = RECIPES[str(config.recipe)], int(config.epochs or 0), int(config.batch_size or 0)
+    normalize = Normalizer(data.mean, data.std, device)
+    entry = sources.describe(config.data)
+    padding = 0 if entry.side else max(data.train.size) // 8  # 4 at 32 pixels, as the paper has it; random crops are enough
+    batches = TrainingBatches(data.train, normalize, batch_size, padding, entry.flip, device, world.size, world.share)
+
+    torch.manual_seed(config.seed)
+    model = build_network(config, len(data.train.classes), device)
+    refuse_small_images(config, model, data.train.size, device)
+    criterion = get_loss(config.loss).criterion(model.classifier).to(device)
+    refuse(config, data, criterion, device, world, min(batch_size, len(data.train)))
+    if config.sync_batchnorm:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if config.compile:
+        model.compile()
+    why_no_graph = why_not(config.cuda_graph, device, world.size, in_files, criterion)
+    capture = None if why_no_graph else GraphedStep
+    return Trainer(model, criterion, batches, recipe, epochs, config.seed, config.precision, world, capture), why_no_graph
+
+
+def trial(config: RunConfig, name: str, data: Data, device: torch.device, world: World, in_files: bool) -> Trainer:
+    """The run's trainer in a precision, but on a few random images, for measuring its steps. It leaves nothing behind."""
+    batch, steps = precision.sizes(device, int(config.batch_size or 0), world.size)
+    pixels = torch.randint(256, (steps * batch, 3, *data.train.size), dtype=torch.uint8)
+    few = Images(pixels, torch.arange(len(pixels)) % len(data.train.classes), data.train.classes)
+    config = replace(config, precision=name, batch_size=batch)
+    return make_trainer(config, replace(data, train=few), device, world, in_files)[0]

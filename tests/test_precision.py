@@ -1,0 +1,131 @@
+"""The choice of --precision auto: the run's own training steps are timed, and leave nothing behind."""
+
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from utils import precision
+from utils.distributed import ALONE
+
+from .conftest import QUICK, ROOT, record_of, without_times
+
+
+@pytest.fixture
+def may_gain(monkeypatch):
+    """A CPU that has bf16 instructions, as far as the program can tell."""
+    monkeypatch.setattr(precision, "_may_gain", lambda device: True)
+
+
+@pytest.mark.parametrize(("faster", "other"), [("fp32", "bf16"), ("bf16", "fp32")])
+@pytest.mark.parametrize("loss", ["dismax", "godin_dropout", "sngp"])
+def test_auto_takes_the_faster_precision_and_its_trial_changes_nothing(
+    run_main, tmp_path, monkeypatch, may_gain, loss, faster, other
+):
+    seconds = precision._seconds
+    monkeypatch.setattr(precision, "_seconds", lambda training, name: seconds(training, name) + 9 * (name == other))
+    given = ("--loss", loss, *QUICK)
+    assert run_main("--precision", "auto", *given)[0] == 0
+    record = record_of(tmp_path, loss)
+    assert record["config"]["precision"] == faster
+    (tmp_path / "runs").rename(tmp_path / "earlier")
+    assert run_main("--precision", faster, *given)[0] == 0
+    assert without_times(record) == without_times(record_of(tmp_path, loss))
+
+
+def test_a_begun_run_keeps_its_precision(run_main, monkeypatch, may_gain):
+    given = ("--precision", "auto", *QUICK)
+    monkeypatch.setattr(precision, "_seconds", lambda training, name: {"fp32": 2, "bf16": 1}[name])
+    assert run_main(*given)[0] == 0
+    monkeypatch.setattr(precision, "_seconds", lambda training, name: {"fp32": 1, "bf16": 2}[name])
+    status, out, _ = run_main(*given)
+    assert status == 0
+    assert "finished" in out
+    assert run_main("--precision", "fp32", *QUICK)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("single", "half", "chosen"),
+    [(1.0, 0.5, "bf16"), (1.0, 0.95, "fp32"), (1.0, 2.0, "fp32"), (math.inf, 1.0, "bf16"), (1.0, math.inf, "fp32")],
+)
+def test_bf16_has_to_be_clearly_faster(monkeypatch, may_gain, single, half, chosen):
+    monkeypatch.setattr(precision, "_seconds", lambda training, name: {"fp32": single, "bf16": half}[name])
+    assert precision.faster(None, torch.device("cpu"), ALONE) == chosen
+
+
+def test_without_bf16_instructions_nothing_is_timed(monkeypatch):
+    monkeypatch.setattr(precision, "_convolution_seconds", lambda dtype: {torch.float32: 1.0, torch.bfloat16: 2.0}[dtype])
+    assert precision.faster(None, torch.device("cpu"), ALONE) == "fp32"
+    assert precision.faster(None, torch.device("mps"), ALONE) == "fp32"
+
+
+def test_a_precision_without_enough_memory_is_not_taken():
+    def too_large(name):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    def broken(name):
+        raise RuntimeError("another error")
+
+    assert precision._seconds(too_large, "fp32") == math.inf
+    with pytest.raises(RuntimeError, match="another error"):
+        precision._seconds(broken, "fp32")
+
+
+def test_a_gpu_is_timed_with_whole_batches_and_a_cpu_with_few_images():
+    assert precision.sizes(torch.device("cuda"), 64, 1)[0] == 64
+    assert precision.sizes(torch.device("cpu"), 64, 2)[0] == 16
+    assert precision.sizes(torch.device("cpu"), 6, 1)[0] == 6
+
+
+IN_TWO_PROCESSES = """
+import sys
+from utils import precision
+precision._may_gain = lambda device: True
+import main
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_time_their_steps_together(tmp_path):
+    """DUQ's steps wait for the other process's."""
+    (tmp_path / "two.py").write_text(IN_TWO_PROCESSES)
+    records, name = [], "auto"
+    for folder in ("first", "second"):
+        runs = tmp_path / folder / "runs"
+        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", str(tmp_path / "two.py"), "--loss", "duq"]
+        done = subprocess.run(
+            [*command, *QUICK, "--device", "cpu", "--runs", str(runs), "--precision", name],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        records.append(record_of(tmp_path / folder, "duq"))
+        name = records[0]["config"]["precision"]
+    assert without_times(records[0]) == without_times(records[1])
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_on_a_gpu_graphs_are_timed(run_main, tmp_path, monkeypatch):
+    made, seconds = [], precision._seconds
+
+    def watched(training, name):
+        def keep(name):
+            made.append(training(name))
+            return made[-1]
+
+        return seconds(keep, name)
+
+    monkeypatch.setattr(precision, "_seconds", watched)
+    assert run_main("--precision", "auto", "--device", "cuda", *QUICK)[0] == 0
+    assert [trainer.whole_step.graph is not None for trainer in made] == [True, True]
+    first = record_of(tmp_path)
+    (tmp_path / "runs").rename(tmp_path / "earlier")
+    assert run_main("--precision", first["config"]["precision"], "--device", "cuda", *QUICK)[0] == 0
+    assert without_times(first) == without_times(record_of(tmp_path))
