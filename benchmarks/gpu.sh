@@ -14,11 +14,12 @@ part() { # NAME SECONDS COMMAND...
     [ "$status" -eq 0 ] || failed=$status
 }
 { git rev-parse HEAD && nvidia-smi --query-gpu=name,driver_version --format=csv,noheader; } 2>&1 | tee "$folder/summary.txt"
-part graph 60 "$python" -m pytest -m "cuda and not slow" tests/test_graph.py -p no:cacheprovider
+part graph 50 "$python" -m pytest -m "cuda and not slow" tests/test_graph.py -p no:cacheprovider
 for network in resnet34 densenetbc100 wideresnet2810; do
     part "training_$network" 25 "$python" -m benchmarks.training --models $network --images 1280 --repeats 3
 done
-part tests 40 "$python" -m pytest -m "cuda and not slow" tests --ignore=tests/test_graph.py -p no:cacheprovider
+part tests 30 "$python" -m pytest -m "cuda and not slow" tests --ignore=tests/test_graph.py -p no:cacheprovider
+part epoch 20 "$python" -m benchmarks.epoch --model resnet34 --precision bf16 --images 20000 --epochs 7
 part killed 25 "$python" -m pytest -m "cuda and slow" tests -p no:cacheprovider
 part compiled 40 "$python" -m benchmarks.training --models resnet34 --images 1280 --repeats 3 --compiled
 exit $failed
