@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""On paper: the operations and bytes of an epoch and of the whole of Table 2, and what they take on a GPU. NOT MEASURED."""
+"""What the paper's Table 2 takes on a GPU: on paper, from its operations and bytes, or at rates that were measured."""
+
+from collections.abc import Sequence
 
 import torch
 from tabulate import tabulate
@@ -12,6 +14,7 @@ from .common import check_positive, start
 
 IMAGES, EPOCHS, SEEDS, DATA_SETS = 50_000, 300, 5, 2  # of a run, of a cell, of the table
 METHODS = ("softmax", "isomax", "isomaxplus", "dismax", "dismax_nofpr")  # those whose steps cost alike
+RUNS = DATA_SETS * len(METHODS) * SEEDS  # of a network
 NETWORKS = ("densenetbc100", "resnet34", "wideresnet2810")
 BATCH = 64
 
@@ -37,53 +40,67 @@ def bytes_of_step(name: str) -> int:
     return moved * 3 * BATCH // 2 + 4 * 5 * parameters
 
 
+def estimated_rates(peak_tflops: float, bandwidth_gbs: float, utilisation: float) -> list[float]:
+    """The networks' images/s at a share of whichever a GPU's arithmetic or memory would be the slower at."""
+    rates = []
+    for name in NETWORKS:
+        seconds = max(BATCH * flops_of(name, True) / (peak_tflops * 1e12), bytes_of_step(name) / (bandwidth_gbs * 1e9))
+        rates.append(utilisation * BATCH / seconds)
+    return rates
+
+
+def days(rates: Sequence[float]) -> list[float]:
+    """The days that each network's runs take at the networks' images/s, one after another."""
+    return [RUNS * EPOCHS * IMAGES / rate / 86_400 for rate in rates]
+
+
 def main(
     gpu: str = "NVIDIA A100",
     peak_tflops: float = 312.0,
     bandwidth_gbs: float = 1555.0,
     utilisation: float = 0.3,
     images_per_second: tuple[float, float, float] | None = None,
+    together: tuple[float, float, float] | None = None,
 ) -> None:
-    """Print operations, bytes, and hours.
+    """Print operations, bytes and days.
 
     Args:
-        gpu: what the two numbers below are of.
+        gpu: what the numbers below are of.
         peak_tflops: its bf16 peak without sparsity, as its maker gives it.
         bandwidth_gbs: its memory's, likewise.
         utilisation: the share of whichever of the two bounds a network that is taken to be reached.
-        images_per_second: measured rates of the three networks, in place of that estimate.
+        images_per_second: rates of the three networks that were measured (benchmarks.training), in place of that estimate.
+        together: of several runs at once, all of them together (benchmarks.together).
     """
     check_positive(peak_tflops=peak_tflops, bandwidth_gbs=bandwidth_gbs, utilisation=utilisation)
-    for rate in images_per_second or ():
-        check_positive(images_per_second=rate)
-    rows, total, steps = [], 0.0, -(-IMAGES // BATCH)
+    for name, given in {"images_per_second": images_per_second, "together": together}.items():
+        for rate in given or ():
+            check_positive(**{name: rate})
+    if together and not images_per_second:
+        raise ValueError("--together needs --images-per-second, the rates of one run at a time")
+    rates = images_per_second or estimated_rates(peak_tflops, bandwidth_gbs, utilisation)
+    # Each way to go through the runs, by what a column is named after.
+    ways = {"one at a time": days(rates)} | ({"several at once": days(together)} if together else {})
+    steps, rows = -(-IMAGES // BATCH), []
     for i, name in enumerate(NETWORKS):
-        flops, moved = BATCH * flops_of(name, True), bytes_of_step(name)
-        by_arithmetic, by_memory = flops / (peak_tflops * 1e12), moved / (bandwidth_gbs * 1e9)
-        bound = "arithmetic" if by_arithmetic > by_memory else "memory"
-        seconds = IMAGES / images_per_second[i] if images_per_second else steps * max(by_arithmetic, by_memory) / utilisation
-        hours = seconds * EPOCHS / 3600
-        total += hours * len(METHODS) * SEEDS * DATA_SETS
-        rows.append(
-            {
-                "network": model_title(name),
-                "PFLOP an epoch": f"{flops * steps / 1e15:.2f}",
-                "TB an epoch": f"{moved * steps / 1e12:.2f}",
-                "bound": "as measured" if images_per_second else bound,
-                "s an epoch": f"{seconds:.0f}",
-                "h a run": f"{hours:.1f}",
-            }
-        )
+        row = {
+            "network": model_title(name),
+            "PFLOP an epoch": f"{steps * BATCH * flops_of(name, True) / 1e15:.2f}",
+            "TB an epoch": f"{steps * bytes_of_step(name) / 1e12:.2f}",
+            "images/s": f"{rates[i]:,.0f}",
+            "h a run": f"{EPOCHS * IMAGES / rates[i] / 3600:.1f}",
+        }
+        rows.append(row | {f"days, {way}": f"{taken[i]:.1f}" for way, taken in ways.items()})
     how = (
-        f"at {images_per_second} images/s"
+        "at rates that were measured"
         if images_per_second
-        else f"at {utilisation:.0%} of {peak_tflops:g} TFLOP/s or {bandwidth_gbs:g} GB/s"
+        else f"at {utilisation:.0%} of its {peak_tflops:g} TFLOP/s or {bandwidth_gbs:g} GB/s"
     )
-    print(f"ON PAPER, NOT MEASURED: one {gpu}, {how}; batches of {BATCH}, {IMAGES:,} images, {EPOCHS} epochs\n")
+    print(f"{'NOT A RUN' if images_per_second else 'ON PAPER, NOT MEASURED'}: one {gpu}, {how}")
+    print(f"Runs of {EPOCHS} epochs of {IMAGES:,} images, batches of {BATCH}; of each network {RUNS} runs:")
+    print(f"{DATA_SETS} data sets × {len(METHODS)} losses × {SEEDS} seeds\n")
     print(tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True))
-    runs = len(NETWORKS) * len(METHODS) * SEEDS * DATA_SETS
-    matrix = f"{len(NETWORKS)} networks × {DATA_SETS} data sets × {len(METHODS)} losses × {SEEDS} seeds = {runs} runs"
-    print(f"\nAll of it ({matrix}): {total:,.0f} GPU hours")
+    print("\nAll of it, in days: " + ", ".join(f"{sum(taken):,.1f} {way}" for way, taken in ways.items()))
 
 
 if __name__ == "__main__":

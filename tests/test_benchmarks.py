@@ -1,6 +1,13 @@
 """The benchmarks run: what the README tells people to run prints its table."""
 
+import os
+import subprocess
+import sys
+
 import pytest
+import torch
+
+from .conftest import ROOT
 
 QUICK = {
     "heads": ("--repeats", "1"),
@@ -10,7 +17,8 @@ QUICK = {
     "evaluation": ("--images", "200", "--repeats", "1"),
     "inference": ("--models", "smallcnn", "--batch", "8", "--repeats", "1", "--device", "cpu"),
     "profile": ("--models", "smallcnn", "--batch", "8", "--repeats", "1", "--device", "cpu"),
-    "cost": (),
+    "together": ("--models", "smallcnn", "--counts", "1", "2", "--images", "64", "--seconds", "0.1", "--device", "cpu"),
+    "cost": ("--images-per-second", "1000", "4000", "3000", "--together", "2000", "8000", "6000"),
 }
 
 
@@ -40,6 +48,8 @@ def test_distances_of_a_run_are_printed_for_each_kind_of_images(script, tmp_path
         ("data", ("--images", "-5"), "--images must be above 0 and below"),
         ("inference", ("--models", "nope"), "unknown model 'nope'"),
         ("epoch", ("--epochs", "3"), "--epochs must be above 3"),
+        ("together", ("--counts", "0"), "--counts must be above 0"),
+        ("cost", ("--together", "1", "1", "1"), "--together needs --images-per-second"),
         ("cost", ("--images-per-second", "1", "0", "1"), "--images-per-second must be above 0 and below"),
         ("inference", ("--models", "smallcnn", "--batch", "10000000000"), "out of memory"),
         ("heads", ("--repeats", "x"), "Error parsing --repeats: invalid literal"),
@@ -51,6 +61,16 @@ def test_bad_arguments_are_said_in_one_line(script, name, given, said):
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if "CUDA" not in line]
     assert line.startswith(f"error: {said}")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="would take minutes")
+def test_without_a_gpu_its_script_does_nothing(tmp_path):
+    """Its tests would all be skipped, and look as if they had passed."""
+    command = ["bash", str(ROOT / "benchmarks" / "gpu.sh"), str(tmp_path / "gpu")]
+    done = subprocess.run(command, env=os.environ | {"PYTHON": sys.executable}, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "error: PyTorch finds no CUDA GPU here: nothing was done" in done.stderr
+    assert not (tmp_path / "gpu").exists()
 
 
 @pytest.mark.slow
