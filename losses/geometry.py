@@ -67,7 +67,8 @@ def _roots(squares: Tensor, points: Tensor, prototypes: Tensor, shortest: float)
     nearest = squares.min(1, keepdim=True).indices
     difference = prototypes.index_select(0, nearest.view(-1)).sub_(points)
     exact = torch.linalg.vector_norm(difference, dim=1, keepdim=True).clamp_min_(shortest)
-    return squares.clamp_min_(exact.square()).sqrt_().scatter_(1, nearest, exact)
+    # Not `scatter_(1, nearest, exact)`: for repeatable results that copies from the host, which no CUDA graph can do.
+    return squares.clamp_min_(0).sqrt_().scatter_(1, nearest, 0.0).clamp_min_(exact)
 
 
 class _Distances(torch.autograd.Function):
