@@ -96,7 +96,7 @@ trainer.criterion.training_loss = lambda logits, targets: loss_of(logits, target
 try:
     trainer.run_epoch(lambda *_: None)
 except CaptureError as error:
-    print(error)
+    print(error, flush=True)  # before the broken graph is freed
 """
 
 

@@ -1,6 +1,7 @@
 """A training step as one CUDA graph: the host starts it with one call instead of several hundred."""
 
 import gc
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -76,11 +77,13 @@ class GraphedStep:
 
     def _captured(self) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(self.generator)  # the capture itself registers the default one
         gc.collect()  # a graph that is no longer used must not be freed during a capture
         try:
-            with torch.cuda.graph(graph, stream=self.stream):
-                self.result = self.step()
+            with torch.cuda.device(self.stream.device):  # where PyTorch keeps what the steps of a graph draw from
+                with warnings.catch_warnings(action="ignore"):  # PyTorch 2.14 finds the generators itself, and says so
+                    graph.register_generator_state(self.generator)  # the capture itself registers the default one
+                with torch.cuda.graph(graph, stream=self.stream):
+                    self.result = self.step()
         except RuntimeError as error:
             cause: BaseException = error  # the end of a failed capture raises an error of its own
             while isinstance(cause.__context__, RuntimeError):
