@@ -117,7 +117,9 @@ def make_trainer(config: RunConfig, data: Data, device: torch.device, world: Wor
     if config.sync_batchnorm:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if config.compile:
-        model.compile()
+        # A batch of another size would otherwise make PyTorch compile the network for any size, with other rounding: what a run
+        # computes would depend on which of its batches came first, the whole ones or a resumed epoch's last.
+        model.compile(dynamic=False)
     why_no_graph = why_not(config.cuda_graph, device, world.size, in_files, criterion)
     capture = None if why_no_graph else GraphedStep
     return Trainer(model, criterion, batches, recipe, epochs, config.seed, config.precision, world, capture), why_no_graph

@@ -4,13 +4,18 @@ import itertools
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 import torch
 from torch._dynamo.utils import counters
 
+import main as program
+from experiment import load_data
 from losses import LOSSES
+from run import make_trainer
 from utils import records, runtime
+from utils.distributed import ALONE
 from utils.evaluation import classify
 from utils.graph import GraphedStep, why_not
 from utils.running import NonFiniteLoss
@@ -57,6 +62,23 @@ def test_a_compiled_network_is_ready_when_its_step_is_captured(loss_name):
         classify(trainer.model, [torch.zeros(7, 3, 8, 8)], trainer.context)  # as after every epoch
     assert compiled == [1] * 6 + [2] * 8
     assert not counters["graph_break"]
+
+
+def test_a_compiled_network_does_not_depend_on_which_batch_came_first(monkeypatch, tmp_path):
+    """As after a resume: an epoch's last batch, then whole ones. Each size is compiled for itself."""
+    for_any_size = []
+
+    def backend(graph, inputs):
+        for_any_size.append(any(isinstance(value, torch.SymInt) for value in inputs))
+        return graph
+
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    config = program.parse(["--compile", "--loss", "softmax", "--precision", "fp32", "--runs", str(tmp_path)])
+    trainer, _ = make_trainer(config, load_data(config), CPU, ALONE, in_files=False)
+    for size in (5, 7, 9):
+        trainer.model(torch.zeros(size, 3, 8, 8))
+    assert for_any_size == [False] * 3
 
 
 @pytest.mark.parametrize("stop", [2, 4])  # within an epoch
