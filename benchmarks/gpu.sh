@@ -2,9 +2,9 @@
 # What needs an NVIDIA GPU, for a machine that has one for a few minutes: the tests marked cuda, with a training step as a graph
 # against the same step operation by operation, and then how fast main.py trains the paper's networks.
 #     bash benchmarks/gpu.sh [FOLDER [SECONDS]]     # the tables go to FOLDER too, by default to gpu
-# It ends after SECONDS, by default 240. What there was no time for is listed. PYTHON names the interpreter, by default python.
+# It ends after SECONDS, by default 240. What there was no time for is listed. PYTHON names the interpreter, by default python3.
 cd "$(dirname "$0")/.." || exit
-folder=${1:-gpu} limit=${2:-240} python=${PYTHON:-python} failed=0
+folder=${1:-gpu} limit=${2:-240} python=${PYTHON:-python3} failed=0
 if ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
     echo "error: PyTorch finds no CUDA GPU here: nothing was done" >&2
     exit 2
@@ -22,7 +22,7 @@ part() { # NAME COMMAND...
     echo "$name: $said after $((SECONDS - started)) s" | tee -a "$folder/summary.txt"
     [ "$status" -eq 0 ] || failed=$status
 }
-{ git rev-parse HEAD && nvidia-smi --query-gpu=name,driver_version --format=csv,noheader; } 2>&1 | tee "$folder/summary.txt"
+{ git rev-parse HEAD; nvidia-smi --query-gpu=name,driver_version --format=csv,noheader; } 2>&1 | tee "$folder/summary.txt"
 part graph "$python" -m pytest -m "cuda and not slow" tests/test_graph.py tests/test_precision.py -p no:cacheprovider
 for network in resnet34 densenetbc100 wideresnet2810; do
     part "training_$network" "$python" -m benchmarks.training --models $network --images 1280 --repeats 3

@@ -73,8 +73,10 @@ def compiled_loop(name: str, images: int, device: str) -> Callable[[], None]:
 
 
 def take_epoch(loop: Callable[..., Callable[[], None]], *arguments) -> None:
-    """An epoch of a loop of these arguments, in a process of its own."""
+    """An epoch of a loop of these arguments, in a process of its own, and whatever it started on a GPU."""
     loop(*arguments)()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()  # the clock waits for the work of its own process only
 
 
 def trainer_of(name: str, folder: Path, precision: str, device: str, *options: str) -> Trainer:
