@@ -13,13 +13,13 @@ from data.batches import Normalizer, TrainingBatches, plain_batches
 from data.images import Images
 from data.streaming import ImageFiles, ImageSet
 from experiment import EVALUATION_BATCH, Data, build_network, load_data, refuse, refuse_small_images
-from losses import get_loss
+from losses import LossSecondPart, get_loss
 from models import Network
 from utils import interruption, precision, runtime
 from utils.config import RunConfig
 from utils.distributed import ALONE, World
 from utils.evaluation import classify, predict
-from utils.graph import GraphedStep, why_not
+from utils.graph import GraphedStep
 from utils.recipes import RECIPES
 from utils.running import NonFiniteLoss
 from utils.training import Trainer
@@ -34,17 +34,21 @@ class Run:
     world: World
     data: Data
     trainer: Trainer
-    why_no_graph: str  # why training steps are not CUDA graphs; "" where they are
 
     @property
     def model(self) -> Network:
         """The network in training."""
         return self.trainer.model
 
-    def outputs(self, part: ImageSet) -> dict[str, Tensor]:
-        """Collective: the head's named outputs for a set's images, of which each process computes its share (of few, all).
+    @property
+    def why_no_graph(self) -> str:
+        """Why training steps are not CUDA graphs; "" where they are."""
+        return why_no_graph(self.config, self.data, self.trainer.criterion, self.device, self.world)
 
-        Raises NonFiniteLoss for logits that are no numbers any more, and, alone, KeyboardInterrupt if a signal came.
+    def outputs(self, part: ImageSet) -> dict[str, Tensor]:
+        """Collective: the head's named outputs for a set's images. Each process computes its share, or all of very few images.
+
+        Raises NonFiniteLoss if a logit is NaN or infinite. Raises KeyboardInterrupt if a signal came and one process is alone.
         """
         own = self._share(part)
         outputs = predict(self.model, self._watched(own), self.trainer.context)
@@ -54,7 +58,7 @@ class Run:
         return outputs
 
     def accuracy(self, part: ImageSet) -> float:
-        """Collective: the share of a set's images that are given their label's class. Counted on the device, and read once.
+        """Collective: the share of a set's images that the network classifies rightly. The device counts; it is read once.
 
         Raises what `outputs` raises.
         """
@@ -66,8 +70,8 @@ class Run:
         return right / count
 
     def _share(self, part: ImageSet) -> ImageSet:
-        """This process's share of a set; the set itself if it has fewer images than there are processes, or one is alone."""
-        if not len(part) >= self.world.size > 1:
+        """This process's share of a set; the whole set if a process is alone, or if there are fewer images than processes."""
+        if self.world.size == 1 or len(part) < self.world.size:
             return part
         return part.take(torch.arange(len(part))[self.world.share(len(part))])
 
@@ -77,7 +81,7 @@ class Run:
 
     def _watched(self, part: ImageSet) -> Iterator[Tensor]:
         for batch in plain_batches(part, self.trainer.batches.normalize, EVALUATION_BATCH, self.device):
-            if interruption.asked() and self.world.size == 1:  # several could not agree where to stop, and are soon through
+            if interruption.asked() and self.world.size == 1:  # several processes could not agree where to stop
                 raise KeyboardInterrupt
             yield batch
 
@@ -90,19 +94,14 @@ def build(config: RunConfig, device: torch.device, world: World = ALONE) -> Run:
     runtime.make_repeatable()
     runtime.keep_freed_memory()
     data = load_data(config)
-    in_files = isinstance(data.train, ImageFiles)
     if config.precision == "auto":
-        faster = precision.faster(lambda name: trial(config, name, data, device, world, in_files), device, world)
+        faster = precision.faster(lambda name: trial(config, name, data, device, world), device, world)
         config = replace(config, precision=faster)
-    trainer, why_no_graph = make_trainer(config, data, device, world, in_files)
-    return Run(config, device, world, data, trainer, why_no_graph)
+    return Run(config, device, world, data, make_trainer(config, data, device, world))
 
 
-def make_trainer(config: RunConfig, data: Data, device: torch.device, world: World, in_files: bool) -> tuple[Trainer, str]:
-    """A trainer with a new network, and why its steps are no CUDA graphs ("" where they are).
-
-    Raises ValueError for what cannot be trained.
-    """
+def make_trainer(config: RunConfig, data: Data, device: torch.device, world: World) -> Trainer:
+    """A trainer with a new network. Raises ValueError for what cannot be trained."""
     recipe, epochs, batch_size = RECIPES[str(config.recipe)], int(config.epochs or 0), int(config.batch_size or 0)
     normalize = Normalizer(data.mean, data.std, device)
     entry = sources.describe(config.data)
@@ -120,15 +119,28 @@ def make_trainer(config: RunConfig, data: Data, device: torch.device, world: Wor
         # A batch of another size would otherwise make PyTorch compile the network for any size, with other rounding: what a run
         # computes would depend on which of its batches came first, the whole ones or a resumed epoch's last.
         model.compile(dynamic=False)
-    why_no_graph = why_not(config.cuda_graph, device, world.size, in_files, criterion)
-    capture = None if why_no_graph else GraphedStep
-    return Trainer(model, criterion, batches, recipe, epochs, config.seed, config.precision, world, capture), why_no_graph
+    capture = None if why_no_graph(config, data, criterion, device, world) else GraphedStep
+    return Trainer(model, criterion, batches, recipe, epochs, config.seed, config.precision, world, capture)
 
 
-def trial(config: RunConfig, name: str, data: Data, device: torch.device, world: World, in_files: bool) -> Trainer:
-    """The run's trainer in a precision, but on a few random images, for measuring its steps. It leaves nothing behind."""
+def why_no_graph(config: RunConfig, data: Data, criterion: LossSecondPart, device: torch.device, world: World) -> str:
+    """Why training steps are not CUDA graphs; "" where they are."""
+    if config.cuda_graph == "off":
+        return "--cuda-graph is off"
+    if device.type != "cuda":
+        return f"{device.type} has none"
+    if world.size > 1:
+        return "several processes train"
+    if isinstance(data.train, ImageFiles):
+        return "the images are read from files"
+    return "" if criterion.capturable else f"{type(criterion).__name__} cannot be captured"
+
+
+def trial(config: RunConfig, name: str, data: Data, device: torch.device, world: World) -> Trainer:
+    """A trainer like the run's, in the precision of that name, on a few random images: its steps are timed."""
     batch, steps = precision.sizes(device, int(config.batch_size or 0), world.size)
     pixels = torch.randint(256, (steps * batch, 3, *data.train.size), dtype=torch.uint8)
     few = Images(pixels, torch.arange(len(pixels)) % len(data.train.classes), data.train.classes)
-    config = replace(config, precision=name, batch_size=batch)
-    return make_trainer(config, replace(data, train=few), device, world, in_files)[0]
+    graph = "off" if isinstance(data.train, ImageFiles) else config.cuda_graph  # the few are in memory, the run's may not be
+    config = replace(config, precision=name, batch_size=batch, cuda_graph=graph)
+    return make_trainer(config, replace(data, train=few), device, world)

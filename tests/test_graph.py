@@ -6,18 +6,22 @@ import sys
 import time
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch._dynamo.utils import counters
 
 import main as program
-from experiment import load_data
+import run
+from data.images import Images
+from data.streaming import ImageFiles
+from experiment import Data, load_data
 from losses import LOSSES
-from run import make_trainer
 from utils import records, runtime
-from utils.distributed import ALONE
+from utils.config import RunConfig
+from utils.distributed import ALONE, World
 from utils.evaluation import classify
-from utils.graph import GraphedStep, why_not
+from utils.graph import GraphedStep
 from utils.running import NonFiniteLoss
 
 from .conftest import ROOT, record_of, without_times
@@ -75,7 +79,7 @@ def test_a_compiled_network_does_not_depend_on_which_batch_came_first(monkeypatc
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     config = program.parse(["--compile", "--loss", "softmax", "--precision", "fp32", "--runs", str(tmp_path)])
-    trainer, _ = make_trainer(config, load_data(config), CPU, ALONE, in_files=False)
+    trainer = run.make_trainer(config, load_data(config), CPU, ALONE)
     for size in (5, 7, 9):
         trainer.model(torch.zeros(size, 3, 8, 8))
     assert for_any_size == [False] * 3
@@ -92,21 +96,48 @@ def test_eager_and_traced_runs_go_on_from_each_others_checkpoints(tmp_path, stop
 
 
 def test_the_first_bad_step_is_named_by_a_traced_run_too():
+    said = []
     for capture in (None, TracedStep):
         trainer = trainer_of("softmax", capture=capture, learning_rate=1e30)
-        with pytest.raises(NonFiniteLoss, match=r"epoch 1 at step [23] "):
+        with pytest.raises(NonFiniteLoss, match=r"epoch 1 at step [23] ") as caught:
             trainer.run_epoch(lambda *_: None)
+        said.append(str(caught.value))
+    assert said[0] == said[1]
 
 
-def test_what_cannot_be_a_graph_is_said():
-    softmax = trainer_of("softmax").criterion
-    assert why_not("auto", CUDA, 1, False, softmax) == ""
-    assert why_not("auto", CPU, 1, False, softmax) == "cpu has none"
-    assert why_not("off", CUDA, 1, False, softmax) == "--cuda-graph is off"
-    assert why_not("auto", CUDA, 2, False, softmax) == "several processes train"
-    assert why_not("auto", CUDA, 1, True, softmax) == "the images are read from files"
-    softmax.capturable = False
-    assert why_not("auto", CUDA, 1, False, softmax) == "SoftMaxLossSecondPart cannot be captured"
+def data_of(files):
+    """A run's data: ten small images, in files or in memory."""
+    images = Images(torch.zeros(10, 3, 8, 8, dtype=torch.uint8), torch.arange(10), tuple("0123456789"))
+    if files:
+        images = ImageFiles(np.zeros(10, "S1"), images.labels, images.classes, (8, 8))
+    return Data(images, {}, {}, (0.5,) * 3, (0.2,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "device", "processes", "files", "capturable", "said"),
+    [
+        ({}, CUDA, 1, False, True, ""),
+        ({}, CPU, 1, False, True, "cpu has none"),
+        ({"cuda_graph": "off"}, CUDA, 1, False, True, "--cuda-graph is off"),
+        ({}, CUDA, 2, False, True, "several processes train"),
+        ({}, CUDA, 1, True, True, "the images are read from files"),
+        ({}, CUDA, 1, False, False, "SoftMaxLossSecondPart cannot be captured"),
+    ],
+)
+def test_what_cannot_be_a_graph_is_said(changes, device, processes, files, capturable, said):
+    criterion = trainer_of("softmax").criterion
+    criterion.capturable = capturable
+    assert run.why_no_graph(RunConfig(**changes), data_of(files), criterion, device, World(0, processes)) == said
+
+
+@pytest.mark.parametrize("files", [False, True])
+def test_a_trial_has_a_graph_where_its_run_has_one(monkeypatch, files):
+    """A trial's images are in memory, so they do not say it."""
+    monkeypatch.setattr(run, "make_trainer", lambda config, data, *_: (config, data))
+    config, data = run.trial(RunConfig(batch_size=4), "fp32", data_of(files), CUDA, ALONE)
+    assert not isinstance(data.train, ImageFiles)
+    criterion = trainer_of("softmax").criterion
+    assert bool(run.why_no_graph(config, data, criterion, CUDA, ALONE)) == files
 
 
 ASKING = """
@@ -187,14 +218,14 @@ class TestOnAGPU:
         for place, kills in (("whole", 0), ("killed", 3)):
             command = [sys.executable, "main.py", *given, "--runs", str(tmp_path / place / "runs")]
             for _ in range(kills):
-                run = subprocess.Popen(command, cwd=ROOT)
+                process = subprocess.Popen(command, cwd=ROOT)
                 last = tmp_path / place / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.LAST
                 before = last.stat().st_mtime_ns if last.exists() else 0
-                while run.poll() is None and not (last.exists() and last.stat().st_mtime_ns > before):
+                while process.poll() is None and not (last.exists() and last.stat().st_mtime_ns > before):
                     time.sleep(0.01)
                 time.sleep(0.3)
-                run.kill()
-                run.wait()
+                process.kill()
+                process.wait()
             assert subprocess.run(command, cwd=ROOT).returncode == 0
         first, second = (without_times(record_of(tmp_path / place)) for place in ("whole", "killed"))
         assert first == second

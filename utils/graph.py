@@ -16,27 +16,6 @@ class CaptureError(RuntimeError):
     """A training step could not be captured as a CUDA graph."""
 
 
-def why_not(asked: str, device: torch.device, processes: int, in_files: bool, criterion: Any) -> str:
-    """Why the steps of a run are not captured; "" where they are.
-
-    Args:
-        asked: auto or off.
-        device: where the run trains.
-        processes: that train together.
-        in_files: whether the host has to decode the images of each step.
-        criterion: the method's, which says whether it is `capturable`.
-    """
-    if asked == "off":
-        return "--cuda-graph is off"
-    if device.type != "cuda":
-        return f"{device.type} has none"
-    if processes > 1:
-        return "several processes train"
-    if in_files:
-        return "the images are read from files"
-    return "" if criterion.capturable else f"{type(criterion).__name__} cannot be captured"
-
-
 class GraphedStep:
     """A step that runs eagerly three times, is then captured as a CUDA graph, and is replayed from then on.
 
