@@ -39,10 +39,10 @@ def windows(pixels: Tensor, padding: int) -> Tensor:
 class Plan:
     """An epoch, drawn before its first step.
 
-    rows: int64 [steps, 4, B], on the device. A row says for each image of a step which one it is, its offset from the top and
-        from the left of the padded image, and whether it is mirrored (0 or 1). B is this process's share of a whole batch. The
-        row of a shorter batch ends with zeros.
-    seeds: of the images' random crops, int64 [B] a step; for sets that have none, None a step.
+    rows: int64 [steps, 4, B], on the device. For each image of a step, a row has its position in the set, its offsets from the
+        top and from the left of the padded image, and whether it is mirrored (0 or 1). B is this process's share of a whole
+        batch. The row of a shorter batch ends with zeros.
+    seeds: of the images' random crops, int64 [B] for each step; None for each step of a set without random crops.
     """
 
     rows: Tensor
@@ -92,7 +92,7 @@ class TrainingBatches:
 
     def draw(self, generator: torch.Generator) -> Plan:
         """An epoch's plan, from a CPU generator. One transfer to the device, so that no step waits for the host."""
-        # Drawn for all images. So the rest is the same however many are left out at the end, and however many processes there are.
+        # For all images, so that what is drawn depends neither on how many are left out at the end nor on the processes.
         count, shifts = len(self.labels), 2 * self.padding + 1
         drawn = (
             torch.randperm(count, generator=generator),
@@ -102,7 +102,7 @@ class TrainingBatches:
         rows = torch.zeros(len(self.sizes), len(drawn), max(self.shares, default=0), dtype=torch.int64)
         for row, part in zip(rows, self._shared(torch.stack(drawn)), strict=True):
             row[:, : part.shape[1]] = part
-        # The seeds of random crops are drawn last, so that they change nothing for sets without.
+        # The seeds of random crops are drawn last, so that all else is the same for sets without crops.
         crops = self.files is not None and self.files.crops
         seeds = self._shared(torch.randint(2**63 - 1, (count,), generator=generator)) if crops else [None] * len(rows)
         return Plan(rows.to(self.labels.device), seeds)
@@ -112,7 +112,7 @@ class TrainingBatches:
         return [batch[..., self.share(batch.shape[-1])] for batch in values[..., : sum(self.sizes)].split(self.sizes, dim=-1)]
 
     def decoded(self, plan: Plan, start: int = 0) -> Iterator[Tensor | None]:
-        """The images of each step from `start` on, uint8 on the host, of a set in files; None a step of a set in memory."""
+        """The images of each step from `start` on, uint8 on the host, if they are in files; None for each step if in memory."""
         if self.files is None:
             yield from repeat(None, len(self.sizes) - start)
             return
@@ -141,7 +141,7 @@ class TrainingBatches:
         """This process's share of an epoch's batches, from step `start` on: inputs and targets as `batch` gives them."""
         plan = self.draw(generator)
         rows = zip(plan.rows[start:], self.shares[start:], strict=True)
-        # The decoded ones first in `zip`, so that their workers stop here: a destructor would swallow a Ctrl-C.
+        # The decoded images come first in `zip`, so that their workers stop here: a destructor would swallow a Ctrl-C.
         for pixels, (row, count) in zip(self.decoded(plan, start), rows, strict=True):
             yield self.batch(row[:, :count], pixels)
 

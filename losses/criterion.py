@@ -21,9 +21,9 @@ class LossSecondPart(nn.Module):
     """
 
     entropic_scale: ClassVar[float] = 1.0  # E: multiplies the logits in the training loss only
-    # Whether a training step, with all hooks but the epochs', can be captured as a CUDA graph. It cannot if a hook asks the device
-    # for a value, or uses a Python value that changes during training, also one that `before_epoch` sets: the graph would go on
-    # with the old one. A buffer may change.
+    # Whether a training step can be captured as a CUDA graph (`before_epoch` and `after_epoch` are no part of it). It cannot if it
+    # asks the device for a value, or uses a Python value that changes during training, also one that `before_epoch` sets: the
+    # graph would go on with the old value. A buffer may change.
     capturable: ClassVar[bool] = True
     penalizes_inputs: ClassVar[bool] = False  # the loop lets gradients reach the inputs before it calls `penalty`
 

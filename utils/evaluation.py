@@ -17,7 +17,7 @@ from .metrics import classification_metrics, detection_metrics
 def _each_batch(
     model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager, take: Callable[[dict[str, Tensor]], Any]
 ) -> list[Any]:
-    """What `take` makes of each batch's named outputs and features, on the device."""
+    """Run the network over the batches. Returns what `take` makes of each batch's named outputs and features, on the device."""
     model.eval()
     found = []
     with context, parametrize.cached():  # a parametrized weight is computed once
@@ -40,9 +40,9 @@ def predict(model: nn.Module, batches: Iterable[Tensor], context: AbstractContex
 
 
 def classify(model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager) -> Tensor:
-    """The class of each image's largest logit, of equal ones the first: int64 [N], on the device; -1 where a logit is no number.
+    """The class of each image's largest logit, int64 [N], on the device; -1 where a logit is NaN or infinite.
 
-    Args: as `predict` has them.
+    Of equal logits the first counts. The arguments are those of `predict`.
     """
 
     def largest(outputs: dict[str, Tensor]) -> Tensor:

@@ -19,13 +19,13 @@ class CaptureError(RuntimeError):
 class GraphedStep:
     """A step that runs eagerly three times, is then captured as a CUDA graph, and is replayed from then on.
 
-    In the eager steps the libraries choose algorithms and allocate workspaces, which they cannot do in a capture. They are steps
-    of the training, so nothing has to be undone after them. A capture computes nothing: the replay after it is the fourth step.
+    In the eager steps the libraries choose algorithms and allocate workspaces, which they cannot do during a capture. The eager
+    steps are part of the training, so nothing has to be undone. A capture computes nothing: the replay after it is the fourth step.
 
     Args:
-        step: a function of tensors on the device, which must stay where they are in memory. Whatever Python value it uses or
+        step: a function of tensors on the device, which must stay where they are in memory. A Python value that it uses or
             returns must be the same in every step.
-        generator: which the step draws from, besides the device's default one.
+        generator: the one that the step draws from, besides the device's default one.
     """
 
     def __init__(self, step: Callable[[], Any], generator: torch.Generator):

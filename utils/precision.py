@@ -1,4 +1,4 @@
-"""The precision of a run whose user leaves the choice open: the one in which its own training steps are faster."""
+"""Which precision `--precision auto` takes: the one in which the run's own training steps are faster."""
 
 import gc
 import math
@@ -12,15 +12,15 @@ from .command_line import out_of_memory
 from .distributed import World
 from .training import Trainer
 
-GAIN = 1.1  # bf16 has to be so many times as fast: it rounds more, and of two equal precisions each run might take another
-TURNS = 3  # epochs that are timed, of which the fastest counts
+GAIN = 1.1  # bf16 has to be this many times as fast: it rounds more, and if both were equally fast, chance would choose
+TURNS = 3  # epochs that are timed; the fastest counts
 
 
 def sizes(device: torch.device, batch_size: int, processes: int) -> tuple[int, int]:
     """The batch size and the number of steps of a timed epoch.
 
-    A CPU is timed with a few images, since its speed hardly depends on how many a batch has. A GPU's does. There one epoch is
-    long enough for `graph.GraphedStep` to capture a step.
+    A CPU takes small batches: its time an image hardly depends on the batch size. A GPU's does, so it takes whole ones. There the
+    first epoch, which is not timed, has steps enough for `graph.GraphedStep` to capture one.
     """
     return (min(batch_size, 8 * processes), 1) if device.type == "cpu" else (batch_size, 8)
 
@@ -29,9 +29,9 @@ def faster(training: Callable[[str], Trainer], device: torch.device, world: Worl
     """Collective: bf16 where the hardware has it and training is at least `GAIN` times as fast in it, else fp32.
 
     Args:
-        training: makes a trainer in a precision, with a network like the run's and an epoch of `sizes`.
+        training: makes a trainer in the precision of that name, like the run's, with an epoch of `sizes`.
         device: where it trains.
-        world: the processes that train together. What the first measures counts.
+        world: the processes that train together. The times of the first one decide.
     """
     if not world.firsts(_may_gain(device)):
         return "fp32"
@@ -44,7 +44,7 @@ def _may_gain(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
-    # A processor without bf16 instructions may need minutes for a step. A convolution shows it in a moment.
+    # A processor without bf16 instructions may need minutes for a step. One convolution shows it in a moment.
     pairs = [(_convolution_seconds(torch.float32), _convolution_seconds(torch.bfloat16)) for _ in range(4)]
     single, half = map(min, zip(*pairs, strict=True))
     return half < single
@@ -64,7 +64,7 @@ def _seconds(training: Callable[[str], Trainer], name: str) -> float:
     taken = []
     try:
         trainer = training(name)
-        trainer.recipe = replace(trainer.recipe, learning_rate=0.0)  # what does not learn cannot diverge
+        trainer.recipe = replace(trainer.recipe, learning_rate=0.0)  # so that its loss cannot become NaN
         for _ in range(1 + TURNS):
             started = time.perf_counter()
             trainer.run_epoch(lambda *_: None)  # its end waits for the device

@@ -17,7 +17,7 @@ class Summary:
     accuracy: float
 
 
-NEVER = 2**31  # a step that does not come
+NEVER = 2**31  # stands for a step that no epoch has
 
 
 class NonFiniteLoss(ArithmeticError):

@@ -17,7 +17,7 @@ READ_EVERY = 50  # steps between two reads of the running sums from the device
 
 
 class Plan(Protocol):
-    """What an epoch's steps are drawn to be."""
+    """An epoch, drawn before its first step."""
 
     rows: Tensor  # int64 [steps, ...], on the device
 
@@ -34,11 +34,11 @@ class Batches(Protocol):
         ...
 
     def decoded(self, plan: Plan, start: int = 0) -> Iterator[Tensor | None]:
-        """What the host reads for each step from `start` (from 0) on; None where all is on the device."""
+        """The images that the host reads for each step, from step `start` (from 0) on; None where all are on the device."""
         ...
 
     def batch(self, row: Tensor, pixels: Tensor | None) -> tuple[Tensor, Tensor]:
-        """A step's inputs and targets, from a plan's row without its padding and from what the host read."""
+        """A step's inputs and targets, from its row of the plan without the padding and from the images that the host read."""
         ...
 
 
@@ -53,8 +53,8 @@ class Trainer:
         seed: the run's; shuffling, augmentation and the criterion's mixing draw from generators of their own.
         precision: of the forward pass: fp32, bf16 or fp16.
         world: the processes that train it together. All draw the same batches and take their shares of them; each mixes its own.
-        capture: such as `graph.GraphedStep`. Given the step of a whole batch (a function without arguments) and the generator that
-            it draws from, it returns a faster function that does the same.
+        capture: such as `graph.GraphedStep`. It takes the step of a whole batch (a function without arguments) and the generator
+            that the step draws from, and returns a faster function that does the same.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Trainer:
         self.drawn = self.drawing.get_state()  # from which the epoch is drawn that is going on, or comes
         self.begun = False  # whether an epoch is going on
         self.sums = RunningSums(self.device)  # of that epoch
-        # What a step takes from the epoch that is going on. Each stays where it is in memory, for CUDA graphs.
+        # The epoch's rows and learning rates. A CUDA graph reads them, so they stay where they are in memory.
         self.plan: Tensor | None = None
         self.rates = torch.zeros(len(batches.sizes), device=self.device)
         self.capture = capture
@@ -142,8 +142,8 @@ class Trainer:
         return summary
 
     def _lay_out(self, rows: Tensor) -> None:
-        """Put what the epoch's steps read where they read it: the plan's rows and the learning rates."""
-        self.plan = rows if self.plan is None else self.plan.copy_(rows)  # in place after the first epoch
+        """Copy the epoch's plan and learning rates into the tensors that the steps read."""
+        self.plan = rows if self.plan is None else self.plan.copy_(rows)
         self.rates.copy_(torch.tensor([self._rate(self.epoch, step) for step in range(len(self.rates))]))
 
     def read(self) -> Summary:
@@ -158,8 +158,8 @@ class Trainer:
     def _step(self, images: int, count: int, pixels: Tensor | None) -> int:
         """One step with this process's share, `images` of `count`. Returns how many of its images are not mixed.
 
-        All that changes from step to step is a tensor on the device: `sums.step` says which row of the plan comes. So a CUDA
-        graph of one step is a graph of all that have as many images.
+        All that changes from step to step is in tensors on the device: `sums.step` says which row of the plan comes. So a CUDA
+        graph of one step serves every step with as many images.
         """
         row = self.plan.index_select(0, self.sums.step)[0, :, :images]
         inputs, targets = self.batches.batch(row, pixels)
@@ -185,7 +185,10 @@ class Trainer:
         return len(own_targets)
 
     def _make_ready(self) -> None:
-        """Give the optimizer learning rates on the device, and prepare the step of a whole batch: a graph keeps these tensors."""
+        """Give the optimizer learning rates on the device, and prepare the step of a whole batch.
+
+        A graph keeps using the tensors that are there when it is captured, so this comes after they were replaced.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = torch.full((), self.last_rate, device=self.device)
         self.scaler.scale(torch.zeros((), device=self.device))  # makes its tensors, which no capture may make
