@@ -2,9 +2,13 @@
 
 import statistics
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
+from pathlib import Path
 from timeit import Timer
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -14,6 +18,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 
 from data.catalog import DATA_SETS
+from models import model_title
 from utils import command_line, interruption, runtime
 from utils.failures import explained
 from utils.output import complain
@@ -54,6 +59,14 @@ def check_positive(**values: float) -> None:
             raise ValueError(f"--{name.replace('_', '-')} must be above 0 and below {HIGHEST:,}, got {value}")
 
 
+def check_models(models: Sequence[str]) -> None:
+    """Raises ValueError for a name that is no network's, or if there is none, before anything is measured."""
+    if not models:
+        raise ValueError("--models names no network: leave it out, or name one")
+    for name in models:
+        model_title(name)
+
+
 def in_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 9, seconds: float = 0.2) -> dict[str, float]:
     """The median seconds of a call of each side.
 
@@ -70,11 +83,44 @@ def in_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 9, second
     return {name: statistics.median(values) for name, values in taken.items()}
 
 
+@contextmanager
+def timed(places: Mapping[str, tuple[object, str]]) -> Iterator[dict[str, list[float]]]:
+    """Measures what a block calls: the seconds of each call, by name.
+
+    Args:
+        places: by that name, the object or class that has the function, and the function's name there.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in places}
+
+    def watched(taken: list[float], function: Callable) -> Callable:
+        def call(*arguments, **options):
+            started = time.perf_counter()
+            result = function(*arguments, **options)
+            taken.append(time.perf_counter() - started)
+            return result
+
+        return call
+
+    with ExitStack() as stack:
+        for name, (owner, attribute) in places.items():
+            stack.enter_context(patch.object(owner, attribute, watched(seconds[name], getattr(owner, attribute))))
+        yield seconds
+
+
 def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Random images uint8 [count, 32, 32, 3] and labels of ten classes."""
     check_positive(images=count)
     generator = np.random.default_rng(0)
     return generator.integers(0, 256, (count, 32, 32, 3), np.uint8), np.arange(count) % 10
+
+
+def write_pictures(folder: Path, images: int) -> None:
+    """Random images as a data set for main.py's --data: so many to train on, and a fifth as many to test, as in CIFAR-10."""
+    if images < 10:
+        raise ValueError(f"--images must be 10 or more, one for each class, got {images}")
+    for split, count in (("train", images), ("test", images // 5)):
+        pixels, labels = pictures(count)
+        np.savez(folder / f"{split}.npz", images=pixels, labels=labels)
 
 
 def usual_loader(pixels: np.ndarray, labels: np.ndarray, batch_size: int) -> DataLoader:

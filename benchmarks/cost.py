@@ -41,7 +41,7 @@ def bytes_of_step(name: str) -> int:
 
 
 def estimated_rates(peak_tflops: float, bandwidth_gbs: float, utilisation: float) -> list[float]:
-    """The networks' images/s at a share of whichever a GPU's arithmetic or memory would be the slower at."""
+    """The networks' images/s at this share of a GPU's limit: its arithmetic or its memory, whichever is slower."""
     rates = []
     for name in NETWORKS:
         seconds = max(BATCH * flops_of(name, True) / (peak_tflops * 1e12), bytes_of_step(name) / (bandwidth_gbs * 1e9))
@@ -50,7 +50,7 @@ def estimated_rates(peak_tflops: float, bandwidth_gbs: float, utilisation: float
 
 
 def days(rates: Sequence[float]) -> list[float]:
-    """The days that each network's runs take at the networks' images/s, one after another."""
+    """The days that each network's runs take at its images/s."""
     return [RUNS * EPOCHS * IMAGES / rate / 86_400 for rate in rates]
 
 
@@ -65,21 +65,23 @@ def main(
     """Print operations, bytes and days.
 
     Args:
-        gpu: what the numbers below are of.
-        peak_tflops: its bf16 peak without sparsity, as its maker gives it.
-        bandwidth_gbs: its memory's, likewise.
-        utilisation: the share of whichever of the two bounds a network that is taken to be reached.
-        images_per_second: rates of the three networks that were measured (benchmarks.training), in place of that estimate.
-        together: of several runs at once, all of them together (benchmarks.together).
+        gpu: the GPU whose numbers these are.
+        peak_tflops: its peak in bf16 without sparsity, as its maker gives it.
+        bandwidth_gbs: its memory's bandwidth, as its maker gives it.
+        utilisation: the share that runs are taken to reach of the peak or the bandwidth, whichever limits the network.
+        images_per_second: the networks' measured rates (benchmarks.training), in place of that estimate.
+        together: the same for several runs at once, all of them together (benchmarks.together).
     """
     check_positive(peak_tflops=peak_tflops, bandwidth_gbs=bandwidth_gbs, utilisation=utilisation)
+    if utilisation > 1:
+        raise ValueError(f"--utilisation is a share, so it must be 1 or less, got {utilisation}")
     for name, given in {"images_per_second": images_per_second, "together": together}.items():
         for rate in given or ():
             check_positive(**{name: rate})
     if together and not images_per_second:
         raise ValueError("--together needs --images-per-second, the rates of one run at a time")
     rates = images_per_second or estimated_rates(peak_tflops, bandwidth_gbs, utilisation)
-    # Each way to go through the runs, by what a column is named after.
+    # The days of each network's runs; each way to make them is a column.
     ways = {"one at a time": days(rates)} | ({"several at once": days(together)} if together else {})
     steps, rows = -(-IMAGES // BATCH), []
     for i, name in enumerate(NETWORKS):

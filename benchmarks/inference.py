@@ -16,7 +16,7 @@ from utils import records
 from utils.runtime import PRECISIONS, autocast, find_device, keep_freed_memory
 
 from .ceiling import ceiling, flops
-from .common import check_positive, in_turns, machine, show, start
+from .common import check_models, check_positive, in_turns, machine, show, start
 
 METHODS = tuple(name for name in LOSSES if name != "dismax_nofpr")  # whose head is DisMax's
 EPSILON = 0.01  # of preprocessed inputs: any will do, and choosing it is not inference
@@ -79,7 +79,8 @@ def main(
     out: Path | None = None,
 ) -> None:
     """Print images/s with SoftMax, and the others' as shares of it; with --out keep the shares for analyze.py."""
-    check_positive(classes=classes, batch=batch, size=size, members=members, models=len(models))
+    check_positive(classes=classes, batch=batch, size=size, members=members)
+    check_models(models)
     if out:
         records.refuse_runs_own(out)
     for method in methods:

@@ -1,24 +1,24 @@
 #!/usr/bin/env python3
-"""Several runs at once on one device: their images/s together, beside those of a run alone."""
+"""The images/s of several runs at once on one device, all of them together, beside those of one run alone."""
 
 import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import BrokenBarrierError
 from typing import Literal
 
-import numpy as np
 import torch
 
 from utils.runtime import find_device
 
-from .common import check_positive, pictures, show, start
+from .common import check_models, check_positive, show, start, write_pictures
 from .training import trainer_of
 
-PATIENCE = 300  # seconds for all to get ready
-_all_ready: Barrier  # of a worker's process
+PATIENCE = 300  # seconds until all runs must be ready
+_all_ready: Barrier  # where a run's process waits for the others
 
 
 def _begin(all_ready: Barrier, threads: int) -> None:
@@ -28,7 +28,7 @@ def _begin(all_ready: Barrier, threads: int) -> None:
 
 
 def _rate(name: str, folder: Path, precision: str, device: str, seconds: float) -> float:
-    """The images/s of one run of several that begin together."""
+    """The images/s of one of several runs, which begin at the same time."""
     try:
         trainer = trainer_of(name, folder, precision, device)
         trainer.run_epoch(lambda *_: None)  # captures the step on a GPU
@@ -44,11 +44,15 @@ def _rate(name: str, folder: Path, precision: str, device: str, seconds: float) 
 
 
 def together(count: int, *given) -> list[float]:
-    """The images/s of each of so many runs at once, in processes of their own; given: as `_rate`."""
+    """The images/s of each of so many runs at once, each in a process of its own. The other arguments are those of `_rate`."""
     context = multiprocessing.get_context("spawn")
     begin = context.Barrier(count), max(1, torch.get_num_threads() // count)
     with ProcessPoolExecutor(count, context, _begin, begin) as pool:
-        return [done.result() for done in as_completed([pool.submit(_rate, *given) for _ in range(count)])]
+        runs = [pool.submit(_rate, *given) for _ in range(count)]
+    if failed := [error for run in runs if (error := run.exception())]:
+        # A run that fails ends the wait of the others; their errors do not say why.
+        raise min(failed, key=lambda error: isinstance(error, BrokenBarrierError))
+    return [run.result() for run in runs]
 
 
 def main(
@@ -63,19 +67,19 @@ def main(
 
     Args:
         models: networks.
-        counts: numbers of runs; the first is what the ratios are of.
+        counts: how many runs at once; ratios are to the first of these numbers.
         images: in an epoch.
-        seconds: that each number of runs trains.
+        seconds: how long each number of runs trains.
         precision: as main.py's.
         device: as main.py's.
     """
-    check_positive(seconds=seconds, models=len(models), counts=min(counts, default=0))
-    where = find_device(device)
-    pixels, labels = pictures(images)
-    rows = []
+    check_models(models)
+    if not counts:
+        raise ValueError("--counts names no number of runs: leave it out, or name one")
+    check_positive(seconds=seconds, counts=min(counts))
+    where, rows = find_device(device), []
     with TemporaryDirectory() as folder:
-        for split in ("train", "test"):
-            np.savez(Path(folder) / f"{split}.npz", images=pixels, labels=labels)
+        write_pictures(Path(folder), images)
         for name in models:
             rates = {count: sum(together(count, name, Path(folder), precision, str(where), seconds)) for count in counts}
             rows += [

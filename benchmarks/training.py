@@ -8,9 +8,7 @@ from functools import cache, partial
 from multiprocessing.pool import Pool
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from unittest.mock import patch
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -22,7 +20,7 @@ from utils.runtime import find_device
 from utils.training import Trainer
 
 from .ceiling import ceiling, flops
-from .common import in_turns, pictures, show, start, usual_loader
+from .common import check_models, check_positive, in_turns, pictures, show, start, timed, usual_loader, write_pictures
 
 BATCH = 64
 
@@ -52,7 +50,7 @@ def plain_loop(name: str, images: int, device: str) -> Callable[[], None]:
 def compiled_loop(name: str, images: int, device: str) -> Callable[[], None]:
     """An epoch as a good user writes it today: channels last, bf16, a fused optimizer, and torch.compile with CUDA graphs.
 
-    Its batch lies on the device already, so it is faster than any DataLoader can make it. No step waits for a value.
+    It always takes the same batch, which is on the device already, so it loads no data. No step waits for a value.
     """
     model = build_model(name, 10, nn.Linear).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True)
@@ -73,14 +71,14 @@ def compiled_loop(name: str, images: int, device: str) -> Callable[[], None]:
 
 
 def take_epoch(loop: Callable[..., Callable[[], None]], *arguments) -> None:
-    """An epoch of a loop of these arguments, in a process of its own, and whatever it started on a GPU."""
+    """Train one epoch of a loop, to the end of its work on a GPU. A function that another process can be given."""
     loop(*arguments)()
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()  # the clock waits for the work of its own process only
 
 
 def trainer_of(name: str, folder: Path, precision: str, device: str, *options: str) -> Trainer:
-    """main.py's trainer of a run, with the head and loss whose cost is to be shown: DisMax with FPR."""
+    """main.py's trainer of a run with DisMax and FPR, on the images in `folder`."""
     given = ["--data", str(folder), "--model", name, "--loss", "dismax", "--precision", precision, "--protocol", "paper"]
     config = program.parse([*given, "--ood", "noise", "--runs", str(folder / "runs"), *options])
     return build(config, torch.device(device)).trainer
@@ -97,32 +95,23 @@ def started_by_host(trainer: Trainer) -> int:
 
 def shares_of_epoch(trainer: Trainer) -> dict[str, float]:
     """The shares of an epoch's time, on a CPU, of the network's forward and backward pass, the optimizer's step, and all else."""
-    taken = dict.fromkeys(("forward", "backward", "optimizer"), 0.0)
-
-    def timed(part: str, function: Callable) -> Callable:
-        def call(*arguments, **options):
-            started = time.perf_counter()
-            result = function(*arguments, **options)
-            taken[part] += time.perf_counter() - started
-            return result
-
-        return call
-
-    with (
-        patch.object(trainer.model, "forward", timed("forward", trainer.model.forward)),
-        patch.object(torch.Tensor, "backward", timed("backward", torch.Tensor.backward)),
-        patch.object(trainer.optimizer, "step", timed("optimizer", trainer.optimizer.step)),
-    ):
+    places = {
+        "forward": (trainer.model, "forward"),
+        "backward": (torch.Tensor, "backward"),
+        "optimizer": (trainer.optimizer, "step"),
+    }
+    with timed(places) as taken:
         started = time.perf_counter()
         trainer.run_epoch(lambda *_: None)
         whole = time.perf_counter() - started
-    return {part: seconds / whole for part, seconds in taken.items()} | {"all else": 1 - sum(taken.values()) / whole}
+    shares = {part: sum(seconds) / whole for part, seconds in taken.items()}
+    return shares | {"all else": 1 - sum(shares.values())}
 
 
 def sides_of(
     name: str, images: int, where: torch.device, folder: Path, other: Pool, compiled: bool
 ) -> tuple[dict[str, Callable[[], object]], dict[str, Trainer]]:
-    """What is compared, by its title, and those of main.py's trainers."""
+    """What is compared, and main.py's trainers among it, both by title."""
     given, variants = (name, images, str(where)), [()]
     sides: dict[str, Callable[[], object]] = {"plain loop": partial(other.apply, take_epoch, (plain_loop, *given))}
     if where.type == "cuda":
@@ -138,6 +127,19 @@ def sides_of(
     return sides | {title: partial(trainer.run_epoch, lambda *_: None) for title, trainer in trainers.items()}, trainers
 
 
+def row_of(name: str, side: str, rate: float, plain: float, peak: dict[str, float]) -> dict[str, object]:
+    """A network's row for one side, with its images/s, those of the plain loop, and each precision's ceiling."""
+    operations = flops(name, True) * rate
+    return {
+        "network, loop": f"{name}, {side}",
+        "images/s": f"{rate:,.1f}",
+        "ratio": f"{rate / plain:.2f}",
+        "GFLOP/s": f"{operations / 1e9:,.0f}",
+        "of ceiling": f"{operations / peak['bf16' if side.endswith('bf16') else 'fp32']:.0%}",
+        "300 epochs, h": f"{300 * 50_000 / rate / 3600:.2f}",
+    }
+
+
 def main(
     models: tuple[str, ...] = ("resnet34", "densenetbc100"),
     images: int = 256,
@@ -145,40 +147,31 @@ def main(
     device: str = "auto",
     compiled: bool = False,
 ) -> None:
-    """Print images/s of other loops and of main.py in float32 and bf16, and the shares of main.py's epoch.
+    """Print the images/s of a usual training loop and of main.py in float32 and bf16, and the shares of main.py's epoch.
 
-    The hours are those of 300 epochs of 50,000 images at the measured rate. They are not a run.
+    The hours are what 300 epochs of 50,000 images take at the measured rate. No such run was made.
 
     Args:
         models: networks.
         images: in an epoch.
         repeats: epochs of each side.
         device: as main.py's.
-        compiled: also main.py with --compile, and the compiled loop; compiling takes minutes.
+        compiled: also measure main.py with --compile, and a loop with torch.compile; compiling takes minutes.
     """
-    where = find_device(device)
-    pixels, labels = pictures(images)
-    rates, parts = [], []
-    peak = {"fp32": ceiling(torch.float32, where, True), "bf16": ceiling(torch.bfloat16, where, True)}
-    # A process of its own, which main.py's settings of the C library and of torch neither help nor hinder.
+    check_models(models)
+    check_positive(repeats=repeats)
+    if compiled and images % BATCH:
+        raise ValueError(f"--compiled takes whole batches: --images must be a multiple of {BATCH}, got {images}")
+    where, rates, parts = find_device(device), [], []
+    # The other loops have a process of their own, where main.py's settings of the C library and of torch change nothing.
     with TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(1) as other:
-        for split in ("train", "test"):
-            np.savez(Path(folder) / f"{split}.npz", images=pixels, labels=labels)
+        write_pictures(Path(folder), images)
+        peak = {"fp32": ceiling(torch.float32, where, True), "bf16": ceiling(torch.bfloat16, where, True)}
         for name in models:
             sides, trainers = sides_of(name, images, where, Path(folder), other, compiled)
-            taken = in_turns(sides, repeats, seconds=0)
-            for side, seconds in taken.items():
-                rate, kind = images / seconds, "bf16" if side.endswith("bf16") else "fp32"
-                rates.append(
-                    {
-                        "network, loop": f"{name}, {side}",
-                        "images/s": f"{rate:,.1f}",
-                        "ratio": f"{rate * taken['plain loop'] / images:.2f}",
-                        "GFLOP/s": f"{flops(name, True) * rate / 1e9:,.0f}",
-                        "of ceiling": f"{flops(name, True) * rate / peak[kind]:.0%}",
-                        "300 epochs, h": f"{300 * 50_000 / rate / 3600:.2f}",
-                    }
-                )
+            measured = {side: images / seconds for side, seconds in in_turns(sides, repeats, seconds=0).items()}
+            for side, rate in measured.items():
+                rates.append(row_of(name, side, rate, measured["plain loop"], peak))
                 if where.type == "cuda":
                     rates[-1]["host calls a step"] = started_by_host(trainers[side]) if side in trainers else ""
             if where.type == "cpu":

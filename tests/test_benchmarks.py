@@ -1,11 +1,14 @@
 """The benchmarks run: what the README tells people to run prints its table."""
 
+import importlib
 import os
 import subprocess
 import sys
 
 import pytest
 import torch
+
+from benchmarks import cost
 
 from .conftest import ROOT
 
@@ -47,10 +50,7 @@ def test_distances_of_a_run_are_printed_for_each_kind_of_images(script, tmp_path
         ("heads", ("--repeats", "0"), "--repeats must be above 0 and below 1,000,000,000,000, got 0"),
         ("data", ("--images", "-5"), "--images must be above 0 and below"),
         ("inference", ("--models", "nope"), "unknown model 'nope'"),
-        ("epoch", ("--epochs", "3"), "--epochs must be above 3"),
         ("together", ("--counts", "0"), "--counts must be above 0"),
-        ("cost", ("--together", "1", "1", "1"), "--together needs --images-per-second"),
-        ("cost", ("--images-per-second", "1", "0", "1"), "--images-per-second must be above 0 and below"),
         ("inference", ("--models", "smallcnn", "--batch", "10000000000"), "out of memory"),
         ("heads", ("--repeats", "x"), "Error parsing --repeats: invalid literal"),
         ("growth", ("--figure", "missing/growth.png"), "--figure takes a .png, .pdf or .svg in a folder that is there"),
@@ -61,6 +61,31 @@ def test_bad_arguments_are_said_in_one_line(script, name, given, said):
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if "CUDA" not in line]
     assert line.startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("epoch", {"epochs": 3}, "--epochs must be above 3"),
+        ("epoch", {"images": 4}, "--images must be 10 or more, one for each class, got 4"),
+        ("training", {"models": ()}, "--models names no network"),
+        ("training", {"repeats": 0}, "--repeats must be above 0"),
+        ("training", {"compiled": True, "images": 100}, "--images must be a multiple of 64, got 100"),
+        ("together", {"models": ("smallcnn", "nope")}, "unknown model 'nope'"),
+        ("together", {"counts": ()}, "--counts names no number of runs"),
+        ("together", {"seconds": float("nan")}, "--seconds must be above 0"),
+        ("cost", {"utilisation": 1.5}, "--utilisation is a share, so it must be 1 or less, got 1.5"),
+        ("cost", {"together": (1, 1, 1)}, "--together needs --images-per-second"),
+        ("cost", {"images_per_second": (1, 0, 1)}, "--images-per-second must be above 0 and below"),
+    ],
+)
+def test_options_are_checked_before_anything_is_measured(name, options, said):
+    with pytest.raises(ValueError, match=said):
+        importlib.import_module(f"benchmarks.{name}").main(**options)
+
+
+def test_the_days_of_table_2_are_those_that_the_page_gives():
+    assert round(sum(cost.days((1206, 3889, 3083)))) == 12  # docs/performance.md
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="would take minutes")
