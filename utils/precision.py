@@ -12,7 +12,7 @@ from .command_line import out_of_memory
 from .distributed import World
 from .training import Trainer
 
-GAIN = 1.1  # bf16 has to be this many times as fast: it rounds more, and if both were equally fast, chance would choose
+GAIN = 1.1  # bf16 has to be more than this many times as fast: it rounds more, and if both were equally fast, chance would choose
 TURNS = 3  # epochs that are timed; the fastest counts
 
 
@@ -26,7 +26,7 @@ def sizes(device: torch.device, batch_size: int, processes: int) -> tuple[int, i
 
 
 def faster(training: Callable[[str], Trainer], device: torch.device, world: World) -> str:
-    """Collective: bf16 where the hardware has it and training is at least `GAIN` times as fast in it, else fp32.
+    """Collective: bf16 where the hardware has it and training is more than `GAIN` times as fast in it, else fp32.
 
     Args:
         training: makes a trainer in the precision of that name, like the run's, with an epoch of `sizes`.
