@@ -1,4 +1,4 @@
-"""A user's own copies of known data sets. A copy counts as the real set if its content is right, wherever it comes from."""
+"""Users' own copies of known data sets. A copy from anywhere counts as the real set if its content is right."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -28,9 +28,9 @@ KNOWN = {
 
 
 def checksum(images: Images) -> str:
-    """Of all pixels with their labels, whatever the order of the images: 16 hexadecimal digits.
+    """16 hexadecimal digits of all pixels and labels, which do not depend on the order of the images.
 
-    It is the sum, modulo 2^64, of a 64-bit BLAKE2b hash of each image: its label as 8 bytes, then its pixels [3, H, W].
+    The checksum is the sum, modulo 2^64, of a 64-bit BLAKE2b hash of each image: its label as 8 bytes, then its pixels [3, H, W].
     """
     total = 0
     for pixels, label in zip(images.pixels, images.labels.tolist(), strict=True):
@@ -50,16 +50,19 @@ def load(name: str, split: str, root: Path) -> Images:
     Raises ValueError if it does not hold that split. A copy that cannot be verified has a note that says so.
     """
     known, path = KNOWN[name][split], root / name / f"{split}.npz"
-    path = path if path.is_file() else path.with_suffix("")
-    found = files.load_npz(path) if path.suffix else files.load_split(path)
+    if path.is_file():
+        found = files.load_npz(path)
+    else:
+        path = path.with_suffix("")
+        found = files.load_split(path)
     labels = sorted({*found.labels.tolist()})
     height, width = found.size
     held = f"{len(found)} images of {height}×{width} pixels, with labels from {labels[0]} to {labels[-1]}"
-    right = f"{known.images} images of {SIZE[0]}×{SIZE[1]} pixels, with labels from 0 to {known.classes - 1}"
+    wanted = f"{known.images} images of {SIZE[0]}×{SIZE[1]} pixels, with labels from 0 to {known.classes - 1}"
     what = f"{path} is not the {split} split of {title_of(name)}"
     way_out = f"name its folder, --data {root / name}, to train on it as a set of your own, or take another copy"
-    if held != right or len(labels) != known.classes:
-        raise ValueError(f"{what}: it holds {held}; that has {right}; {way_out}")
+    if len(found) != known.images or found.size != SIZE or labels != [*range(known.classes)]:
+        raise ValueError(f"{what}: it holds {held}, instead of {wanted}; {way_out}")
     found = replace(found, classes=found.classes or tuple(map(str, range(known.classes))))
     if known.checksum is None:
         note = f"{path} is unverified: nobody has computed the checksum of this split of {title_of(name)} yet"

@@ -87,9 +87,9 @@ def smaller(pixels, labels):
         (with_another_pixel, "differ"),
         (with_another_label, "differ"),
         (with_classes_in_another_order, "usual order"),
-        (with_one_image_fewer, "it holds 29 images .* that has 30 images"),
+        (with_one_image_fewer, "it holds 29 images .*, instead of 30 images"),
         (with_an_image_twice, "differ"),
-        (with_a_class_fewer, "labels from 0 to 3; that has .* from 0 to 4"),
+        (with_a_class_fewer, "labels from 0 to 3, instead of .* from 0 to 4"),
         (smaller, "30 images of 7×8 pixels"),
     ],
 )
@@ -134,7 +134,7 @@ def test_a_copy_in_the_current_folder_is_the_set_of_the_catalog(tmp_path, real, 
 def test_labels_that_begin_at_1_are_said_so(tmp_path, real):
     pixels, labels = real["train"]
     write(tmp_path / "cifar10", "train", pixels, labels + 1, "npz")
-    with pytest.raises(ValueError, match="with labels from 1 to 5; that has .* with labels from 0 to 4"):
+    with pytest.raises(ValueError, match="with labels from 1 to 5, instead of .* with labels from 0 to 4"):
         copies.load("cifar10", "train", tmp_path)
 
 
