@@ -17,7 +17,7 @@ from data.images import Images
 from data.streaming import ImageFiles
 from experiment import Data, load_data
 from losses import LOSSES
-from utils import records, runtime
+from utils import checkpoint, records, runtime
 from utils.config import RunConfig
 from utils.distributed import ALONE, World
 from utils.evaluation import classify
@@ -93,6 +93,16 @@ def test_eager_and_traced_runs_go_on_from_each_others_checkpoints(tmp_path, stop
     for first, second in ((None, TracedStep), (TracedStep, None), (TracedStep, TracedStep)):
         trainers = trainer_of("dismax", capture=first), trainer_of("dismax", capture=second)
         assert_same(state_of(whole), gone_on(trainers[0], stop, trainers[1], tmp_path / "last.pt"))
+
+
+def test_a_step_is_captured_anew_after_a_checkpoint_was_loaded(tmp_path):
+    """The optimizer has other tensors then: those of the checkpoint."""
+    trainer = trainer_of("softmax", capture=TracedStep)
+    trained(trainer, epochs=1)
+    checkpoint.save(tmp_path / "last.pt", trainer.state_dict())
+    whole = trained(trainer)
+    trainer.load_state_dict(checkpoint.load(tmp_path / "last.pt"))
+    assert_same(whole, trained(trainer))
 
 
 def test_the_first_bad_step_is_named_by_a_traced_run_too():
