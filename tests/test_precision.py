@@ -12,6 +12,7 @@ from utils import precision
 from utils.distributed import ALONE
 
 from .conftest import QUICK, ROOT, record_of, without_times
+from .stepping import trainer_of
 
 
 @pytest.fixture
@@ -72,6 +73,13 @@ def test_a_precision_without_enough_memory_is_not_taken():
     assert precision._seconds(too_large, "fp32") == math.inf
     with pytest.raises(RuntimeError, match="another error"):
         precision._seconds(broken, "fp32")
+
+
+def test_a_trial_does_not_learn_and_so_cannot_diverge():
+    def diverging(name):
+        return trainer_of("softmax", precision=name, learning_rate=1e30)
+
+    assert precision._seconds(diverging, "fp32") < math.inf
 
 
 def test_a_gpu_is_timed_with_whole_batches_and_a_cpu_with_few_images():
