@@ -97,22 +97,33 @@ def build(config: RunConfig, device: torch.device, world: World = ALONE) -> Run:
     if config.precision == "auto":
         faster = precision.faster(lambda name: trial(config, name, data, device, world), device, world)
         config = replace(config, precision=faster)
-    return Run(config, device, world, data, make_trainer(config, data, device, world))
+    return Run(config, device, world, data, make_trainer(config, data, device, world, data.train, int(config.batch_size or 0)))
 
 
-def make_trainer(config: RunConfig, data: Data, device: torch.device, world: World) -> Trainer:
-    """A trainer with a new network. Raises ValueError for what cannot be trained."""
-    recipe, epochs, batch_size = RECIPES[str(config.recipe)], int(config.epochs or 0), int(config.batch_size or 0)
+def make_trainer(config: RunConfig, data: Data, device: torch.device, world: World, images: ImageSet, batch_size: int) -> Trainer:
+    """A trainer with a new network.
+
+    Args:
+        config: of the run.
+        data: of the run.
+        device: where it trains.
+        world: the processes that train together.
+        images: what the trainer trains on: the run's training set, or a few images for a trial.
+        batch_size: images a batch of those.
+
+    Raises ValueError for a run that cannot be trained, whatever the images are.
+    """
+    recipe, epochs = RECIPES[str(config.recipe)], int(config.epochs or 0)
     normalize = Normalizer(data.mean, data.std, device)
     entry = sources.describe(config.data)
     padding = 0 if entry.side else max(data.train.size) // 8  # 4 at 32 pixels, as the paper has it; random crops are enough
-    batches = TrainingBatches(data.train, normalize, batch_size, padding, entry.flip, device, world.size, world.share)
+    batches = TrainingBatches(images, normalize, batch_size, padding, entry.flip, device, world.size, world.share)
 
     torch.manual_seed(config.seed)
     model = build_network(config, len(data.train.classes), device)
     refuse_small_images(config, model, data.train.size, device)
     criterion = get_loss(config.loss).criterion(model.classifier).to(device)
-    refuse(config, data, criterion, device, world, min(batch_size, len(data.train)))
+    refuse(config, data, criterion, device, world, min(int(config.batch_size or 0), len(data.train)))
     if config.sync_batchnorm:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if config.compile:
@@ -141,6 +152,4 @@ def trial(config: RunConfig, name: str, data: Data, device: torch.device, world:
     batch, steps = precision.sizes(device, int(config.batch_size or 0), world.size)
     pixels = torch.randint(256, (steps * batch, 3, *data.train.size), dtype=torch.uint8)
     few = Images(pixels, torch.arange(len(pixels)) % len(data.train.classes), data.train.classes)
-    graph = "off" if isinstance(data.train, ImageFiles) else config.cuda_graph  # the few are in memory, the run's may not be
-    config = replace(config, precision=name, batch_size=batch, cuda_graph=graph)
-    return make_trainer(config, replace(data, train=few), device, world)
+    return make_trainer(replace(config, precision=name), data, device, world, few, batch)

@@ -15,7 +15,7 @@ import main as program
 import run
 from data.images import Images
 from data.streaming import ImageFiles
-from experiment import Data, load_data
+from experiment import Data
 from losses import LOSSES
 from utils import checkpoint, records, runtime
 from utils.config import RunConfig
@@ -79,7 +79,7 @@ def test_a_compiled_network_does_not_depend_on_which_batch_came_first(monkeypatc
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     config = program.parse(["--compile", "--loss", "softmax", "--precision", "fp32", "--runs", str(tmp_path)])
-    trainer = run.make_trainer(config, load_data(config), CPU, ALONE)
+    trainer = run.build(config, CPU).trainer
     for size in (5, 7, 9):
         trainer.model(torch.zeros(size, 3, 8, 8))
     assert for_any_size == [False] * 3
@@ -143,9 +143,9 @@ def test_what_cannot_be_a_graph_is_said(changes, device, processes, files, captu
 @pytest.mark.parametrize("files", [False, True])
 def test_a_trial_has_a_graph_where_its_run_has_one(monkeypatch, files):
     """A trial's images are in memory, so they do not say it."""
-    monkeypatch.setattr(run, "make_trainer", lambda config, data, *_: (config, data))
-    config, data = run.trial(RunConfig(batch_size=4), "fp32", data_of(files), CUDA, ALONE)
-    assert not isinstance(data.train, ImageFiles)
+    monkeypatch.setattr(run, "make_trainer", lambda config, data, device, world, images, batch: (config, data, images))
+    config, data, images = run.trial(RunConfig(batch_size=4), "fp32", data_of(files), CUDA, ALONE)
+    assert isinstance(images, Images)
     criterion = trainer_of("softmax").criterion
     assert bool(run.why_no_graph(config, data, criterion, CUDA, ALONE)) == files
 

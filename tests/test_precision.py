@@ -48,6 +48,13 @@ def test_a_begun_run_keeps_its_precision(run_main, monkeypatch, may_gain):
     assert run_main("--precision", "fp32", *QUICK)[0] == 2
 
 
+@pytest.mark.parametrize("size", ["2", "5"])
+def test_a_run_that_cannot_be_is_refused_by_its_own_number_of_images(run_main, may_gain, size):
+    named = run_main("--precision", "fp32", "--batch-size", size)
+    assert named[0] == 2
+    assert run_main("--precision", "auto", "--batch-size", size) == named
+
+
 @pytest.mark.parametrize(
     ("single", "half", "chosen"),
     [(1.0, 0.5, "bf16"), (1.0, 0.95, "fp32"), (1.0, 2.0, "fp32"), (math.inf, 1.0, "bf16"), (1.0, math.inf, "fp32")],
