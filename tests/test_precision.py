@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from utils import precision
-from utils.distributed import ALONE
+from utils.distributed import ALONE, World
 
 from .conftest import QUICK, ROOT, record_of, without_times
 from .stepping import trainer_of
@@ -27,7 +27,7 @@ def test_auto_takes_the_faster_precision_and_its_trial_changes_nothing(
     run_main, tmp_path, monkeypatch, may_gain, loss, faster, other
 ):
     seconds = precision._seconds
-    monkeypatch.setattr(precision, "_seconds", lambda training, name: seconds(training, name) + 9 * (name == other))
+    monkeypatch.setattr(precision, "_seconds", lambda training, name, world: seconds(training, name, world) + 9 * (name == other))
     given = ("--loss", loss, *QUICK)
     assert run_main("--precision", "auto", *given)[0] == 0
     record = record_of(tmp_path, loss)
@@ -39,9 +39,9 @@ def test_auto_takes_the_faster_precision_and_its_trial_changes_nothing(
 
 def test_a_begun_run_keeps_its_precision(run_main, monkeypatch, may_gain):
     given = ("--precision", "auto", *QUICK)
-    monkeypatch.setattr(precision, "_seconds", lambda training, name: {"fp32": 2, "bf16": 1}[name])
+    monkeypatch.setattr(precision, "_seconds", lambda training, name, world: {"fp32": 2, "bf16": 1}[name])
     assert run_main(*given)[0] == 0
-    monkeypatch.setattr(precision, "_seconds", lambda training, name: {"fp32": 1, "bf16": 2}[name])
+    monkeypatch.setattr(precision, "_seconds", lambda training, name, world: {"fp32": 1, "bf16": 2}[name])
     status, out, _ = run_main(*given)
     assert status == 0
     assert "finished" in out
@@ -60,7 +60,7 @@ def test_a_run_that_cannot_be_is_refused_by_its_own_number_of_images(run_main, m
     [(1.0, 0.5, "bf16"), (1.0, 0.95, "fp32"), (1.0, 2.0, "fp32"), (math.inf, 1.0, "bf16"), (1.0, math.inf, "fp32")],
 )
 def test_bf16_has_to_be_clearly_faster(monkeypatch, may_gain, single, half, chosen):
-    monkeypatch.setattr(precision, "_seconds", lambda training, name: {"fp32": single, "bf16": half}[name])
+    monkeypatch.setattr(precision, "_seconds", lambda training, name, world: {"fp32": single, "bf16": half}[name])
     assert precision.faster(None, torch.device("cpu"), ALONE) == chosen
 
 
@@ -77,9 +77,12 @@ def test_a_precision_without_enough_memory_is_not_taken():
     def broken(name):
         raise RuntimeError("another error")
 
-    assert precision._seconds(too_large, "fp32") == math.inf
+    assert precision._seconds(too_large, "fp32", ALONE) == math.inf
     with pytest.raises(RuntimeError, match="another error"):
-        precision._seconds(broken, "fp32")
+        precision._seconds(broken, "fp32", ALONE)
+    # One of several would go on to other steps than those in which the rest wait for it.
+    with pytest.raises(MemoryError, match="name a precision"):
+        precision._seconds(too_large, "fp32", World(1, 2))
 
 
 def test_a_trial_does_not_learn_and_so_cannot_diverge():
@@ -130,12 +133,12 @@ def test_two_processes_time_their_steps_together(tmp_path):
 def test_on_a_gpu_graphs_are_timed(run_main, tmp_path, monkeypatch):
     made, seconds = [], precision._seconds
 
-    def watched(training, name):
+    def watched(training, name, world):
         def keep(name):
             made.append(training(name))
             return made[-1]
 
-        return seconds(keep, name)
+        return seconds(keep, name, world)
 
     monkeypatch.setattr(precision, "_seconds", watched)
     assert run_main("--precision", "auto", "--device", "cuda", *QUICK)[0] == 0

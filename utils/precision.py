@@ -35,7 +35,7 @@ def faster(training: Callable[[str], Trainer], device: torch.device, world: Worl
     """
     if not world.firsts(_may_gain(device)):
         return "fp32"
-    single, half = (_seconds(training, name) for name in ("fp32", "bf16"))
+    single, half = (_seconds(training, name, world) for name in ("fp32", "bf16"))
     return world.firsts("bf16" if single > GAIN * half else "fp32")
 
 
@@ -59,8 +59,11 @@ def _convolution_seconds(dtype: torch.dtype) -> float:
     return time.perf_counter() - started
 
 
-def _seconds(training: Callable[[str], Trainer], name: str) -> float:
-    """The seconds of an epoch in a precision; infinity where the device has too little memory for it."""
+def _seconds(training: Callable[[str], Trainer], name: str, world: World) -> float:
+    """The seconds of an epoch in a precision; infinity where the device has too little memory for it.
+
+    Raises MemoryError for too little memory in one of several processes: it must end, since the others wait for it in mid-step.
+    """
     taken = []
     try:
         trainer = training(name)
@@ -69,9 +72,11 @@ def _seconds(training: Callable[[str], Trainer], name: str) -> float:
             started = time.perf_counter()
             trainer.run_epoch(lambda *_: None)  # its end waits for the device
             taken.append(time.perf_counter() - started)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
+        if world.size > 1:
+            raise MemoryError(f"while --precision auto timed {name}: name a precision, such as bf16") from error
         return math.inf
     finally:
         trainer = None
