@@ -50,11 +50,13 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     epochs, batch_size = given.epochs or train.epochs or data.epochs, given.batch_size or train.batch_size
     config = replace(config, epochs=epochs, batch_size=batch_size)
     model_title(str(config.model))
-    if config.precision == "auto":
-        held = records.begun(config.folder).get("precision")
-        known = isinstance(held, str) and held in runtime.PRECISIONS
-        config = replace(config, precision=held if known else "auto")
-    return config
+    return replace(config, precision=begun_precision(config.folder)) if config.precision == "auto" else config
+
+
+def begun_precision(folder: Path) -> str:
+    """The precision that a run's folder was claimed with; auto where it has none. Raises as `records.begun`."""
+    held = records.begun(folder).get("precision")
+    return held if isinstance(held, str) and held in runtime.PRECISIONS else "auto"
 
 
 def finish(session: Session, started: str) -> dict[str, Any]:
@@ -141,8 +143,8 @@ def perform(session: Session, started: str) -> int:
     return 0
 
 
-def hold(run: Run, stack: ExitStack) -> int:
-    """Collective: take the run's folder for this run, until the stack ends.
+def hold(run: Run, asked: str, stack: ExitStack) -> int:
+    """Collective: take the run's folder for this run, of which the precision `asked` was given, until the stack ends.
 
     Returns -1, or the exit status if the run is not to be made: 0 already finished, 2 not possible, 3 another process makes it.
     """
@@ -150,6 +152,9 @@ def hold(run: Run, stack: ExitStack) -> int:
     if run.world.first:
         try:
             stack.enter_context(lock.locked(folder, wait=PATIENCE))
+            held = begun_precision(folder) if asked == "auto" else asked
+            if held not in (asked, run.config.precision):  # a trial takes seconds, and two may choose differently
+                raise lock.Held(f"another process has begun {folder} meanwhile, in {held}: run the same command again")
             if records.finished(folder, run.config.identity()):  # by another process, just now
                 status = skipped(folder)
             else:
@@ -182,7 +187,7 @@ def start(arguments: Sequence[str] | None) -> int:
             world = stack.enter_context(distributed.world(device))
             config = replace(config, precision=world.firsts(config.precision))  # of a begun run, which one process may see first
             run = build(config, device, world)
-            if (status := hold(run, stack)) >= 0:
+            if (status := hold(run, config.precision, stack)) >= 0:
                 return status
             session = Session(run)
             session.resume()

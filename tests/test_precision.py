@@ -48,6 +48,24 @@ def test_a_begun_run_keeps_its_precision(run_main, monkeypatch, may_gain):
     assert run_main("--precision", "fp32", *QUICK)[0] == 2
 
 
+def test_of_two_that_begin_at_once_and_choose_differently_one_gives_way(run_main, tmp_path, monkeypatch, may_gain):
+    given, others = ("--loss", "softmax", "--epochs", "1", "--limit-train", "50", "--limit-eval", "20"), []
+
+    def seconds(training, name, world):
+        if not others:  # the other process is done with its own trial
+            others.append(run_main("--precision", "fp32", *given)[0])
+        return {"fp32": 2, "bf16": 1}[name]
+
+    monkeypatch.setattr(precision, "_seconds", seconds)
+    status, _, error = run_main("--precision", "auto", *given)
+    assert (others, status) == ([0], 3)
+    assert "in fp32: run the same command again" in error
+    assert record_of(tmp_path, "softmax")["config"]["precision"] == "fp32"
+    status, out, _ = run_main("--precision", "auto", *given)
+    assert status == 0
+    assert "finished" in out
+
+
 @pytest.mark.parametrize("size", ["2", "5"])
 def test_a_run_that_cannot_be_is_refused_by_its_own_number_of_images(run_main, may_gain, size):
     named = run_main("--precision", "fp32", "--batch-size", size)
