@@ -5,6 +5,12 @@
 # It ends after SECONDS, by default 240, and lists what was not done in time. PYTHON names the interpreter, by default python3.
 cd "$(dirname "$0")/.." || exit
 folder=${1:-gpu} limit=${2:-240} python=${PYTHON:-python3} failed=0
+case $limit in
+    *[!0-9]* | 0*)
+        echo "error: SECONDS must be a whole number above 0, got $limit" >&2
+        exit 2
+        ;;
+esac
 if ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
     echo "error: PyTorch finds no CUDA GPU here: nothing was done" >&2
     exit 2
