@@ -4,6 +4,7 @@
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,15 +45,27 @@ def _rate(name: str, folder: Path, precision: str, device: str, seconds: float) 
 
 
 def together(count: int, *given) -> list[float]:
-    """The images/s of each of so many runs at once, each in a process of its own. The other arguments are those of `_rate`."""
+    """The images/s of each of so many runs at once, each in a process of its own. The other arguments are those of `_rate`.
+
+    Raises OSError if one of them is killed.
+    """
     context = multiprocessing.get_context("spawn")
     begin = context.Barrier(count), max(1, torch.get_num_threads() // count)
     with ProcessPoolExecutor(count, context, _begin, begin) as pool:
-        runs = [pool.submit(_rate, *given) for _ in range(count)]
-    if failed := [error for run in runs if (error := run.exception())]:
-        # A run that fails ends the wait of the others; their errors do not say why.
-        raise min(failed, key=lambda error: isinstance(error, BrokenBarrierError))
-    return [run.result() for run in runs]
+        try:
+            runs = [pool.submit(_rate, *given) for _ in range(count)]
+            failed = [error for run in runs if (error := run.exception())]
+        except BaseException:
+            for child in multiprocessing.active_children():  # the pool would wait until they have trained for their time
+                child.kill()
+            raise
+    if not failed:
+        return [run.result() for run in runs]
+    # A run that fails ends the wait of the others; their errors do not say why.
+    error = min(failed, key=lambda error: isinstance(error, BrokenBarrierError))
+    if isinstance(error, BrokenProcessPool):
+        raise ChildProcessError("a process of the benchmark was killed (out of memory?): try fewer --counts") from error
+    raise error
 
 
 def main(
