@@ -64,7 +64,7 @@ def together(count: int, *given) -> list[float]:
     # A run that fails ends the wait of the others; their errors do not say why.
     error = min(failed, key=lambda error: isinstance(error, BrokenBarrierError))
     if isinstance(error, BrokenProcessPool):
-        raise ChildProcessError("a process of the benchmark was killed (out of memory?): try fewer --counts") from error
+        raise ChildProcessError("a process of the benchmark was killed: is there memory for so many --counts?") from error
     raise error
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 
@@ -96,6 +97,44 @@ def test_without_a_gpu_its_script_does_nothing(tmp_path):
     assert done.returncode == 2
     assert "error: PyTorch finds no CUDA GPU here: nothing was done" in done.stderr
     assert not (tmp_path / "gpu").exists()
+
+
+SLEEPING = """
+import os, time
+from benchmarks import common, together
+
+def sleeping(*_):
+    print(os.getpid(), flush=True)
+    time.sleep(100)
+
+if __name__ == "__main__":
+    together._rate = sleeping
+    common.end_well(lambda: together.together(2))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "whom", "status", "said"),
+    [(signal.SIGTERM, "all", 75, "interrupted: the table is not complete"), (signal.SIGKILL, "one", 2, "error: a process of the")],
+)
+def test_runs_at_once_end_with_their_benchmark_and_with_each_other(tmp_path, number, whom, status, said):
+    (tmp_path / "sleeping.py").write_text(SLEEPING)
+    benchmark = subprocess.Popen(
+        [sys.executable, str(tmp_path / "sleeping.py")],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    runs = [int(benchmark.stdout.readline()) for _ in range(2)]
+    os.kill(benchmark.pid if whom == "all" else runs[0], number)
+    try:
+        _, error = benchmark.communicate(timeout=30)
+    finally:
+        benchmark.kill()
+    assert benchmark.returncode == status
+    assert said in error
 
 
 @pytest.mark.slow
