@@ -4,9 +4,13 @@ import subprocess
 import sys
 import zipfile
 from email.parser import Parser
+from importlib import import_module
+from pkgutil import iter_modules
 
 import pytest
 
+import losses
+import models
 from utils import records
 
 from .conftest import QUICK, ROOT
@@ -50,3 +54,9 @@ def test_the_installed_package_is_one_name_that_needs_torch_alone(tmp_path, run_
         text=True,
     )
     assert used.stdout == "['dismax'] 3 True\n", used.stderr
+
+
+@pytest.mark.parametrize("folder", [losses, models])
+def test_in_a_checkout_a_module_has_two_names_and_one_copy(folder):
+    for found in iter_modules(folder.__path__, f"{folder.__name__}."):
+        assert import_module(f"dismax.{found.name}") is import_module(found.name)
