@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -27,7 +28,7 @@ class Loss:
 
     title: str
     head: Callable[[int, int], LossFirstPart]  # (num_features, num_classes)
-    criterion: Callable[[LossFirstPart], LossSecondPart]
+    criterion: Callable[[Any], LossSecondPart]  # of what `head` makes
     wrap: Callable[[nn.Module], nn.Module] = lambda model: model
 
 

@@ -10,7 +10,7 @@ stands in the table of losses, as `wrap`: a saved network is rebuilt from there,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,8 @@ class LossFirstPart(nn.Module):
     - `thresholds`, a buffer [len(PERCENTILES)]: percentiles of in-distribution scores, NaN until `set_thresholds` is called.
     """
 
+    temperature: Tensor
+    thresholds: Tensor
     score_type: ClassVar[str]  # the score that the method's paper takes for detection
     own_scores: ClassVar[Mapping[str, Score]] = {}  # what this head offers besides the scores of logits in `scores.SCORES`
     is_linear: ClassVar[bool] = False  # logits are features · `weight`ᵀ + `bias`
@@ -79,9 +81,10 @@ class LossFirstPart(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Logits [B, C] divided by the temperature."""
         if isinstance(features, torch.fx.Proxy):  # a head is one node of a torch.fx graph, as the layers of torch.nn are
-            if not (path := features.tracer.path_of_module(self)):
+            tracer = cast(torch.fx.Tracer, features.tracer)
+            if not (path := tracer.path_of_module(self)):
                 raise TypeError("torch.fx takes a network with a head, not a head alone")
-            return features.tracer.create_proxy("call_module", path, (features,), {})
+            return cast(Tensor, tracer.create_proxy("call_module", path, (features,), {}))
         return self.named_outputs(features)["logits"] / self.temperature
 
     def scores(self, outputs: Tensor | Outputs) -> Tensor:
@@ -159,7 +162,7 @@ class LossFirstPart(nn.Module):
     def extra_repr(self) -> str:
         return f"num_features={self.num_features}, num_classes={self.num_classes}"
 
-    def _load_from_state_dict(self, state_dict, prefix, *args):
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args, **options) -> None:
         """Load also what carries only the weights, as `nn.Linear` does, and the authors' checkpoints.
 
         Their heads have other shapes for one number, other names, and entries that are not needed.
@@ -177,4 +180,4 @@ class LossFirstPart(nn.Module):
             given = state_dict.get(prefix + name)
             if own.numel() == 1 and given is not None and given.numel() == 1:
                 state_dict[prefix + name] = given.reshape(own.shape)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from .contract import LossFirstPart
 from .precision import at_least_float32, without_autocast
 
+Head = TypeVar("Head", bound=LossFirstPart)
 
-class LossSecondPart(nn.Module):
+
+class LossSecondPart(nn.Module, Generic[Head]):
     """Base of all criteria: logits [B, C] (as the head returns them) and class indices [B] to a scalar.
 
     Its mode follows the head's: while `classifier.training` it is the training loss, afterwards plain cross-entropy of the
@@ -27,19 +29,19 @@ class LossSecondPart(nn.Module):
     capturable: ClassVar[bool] = True
     penalizes_inputs: ClassVar[bool] = False  # the loop lets gradients reach the inputs before it calls `penalty`
 
-    def __init__(self, classifier: LossFirstPart):
+    def __init__(self, classifier: Head):
         super().__init__()
         if not isinstance(classifier, LossFirstPart):
             raise TypeError(f"{type(self).__name__} takes the model's head (a LossFirstPart), got {type(classifier).__name__}")
         self._refer_to(classifier)
 
-    def _refer_to(self, classifier: LossFirstPart) -> None:
+    def _refer_to(self, classifier: Head) -> None:
         # Not a submodule: the head's parameters belong to the model alone. And only a weak reference: a criterion that is copied
         # without its model would otherwise keep a copy of the head that nothing trains. Now it has no head, and says so.
         self.__dict__["_classifier"] = weakref.ref(classifier)
 
     @property
-    def classifier(self) -> LossFirstPart:
+    def classifier(self) -> Head:
         """The model's head. Raises RuntimeError if it is gone, as when the criterion was copied or loaded without the model."""
         head = self.__dict__["_classifier"]()
         if head is None:

@@ -56,7 +56,9 @@ class DisMaxLossSecondPart(LossSecondPart):
         self._targets: Tensor | None = None  # what `preprocess` returned last
         self._plain = 0  # how many of them, from the start, are images as they were
 
-    def preprocess(self, inputs, targets, *, generator=None, tail=False):
+    def preprocess(
+        self, inputs: Tensor, targets: Tensor, *, generator: torch.Generator | None = None, tail: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Shuffle the batch, keep its first ⌊B/2⌋ images and turn the rest into mosaics.
 
         In evaluation mode or without FPR it changes nothing.
@@ -90,7 +92,7 @@ class DisMaxLossSecondPart(LossSecondPart):
         self._targets, self._plain = targets, plain
         return mixed, targets
 
-    def labelled(self, logits, targets):
+    def labelled(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         return (logits[: self._plain], targets[: self._plain]) if targets is self._targets else (logits, targets)
 
     def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:

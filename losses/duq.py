@@ -32,6 +32,8 @@ class DUQLossFirstPart(LossFirstPart):
     ResNet-18.
     """
 
+    sums: Tensor
+    counts: Tensor
     score_type = "MDS"
 
     def __init__(self, num_features: int, num_classes: int):
@@ -70,7 +72,7 @@ class DUQLossFirstPart(LossFirstPart):
             self.sums.lerp_(summed_over_processes(torch.einsum("bcn,bc->cn", embeddings, own)), 1 - MOMENTUM)
 
 
-class DUQLossSecondPart(LossSecondPart):
+class DUQLossSecondPart(LossSecondPart[DUQLossFirstPart]):
     """Binary cross-entropy with a penalty on the inputs' gradient, as the reference code has them:
 
         mean over images and classes of -[y_j log K_j + (1 - y_j) log(1 - K_j)]

@@ -37,4 +37,4 @@ def fractional_targets(targets: Tensor, num_classes: int, dtype: torch.dtype) ->
     `targets` [M] are the class indices of the half before it was mixed.
     """
     own = one_hot(targets, num_classes, dtype)
-    return sum(own.roll(places, dims=0) for places in range(SOURCES)) / SOURCES
+    return sum((own.roll(places, dims=0) for places in range(1, SOURCES)), own) / SOURCES

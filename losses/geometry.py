@@ -90,7 +90,7 @@ class _Distances(torch.autograd.Function):
         return d
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx, gradient):  # pyrefly: ignore[bad-override]
         *inputs, d, points, prototypes, lengths = ctx.saved_tensors
         limits = torch.finfo(d.dtype)
         to_points = to_prototypes = None
@@ -154,7 +154,7 @@ class _InverseLengths(torch.autograd.Function):
         return inverse
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx, gradient):  # pyrefly: ignore[bad-override]
         vectors, lengths, inverse = ctx.saved_tensors
         slope = -gradient * (inverse * inverse)
         # The lengths have no history.
@@ -203,7 +203,7 @@ class _DirectionLogits(torch.autograd.Function):
         return (d + d.mean(1, keepdim=True) if add_mean else d) * k  # not in place: see above
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx, gradient):  # pyrefly: ignore[bad-override]
         features, prototypes, scale, slope, *known = ctx.saved_tensors
         to_features = to_prototypes = None
         with without_autocast(gradient):

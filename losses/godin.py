@@ -55,12 +55,12 @@ class GODINLossFirstPart(LossFirstPart):
     def _h(self, features: Tensor) -> Tensor:
         if self.form == "cosine":
             return cosines(features, self.weight)
-        if self.form == "euclidean":
+        if self.bias is None:
             return -distances(features, self.weight).square() / self.num_features
         return F.linear(*in_one_precision(features, self.weight, self.bias))
 
 
-class GODINLossSecondPart(LossSecondPart):
+class GODINLossSecondPart(LossSecondPart[GODINLossFirstPart]):
     """Cross-entropy of the logits; h's parameters are trained without weight decay."""
 
     def undecayed(self) -> list[nn.Parameter]:

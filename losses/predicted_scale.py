@@ -1,5 +1,7 @@
 """A number that a head predicts from the features: Scaled Cosine's scale is its exponential, GODIN's divisor its sigmoid."""
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,7 +28,7 @@ class PredictedScale(nn.Module):
         if self.training and len(values) < 2:
             values = F.batch_norm(values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
         elif self.training and in_backward():  # the running statistics have seen this batch: copies take it
-            copies = norm.running_mean.clone(), norm.running_var.clone()
+            copies = cast(Tensor, norm.running_mean).clone(), cast(Tensor, norm.running_var).clone()
             values = F.batch_norm(values, *copies, norm.weight, norm.bias, training=True, eps=norm.eps)
         else:
             values = norm(values)

@@ -23,7 +23,7 @@ class ScaledCosineLossFirstPart(LossFirstPart):
 
     def __init__(self, num_features: int, num_classes: int):
         super().__init__(num_features, num_classes)
-        self.weight = nn.Linear(num_features, num_classes, bias=False).weight
+        self.weight = nn.Parameter(nn.Linear(num_features, num_classes, bias=False).weight)
         self.scale = PredictedScale(num_features)
 
     def raw_outputs(self, features: Tensor) -> dict[str, Tensor]:
@@ -31,7 +31,7 @@ class ScaledCosineLossFirstPart(LossFirstPart):
         return {"logits": torch.exp(self.scale(features)) * cosine, "cosines": cosine}
 
 
-class ScaledCosineLossSecondPart(LossSecondPart):
+class ScaledCosineLossSecondPart(LossSecondPart[ScaledCosineLossFirstPart]):
     """Cross-entropy of the logits; the class weights are trained without weight decay."""
 
     def undecayed(self) -> list[nn.Parameter]:

@@ -76,6 +76,11 @@ class SNGPLossFirstPart(LossFirstPart):
     error in it and `covariance` P⁻¹, [M, M] each.
     """
 
+    frequencies: Tensor
+    phases: Tensor
+    precision: Tensor
+    rounding: Tensor
+    covariance: Tensor
     score_type = "MPS"  # as in the reference code, 1 - max p; the paper has DS
     own_scores: ClassVar = {
         "DS": lambda outputs: dempster_shafer(outputs["logits"]),
@@ -140,7 +145,7 @@ class SNGPLossFirstPart(LossFirstPart):
         self.rounding.copy_(_wide(self.precision) - total)
 
 
-class SNGPLossSecondPart(LossSecondPart):
+class SNGPLossSecondPart(LossSecondPart[SNGPLossFirstPart]):
     """Cross-entropy of the logits. The output weights have no weight decay.
 
     The covariance is computed anew from each epoch's images.

@@ -30,7 +30,7 @@ def _transition(channels: int) -> nn.Sequential:
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True), convolution, nn.AvgPool2d(2))
 
 
-def densenet_body(depth: int) -> tuple[nn.Module, int]:
+def densenet_body(depth: int) -> tuple[nn.Sequential, int]:
     """The body of DenseNet-BC-`depth` (k = 12) and its number of features: 3 dense blocks of (depth - 4)/6 layers."""
     layers, remainder = divmod(depth - 4, 6)
     if remainder or layers < 1:

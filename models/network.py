@@ -24,7 +24,7 @@ class Network(nn.Module):
             "pytorch": everything as PyTorch's own layers start, a linear head too.
     """
 
-    def __init__(self, body: nn.Module, num_features: int, num_classes: int, head: Head, start: Start = "paper"):
+    def __init__(self, body: nn.Sequential, num_features: int, num_classes: int, head: Head, start: Start = "paper"):
         super().__init__()
         self.num_features = num_features
         self.body = body
@@ -35,8 +35,9 @@ class Network(nn.Module):
             if start == "pytorch" and isinstance(module, nn.Conv2d | nn.BatchNorm2d):
                 module.reset_parameters()
         # An `nn.Linear` starts so already.
-        if start == "pytorch" and hasattr(self.classifier, "start_as_pytorch"):
-            self.classifier.start_as_pytorch()
+        again = getattr(self.classifier, "start_as_pytorch", None)
+        if start == "pytorch" and callable(again):
+            again()
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Features [B, num_features], averaged over the whole feature map whatever its size."""

@@ -13,23 +13,24 @@ class _BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
+        last = nn.BatchNorm2d(outputs)
         self.layers = nn.Sequential(
             nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
+            last,
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return (self.layers(x) + self.shortcut(x)).relu_()
 
 
-def resnet_body(depth: int) -> tuple[nn.Module, int]:
+def resnet_body(depth: int) -> tuple[nn.Sequential, int]:
     """The body of ResNet-`depth` and its number of features: stages of 64, 128, 256 and 512 channels."""
     if depth not in BLOCKS:
         raise ValueError(f"a ResNet's depth is one of {', '.join(map(str, BLOCKS))}, got {depth}")

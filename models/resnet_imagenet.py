@@ -5,7 +5,7 @@ from torch import nn
 DEPTHS = (18, 34, 50, 101, 152)
 
 
-def resnet_imagenet_body(depth: int) -> tuple[nn.Module, int]:
+def resnet_imagenet_body(depth: int) -> tuple[nn.Sequential, int]:
     """The body of torchvision's ResNet-`depth` and its number of features.
 
     The last batch norm of each block starts at weight 0, as in timm's ResNets, which the paper used.

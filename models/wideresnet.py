@@ -32,7 +32,7 @@ class _PreActivationBlock(nn.Module):
         return self.layers(self.activation(x)) + self.shortcut(x)
 
 
-def wideresnet_body(depth: int, width: int) -> tuple[nn.Module, int]:
+def wideresnet_body(depth: int, width: int) -> tuple[nn.Sequential, int]:
     """The body of WideResNet-`depth`-`width` and its number of features.
 
     It has 3 stages of (depth - 4)/6 blocks. Raises ValueError for a depth or width that cannot be.
