@@ -122,12 +122,20 @@ class LossFirstPart(nn.Module):
         return {name: score.masked_fill(~known, torch.nan) for name, score in found.items()}
 
     def train(self, mode: bool = True):
-        """As `nn.Module.train`; training mode also forgets the calibration, which no longer holds for changed weights."""
+        """As `nn.Module.train`; training mode also calls `forget_calibration`.
+
+        Otherwise a calibrated network that is trained further would train with logits divided by its old temperature, and keep
+        thresholds of its old weights. Nobody who puts this head in the place of `nn.Linear` would think of that.
+        """
         if mode:
-            # .data, since a backward pass may still be to come that holds the temperature (at 1: it was training).
-            self.temperature.data.fill_(1)
-            self.thresholds.data.fill_(torch.nan)
+            self.forget_calibration()
         return super().train(mode)
+
+    def forget_calibration(self) -> None:
+        """Set the temperature to 1 and the thresholds to NaN: they do not hold for other weights."""
+        # .data, since a backward pass may still be to come that holds the temperature (at 1: it was training).
+        self.temperature.data.fill_(1)
+        self.thresholds.data.fill_(torch.nan)
 
     @torch.no_grad()
     def set_thresholds(self, in_scores: Tensor) -> None:
