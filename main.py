@@ -164,7 +164,7 @@ def hold(run: Run, asked: str, stack: ExitStack) -> int:
             status = complain(error, status=3)
         except (ValueError, OSError) as error:
             status = complain(error)
-    return run.world.most(status)
+    return run.world.all_max(status)
 
 
 def skipped(folder: Path) -> int:
@@ -185,7 +185,7 @@ def start(arguments: Sequence[str] | None) -> int:
                 return skipped(config.folder)
             device = runtime.find_device(distributed.device_name(config.device))
             world = stack.enter_context(distributed.world(device))
-            config = replace(config, precision=world.firsts(config.precision))  # of a begun run, which one process may see first
+            config = replace(config, precision=world.broadcast_from_first(config.precision))  # of a begun run, which one process may see first
             run = build(config, device, world)
             if (status := hold(run, config.precision, stack)) >= 0:
                 return status
@@ -194,7 +194,7 @@ def start(arguments: Sequence[str] | None) -> int:
         except (ValueError, OSError) as error:
             return complain(error)
         status = failures.outcome(lambda: perform(session, started), lambda: session.kept, config.batch_size)
-        return status or world.most(0)  # one that failed leaves at once, and the others notice
+        return status or world.all_max(0)  # one that failed leaves at once, and the others notice
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -53,7 +53,7 @@ class Run:
         own = self._share(part)
         outputs = predict(self.model, self._watched(own), self.trainer.context)
         if own is not part:
-            outputs = {name: self.world.joined(value, len(part)) for name, value in outputs.items()}
+            outputs = {name: self.world.all_gather(value, len(part)) for name, value in outputs.items()}
         self._refuse_broken(not outputs["logits"].isfinite().all())
         return outputs
 
@@ -65,7 +65,7 @@ class Run:
         own = self._share(part)
         classes = classify(self.model, self._watched(own), self.trainer.context)
         found = torch.stack([(classes == own.labels.to(self.device)).sum(), (classes < 0).sum()]).tolist()
-        right, broken, count = self.world.totals([*found, len(own)])
+        right, broken, count = self.world.all_sum([*found, len(own)])
         self._refuse_broken(broken > 0)
         return right / count
 
@@ -73,7 +73,7 @@ class Run:
         """This process's share of a set; the whole set if a process is alone, or if there are fewer images than processes."""
         if self.world.size == 1 or len(part) < self.world.size:
             return part
-        return part.take(torch.arange(len(part))[self.world.share(len(part))])
+        return part.take(torch.arange(len(part))[self.world.shard(len(part))])
 
     def _refuse_broken(self, broken: bool) -> None:
         if broken:
@@ -117,7 +117,7 @@ def make_trainer(config: RunConfig, data: Data, device: torch.device, world: Wor
     normalize = Normalizer(data.mean, data.std, device)
     entry = sources.describe(config.data)
     padding = 0 if entry.side else max(data.train.size) // 8  # 4 at 32 pixels, as the paper has it; random crops are enough
-    batches = TrainingBatches(images, normalize, batch_size, padding, entry.flip, device, world.size, world.share)
+    batches = TrainingBatches(images, normalize, batch_size, padding, entry.flip, device, world.size, world.shard)
 
     torch.manual_seed(config.seed)
     model = build_network(config, len(data.train.classes), device)

@@ -173,7 +173,7 @@ class Session:
     def _agreed(self, epoch: int | None = None) -> int:
         """Collective: whether to go on, to write a checkpoint, or to write one and leave."""
         wish = LEAVE if interruption.asked() else KEEP if self.run.world.first and self.keeper.due(epoch) else GO_ON
-        return self.run.world.most(wish)
+        return self.run.world.all_max(wish)
 
     def _obey(self, agreed: int) -> None:
         if agreed == LEAVE:
@@ -192,7 +192,7 @@ class Session:
             history = {name: getattr(self, name) for name in self.HISTORY}
             content = {"identity": self.run.config.identity(), "data": self.fingerprints, "trainer": state, "history": history}
             self.keeper.write(content)
-        self.run.world.meet()  # torchrun kills the first soon after the others have left
+        self.run.world.barrier()  # torchrun kills the first soon after the others have left
         self._say_kept()
 
     def _say_kept(self) -> None:

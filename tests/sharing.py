@@ -35,7 +35,7 @@ def trained(loss: str, world: distributed.World) -> dict[str, torch.Tensor]:
     model.apply(in_evaluation_mode)
     pixels = torch.randint(256, (COUNT, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     images = Images(pixels, torch.arange(COUNT) % 4, ())
-    batches = TrainingBatches(images, Normalizer((0.5,) * 3, (0.3,) * 3, device), BATCH, 1, True, device, world.size, world.share)
+    batches = TrainingBatches(images, Normalizer((0.5,) * 3, (0.3,) * 3, device), BATCH, 1, True, device, world.size, world.shard)
     trainer = Trainer(model, row.criterion(model.classifier), batches, RECIPES["paper"], 2, 1, "fp32", world)
     summary = trainer.run_epoch(lambda *_: None)
     return model.state_dict() | {"loss": torch.tensor(summary.loss), "accuracy": torch.tensor(summary.accuracy)}
@@ -56,6 +56,6 @@ def first_bad_step(world: distributed.World) -> str:
 if __name__ == "__main__":
     with distributed.world(torch.device("cpu")) as joined:
         found = {loss: trained(loss, joined) for loss in sys.argv[2:]}
-        everywhere = joined.all_of(found | {"first bad": first_bad_step(joined)})
+        everywhere = joined.gather(found | {"first bad": first_bad_step(joined)})
         if joined.first:
             torch.save(everywhere, sys.argv[1])

@@ -50,7 +50,7 @@ def torchrun(tmp_path):
 
 @given(count=st.integers(0, 300), size=st.integers(1, 9))
 def test_shares_are_disjoint_and_whole(count, size):
-    shares = [list(range(count))[World(rank, size).share(count)] for rank in range(size)]
+    shares = [list(range(count))[World(rank, size).shard(count)] for rank in range(size)]
     assert [each for share in shares for each in share] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
@@ -62,7 +62,7 @@ def test_the_processes_batches_are_together_those_of_one(count, batch_size, size
     images = Images(pixels, torch.arange(count), ())
 
     def epoch(world, start):
-        batches = TrainingBatches(images, normalize, batch_size, 1, True, device, world.size, world.share)
+        batches = TrainingBatches(images, normalize, batch_size, 1, True, device, world.size, world.shard)
         return batches.sizes, list(batches.epoch(torch.Generator().manual_seed(3), start))
 
     sizes, alone = epoch(ALONE, 0)

@@ -30,7 +30,7 @@ class World:
         """Whether this process is the one that writes and speaks."""
         return self.rank == 0
 
-    def share(self, count: int) -> slice:
+    def shard(self, count: int) -> slice:
         """This process's of `count` things: consecutive, without overlap, one more or less than another's."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
@@ -44,7 +44,7 @@ class World:
         with warnings.catch_warnings(action="ignore", category=FutureWarning):  # newer torches call it forward_sync_buffers
             return DistributedDataParallel(model, broadcast_buffers=False)
 
-    def totals(self, values: list[float]) -> list[float]:
+    def all_sum(self, values: list[float]) -> list[float]:
         """Collective: the sums over the processes."""
         if self.size == 1:
             return values
@@ -52,7 +52,7 @@ class World:
         dist.all_reduce(found)
         return found.tolist()
 
-    def most(self, value: int) -> int:
+    def all_max(self, value: int) -> int:
         """Collective: the largest of the processes' values."""
         if self.size == 1:
             return value
@@ -60,15 +60,15 @@ class World:
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return int(found)
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Collective: wait for the others."""
-        self.most(0)
+        self.all_max(0)
 
     def agree(self, value: int) -> bool:
         """Collective: whether all have the same value."""
-        return self.most(value) == -self.most(-value)
+        return self.all_max(value) == -self.all_max(-value)
 
-    def firsts(self, value: Any) -> Any:
+    def broadcast_from_first(self, value: Any) -> Any:
         """Collective: the first process's value."""
         if self.size == 1:
             return value
@@ -76,7 +76,7 @@ class World:
         dist.broadcast_object_list(held)
         return held[0]
 
-    def all_of(self, value: Any) -> list[Any]:
+    def gather(self, value: Any) -> list[Any]:
         """Collective: each process's value, on the first; an empty list on the others."""
         if self.size == 1:
             return [value]
@@ -84,7 +84,7 @@ class World:
         dist.gather_object(value, found)
         return found or []
 
-    def joined(self, part: Tensor, count: int) -> Tensor:
+    def all_gather(self, part: Tensor, count: int) -> Tensor:
         """Collective: the tensor [count, ...], on the CPU, of which each process has its `share`."""
         if self.size == 1:
             return part
@@ -92,7 +92,7 @@ class World:
         padded = torch.cat([part, part.new_zeros(longest - len(part), *part.shape[1:])])
         parts = [torch.empty_like(padded) for _ in range(self.size)]
         dist.all_gather(parts, padded)
-        lengths = [World(rank, self.size).share(count) for rank in range(self.size)]
+        lengths = [World(rank, self.size).shard(count) for rank in range(self.size)]
         return torch.cat([each[: length.stop - length.start] for each, length in zip(parts, lengths, strict=True)])
 
     @torch.no_grad()

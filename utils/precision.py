@@ -33,10 +33,10 @@ def faster(training: Callable[[str], Trainer], device: torch.device, world: Worl
         device: where it trains.
         world: the processes that train together. The times of the first one decide.
     """
-    if not world.firsts(_may_gain(device)):
+    if not world.broadcast_from_first(_may_gain(device)):
         return "fp32"
     single, half = (_seconds(training, name, world) for name in ("fp32", "bf16"))
-    return world.firsts("bf16" if single > GAIN * half else "fp32")
+    return world.broadcast_from_first("bf16" if single > GAIN * half else "fp32")
 
 
 def _may_gain(device: torch.device) -> bool:

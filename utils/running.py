@@ -60,9 +60,9 @@ class RunningSums:
     def read(self, world: World) -> Summary:
         """Collective; one transfer. Raises NonFiniteLoss in every process, naming the step, if the loss of one is no number."""
         found = torch.stack([self.loss, self.correct, self.first_bad]).tolist()
-        loss, correct, images, labelled = world.totals([*found[:2], self.images, self.labelled])
+        loss, correct, images, labelled = world.all_sum([*found[:2], self.images, self.labelled])
         # The first of all: from there it reaches the others with the gradients.
-        if (first_bad := -world.most(-int(found[2]))) < NEVER:
+        if (first_bad := -world.all_max(-int(found[2]))) < NEVER:
             raise NonFiniteLoss(f"at step {first_bad}")
         return Summary(loss / images, correct / labelled)
 

@@ -205,7 +205,7 @@ class Trainer:
         parameters = {name: parameter.detach() for name, parameter in self.model.named_parameters()}
         # A loss that was finite can have been the last: the step that followed broke the weights.
         broken = sum((~parameter.isfinite()).any().long() for parameter in parameters.values())
-        if self.world.most(int(broken)):
+        if self.world.all_max(int(broken)):
             raise NonFiniteLoss(f"the weights became NaN or infinite in epoch {self.epoch + 1} (learning rate {self.last_rate:g})")
         own = {
             "buffers": {name: value.cpu() for name, value in self.model.state_dict().items() if name not in parameters},
@@ -221,7 +221,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "drawn": self.drawn,
-            "processes": self.world.all_of(own),
+            "processes": self.world.gather(own),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
