@@ -20,7 +20,7 @@ from typing import Any, Literal
 from utils import command_line, interruption, records, titles
 from utils.aggregation import Efficiencies, detail_rows, detail_tables, efficiencies, grouped, main_table, method_of
 from utils.groups import HEADS, group_rows
-from utils.output import complain, deliver, say, visible
+from utils.output import deliver, print_error, print_line, visible
 from utils.tables import BEST_SHOWN, STYLES, as_text, heading, show
 
 LABEL, WIDE = 10, 110  # characters of a table's first column in a terminal of less than so many columns
@@ -84,7 +84,7 @@ def report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Efficiencie
 
         return write_report(folder, runs, measured)
     except ImportError as error:
-        return complain(f"--report lacks a package ({error}): pip install -r requirements.txt")
+        return print_error(f"--report lacks a package ({error}): pip install -r requirements.txt")
     except KeyboardInterrupt:
         return interruption.leave(f"{folder} may lack figures, or its page: run it again")
 
@@ -102,12 +102,12 @@ def perform(options: Options) -> int:
     measured = efficiencies(options.runs)
     folders, problems, unreadable = records.find_records(options.runs)
     for problem in (*problems, *unreadable[:SHOWN]):
-        say(f"warning: {' '.join(problem.split())}: left out", sys.stderr)
+        print_line(f"warning: {' '.join(problem.split())}: left out", sys.stderr)
     if unreadable[SHOWN:]:
-        say(f"warning: {len(unreadable) - SHOWN} more cannot be read: left out", sys.stderr)
+        print_line(f"warning: {len(unreadable) - SHOWN} more cannot be read: left out", sys.stderr)
     found = titles.with_unique_titles([*folders.values()])
     if not (found or options.paper):
-        return complain(f"no finished run below {options.runs}: make one with python main.py, or name a folder with --runs")
+        return print_error(f"no finished run below {options.runs}: make one with python main.py, or name a folder with --runs")
     if options.report:
         status = report(options.report, dict(zip(folders, found, strict=True)), measured)
     elif options.format == "csv":

@@ -32,7 +32,7 @@ from utils.config import RunConfig
 from utils.evaluation import predict
 from utils.lock import locked
 from utils.metrics import detection_metrics
-from utils.output import say
+from utils.output import print_line
 from utils.titles import as_suffix, with_unique_titles
 
 # The options that are constants of detectors.
@@ -241,7 +241,7 @@ def perform(options: Options) -> None:
         except (ValueError, torch.linalg.LinAlgError) as error:
             raise ValueError(f"{run.folder}: {error}") from error
         add(run, entries)
-        say(f"\n{run.folder}\n\n{summary(run, entries)}")
+        print_line(f"\n{run.folder}\n\n{summary(run, entries)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,13 +25,13 @@ import torch
 import tyro
 from torch import Tensor
 
-from experiment import judged
+from experiment import evaluation_results
 from losses.scores import SCORES
 from utils import command_line, interruption, records, runtime
 from utils.config import identity_of
 from utils.evaluation import temperature_results
 from utils.lock import locked
-from utils.output import say
+from utils.output import print_line
 
 OFFERED = ("MPS", "ES")  # the scores that are functions of probabilities
 
@@ -115,7 +115,7 @@ def perform(options: Options) -> str:
         "score": "MPS",
         "parameters": sum(record["parameters"] for _, record in members),
         "temperature": temperature | {"split": deciding},
-        **judged(all_scores, outputs, labels, roles, temperature["value"]),
+        **evaluation_results(all_scores, outputs, labels, roles, temperature["value"]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": runtime.environment(torch.device("cpu")),
     }
@@ -130,7 +130,9 @@ def perform(options: Options) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
-    return command_line.status_of(lambda: say(perform(command_line.read(Options, "ensemble.py", arguments))), "nothing was written")
+    return command_line.status_of(
+        lambda: print_line(perform(command_line.read(Options, "ensemble.py", arguments))), "nothing was written"
+    )
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def main() -> None:
     threshold = model.classifier.threshold(tpr=0.95)
     print(f"accuracy {(logits.argmax(1) == labels).float().mean():.1%}, temperature {model.classifier.temperature.item():.3g}")
     print(f"accepted: {(model.classifier.scores(logits) >= threshold).float().mean():.1%} of the test images")
-    for role, source in sources.partners(options.data, ()):
+    for role, source in sources.ood_sets(options.data, ()):
         pixels = sources.load_out(source, Path("data/downloads"), train.pixels).pixels
         logits, _ = infer(model, TensorDataset(pixels.float() / 255, torch.zeros(len(pixels))), device)
         print(f"accepted: {(model.classifier.scores(logits) >= threshold).float().mean():.1%} of {source} ({role})")

@@ -60,7 +60,7 @@ def load_data(config: RunConfig) -> Data:
     train = train.take(sources.limited(len(train), config.limit_train))
     evaluation = {split: part.take(sources.limited(len(part), config.limit_eval)) for split, part in evaluation.items()}
     outside = {}
-    for role, source in sources.partners(config.data, config.ood, config.recipe):
+    for role, source in sources.ood_sets(config.data, config.ood, config.recipe):
         part = sources.load_out(source, config.data_dir, reference, entry.margin)
         notes += part.notes
         outside[source] = role, part.take(sources.limited(len(part), config.limit_eval))
@@ -134,7 +134,7 @@ def refuse_other_training_data(data: Data, record: Mapping[str, Any]) -> None:
         raise ValueError("the training images or labels in --data-dir are others than those of the run: put them back as they were")
 
 
-def judged(
+def evaluation_results(
     all_scores: Callable[[Mapping[str, Tensor], float], dict[str, Tensor]],
     outputs: Mapping[str, Mapping[str, Tensor]],
     labels: Mapping[str, Tensor],

@@ -19,7 +19,7 @@ from typing import Any
 
 from data import sources
 from data.catalog import title_of
-from experiment import judged
+from experiment import evaluation_results
 from losses import get_loss
 from models import model_title
 from run import Run, build
@@ -27,7 +27,7 @@ from session import Session
 from utils import checkpoint, command_line, distributed, failures, interruption, lock, records, runtime
 from utils.config import RunConfig
 from utils.evaluation import calibrate, temperature_results
-from utils.output import complain, say
+from utils.output import print_error, print_line
 from utils.recipes import RECIPES
 
 PATIENCE = 10  # seconds in which a process that was killed, or is leaving, and those it had started let go of a run's folder
@@ -41,11 +41,11 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     given = command_line.read(RunConfig, "main.py", arguments)
     given.check()
     # The same data is the same run, however its path is written.
-    source, *ood = (sources.located(each, given.data_dir) for each in (given.data, *given.ood))
+    source, *ood = (sources.absolute_source(each, given.data_dir) for each in (given.data, *given.ood))
     recipe = given.recipe or sources.describe(source).recipe
     data, train = sources.by_recipe(source, recipe), RECIPES[recipe]
     get_loss(given.loss)
-    named = sources.partners(source, tuple(ood), recipe) if ood else ()
+    named = sources.ood_sets(source, tuple(ood), recipe) if ood else ()
     config = replace(given, data=source, ood=tuple(map("=".join, named)), recipe=recipe, model=given.model or data.model)
     epochs, batch_size = given.epochs or train.epochs or data.epochs, given.batch_size or train.batch_size
     config = replace(config, epochs=epochs, batch_size=batch_size)
@@ -79,7 +79,7 @@ def finish(session: Session, started: str) -> dict[str, Any]:
         "format": records.FORMAT,
         "config": config.as_json(),
         "titles": {"data": title_of(config.data), "model": model_title(str(config.model)), "loss": loss.title},
-        "recipe": recipe.described(trainer.epoch),
+        "recipe": recipe.as_record(trainer.epoch),
         "score": head.score_type,
         "scores_at": "t1" if config.protocol == "paper" else "calibrated",
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
@@ -87,7 +87,7 @@ def finish(session: Session, started: str) -> dict[str, Any]:
         "fingerprints": session.all_fingerprints(),
         "best": {"epoch": session.best["epoch"], "accuracy": session.best["accuracy"], "split": data.deciding},
         "temperature": temperature | {"split": data.deciding},
-        **judged(head.all_scores, outputs, labels, roles, temperature["value"]),
+        **evaluation_results(head.all_scores, outputs, labels, roles, temperature["value"]),
         "started": started,
         "seconds": {"training": round(session.seconds, 1), "evaluation": round(time.monotonic() - begun, 1)},
         "environment": runtime.environment(run.device) | {"processes": run.world.size},
@@ -130,16 +130,16 @@ def perform(session: Session, started: str) -> int:
     processes = f", {run.world.size} processes" if run.world.size > 1 else ""
     if run.world.first:
         for note in run.data.notes:
-            say(f"warning: {note}")
+            print_line(f"warning: {note}")
         plural = "s" * (config.epochs != 1)
-        say(f"{titles}: {config.epochs} epoch{plural} of {len(run.data.train)} images on {run.device}{processes}")
+        print_line(f"{titles}: {config.epochs} epoch{plural} of {len(run.data.train)} images on {run.device}{processes}")
         if run.device.type == "cuda" and run.why_no_graph:
-            say(f"the host starts every operation: no CUDA graph, since {run.why_no_graph}")
+            print_line(f"the host starts every operation: no CUDA graph, since {run.why_no_graph}")
     session.train()
     record = finish(session, started)
     if run.world.first:
-        say(summary(record))
-        say(f"written to {config.folder}")
+        print_line(summary(record))
+        print_line(f"written to {config.folder}")
     return 0
 
 
@@ -161,16 +161,16 @@ def hold(run: Run, asked: str, stack: ExitStack) -> int:
                 records.sweep(folder)
                 records.claim(folder, run.config.as_json())
         except lock.Held as error:
-            status = complain(error, status=3)
+            status = print_error(error, status=3)
         except (ValueError, OSError) as error:
-            status = complain(error)
+            status = print_error(error)
     return run.world.all_max(status)
 
 
 def skipped(folder: Path) -> int:
     """Say that a run is finished. Returns the exit status."""
     records.drop_checkpoints(folder)  # which a process that was killed at its very end left
-    say(f"{folder} is finished: skipped")
+    print_line(f"{folder} is finished: skipped")
     return 0
 
 
@@ -185,14 +185,15 @@ def start(arguments: Sequence[str] | None) -> int:
                 return skipped(config.folder)
             device = runtime.find_device(distributed.device_name(config.device))
             world = stack.enter_context(distributed.world(device))
-            config = replace(config, precision=world.broadcast_from_first(config.precision))  # of a begun run, which one process may see first
+            # One process may see a run that has begun before another sees it.
+            config = replace(config, precision=world.broadcast_from_first(config.precision))
             run = build(config, device, world)
             if (status := hold(run, config.precision, stack)) >= 0:
                 return status
             session = Session(run)
             session.resume()
         except (ValueError, OSError) as error:
-            return complain(error)
+            return print_error(error)
         status = failures.outcome(lambda: perform(session, started), lambda: session.kept, config.batch_size)
         return status or world.all_max(0)  # one that failed leaves at once, and the others notice
 

@@ -27,7 +27,7 @@ from data.streaming import ImageFiles, fitting
 from dismax.detector import Detector
 from utils import command_line, interruption, records, runtime, tables
 from utils.files import whole_file
-from utils.output import deliver, say, visible
+from utils.output import deliver, print_line, visible
 
 BATCH = 500
 
@@ -120,7 +120,7 @@ def perform(options: Options) -> None:
     detector = Detector.load(options.run / records.MODEL, options.tpr).to(device)
     rows = predictions(detector, paths, device)
     for note in notes:
-        say(f"warning: {note}", sys.stderr)
+        print_line(f"warning: {note}", sys.stderr)
     if options.out:
         write(options.out, rows)
     shown = [[visible(row["file"]), visible(row["class"]), row["probability"], row["score"]] for row in rows]

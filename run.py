@@ -18,10 +18,10 @@ from models import Network
 from utils import interruption, precision, runtime
 from utils.config import RunConfig
 from utils.distributed import ALONE, World
+from utils.epoch_sums import NonFiniteLoss
 from utils.evaluation import classify, predict
 from utils.graph import GraphedStep
 from utils.recipes import RECIPES
-from utils.running import NonFiniteLoss
 from utils.training import Trainer
 
 

@@ -11,12 +11,12 @@ from data import fingerprint
 from data.streaming import WHILE_WAITING
 from run import Run
 from utils import checkpoint, distributed, interruption, lock, records
-from utils.output import say
+from utils.epoch_sums import Summary
+from utils.output import print_line
 from utils.progress import Progress
-from utils.running import Summary
 from utils.tensorboard import Curves
 
-GO_ON, KEEP, LEAVE = range(3)  # what a process wishes for after a step; the most that one of them wishes for is done by all
+GO_ON, KEEP, LEAVE = range(3)  # requests after a step; all processes obey the strongest
 
 AFRESH = f"delete {records.LAST} and {records.PREVIOUS} to start afresh"
 
@@ -46,7 +46,7 @@ class Session:
 
     def __post_init__(self):
         config = self.run.config
-        self.keeper = checkpoint.Keeper(config.folder, config.checkpoint_every)
+        self.keeper = checkpoint.CheckpointWriter(config.folder, config.checkpoint_every)
         data = self.run.data
         # Of all that training sees.
         self.fingerprints = {"train": fingerprint.of(data.train), data.deciding: fingerprint.of(data.evaluation[data.deciding])}
@@ -65,7 +65,7 @@ class Session:
         run, folder = self.run, self.run.config.folder
         saved, said = checkpoint.load_latest(folder)
         if said and run.world.first:
-            say(f"warning: {said}")
+            print_line(f"warning: {said}")
         if saved is not None:
             self._take_over(saved)
         if not run.world.agree(run.trainer.epoch << 32 | run.trainer.steps):
@@ -73,7 +73,7 @@ class Session:
         if saved is not None and run.world.first:
             if said:  # or the next write would keep the damaged one as the one before
                 (folder / records.LAST).unlink(missing_ok=True)
-            say(f"resuming {self._place()} of {run.config.epochs}")
+            print_line(f"resuming {self._place()} of {run.config.epochs}")
 
     def _take_over(self, saved: dict[str, Any]) -> None:
         folder = self.run.config.folder

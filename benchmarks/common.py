@@ -21,7 +21,7 @@ from data.catalog import DATA_SETS
 from models import model_title
 from utils import command_line, interruption, runtime
 from utils.failures import explained
-from utils.output import complain
+from utils.output import print_error
 
 HIGHEST = 10**12  # of any option; PyTorch's own sizes end at 2^63
 
@@ -49,7 +49,7 @@ def end_well(work: Callable[[], object]) -> None:
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if not (said := explained(error)):
             raise
-        sys.exit(complain(said))
+        sys.exit(print_error(said))
 
 
 def check_positive(**values: float) -> None:

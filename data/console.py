@@ -29,11 +29,11 @@ def leave() -> int:
     """Say what an interruption leaves behind. Returns the exit status."""
     for number in NUMBERS:
         signal.signal(number, signal.SIG_IGN)
-    say(LEFT, sys.stderr)
+    print_line(LEFT, sys.stderr)
     return STATUS
 
 
-def say(text: str, *to: TextIO | None) -> None:
+def print_line(text: str, *to: TextIO | None) -> None:
     """Print to standard output or another stream. If that cannot be written to, it stays silent from then on."""
     (stream,) = to or (sys.stdout,)
     if stream is None:  # closed before the program began

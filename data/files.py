@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .decoding import opened, size_of
 from .folders import none_in, search, shown, some
-from .images import Images, is_grey, like
+from .images import Images, is_grey, match_format
 from .lists import LIST, entries, is_list
 from .streaming import ImageFiles, ImageSet
 
@@ -212,7 +212,7 @@ def load_out(path: Path, reference: Tensor, margin: int = 0, root: Path = Path()
 
     It is an .npz, an image list (whose paths are relative to `root`), or a folder with images
     anywhere below it. Images that would take more than `IN_MEMORY` bytes are streamed from their
-    files. See `images.like` and `covered`.
+    files. See `images.match_format` and `resize_and_center_crop`.
     """
     if not path.is_dir() and not path.is_file():  # a pipe would never end
         raise ValueError(f"{path} is neither a file nor a folder: give an .npz, a list or a folder of images")
@@ -225,7 +225,7 @@ def load_out(path: Path, reference: Tensor, margin: int = 0, root: Path = Path()
     elif is_list(path):
         paths = _names(each for _, each, _ in entries(path, root))
     else:
-        pixels = like(_pixels(path, _arrays(path)), reference, margin)
+        pixels = match_format(_pixels(path, _arrays(path)), reference, margin)
         return Images(pixels, torch.full((len(pixels),), -1), ())
     labels, size = torch.full((len(paths),), -1), tuple(reference.shape[-2:])
     return _held(ImageFiles(paths, labels, (), size, margin, grey=is_grey(reference), notes=notes))

@@ -46,7 +46,7 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     return transforms.resize(pixels, list(size), antialias=True)
 
 
-def covered(pixels: Tensor, size: tuple[int, int], margin: int = 0) -> Tensor:
+def resize_and_center_crop(pixels: Tensor, size: tuple[int, int], margin: int = 0) -> Tensor:
     """uint8 [..., 3, H, W] at another (height, width): resized without distortion, then cropped.
 
     The resized images just cover `size` with each of its sides longer by `margin`: one side fits
@@ -88,9 +88,9 @@ def to_grey(pixels: Tensor) -> Tensor:
     return pixels
 
 
-def like(pixels: Tensor, reference: Tensor, margin: int = 0) -> Tensor:
+def match_format(pixels: Tensor, reference: Tensor, margin: int = 0) -> Tensor:
     """Images in a reference's format: its size, and grey where it is, so that neither gives an image away."""
-    pixels = covered(pixels, tuple(reference.shape[-2:]), margin)
+    pixels = resize_and_center_crop(pixels, tuple(reference.shape[-2:]), margin)
     return to_grey(pixels) if is_grey(reference) else pixels
 
 

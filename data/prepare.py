@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from . import console
 from .catalog import ARCHIVES, Archive, title_of
-from .console import say
+from .console import print_line
 from .files import image_files
 
 ROOT = Path("data/downloads")
@@ -225,22 +225,22 @@ def main(names: Sequence[str]) -> int:
 def prepare_all(names: Sequence[str]) -> int:
     """Fetch these sets, or the paper's. Returns the exit status, as `main` has it."""
     if unknown := [name for name in names if name not in NAMES]:
-        say(f"error: unknown data set {unknown[0]!r}: choose from {', '.join(NAMES)}", sys.stderr)
+        print_line(f"error: unknown data set {unknown[0]!r}: choose from {', '.join(NAMES)}", sys.stderr)
         return 2
     failed = []
     for name in names or PAPER:
         try:
             prepare(name, ROOT)
-            say(f"{title_of(name)}: ready in {ROOT}")
+            print_line(f"{title_of(name)}: ready in {ROOT}")
         except (ValueError, RuntimeError, OSError) as error:
             failed.append(name)
-            say(f"{title_of(name)}: failed: {' '.join(str(error).split())}", sys.stderr)
+            print_line(f"{title_of(name)}: failed: {' '.join(str(error).split())}", sys.stderr)
     if failed:
         again = f"bash prepare-cifar.sh {' '.join(failed)}"
-        say(f"error: {len(failed)} of {len(names or PAPER)} failed; try again: {again}", sys.stderr)
+        print_line(f"error: {len(failed)} of {len(names or PAPER)} failed; try again: {again}", sys.stderr)
         folders = ", ".join(f"{ARCHIVES[name].folder}/" for name in failed if name in ARCHIVES)
         if folders:
-            say(f"or put the images, however you came by them, into {ROOT}: {folders}", sys.stderr)
+            print_line(f"or put the images, however you came by them, into {ROOT}: {folders}", sys.stderr)
     return 1 if failed else 0
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import builtin, copies, downloaded, files
 from .catalog import ARCHIVES, BUILT_IN, BUILT_IN_PARTNERS, DATA_SETS, OF_RECIPES, OUTSIDE, ROLES, DataSet, title_of
-from .images import Images, coloured, like
+from .images import Images, coloured, match_format
 from .streaming import ImageFiles, ImageSet
 
 PREFIX = "catalog:"  # before a name that is a path too
@@ -41,7 +41,7 @@ def _role_and_source(given: str) -> tuple[str, str]:
     return (role, source) if role in ROLES else ("", given)
 
 
-def located(given: str, root: Path) -> str:
+def absolute_source(given: str, root: Path) -> str:
     """The full name of a source, or ROLE=SOURCE, as a user types it.
 
     A path becomes absolute, so that a run has the same name from every folder. A name of the catalog stays, with or without
@@ -67,7 +67,7 @@ def located(given: str, root: Path) -> str:
     return given
 
 
-def partners(source: str, given: tuple[str, ...], recipe: str | None = None) -> list[tuple[str, str]]:
+def ood_sets(source: str, given: tuple[str, ...], recipe: str | None = None) -> list[tuple[str, str]]:
     """(role, source) of the out-of-distribution sets: those given, as SOURCE or ROLE=SOURCE, or the recipe's or data set's own.
 
     Without a role, a set of its own keeps its role; others are far.
@@ -177,7 +177,7 @@ def load_out(source: str, root: Path, reference: Tensor, margin: int = 0) -> Ima
             "an .npz, an image list (.txt) or a folder of images "
             f"(before it, if you like, {'=, '.join(ROLES)}=)"
         )
-    pixels = like(pixels, reference, 0 if source in BUILT_IN else margin)  # those are made to size
+    pixels = match_format(pixels, reference, 0 if source in BUILT_IN else margin)  # those are made to size
     return Images(pixels, torch.full((len(pixels),), -1), (), notes)
 
 

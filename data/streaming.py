@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .decoding import decode
-from .images import Images, covered, random_crop, to_grey
+from .images import Images, random_crop, resize_and_center_crop, to_grey
 
 AHEAD = 4  # batches that each process has ready
 POLL = 5  # seconds without a batch until the functions WHILE_WAITING are called, again and again
@@ -128,7 +128,7 @@ def _arriving(loader: Iterator[Tensor | np.ndarray]) -> Iterator[Tensor]:
 class ImageFiles:
     """A data set's split in files, with the same methods as `Images`, which is in memory.
 
-    Images of another size are resized and cropped: see `covered`.
+    Images of another size are resized and cropped: see `resize_and_center_crop`.
     """
 
     paths: np.ndarray  # as bytes: processes share an array, but copy a list of objects
@@ -149,7 +149,7 @@ class ImageFiles:
 
     def _seen(self, path: Path, seed: int | None) -> Tensor:
         pixels = decode(path)
-        pixels = covered(pixels, self.size, self.margin) if seed is None else random_crop(pixels, self.size, seed)
+        pixels = resize_and_center_crop(pixels, self.size, self.margin) if seed is None else random_crop(pixels, self.size, seed)
         return to_grey(pixels[None])[0] if self.grey else pixels
 
     def take(self, positions: Tensor) -> "ImageFiles":

@@ -12,7 +12,7 @@ from utils.aggregation import Efficiencies, detail_tables, group_of, main_table,
 from utils.config import RunConfig
 from utils.files import whole_file
 from utils.groups import HEADS, group_rows
-from utils.output import complain, say
+from utils.output import print_error, print_line
 from utils.paper import in_the_papers_order
 
 from .examples import Strip, most_wrong
@@ -49,11 +49,11 @@ def write_report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Effic
         with whole_file(folder / "index.html") as path:
             path.write_text(render(sections), encoding="utf-8", errors="backslashreplace")  # a folder's name may be no UTF-8
     except (ValueError, OSError) as error:
-        return complain(f"no report in {folder}: {error}")
+        return print_error(f"no report in {folder}: {error}")
     for section in sections:
         for note in section.notes:
-            say(f"{section.title}: {note}")
-    say(f"written to {folder / 'index.html'}; its figures, as PNG and PDF, to {folder / FIGURES}")
+            print_line(f"{section.title}: {note}")
+    print_line(f"written to {folder / 'index.html'}; its figures, as PNG and PDF, to {folder / FIGURES}")
     return 0
 
 

@@ -13,8 +13,8 @@ from data.images import Images
 from losses import LOSSES
 from models import build_model
 from utils import distributed
+from utils.epoch_sums import EpochSums, NonFiniteLoss
 from utils.recipes import RECIPES
-from utils.running import NonFiniteLoss, RunningSums
 from utils.training import Trainer
 
 COUNT, BATCH = 46, 16  # two whole batches, of which three processes get different shares, and a tail
@@ -43,7 +43,7 @@ def trained(loss: str, world: distributed.World) -> dict[str, torch.Tensor]:
 
 def first_bad_step(world: distributed.World) -> str:
     """What is said of losses that are no numbers from step 3 on in the last process, from step 4 on in the others."""
-    sums = RunningSums(torch.device("cpu"))
+    sums = EpochSums(torch.device("cpu"))
     for step in range(1, 6):
         bad = step >= 3 + (world.rank < world.size - 1)
         sums.add(torch.tensor(torch.nan if bad else 1.0), 2, torch.eye(2), torch.arange(2))

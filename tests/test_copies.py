@@ -126,9 +126,9 @@ def test_a_copy_in_the_current_folder_is_the_set_of_the_catalog(tmp_path, real, 
     for split, arrays in real.items():
         write(tmp_path / "cifar10", split, *arrays, "npz")
     monkeypatch.chdir(tmp_path)
-    assert sources.located("cifar10", Path()) == "cifar10"
+    assert sources.absolute_source("cifar10", Path()) == "cifar10"
     with pytest.raises(ValueError, match="a set of the catalog and a path here"):
-        sources.located("cifar10", tmp_path / "elsewhere")
+        sources.absolute_source("cifar10", tmp_path / "elsewhere")
 
 
 def test_labels_that_begin_at_1_are_said_so(tmp_path, real):

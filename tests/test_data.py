@@ -72,12 +72,12 @@ def test_every_partner_is_in_the_catalog():
 
 
 def test_partners_take_roles():
-    assert sources.partners("cifar10", ("svhn", "near=x.npz", "y")) == [("very_far", "svhn"), ("near", "x.npz"), ("far", "y")]
+    assert sources.ood_sets("cifar10", ("svhn", "near=x.npz", "y")) == [("very_far", "svhn"), ("near", "x.npz"), ("far", "y")]
     with pytest.raises(ValueError, match="'svhn' is given twice"):
-        sources.partners("cifar10", ("svhn", "far=svhn"))
+        sources.ood_sets("cifar10", ("svhn", "far=svhn"))
     for given in ("near=", "far=cifar10"):
         with pytest.raises(ValueError, match=f"--ood {given} names"):
-            sources.partners("cifar10", (given,))
+            sources.ood_sets("cifar10", (given,))
 
 
 def save_npz(path, count=20, size=6, **changes):
@@ -333,12 +333,12 @@ def test_of_a_zip_only_the_sets_own_folder_is_unpacked(tmp_path, server):
 def test_images_of_another_shape_are_covered_without_distortion():
     wide = torch.zeros(1, 3, 20, 60, dtype=torch.uint8)
     wide[..., 20:40] = 255  # the middle square
-    assert images.covered(wide, (20, 20)).eq(255).all()
+    assert images.resize_and_center_crop(wide, (20, 20)).eq(255).all()
     for size in ((7, 7), (10, 8), (33, 20)):
-        assert images.covered(wide, size).shape[-2:] == size
+        assert images.resize_and_center_crop(wide, size).shape[-2:] == size
     square = torch.randint(256, (2, 3, 9, 9), dtype=torch.uint8)
-    assert images.covered(square, (9, 9)).equal(square)
-    assert images.covered(square, (6, 6)).equal(images.resize(square, (6, 6)))
+    assert images.resize_and_center_crop(square, (9, 9)).equal(square)
+    assert images.resize_and_center_crop(square, (6, 6)).equal(images.resize(square, (6, 6)))
 
 
 def test_images_of_any_size_are_resized_and_cropped_as_torchvision_does():
@@ -349,11 +349,11 @@ def test_images_of_any_size_are_resized_and_cropped_as_torchvision_does():
     sizes += [(427, 640), (640, 427), (333, 500), (500, 333), (50, 150), (150, 50), (20, 61)]
     for height, width in sizes:
         pixels = noise[:, :height, :width]
-        assert images.covered(pixels, (32, 32)).equal(usual(pixels)), (height, width)
+        assert images.resize_and_center_crop(pixels, (32, 32)).equal(usual(pixels)), (height, width)
     larger = v2.Compose([v2.Resize(256, antialias=True), v2.CenterCrop(224)])
     for height, width in [(427, 640), (640, 427), (333, 500), (500, 333), (224, 224), (90, 150)]:
         pixels = noise[:, :height, :width]
-        assert images.covered(pixels, (224, 224), 32).equal(larger(pixels)), (height, width)
+        assert images.resize_and_center_crop(pixels, (224, 224), 32).equal(larger(pixels)), (height, width)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +370,7 @@ def test_one_side_fits_a_target_of_any_shape_exactly(shape, size, margin, scaled
     pixels = torch.randint(256, (3, *shape), dtype=torch.uint8)
     resized = v2.functional.resize(pixels, list(scaled), antialias=True)
     expected = v2.functional.center_crop(resized, list(size))
-    assert images.covered(pixels, size, margin).equal(expected)
+    assert images.resize_and_center_crop(pixels, size, margin).equal(expected)
 
 
 def save_idx(folder, name, array):
@@ -430,7 +430,7 @@ def test_a_list_names_out_of_distribution_images(root, tmp_path, end, begin):
     (tmp_path / "near.txt").write_bytes(begin + end.join(lines) + end)
     reference = torch.randint(256, (9, 3, 8, 8), dtype=torch.uint8)
     found = sources.load_out(str(tmp_path / "near.txt"), root, reference)
-    expected = [images.covered(decode(root / os.fsdecode(name)), (8, 8)) for name in names]
+    expected = [images.resize_and_center_crop(decode(root / os.fsdecode(name)), (8, 8)) for name in names]
     assert found.pixels.equal(torch.stack(expected))
     assert (found.labels.tolist(), found.classes) == ([-1] * 6, ())
 

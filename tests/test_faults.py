@@ -21,7 +21,7 @@ import torch
 import detect
 import ensemble
 from utils import checkpoint, lock, records
-from utils.running import RunningSums
+from utils.epoch_sums import EpochSums
 from utils.training import Trainer
 
 from .conftest import QUICK, ROOT, record_of, until, without_times
@@ -230,12 +230,12 @@ assert checkpoint.load_latest(folder)[0]["weights"].equal(content["weights"])
 
 
 def test_a_loss_that_is_no_number_is_named_and_the_last_good_checkpoint_kept(run_main, tmp_path, monkeypatch):
-    add, steps = RunningSums.add, iter(range(100))
+    add, steps = EpochSums.add, iter(range(100))
 
     def broken(sums, loss, *rest):
         add(sums, loss * float("nan") if next(steps) == 4 else loss, *rest)
 
-    monkeypatch.setattr(RunningSums, "add", broken)
+    monkeypatch.setattr(EpochSums, "add", broken)
     status, _, err = run_main(*QUICK, *EVERY_EPOCH)
     assert status == 1
     assert "the loss became NaN or infinite in epoch 2 at step 2 (learning rate 0.1)" in err

@@ -279,20 +279,20 @@ def test_a_name_of_the_catalog_that_is_a_path_too_is_refused_with_both_ways_to_n
         assert (status, err.count("\n")) == (2, 1)
         assert f"{name} is a set of the catalog and a path here: write ./{name} for the path, catalog:{name} for the set" in err
     root = tmp_path / "downloads"
-    assert sources.located(f"./{name}", root) == str(tmp_path / name)
-    assert sources.located(f"catalog:{name}", root) == name
-    assert sources.located(f"near=catalog:{name}", root) == f"near={name}"
-    assert sources.located("gone", root) == "gone"
+    assert sources.absolute_source(f"./{name}", root) == str(tmp_path / name)
+    assert sources.absolute_source(f"catalog:{name}", root) == name
+    assert sources.absolute_source(f"near=catalog:{name}", root) == f"near={name}"
+    assert sources.absolute_source("gone", root) == "gone"
     with pytest.raises(ValueError, match="catalog:nothing is no set of the catalog: choose from"):
-        sources.located("catalog:nothing", root)
+        sources.absolute_source("catalog:nothing", root)
 
 
 def test_a_set_of_the_catalog_that_lies_here_is_no_other_path(tmp_path, monkeypatch):
     (tmp_path / "imagenet1k").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert sources.located("imagenet1k", Path()) == "imagenet1k"
+    assert sources.absolute_source("imagenet1k", Path()) == "imagenet1k"
     with pytest.raises(ValueError, match="write ./imagenet1k for the path"):
-        sources.located("imagenet1k", ROOT)
+        sources.absolute_source("imagenet1k", ROOT)
 
 
 @pytest.mark.parametrize("name", ["svhn", "cifar10", "cifar100", "fashionmnist", "mnist"])

@@ -20,9 +20,9 @@ from losses import LOSSES
 from utils import checkpoint, records, runtime
 from utils.config import RunConfig
 from utils.distributed import ALONE, World
+from utils.epoch_sums import NonFiniteLoss
 from utils.evaluation import classify
 from utils.graph import GraphedStep
-from utils.running import NonFiniteLoss
 
 from .conftest import ROOT, record_of, without_times
 from .stepping import CPU, CUDA, TracedStep, assert_same, gone_on, on_a_gpu, state_of, trained, trainer_of

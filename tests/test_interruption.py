@@ -184,7 +184,11 @@ def test_output_that_nobody_reads_ends_no_run(tmp_path, streams):
 
 
 def test_what_is_said_to_a_closed_standard_error_does_not_come_among_the_results(script):
-    done = script("-c", "import sys; from utils.output import say; sys.stderr = None; say('warning', sys.stderr); say('result')")
+    done = script(
+        "-c",
+        "import sys; from utils.output import print_line; sys.stderr = None; "
+        "print_line('warning', sys.stderr); print_line('result')",
+    )
     assert done.stdout == "result\n"
 
 

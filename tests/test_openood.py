@@ -21,7 +21,7 @@ from .test_resume import interrupted
 def test_the_recipe_alone_says_how_and_on_what(data, near):
     config = main.parse(["--data", data, "--recipe", "openood"])
     assert (config.model, config.epochs, config.batch_size) == ("resnet18", 100, 128)
-    groups = main.sources.partners(config.data, config.ood, config.recipe)
+    groups = main.sources.ood_sets(config.data, config.ood, config.recipe)
     assert [source for role, source in groups if role == "near"] == [near, "tinyimagenet"]
     assert [source for role, source in groups if role == "far"] == ["mnist", "svhn", "textures", "places365"]
     own = ["--model", "resnet34", "--epochs", "7", "--batch-size", "32", "--ood", "svhn", near, "lsun_resize"]
@@ -70,7 +70,7 @@ def test_a_run_is_recorded_resumed_and_its_groups_averaged(run_main, groups, tmp
     folder = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
     record, log = records.read_record(folder / records.METRICS), (folder / records.EPOCHS).read_text().splitlines()
     recipe = RECIPES["openood"]
-    assert record["recipe"] == recipe.described(3)
+    assert record["recipe"] == recipe.as_record(3)
     assert record["recipe"]["weight_decay"] == 5e-4
     rates = [json.loads(line)["learning_rate"] for line in log]
     assert rates == pytest.approx([0.1, 0.075, 0.025])  # (1 + cos(π/3))/2 = 3/4

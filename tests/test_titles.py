@@ -192,7 +192,7 @@ def test_no_name_is_a_command_markup_or_a_formula(runs, capsys, style):
 
 @pytest.mark.parametrize("text", ["plain", "two\nlines", "\x1b]0;title\x07", "\x9b31m", "a\rb", "\u202eabc", "\udcff", "\u2028"])
 def test_what_is_said_holds_no_commands_to_a_terminal(capsys, text):
-    output.say(text)
+    output.print_line(text)
     out = capsys.readouterr().out
     assert all(each.isprintable() for each in out.replace("\n", ""))
     assert out.replace("\n", "") == text.replace("\n", "") or "\\" in out

@@ -187,8 +187,8 @@ def test_steps_whose_scaled_gradients_overflow_change_nothing():
 
 
 def test_the_learning_rate_falls_where_the_paper_says():
-    assert RECIPES["paper"].described(300)["decay_after"] == [150, 200, 250]
-    assert RECIPES["paper"].described(1)["decay_after"] == [1, 1, 1]
+    assert RECIPES["paper"].as_record(300)["decay_after"] == [150, 200, 250]
+    assert RECIPES["paper"].as_record(1)["decay_after"] == [1, 1, 1]
     trainer = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=6)
     rates = []
     for _ in range(6):
@@ -218,7 +218,7 @@ def test_every_steps_learning_rate_is_that_of_torchs_own_scheduler(recipe):
     trainer = make_trainer(LOSSES["scaledcosine"].head, LOSSES["scaledcosine"].criterion, epochs=epochs, recipe=recipe)
     rates = step_rates(trainer, epochs)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    falls = RECIPES[recipe].described(epochs).get("decay_after")
+    falls = RECIPES[recipe].as_record(epochs).get("decay_after")
     if falls:
         scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [steps * epoch for epoch in falls], 0.1)
     else:

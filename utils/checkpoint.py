@@ -69,7 +69,7 @@ def load_latest(folder: Path) -> tuple[dict[str, Any] | None, str]:
     return load(previous), f"{last} is {found}: going on from the checkpoint before it"
 
 
-class Keeper:
+class CheckpointWriter:
     """Writes a run's checkpoints, each time keeping the one before, and knows when one is due.
 
     Args:

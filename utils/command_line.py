@@ -10,7 +10,7 @@ from typing import TypeVar
 import tyro
 
 from . import interruption
-from .output import complain, tolerate
+from .output import print_error, tolerate
 
 T = TypeVar("T")
 # torch has no class of its own for these; what its messages hold.
@@ -39,13 +39,13 @@ def status_of(work: Callable[[], int | None], interrupted: str) -> int:
     try:
         return work() or 0
     except (ValueError, OSError) as error:
-        return complain(error)
+        return print_error(error)
     except (MemoryError, RuntimeError) as error:
         if out_of_memory(error):
             said = " ".join(str(error).split())[:120] or "for an array"
-            return complain(f"out of memory ({said}): end other programs, or take a machine with more")
+            return print_error(f"out of memory ({said}): end other programs, or take a machine with more")
         if lost_a_decoder(error):
-            return complain(f"{error}: a process that decodes images was killed (out of memory?): try again", status=1)
+            return print_error(f"{error}: a process that decodes images was killed (out of memory?): try again", status=1)
         raise  # a fault of ours: its traceback says where
     except KeyboardInterrupt:
         return interruption.leave(interrupted)

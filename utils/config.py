@@ -21,7 +21,7 @@ def identity_of(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def usual(config: dict[str, Any]) -> dict[str, Any]:
-    """What every field is where nothing is said of it, by the recipe of a configuration as JSON."""
+    """Default of every field, by the recipe of a configuration as JSON."""
     return {field.name: field.default for field in fields(RunConfig)} | {"batch_size": RECIPES[config["recipe"]].batch_size}
 
 

@@ -31,7 +31,7 @@ class World:
         return self.rank == 0
 
     def shard(self, count: int) -> slice:
-        """This process's of `count` things: consecutive, without overlap, one more or less than another's."""
+        """Slice of `count` items that this process owns. The slices do not overlap; their lengths differ by one at most."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def wrap(self, model: nn.Module) -> nn.Module:

@@ -6,9 +6,9 @@ import torch.distributed as dist
 
 from . import interruption
 from .command_line import lost_a_decoder, out_of_memory
+from .epoch_sums import NonFiniteLoss
 from .graph import CaptureError
-from .output import complain, rank
-from .running import NonFiniteLoss
+from .output import print_error, rank
 
 # torch has no class of its own for these; what its messages hold.
 PEERS = ("Connection closed by peer", "Connection reset by peer", "gloo")
@@ -51,4 +51,4 @@ def outcome(work: Callable[[], int], kept: Callable[[], str], batch_size: int | 
             return interruption.leave(f"{kept()}; the same command goes on")
         if not (said := explained(error, batch_size)):
             raise
-        return complain(f"{said}; {kept()}", status=1)
+        return print_error(f"{said}; {kept()}", status=1)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from .output import say
+from .output import print_line
 
 PATIENCE = 3  # seconds between two lines that say that a search goes on
 
@@ -55,7 +55,7 @@ def named_below(root: Path, name: str) -> tuple[list[Path], list[str]]:
         inside.sort()  # so of two links to one folder it is always the same one that counts
         found += [Path(folder) / name] if name in names else []
         if time.monotonic() > told:
-            say(f"searching {root}: {len(seen):,} folders so far, {len(found):,} runs found (Ctrl-C stops)", sys.stderr)
+            print_line(f"searching {root}: {len(seen):,} folders so far, {len(found):,} runs found (Ctrl-C stops)", sys.stderr)
             told = time.monotonic() + PATIENCE
     return sorted(found), sorted(unreadable)
 

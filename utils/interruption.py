@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from .output import say
+from .output import print_line
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
@@ -76,7 +76,7 @@ def asked() -> bool:
 
 def leave(said: str) -> int:
     """Say what an interruption leaves behind. Returns the exit status."""
-    say(f"\ninterrupted: {said}", sys.stderr)
+    print_line(f"\ninterrupted: {said}", sys.stderr)
     return STATUS
 
 

@@ -34,7 +34,7 @@ def visible(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
-def say(text: str, *to: TextIO | None) -> None:
+def print_line(text: str, *to: TextIO | None) -> None:
     """Print lines at once, to standard output or another stream. If it cannot be written to, it stays silent from then on."""
     (stream,) = to or (sys.stdout,)
     if stream is None:  # closed before the program began
@@ -68,7 +68,7 @@ def rank() -> int:
     return int(number) if number.isdecimal() and os.environ.get("WORLD_SIZE", "1") != "1" else 0
 
 
-def complain(message: object, status: int = 2) -> int:
+def print_error(message: object, status: int = 2) -> int:
     """Say in one line what is wrong. Returns the exit status."""
-    say(f"error: {f'process {rank()}: ' if rank() else ''}{' '.join(str(message).split())}", sys.stderr)
+    print_line(f"error: {f'process {rank()}: ' if rank() else ''}{' '.join(str(message).split())}", sys.stderr)
     return status

@@ -6,8 +6,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .output import say
-from .running import Summary
+from .epoch_sums import Summary
+from .output import print_line
 
 SECONDS_BETWEEN_LINES = 20  # where the output is no terminal
 
@@ -53,7 +53,7 @@ class Progress:
             return
         self.last_line = now
         left = (now - self.started) / (self.epoch - self.done_before) * (self.epochs - self.epoch)
-        say(
+        print_line(
             f"epoch {self.epoch}/{self.epochs}: loss {entry['loss']:.3f}, accuracy {entry['train_accuracy']:.1%}, "
             f"{split} {entry[f'{split}_accuracy']:.1%}, {entry['images_per_second'] or 0:.0f} images/s, "
             f"{tqdm.format_interval(left)} left"

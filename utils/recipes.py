@@ -32,7 +32,7 @@ class Recipe:
             return self.learning_rate * (1 + math.cos(math.pi * done / epochs)) / 2
         return self.learning_rate * self.decay ** sum(done >= epoch for epoch in self.epochs_of_decay(epochs))
 
-    def described(self, epochs: int) -> dict[str, Any]:
+    def as_record(self, epochs: int) -> dict[str, Any]:
         """The recipe as JSON values, for the record of a run of so many epochs."""
         said: dict[str, Any] = {name: getattr(self, name) for name in ("learning_rate", "momentum", "weight_decay", "start")}
         if not self.milestones:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from .running import Summary
+from .epoch_sums import Summary
 
 
 def check() -> None:

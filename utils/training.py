@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from .distributed import ALONE, World
+from .epoch_sums import EpochSums, NonFiniteLoss, Summary
 from .recipes import Recipe
-from .running import NonFiniteLoss, RunningSums, Summary
 from .runtime import autocast, seeds
 
 Report = Callable[[int, Summary | None], None]  # (images since the last call, the epoch so far where it was read)
@@ -77,7 +77,7 @@ class Trainer:
         # Fused: the device itself skips a step whose scaled gradients overflowed, else the host would have to ask it at every step.
         groups = criterion.parameter_groups(model, recipe.weight_decay)
         self.optimizer = torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True, fused=True)
-        # As the first step itself would begin; but one that is skipped leaves a fused optimizer's own buffers uninitialised.
+        # Create the momentum now: a first fp16 step that is skipped leaves the buffers of fused SGD uninitialised.
         for group in self.optimizer.param_groups:
             for parameter in group["params"]:
                 self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
@@ -90,7 +90,7 @@ class Trainer:
         self.epoch = 0  # epochs done
         self.drawn = self.drawing.get_state()  # from which the epoch is drawn that is going on, or comes
         self.begun = False  # whether an epoch is going on
-        self.sums = RunningSums(self.device)  # of that epoch
+        self.sums = EpochSums(self.device)  # of that epoch
         # The epoch's rows and learning rates. A CUDA graph reads them, so they stay where they are in memory.
         self.plan: Tensor | None = None
         self.rates = torch.zeros(len(batches.sizes), device=self.device)

@@ -24,7 +24,7 @@ class NonFiniteLoss(ArithmeticError):
     """The loss became NaN or infinite."""
 
 
-class RunningSums:
+class EpochSums:
     """An epoch's sums, kept on the device so that no step waits for a value; each process has its own.
 
     Their tensors stay where they are in memory, so that a CUDA graph can go on adding to them.
