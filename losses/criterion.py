@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -13,6 +14,7 @@ from .contract import LossFirstPart
 from .precision import at_least_float32, without_autocast
 
 Head = TypeVar("Head", bound=LossFirstPart)
+RENAMED = {"labelled": "unmixed", "undecayed": "no_decay_parameters"}  # hooks of users' criteria by their old names
 
 
 class LossSecondPart(nn.Module, Generic[Head]):
@@ -28,6 +30,13 @@ class LossSecondPart(nn.Module, Generic[Head]):
     # graph would go on with the old value. A buffer may change.
     capturable: ClassVar[bool] = True
     penalizes_inputs: ClassVar[bool] = False  # the loop lets gradients reach the inputs before it calls `penalty`
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for old, new in RENAMED.items():
+            if old in cls.__dict__:
+                warnings.warn(f"{cls.__name__}.{old} is now named {new}", DeprecationWarning, stacklevel=2)
+                setattr(cls, new, cls.__dict__[old])
 
     def __init__(self, classifier: Head):
         super().__init__()
@@ -71,9 +80,14 @@ class LossSecondPart(nn.Module, Generic[Head]):
         """
         return inputs, targets
 
-    def labelled(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The part of the preprocessed batch whose images show what their labels say. Accuracy is computed on it."""
+    def unmixed(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The part of a preprocessed batch that was not mixed, so that its labels are true. Accuracy is computed on it."""
         return logits, targets
+
+    def labelled(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The old name of `unmixed`."""
+        warnings.warn("labelled is now named unmixed", DeprecationWarning, stacklevel=2)
+        return self.unmixed(logits, targets)
 
     def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The method's loss of logits [B, C] in float32 or wider."""
@@ -101,13 +115,13 @@ class LossSecondPart(nn.Module, Generic[Head]):
         """Added to the loss; `inputs` carry gradients if `penalizes_inputs`."""
         return 0.0
 
-    def undecayed(self) -> list[nn.Parameter]:
+    def no_decay_parameters(self) -> list[nn.Parameter]:
         """The head's parameters that the method trains without weight decay."""
         return []
 
     def parameter_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
         """The optimizer's parameter groups."""
-        without = self.undecayed()
+        without = self.no_decay_parameters()
         decayed = [parameter for parameter in model.parameters() if all(parameter is not other for other in without)]
         groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": without, "weight_decay": 0.0}]
         return [group for group in groups if group["params"]]

@@ -92,7 +92,7 @@ class DisMaxLossSecondPart(LossSecondPart):
         self._targets, self._plain = targets, plain
         return mixed, targets
 
-    def labelled(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def unmixed(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         return (logits[: self._plain], targets[: self._plain]) if targets is self._targets else (logits, targets)
 
     def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:

@@ -63,6 +63,6 @@ class GODINLossFirstPart(LossFirstPart):
 class GODINLossSecondPart(LossSecondPart[GODINLossFirstPart]):
     """Cross-entropy of the logits; h's parameters are trained without weight decay."""
 
-    def undecayed(self) -> list[nn.Parameter]:
+    def no_decay_parameters(self) -> list[nn.Parameter]:
         head = self.classifier
         return [parameter for parameter in (head.weight, head.bias) if parameter is not None]

@@ -34,5 +34,5 @@ class ScaledCosineLossFirstPart(LossFirstPart):
 class ScaledCosineLossSecondPart(LossSecondPart[ScaledCosineLossFirstPart]):
     """Cross-entropy of the logits; the class weights are trained without weight decay."""
 
-    def undecayed(self) -> list[nn.Parameter]:
+    def no_decay_parameters(self) -> list[nn.Parameter]:
         return [self.classifier.weight]

@@ -151,7 +151,7 @@ class SNGPLossSecondPart(LossSecondPart[SNGPLossFirstPart]):
     The covariance is computed anew from each epoch's images.
     """
 
-    def undecayed(self) -> list[nn.Parameter]:
+    def no_decay_parameters(self) -> list[nn.Parameter]:
         return [self.classifier.weight]
 
     def before_epoch(self, epoch: int) -> None:

@@ -47,7 +47,7 @@ def test_the_smaller_half_of_a_batch_stays_plain(count, plain):
     inputs = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
     mixed, targets = criterion.preprocess(inputs, torch.arange(count) % C)
     assert [image.unique().numel() for image in mixed] == [1] * plain + [4] * (count - plain)
-    logits, labels = criterion.labelled(torch.zeros(count, C), targets)
+    logits, labels = criterion.unmixed(torch.zeros(count, C), targets)
     assert len(logits) == len(labels) == plain
 
 
@@ -100,3 +100,18 @@ def test_evaluation_mode_neither_mixes_nor_needs_it():
     assert criterion.preprocess(inputs, targets) == (inputs, targets)
     logits = head(torch.randn(3, D).double())
     torch.testing.assert_close(criterion(logits, targets), nn.functional.cross_entropy(logits, targets))
+
+
+def test_hooks_keep_their_old_names_with_a_warning():
+    _head, criterion = build("dismax")
+    batch = torch.zeros(4, C), torch.arange(4)
+    with pytest.warns(DeprecationWarning, match="labelled is now named unmixed"):
+        assert criterion.labelled(*batch) == batch
+    with pytest.warns(DeprecationWarning, match="Own.undecayed is now named no_decay_parameters"):
+
+        class Own(type(criterion)):
+            def undecayed(self):
+                return list(self.classifier.parameters())
+
+    head, _ = build("dismax")
+    assert Own(head).parameter_groups(head, 0.1)[-1]["weight_decay"] == 0.0

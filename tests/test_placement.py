@@ -36,7 +36,7 @@ def test_networks_losses_and_scores_stay_on_a_pretended_gpu(model_name, loss_nam
         inputs, targets = criterion.preprocess(inputs, targets)
         criterion.before_epoch(1)
         logits = model(inputs)  # a backward pass needs a real one
-        results = [logits, criterion(logits, targets), *criterion.labelled(logits, targets)]
+        results = [logits, criterion(logits, targets), *criterion.unmixed(logits, targets)]
         criterion.after_step(model, inputs, targets, logits)
         criterion.after_epoch(1)
         results += model.buffers()

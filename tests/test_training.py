@@ -42,7 +42,7 @@ class WatchedCriterion(LossSecondPart):
         (gradient,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
         return 7 + 0.1 * gradient.square().sum((1, 2, 3)).mean()
 
-    def undecayed(self):
+    def no_decay_parameters(self):
         return list(self.classifier.parameters())
 
     def before_epoch(self, epoch):
@@ -148,11 +148,11 @@ def test_the_scale_of_float16_gradients_is_resumed():
 
 def test_the_summary_is_the_mean_over_images_and_the_accuracy_of_the_labelled():
     trainer = make_trainer(LOSSES["dismax"].head, LOSSES["dismax"].criterion)
-    steps, labelled, loss_of = [], trainer.criterion.labelled, trainer.criterion.training_loss
+    steps, unmixed, loss_of = [], trainer.criterion.unmixed, trainer.criterion.training_loss
 
     def training_loss(logits, targets):
         loss = loss_of(logits, targets)
-        plain = labelled(logits, targets)
+        plain = unmixed(logits, targets)
         steps.append((loss.item(), len(targets), (plain[0].argmax(1) == plain[1]).tolist()))
         return loss
 

@@ -180,7 +180,7 @@ class Trainer:
         logits, loss = logits.detach(), loss.detach()
         with self.context:
             self.criterion.after_step(self.model, inputs.detach(), targets, logits)
-        own_logits, own_targets = self.criterion.labelled(logits, targets)
+        own_logits, own_targets = self.criterion.unmixed(logits, targets)
         self.sums.add(loss, len(targets), own_logits, own_targets)
         return len(own_targets)
 
