@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from data.batches import Normalizer, plain_batches
 from data.streaming import ImageSet
-from detectors import DETECTORS, Detector, Known, NotApplicable, Part, get_detector
+from detectors import DETECTORS, Detector, FitData, NotApplicable, SetOutputs, get_detector
 from detectors.odin import TEMPERATURE
 from experiment import EVALUATION_BATCH, Data, load_data, load_network, refuse_other_training_data
 from utils import command_line, interruption, records, runtime, versions
@@ -117,7 +117,7 @@ class Finished:
         network.classifier.temperature.fill_(1)
         return network
 
-    def known(self, detectors: dict[str, Detector]) -> tuple[Known, dict[str, Part]]:
+    def known(self, detectors: dict[str, Detector]) -> tuple[FitData, dict[str, SetOutputs]]:
         """What detectors are fitted to, and the parts they are to score: the test set and the out-of-distribution sets."""
         needs, network, head = {row.needs for row in detectors.values()}, None, None
         mean, std = (), ()  # which only detectors of the network need
@@ -131,17 +131,17 @@ class Finished:
             parts, mean, std = self._seen(network, data), data.mean, data.std
         else:
             kept = {name: {key: torch.as_tensor(value) for key, value in part.items()} for name, part in self.kept.items()}
-            parts = {name: Part(part, _no_images, part.get("labels")) for name, part in kept.items()}
+            parts = {name: SetOutputs(part, _no_images, part.get("labels")) for name, part in kept.items()}
         deciding = parts[self.record["temperature"]["split"]]
         scored = {name: parts[name] for name in ("test", *self.record["detection"])}
-        return Known(network, head, parts.get("train"), deciding, std, mean), scored
+        return FitData(network, head, parts.get("train"), deciding, std, mean), scored
 
     def _refuse_other_images(self) -> None:
         """Raises ValueError if this version would show the network other pixels than the run saw."""
         if reasons := versions.other_images(self.record["config"]):
             raise ValueError(f"its images are prepared in another way now ({'; '.join(reasons)}): make the run again")
 
-    def _seen(self, network: nn.Module, data: Data) -> dict[str, Part]:
+    def _seen(self, network: nn.Module, data: Data) -> dict[str, SetOutputs]:
         """The network's outputs for all images. Raises ValueError if they are not those that the run was judged by."""
         normalize = Normalizer(data.mean, data.std, self.device)
         sets: dict[str, ImageSet] = {"train": data.train, **data.evaluation}
@@ -151,7 +151,7 @@ class Finished:
             batches = partial(plain_batches, images, normalize, EVALUATION_BATCH, self.device)
             outputs = predict(network, batches(), runtime.autocast(self.device, self.config.precision))
             self._compare(name, outputs["logits"])
-            parts[name] = Part(outputs, batches, images.labels)
+            parts[name] = SetOutputs(outputs, batches, images.labels)
         return parts
 
     def _compare(self, name: str, logits: Tensor) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from detectors import Known, Part, fit_preprocessing
+from detectors import FitData, SetOutputs, fit_preprocessing
 from losses import LOSSES, get_loss
 from models import Network, build_model, model_title
 from utils import records
@@ -44,8 +44,8 @@ def inference(networks: list[Network], images: Tensor, precision: str) -> Callab
 
 def preprocessed(network: Network, images: Tensor, precision: str) -> Callable[[], Tensor]:
     """A function that gives a batch's scores after a step along the input's gradient."""
-    part = Part({}, lambda: [images])
-    fitted = fit_preprocessing(Known(network, network.classifier, part, part, (1.0,) * 3), EPSILON)
+    part = SetOutputs({}, lambda: [images])
+    fitted = fit_preprocessing(FitData(network, network.classifier, part, part, (1.0,) * 3), EPSILON)
 
     def call() -> Tensor:
         with autocast(images.device, precision):

@@ -12,7 +12,7 @@ SIZE = (32, 32)  # of all their images
 
 
 @dataclass(frozen=True)
-class Known:
+class Contents:
     """What one split of a data set holds. `checksum` is None where nobody has computed it yet."""
 
     images: int
@@ -21,9 +21,9 @@ class Known:
 
 
 KNOWN = {
-    "cifar10": {"train": Known(50_000, 10, "2c035c53cf357f82"), "test": Known(10_000, 10, "58b695a9064f71e1")},
-    "cifar100": {"train": Known(50_000, 100), "test": Known(10_000, 100, "530d9f40e4bd736d")},
-    "svhn": {"train": Known(73_257, 10), "test": Known(26_032, 10)},
+    "cifar10": {"train": Contents(50_000, 10, "2c035c53cf357f82"), "test": Contents(10_000, 10, "58b695a9064f71e1")},
+    "cifar100": {"train": Contents(50_000, 100), "test": Contents(10_000, 100, "530d9f40e4bd736d")},
+    "svhn": {"train": Contents(73_257, 10), "test": Contents(26_032, 10)},
 }
 
 

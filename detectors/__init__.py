@@ -2,7 +2,7 @@
 
 from .ash import fit_ash_b, fit_ash_s
 from .common import needs_linear_head
-from .contract import Detector, Fitted, Known, NotApplicable, Part
+from .contract import Detector, FitData, Fitted, NotApplicable, SetOutputs
 from .energy import fit_energy
 from .gen import fit_gen
 from .knn import fit_knn
@@ -42,10 +42,10 @@ def get_detector(name: str) -> Detector:
 __all__ = [
     "DETECTORS",
     "Detector",
+    "FitData",
     "Fitted",
-    "Known",
     "NotApplicable",
-    "Part",
+    "SetOutputs",
     "fit_odin",
     "fit_preprocessing",
     "get_detector",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .common import energies, features_of
-from .contract import Fitted, Known
+from .contract import FitData, Fitted
 
 PERCENTILE = 90  # of both; the paper's for ASH-S on ImageNet
 
@@ -50,15 +50,15 @@ def ash_s(features: Tensor, percentile: int = PERCENTILE) -> Tensor:
     return torch.zeros_like(features).scatter(1, places, kept * sharpening(features, kept))
 
 
-def fit_ash_b(known: Known) -> Fitted:
+def fit_ash_b(known: FitData) -> Fitted:
     """Score: the energy of head(ash_b(f))."""
     return _energy_of(known, ash_b)
 
 
-def fit_ash_s(known: Known) -> Fitted:
+def fit_ash_s(known: FitData) -> Fitted:
     """Score: the energy of head(ash_s(f))."""
     return _energy_of(known, ash_s)
 
 
-def _energy_of(known: Known, shaped: Callable[[Tensor], Tensor]) -> Fitted:
+def _energy_of(known: FitData, shaped: Callable[[Tensor], Tensor]) -> Fitted:
     return Fitted(lambda part: energies(known.head, shaped(features_of(part))), {"percentile": PERCENTILE})

@@ -5,7 +5,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from .contract import Part
+from .contract import SetOutputs
 
 ROWS = 1024  # of features at once through a head: some make [rows, C, D] of them
 
@@ -20,7 +20,7 @@ def wide(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.device.type == "mps" else tensor.double()
 
 
-def features_of(part: Part) -> Tensor:
+def features_of(part: SetOutputs) -> Tensor:
     """The set's features [N, D] in float64. Raises ValueError if they are not all finite."""
     features = float64(part.outputs["features"])
     if not features.isfinite().all():

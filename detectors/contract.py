@@ -15,7 +15,7 @@ class NotApplicable(ValueError):
 
 
 @dataclass(frozen=True)
-class Part:
+class SetOutputs:
     """A set of images as a trained network sees it."""
 
     outputs: Mapping[str, Tensor]  # named outputs of the head, "logits" [N, C] at temperature 1 first of all; "features" [N, D]
@@ -23,7 +23,7 @@ class Part:
     labels: Tensor | None = None  # class indices [N]; None for out-of-distribution images
 
     def finite(self) -> Tensor | None:
-        """Which images have finite features and a finite largest logit, bool [N]; None if the part has neither."""
+        """Which images have finite features and a finite largest logit, bool [N]; None if the set has neither."""
         known = []
         if "logits" in self.outputs:
             known.append(self.outputs["logits"].amax(1).isfinite())
@@ -31,8 +31,8 @@ class Part:
             known.append(self.outputs["features"].flatten(1).isfinite().all(1))
         return torch.stack(known).all(0) if known else None
 
-    def chosen(self, images: Tensor) -> Part:
-        """The part with these images alone (bool [N])."""
+    def chosen(self, images: Tensor) -> SetOutputs:
+        """The set with these images alone (bool [N])."""
 
         def batches() -> Iterator[Tensor]:
             start = 0
@@ -43,17 +43,17 @@ class Part:
                     yield inputs[own]
 
         outputs = {name: output[images] for name, output in self.outputs.items()}
-        return Part(outputs, batches, None if self.labels is None else self.labels[images])
+        return SetOutputs(outputs, batches, None if self.labels is None else self.labels[images])
 
 
 @dataclass(frozen=True)
-class Known:
+class FitData:
     """What a detector may be fitted to, all of it in-distribution; None for what the detectors at hand do not need."""
 
     network: nn.Module | None  # with `forward_features`, `layer_features` and a `classifier`; evaluation mode, temperature 1
     head: nn.Module | None  # the classifier in float32 on the CPU: features [N, D] to logits [N, C] at temperature 1
-    train: Part | None  # the training images, not augmented
-    deciding: Part  # images that the weights were not fitted to, for choosing a detector's constants
+    train: SetOutputs | None  # the training images, not augmented
+    deciding: SetOutputs  # images that the weights were not fitted to, for choosing a detector's constants
     # The inputs are (pixel - mean)/std, the pixels in [0, 1]: a number a channel.
     std: Sequence[float]
     mean: Sequence[float] = (0.0, 0.0, 0.0)
@@ -66,11 +66,11 @@ class Fitted:
     An image whose features or largest logit are not finite gets the score NaN. The other images are scored without it.
     """
 
-    score: Callable[[Part], Tensor]  # scores [N], float64 on the CPU, higher = more in-distribution
+    score: Callable[[SetOutputs], Tensor]  # scores [N], float64 on the CPU, higher = more in-distribution
     # Its constants, given or found, by name, for the record.
     parameters: Mapping[str, float | int | str] = field(default_factory=dict)
 
-    def __call__(self, part: Part) -> Tensor:
+    def __call__(self, part: SetOutputs) -> Tensor:
         finite = part.finite()
         if finite is None or finite.all():
             return self.score(part)
@@ -86,5 +86,5 @@ class Detector:
 
     title: str
     needs: Literal["logits", "features", "network"]
-    fit: Callable[[Known], Fitted]
+    fit: Callable[[FitData], Fitted]
     refuses: Callable[[nn.Module], str | None] = lambda head: None  # why it means nothing with this head, or None

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from .common import float64
-from .contract import Fitted, Known
+from .contract import FitData, Fitted
 
 
 def energy(logits: Tensor) -> Tensor:
@@ -11,5 +11,5 @@ def energy(logits: Tensor) -> Tensor:
     return float64(logits).logsumexp(-1)
 
 
-def fit_energy(known: Known) -> Fitted:
+def fit_energy(known: FitData) -> Fitted:
     return Fitted(lambda part: energy(part.outputs["logits"]))

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from .common import float64
-from .contract import Fitted, Known
+from .contract import FitData, Fitted
 
 GAMMA, LARGEST = 0.1, 100  # γ and M
 
@@ -17,5 +17,5 @@ def gen(logits: Tensor, gamma: float = GAMMA, largest: int = LARGEST) -> Tensor:
     return -(p * complement)[..., :largest].pow(gamma).sum(-1)
 
 
-def fit_gen(known: Known) -> Fitted:
+def fit_gen(known: FitData) -> Fitted:
     return Fitted(lambda part: gen(part.outputs["logits"]), {"gamma": GAMMA, "M": LARGEST})

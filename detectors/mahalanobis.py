@@ -10,7 +10,7 @@ from sklearn.covariance import EmpiricalCovariance
 from torch import Tensor
 
 from .common import features_of
-from .contract import Fitted, Known
+from .contract import FitData, Fitted
 
 
 def class_gaussians(features: Tensor, labels: Tensor) -> Callable[[Tensor], Tensor]:
@@ -38,6 +38,6 @@ def class_gaussians(features: Tensor, labels: Tensor) -> Callable[[Tensor], Tens
     return score
 
 
-def fit_mahalanobis(known: Known) -> Fitted:
+def fit_mahalanobis(known: FitData) -> Fitted:
     score = class_gaussians(features_of(known.train), known.train.labels)
     return Fitted(lambda part: score(features_of(part)))

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from .common import float64, wide
-from .contract import Fitted, Known, NotApplicable, Part
+from .contract import FitData, Fitted, NotApplicable, SetOutputs
 from .mahalanobis import class_gaussians
 from .perturbation import by_channel, perturbed
 
@@ -24,7 +24,7 @@ SEED = 0  # of the noise
 Layers = list[Tensor]  # each layer's features [B, channels] of a batch
 
 
-def fit_mahalanobis_layers(known: Known) -> Fitted:
+def fit_mahalanobis_layers(known: FitData) -> Fitted:
     """Score wᵀ (M_1 … M_L) + b, with M_l the Mahalanobis score of layer l.
 
     It is the log-odds that an image is clean, not attacked. A logistic regression finds w and b: it
@@ -58,7 +58,7 @@ def fit_mahalanobis_layers(known: Known) -> Fitted:
     regression = _regression(*(np.concatenate(side) for side in zip(*pairs, strict=True)))
 
     @torch.no_grad()
-    def score(part: Part) -> Tensor:
+    def score(part: SetOutputs) -> Tensor:
         by_batch = [distances(network.layer_features(inputs)) for inputs in part.batches()]
         values = np.concatenate(by_batch)
         finite = np.isfinite(values).all(1)  # an inner layer's features may overflow alone
@@ -71,7 +71,7 @@ def fit_mahalanobis_layers(known: Known) -> Fitted:
 
 
 @torch.no_grad()
-def training_layers(known: Known) -> Layers:
+def training_layers(known: FitData) -> Layers:
     """The training images' features [N, channels] of each layer, on the CPU."""
     layers_of = known.network.layer_features
     by_batch = [[layer.cpu() for layer in layers_of(inputs)] for inputs in known.train.batches()]
@@ -79,7 +79,7 @@ def training_layers(known: Known) -> Layers:
 
 
 @torch.no_grad()
-def adversarial(known: Known) -> Iterator[tuple[Layers, Layers]]:
+def adversarial(known: FitData) -> Iterator[tuple[Layers, Layers]]:
     """The adversarial set's layers, clean and attacked, a batch of deciding images at a time.
 
     An image x is in the set if the network classifies it correctly both clean and with Gaussian
@@ -106,7 +106,7 @@ def adversarial(known: Known) -> Iterator[tuple[Layers, Layers]]:
         yield [layer[chosen] for layer in clean], [layer[chosen] for layer in attacked]
 
 
-def clamped(inputs: Tensor, known: Known) -> Tensor:
+def clamped(inputs: Tensor, known: FitData) -> Tensor:
     """The inputs with their pixels clamped to [0, 1]."""
     mean, std = by_channel(known.mean, inputs), by_channel(known.std, inputs)
     return inputs.clamp(-mean / std, (1 - mean) / std)

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from .common import float64
-from .contract import Fitted, Known
+from .contract import FitData, Fitted
 
 
 def maxlogit(logits: Tensor) -> Tensor:
@@ -11,5 +11,5 @@ def maxlogit(logits: Tensor) -> Tensor:
     return float64(logits).amax(-1)
 
 
-def fit_maxlogit(known: Known) -> Fitted:
+def fit_maxlogit(known: FitData) -> Fitted:
     return Fitted(lambda part: maxlogit(part.outputs["logits"]))

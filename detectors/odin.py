@@ -5,14 +5,14 @@ import math
 from torch import Tensor
 
 from .common import wide
-from .contract import Fitted, Known
+from .contract import FitData, Fitted
 from .perturbation import Epsilon, fit_perturbed
 
 EPSILON = 0.0014  # the usual choice
 TEMPERATURE = 1000.0  # the paper's
 
 
-def fit_odin(known: Known, epsilon: Epsilon = EPSILON, temperature: float = TEMPERATURE) -> Fitted:
+def fit_odin(known: FitData, epsilon: Epsilon = EPSILON, temperature: float = TEMPERATURE) -> Fitted:
     """Score S = T·log max softmax(ℓ/T) of images perturbed to raise S.
 
     The paper's score is the maximum itself. Its logarithm has the same order, and still tells

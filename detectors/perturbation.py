@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .common import float64
-from .contract import Fitted, Known, Part
+from .contract import FitData, Fitted, SetOutputs
 
 Epsilon = float | Literal["chosen"]  # the size of a change, in pixels of [0, 1]
 EPSILONS = (0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08)  # to choose from; at 0 nothing changes
@@ -58,7 +58,7 @@ def choose_epsilon(batches: Iterable[Tensor], score: Callable[[Tensor], Tensor],
     return EPSILONS[int(sums.argmax())]
 
 
-def fit_perturbed(known: Known, score: Callable[[Tensor], Tensor], epsilon: Epsilon, **parameters: float) -> Fitted:
+def fit_perturbed(known: FitData, score: Callable[[Tensor], Tensor], epsilon: Epsilon, **parameters: float) -> Fitted:
     """The score of perturbed images.
 
     If ε is "chosen", `choose_epsilon` finds it on the deciding images.
@@ -70,7 +70,7 @@ def fit_perturbed(known: Known, score: Callable[[Tensor], Tensor], epsilon: Epsi
         raise ValueError(f'ε is a number in [0, 1), or "chosen", got {epsilon!r}')
 
     @torch.no_grad()
-    def perturbed_score(part: Part) -> Tensor:
+    def perturbed_score(part: SetOutputs) -> Tensor:
         return torch.cat([float64(score(perturbed(inputs, score, epsilon, known.std))) for inputs in part.batches()])
 
     return Fitted(perturbed_score, {"epsilon": epsilon, **parameters})

@@ -3,11 +3,11 @@
 from torch import Tensor
 
 from .common import wide
-from .contract import Fitted, Known
+from .contract import FitData, Fitted
 from .perturbation import Epsilon, fit_perturbed
 
 
-def fit_preprocessing(known: Known, epsilon: Epsilon = "chosen") -> Fitted:
+def fit_preprocessing(known: FitData, epsilon: Epsilon = "chosen") -> Fitted:
     """The head's own score of images perturbed to raise it.
 
     ε is in pixels of [0, 1]; "chosen" chooses it on the deciding images (`choose_epsilon`).

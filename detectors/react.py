@@ -3,12 +3,12 @@
 import numpy as np
 
 from .common import energies, features_of
-from .contract import Fitted, Known
+from .contract import FitData, Fitted
 
 PERCENTILE = 90  # the paper's
 
 
-def fit_react(known: Known) -> Fitted:
+def fit_react(known: FitData) -> Fitted:
     """Score: the energy of head(min(f, c)).
 
     c is the 90th percentile of the training images' features, all features taken together.

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from .ash import largest, sharpening
 from .common import energies, features_of
-from .contract import Fitted, Known
+from .contract import FitData, Fitted
 
 PERCENTILE = 85  # the paper's
 
@@ -18,6 +18,6 @@ def scaled(features: Tensor, percentile: int = PERCENTILE) -> Tensor:
     return features * sharpening(features, kept)
 
 
-def fit_scale(known: Known) -> Fitted:
+def fit_scale(known: FitData) -> Fitted:
     """Score: the energy of head(scaled(f))."""
     return Fitted(lambda part: energies(known.head, scaled(features_of(part))), {"percentile": PERCENTILE})

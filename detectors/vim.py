@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .common import features_of
-from .contract import Fitted, Known, NotApplicable, Part
+from .contract import FitData, Fitted, NotApplicable, SetOutputs
 from .energy import energy
 from .maxlogit import maxlogit
 
@@ -14,7 +14,7 @@ def principal_dimension(num_features: int) -> int:
     return 1000 if num_features >= 2048 else 512 if num_features >= 768 else num_features // 2
 
 
-def fit_vim(known: Known) -> Fitted:
+def fit_vim(known: FitData) -> Fitted:
     """Score logsumexp ℓ - α·r, r the length of f - o outside the principal subspace of the training set's.
 
     o = -W⁺b is where the logits are all zero, the subspace that of the D' largest eigenvalues of the mean of (f - o)(f - o)ᵀ, and
@@ -36,7 +36,7 @@ def fit_vim(known: Known) -> Fitted:
         raise NotApplicable(f"ViM needs training features of more than {dimension} dimensions")
     alpha = maxlogit(known.train.outputs["logits"]).mean() / length
 
-    def score(part: Part) -> Tensor:
+    def score(part: SetOutputs) -> Tensor:
         return energy(part.outputs["logits"]) - alpha * ((features_of(part) - origin) @ residual).norm(dim=1)
 
     return Fitted(score, {"dimension": dimension, "alpha": float(alpha)})

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from data import copies, downloaded, images, sources
-from data.copies import Known
+from data.copies import Contents
 
 NAMES = tuple("abcde")
 
@@ -21,7 +21,7 @@ def real(monkeypatch):
     known = {}
     for split, (pixels, labels) in splits.items():
         held = images.Images(torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels), NAMES)
-        known[split] = Known(30, 5, copies.checksum(held))
+        known[split] = Contents(30, 5, copies.checksum(held))
     monkeypatch.setitem(copies.KNOWN, "cifar10", known)
     monkeypatch.setattr(copies, "SIZE", (8, 8))
     return splits
@@ -102,7 +102,7 @@ def test_another_set_under_its_name_is_refused(tmp_path, real, kind, change, mes
 
 
 def test_a_set_whose_checksum_is_not_known_is_called_unverified(tmp_path, real, monkeypatch):
-    monkeypatch.setitem(copies.KNOWN, "cifar10", dict.fromkeys(("train", "test"), Known(30, 5)))
+    monkeypatch.setitem(copies.KNOWN, "cifar10", dict.fromkeys(("train", "test"), Contents(30, 5)))
     for split, arrays in real.items():
         write(tmp_path / "cifar10", split, *arrays, "npz")
     train, test = sources.load_in("cifar10", tmp_path)
@@ -139,7 +139,7 @@ def test_labels_that_begin_at_1_are_said_so(tmp_path, real):
 
 
 def test_splits_whose_classes_have_other_numbers_are_matched_by_name(tmp_path, real, monkeypatch):
-    monkeypatch.setitem(copies.KNOWN, "cifar10", dict.fromkeys(("train", "test"), Known(30, 5)))
+    monkeypatch.setitem(copies.KNOWN, "cifar10", dict.fromkeys(("train", "test"), Contents(30, 5)))
     write(tmp_path / "cifar10", "train", *real["train"], "folders")
     pixels, labels = real["test"]
     np.savez(tmp_path / "cifar10" / "test.npz", images=pixels, labels=4 - labels, class_names=np.array(NAMES[::-1]))

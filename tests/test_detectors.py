@@ -16,7 +16,7 @@ from scipy.spatial.distance import cdist, mahalanobis
 from scipy.special import logsumexp, softmax
 from torch import nn
 
-from detectors import DETECTORS, Known, NotApplicable, Part, fit_odin, fit_preprocessing, get_detector
+from detectors import DETECTORS, FitData, NotApplicable, SetOutputs, fit_odin, fit_preprocessing, get_detector
 from detectors.ash import ash_b, ash_s
 from detectors.common import energies
 from detectors.energy import energy
@@ -50,7 +50,7 @@ def part_of(network, seed, images):
         features = network.forward_features(inputs)
         outputs = {"features": features, **network.classifier.named_outputs(features)}
     red, green, _ = (colours.flatten(1) > 0.5).T
-    return Part(outputs, lambda: inputs.split(50), 2 * red + 1 * green)
+    return SetOutputs(outputs, lambda: inputs.split(50), 2 * red + 1 * green)
 
 
 def head_of(loss):
@@ -72,7 +72,7 @@ def known_of(loss="softmax", dtype=torch.float32):
 
 def known_by(network, deciding=70):
     parts = part_of(network, 0, 120), part_of(network, 1, deciding)
-    return Known(network, deepcopy(network.classifier), *parts, STD, MEAN)
+    return FitData(network, deepcopy(network.classifier), *parts, STD, MEAN)
 
 
 @cache
@@ -96,13 +96,13 @@ def trained_known(loss="softmax", dtype=torch.float32, deciding=200):
 def features_known(features, head=None, labels=None):
     """What detectors of features alone are fitted to."""
     part = features_part(features, head, labels)
-    return Known(nn.Identity(), head, part, part, STD)
+    return FitData(nn.Identity(), head, part, part, STD)
 
 
 def features_part(features, head=None, labels=None):
     with torch.no_grad():
         outputs = {"features": features} | ({"logits": head(features)} if head else {})
-    return Part(outputs, lambda: [], labels)
+    return SetOutputs(outputs, lambda: [], labels)
 
 
 def some_features(n, d, seed=0):
@@ -148,7 +148,7 @@ def test_gradients_are_taken_whatever_the_callers_mode(name, mode):
     expected = DETECTORS[name].fit(known)(known.train)
     with mode():
         parts = part_of(known.network, 0, 120), part_of(known.network, 1, 200)  # labels and inputs are the mode's, too
-        scores = DETECTORS[name].fit(Known(known.network, known.head, *parts, STD, MEAN))(parts[0])
+        scores = DETECTORS[name].fit(FitData(known.network, known.head, *parts, STD, MEAN))(parts[0])
     assert parts[0].labels.is_inference() is (mode is torch.inference_mode)
     if isinstance(mode(), torch.autocast):  # bf16's digits
         assert np.corrcoef(scores, expected)[0, 1] > 0.95
@@ -215,7 +215,7 @@ def test_an_image_with_a_nan_gets_the_score_nan_and_changes_no_other(name, loss)
         with torch.no_grad():
             features = network.forward_features(inputs)
             outputs = {"features": features, **network.classifier.named_outputs(features)}
-        return fitted(Part(outputs, lambda: inputs.split(10)))
+        return fitted(SetOutputs(outputs, lambda: inputs.split(10)))
 
     expected = scores(inputs)
     for rows in ([4], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 32], range(33)):  # a whole batch, and all
@@ -232,7 +232,7 @@ def test_an_epsilon_is_not_chosen_by_scores_that_are_not_finite():
     inputs = torch.cat(list(known.deciding.batches()))
     inputs[3] = math.nan
     with pytest.raises(ValueError, match="not all finite"):
-        fit_odin(replace(known, deciding=Part({}, lambda: [inputs])), "chosen")
+        fit_odin(replace(known, deciding=SetOutputs({}, lambda: [inputs])), "chosen")
 
 
 @pytest.mark.parametrize("name", [name for name, row in DETECTORS.items() if row.needs != "network"])
@@ -241,8 +241,8 @@ def test_half_precision_is_raised_before_anything_is_computed(name):
     outputs = {"features": features.bfloat16(), "logits": head(features).bfloat16()}
 
     def scores(dtype):
-        part = Part({name: output.to(dtype) for name, output in outputs.items()}, lambda: [], torch.arange(80) % C)
-        return DETECTORS[name].fit(Known(nn.Identity(), head, part, part, STD))(part)
+        part = SetOutputs({name: output.to(dtype) for name, output in outputs.items()}, lambda: [], torch.arange(80) % C)
+        return DETECTORS[name].fit(FitData(nn.Identity(), head, part, part, STD))(part)
 
     torch.testing.assert_close(scores(torch.bfloat16), scores(torch.float64), rtol=0, atol=0)
 
@@ -274,8 +274,8 @@ def test_maxlogit_and_energy_are_their_definitions_and_pytorch_oods():
 
 @pytest.mark.parametrize(("name", "function"), [("maxlogit", maxlogit), ("energy", energy), ("gen", gen)])
 def test_the_rows_of_logits_score_a_sets_logits(name, function):
-    part = Part({"logits": some_logits()}, lambda: [])
-    assert DETECTORS[name].fit(Known(nn.Identity(), nn.Identity(), part, part, STD))(part).equal(function(some_logits()))
+    part = SetOutputs({"logits": some_logits()}, lambda: [])
+    assert DETECTORS[name].fit(FitData(nn.Identity(), nn.Identity(), part, part, STD))(part).equal(function(some_logits()))
 
 
 @pytest.mark.parametrize("c", [2, 10, 150])  # 150: only 100 of them count
@@ -420,7 +420,7 @@ def test_mahalanobis_over_layers_is_the_penalised_regression_of_its_definition()
     np.testing.assert_allclose(fitted(test), expected, atol=1e-3 * np.abs(w).max())
     assert fitted.parameters == {"layers": 3, "epsilon": EPSILON, "images": int(chosen.sum())}
     with pytest.raises(ValueError, match="labelled"):
-        fit_mahalanobis_layers(replace(known, deciding=Part({}, known.deciding.batches)))
+        fit_mahalanobis_layers(replace(known, deciding=SetOutputs({}, known.deciding.batches)))
 
 
 def test_mahalanobis_over_layers_needs_images_that_an_attack_fools():
@@ -429,7 +429,7 @@ def test_mahalanobis_over_layers_needs_images_that_an_attack_fools():
     with pytest.raises(NotApplicable, match="needs 4 or more deciding images.*got 0: take another detector"):
         fit_mahalanobis_layers(replace(known, deciding=wrong))
     with pytest.raises(NotApplicable, match="got 0: take another detector"):
-        fit_mahalanobis_layers(replace(known, deciding=Part({}, lambda: [], wrong.labels[:0])))
+        fit_mahalanobis_layers(replace(known, deciding=SetOutputs({}, lambda: [], wrong.labels[:0])))
 
 
 def test_mahalanobis_over_layers_needs_one_such_image_more_than_layers():
@@ -470,7 +470,7 @@ def test_mahalanobis_over_layers_holds_two_batches_of_images_at_most():
             yield batch
             del batch
 
-    part = Part({}, batches, known.deciding.labels)
+    part = SetOutputs({}, batches, known.deciding.labels)
     fit_mahalanobis_layers(replace(known, train=part, deciding=part))(part)
     assert len(made) == 3 * 4  # for the layers' Gaussians, for the regression, and to score
     assert most == 2  # one is made before the last is dropped
@@ -702,7 +702,7 @@ def test_the_chosen_epsilon_is_the_one_with_the_largest_mean_score(best):
 ])  # fmt: skip
 def test_epsilon_is_chosen_on_the_deciding_images_alone(fit, score):
     known = known_of()
-    known = Known(known.network, known.head, Part({}, lambda: pytest.fail("the training images")), known.deciding, STD)
+    known = FitData(known.network, known.head, SetOutputs({}, lambda: pytest.fail("the training images")), known.deciding, STD)
     means = {epsilon: float(fit(known, epsilon=epsilon)(known.deciding).mean()) for epsilon in EPSILONS}
     assert fit(known).parameters["epsilon"] == max(means, key=means.get)
     # The score whose mean counts is the one reported: it orders images as the probability of the definition does.

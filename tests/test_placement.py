@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.batches import Normalizer, TrainingBatches
 from data.images import Images
-from detectors import DETECTORS, Known, Part
+from detectors import DETECTORS, FitData, SetOutputs
 from losses import LOSSES
 from models import build_model
 from utils import runtime
@@ -55,8 +55,8 @@ def test_detectors_take_a_network_on_a_gpu(name):
     torch.manual_seed(0)  # with which an attack changes what the untrained network says of enough images
     network = build_model("smallcnn", 4, LOSSES["softmax"].head).cuda().eval()
     inputs = torch.rand(120, 3, 8, 8).cuda()
-    part = Part(predict(network, [inputs], nullcontext()), lambda: [inputs], torch.arange(120) % 4)
-    known = Known(network, copy.deepcopy(network.classifier).cpu(), part, part, (0.2,) * 3)
+    part = SetOutputs(predict(network, [inputs], nullcontext()), lambda: [inputs], torch.arange(120) % 4)
+    known = FitData(network, copy.deepcopy(network.classifier).cpu(), part, part, (0.2,) * 3)
     assert DETECTORS[name].fit(known)(part).isfinite().all()
 
 
