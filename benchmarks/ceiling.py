@@ -11,7 +11,7 @@ from .common import in_turns
 SHAPES = ((64, 32), (128, 16), (256, 8))  # channels, side: ResNet-34's first three stages
 
 
-def ceiling(dtype: torch.dtype, device: torch.device, backward: bool) -> float:
+def ceiling(dtype: torch.dtype, device: torch.device, backward: bool, repeats: int) -> float:
     """Floating-point operations a second of the fastest of three 3×3 convolutions, batch 64, channels last."""
     rates = []
     for channels, side in SHAPES:
@@ -27,7 +27,7 @@ def ceiling(dtype: torch.dtype, device: torch.device, backward: bool) -> float:
             with torch.inference_mode():
                 layer(inputs)
 
-        seconds = in_turns({"convolution": both if backward else forward}, repeats=5)["convolution"]
+        seconds = in_turns({"convolution": both if backward else forward}, repeats)["convolution"]
         rates.append((3 if backward else 1) * 2 * 64 * (channels * side) ** 2 * 9 / seconds)
     return max(rates)
 

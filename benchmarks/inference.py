@@ -88,7 +88,7 @@ def main(
     keep_freed_memory()  # as main.py does
     where = find_device(device)
     images = torch.randn(batch, 3, size, size, device=where).to(memory_format=torch.channels_last)
-    peak = ceiling(PRECISIONS[precision], where, False)
+    peak = ceiling(PRECISIONS[precision], where, False, repeats)
     rows, kept = [], []
     for name in models:
         with parametrize.cached():  # as `predict` has it: a bounded convolution's weight is computed once

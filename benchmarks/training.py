@@ -166,7 +166,7 @@ def main(
     # The other loops have a process of their own, where main.py's settings of the C library and of torch change nothing.
     with TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(1) as other:
         write_pictures(Path(folder), images)
-        peak = {"fp32": ceiling(torch.float32, where, True), "bf16": ceiling(torch.bfloat16, where, True)}
+        peak = {name: ceiling(dtype, where, True, repeats) for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
         for name in models:
             sides, trainers = sides_of(name, images, where, Path(folder), other, compiled)
             measured = {side: images / seconds for side, seconds in in_turns(sides, repeats, seconds=0).items()}
