@@ -111,8 +111,7 @@ class Trainer:
     def last_rate(self) -> float:
         """The learning rate of the last step; before the first step, the rate of that step."""
         steps = len(self.batches.sizes)
-        epoch, step = divmod(max(self.epoch * steps + self.steps - 1, 0), steps)
-        return self._rate(epoch, step)
+        return self._rate(*divmod(max(self.epoch * steps + self.steps - 1, 0), steps))
 
     def _rate(self, epoch: int, step: int) -> float:
         return self.recipe.rate(epoch + step / len(self.batches.sizes), self.epochs)
