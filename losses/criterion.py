@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 import weakref
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -12,6 +14,18 @@ from torch import Tensor, nn
 
 from .contract import LossFirstPart
 from .precision import at_least_float32, without_autocast
+
+
+def _by_old_name(old: str, hook: Callable) -> Callable:
+    """A hook that warns, when it is called, that its name has changed."""
+
+    @wraps(hook)
+    def warned(*arguments, **options):
+        warnings.warn(f"{old} is now named {hook.__name__}", DeprecationWarning, stacklevel=2)
+        return hook(*arguments, **options)
+
+    return warned
+
 
 Head = TypeVar("Head", bound=LossFirstPart)
 RENAMED = {"labelled": "unmixed", "undecayed": "no_decay_parameters"}  # hooks of users' criteria by their old names
@@ -37,6 +51,8 @@ class LossSecondPart(nn.Module, Generic[Head]):
             if old in cls.__dict__:
                 warnings.warn(f"{cls.__name__}.{old} is now named {new}", DeprecationWarning, stacklevel=2)
                 setattr(cls, new, cls.__dict__[old])
+            elif new in cls.__dict__:  # each class has both names, so that super() finds the parent's hook by either
+                setattr(cls, old, _by_old_name(old, cls.__dict__[new]))
 
     def __init__(self, classifier: Head):
         super().__init__()
@@ -84,11 +100,6 @@ class LossSecondPart(nn.Module, Generic[Head]):
         """The part of a preprocessed batch that was not mixed, so that its labels are true. Accuracy is computed on it."""
         return logits, targets
 
-    def labelled(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The old name of `unmixed`."""
-        warnings.warn("labelled is now named unmixed", DeprecationWarning, stacklevel=2)
-        return self.unmixed(logits, targets)
-
     def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The method's loss of logits [B, C] in float32 or wider."""
         return F.cross_entropy(self.entropic_scale * logits, targets.long())
@@ -134,3 +145,7 @@ class LossSecondPart(nn.Module, Generic[Head]):
 
     def after_epoch(self, epoch: int) -> None:
         """Called after each epoch's last step, before the model is evaluated."""
+
+
+for _old, _new in RENAMED.items():
+    setattr(LossSecondPart, _old, _by_old_name(_old, LossSecondPart.__dict__[_new]))

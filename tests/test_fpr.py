@@ -113,5 +113,13 @@ def test_hooks_keep_their_old_names_with_a_warning():
             def undecayed(self):
                 return list(self.classifier.parameters())
 
+            def labelled(self, logits, targets):
+                return super().labelled(logits, targets)
+
     head, _ = build("dismax")
-    assert Own(head).parameter_groups(head, 0.1)[-1]["weight_decay"] == 0.0
+    own = Own(head)
+    assert own.parameter_groups(head, 0.1)[-1]["weight_decay"] == 0.0
+    with pytest.warns(DeprecationWarning, match="labelled is now named unmixed"):
+        assert own.unmixed(*batch) == batch
+    with pytest.warns(DeprecationWarning, match="undecayed is now named no_decay_parameters"):
+        assert criterion.undecayed() == []
