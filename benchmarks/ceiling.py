@@ -1,5 +1,7 @@
 """What the arithmetic units allow, and what a network asks of them."""
 
+from functools import cache
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -32,6 +34,7 @@ def ceiling(dtype: torch.dtype, device: torch.device, backward: bool, repeats: i
     return max(rates)
 
 
+@cache
 def flops(name: str, backward: bool) -> int:
     """Floating-point operations of a network for an image of 32×32, forward or forward and backward."""
     model = build_model(name, 10, nn.Linear)

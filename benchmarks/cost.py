@@ -2,6 +2,7 @@
 """What the paper's Table 2 takes on a GPU: on paper, from its operations and bytes, or at rates that were measured."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from tabulate import tabulate
@@ -19,6 +20,7 @@ NETWORKS = ("densenetbc100", "resnet34", "wideresnet2810")
 BATCH = 64
 
 
+@cache
 def bytes_of_step(name: str) -> int:
     """Bytes that a training step's layers read and write.
 
