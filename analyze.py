@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from utils import command_line, interruption, records, titles
-from utils.aggregation import Efficiencies, detail_rows, detail_tables, efficiencies, grouped, main_table, method_of
-from utils.groups import HEADS, group_rows
+from experiment import records, titles
+from reporting.aggregation import Efficiencies, detail_rows, detail_tables, efficiencies, grouped, main_table, method_of
+from reporting.groups import HEADS, group_rows
+from reporting.tables import BEST_SHOWN, STYLES, as_text, heading, show
+from utils import interruption, program
 from utils.output import deliver, print_error, print_line, visible
-from utils.tables import BEST_SHOWN, STYLES, as_text, heading, show
 
 LABEL, WIDE = 10, 110  # characters of a table's first column in a terminal of less than so many columns
 CELL = 15  # characters of the others, enough for "MMLES, fitted T"
@@ -80,7 +81,7 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: Effici
 def report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Efficiencies) -> int:
     """Write the report. Returns the exit status: 0 written, 2 not possible, 75 interrupted."""
     try:
-        from reporting import write_report  # which needs PyTorch, for scores, and matplotlib
+        from reporting.report import write_report  # which needs PyTorch, for scores, and matplotlib
 
         return write_report(folder, runs, measured)
     except ImportError as error:
@@ -119,7 +120,7 @@ def perform(options: Options) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 printed, 2 bad input, nothing to print or not all of it readable, 75 interrupted."""
-    return command_line.status_of(lambda: perform(command_line.read(Options, "analyze.py", arguments)), "not all was printed")
+    return program.status_of(lambda: perform(program.read(Options, "analyze.py", arguments)), "not all was printed")
 
 
 if __name__ == "__main__":

@@ -26,14 +26,16 @@ from data.batches import Normalizer, plain_batches
 from data.streaming import ImageSet
 from detectors import DETECTORS, Detector, FitData, NotApplicable, SetOutputs, get_detector
 from detectors.odin import TEMPERATURE
-from experiment import EVALUATION_BATCH, Data, load_data, load_network, refuse_other_training_data
-from utils import command_line, interruption, records, runtime, versions
-from utils.config import RunConfig
-from utils.evaluation import predict
-from utils.lock import locked
+from experiment import records
+from experiment.config import RunConfig
+from experiment.data import Data, load_data, refuse_other_training_data
+from experiment.evaluation import EVALUATION_BATCH, predict
+from experiment.lock import locked
+from experiment.network import load_network
+from experiment.titles import as_suffix, with_unique_titles
+from utils import interruption, program, runtime, versions
 from utils.metrics import detection_metrics
 from utils.output import print_line
-from utils.titles import as_suffix, with_unique_titles
 
 # The options that are constants of detectors.
 CONSTANTS = {"odin": ("epsilon", "temperature"), "preprocessing": ("epsilon",)}
@@ -246,7 +248,7 @@ def perform(options: Options) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
-    return command_line.status_of(lambda: perform(command_line.read(Options, "detect.py", arguments)), "what was scored is kept")
+    return program.status_of(lambda: perform(program.read(Options, "detect.py", arguments)), "what was scored is kept")
 
 
 if __name__ == "__main__":

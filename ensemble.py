@@ -25,12 +25,12 @@ import torch
 import tyro
 from torch import Tensor
 
-from experiment import evaluation_results
+from experiment import records
+from experiment.config import identity_of
+from experiment.evaluation import evaluation_results, temperature_results
+from experiment.lock import locked
 from losses.scores import SCORES
-from utils import command_line, interruption, records, runtime
-from utils.config import identity_of
-from utils.evaluation import temperature_results
-from utils.lock import locked
+from utils import interruption, program, runtime
 from utils.output import print_line
 
 OFFERED = ("MPS", "ES")  # the scores that are functions of probabilities
@@ -130,9 +130,7 @@ def perform(options: Options) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
-    return command_line.status_of(
-        lambda: print_line(perform(command_line.read(Options, "ensemble.py", arguments))), "nothing was written"
-    )
+    return program.status_of(lambda: print_line(perform(program.read(Options, "ensemble.py", arguments))), "nothing was written")
 
 
 if __name__ == "__main__":

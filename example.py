@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import losses
 from data import sources
-from utils import command_line, interruption
+from utils import interruption, program
 from utils.calibration import fit_temperature
 
 
@@ -100,4 +100,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     interruption.listen()
-    sys.exit(command_line.status_of(main, "nothing is kept"))
+    sys.exit(program.status_of(main, "nothing is kept"))

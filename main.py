@@ -19,16 +19,17 @@ from typing import Any
 
 from data import sources
 from data.catalog import title_of
-from experiment import evaluation_results
+from experiment import lock, records
+from experiment.config import RunConfig
+from experiment.evaluation import calibrate, evaluation_results, temperature_results
+from experiment.recipes import RECIPES
 from losses import get_loss
 from models import model_title
-from run import Run, build
-from session import Session
-from utils import checkpoint, command_line, distributed, failures, interruption, lock, records, runtime
-from utils.config import RunConfig
-from utils.evaluation import calibrate, temperature_results
+from training import checkpoint, failures
+from training.run import Run, build
+from training.session import Session
+from utils import distributed, interruption, program, runtime
 from utils.output import print_error, print_line
-from utils.recipes import RECIPES
 
 PATIENCE = 10  # seconds in which a process that was killed, or is leaving, and those it had started let go of a run's folder
 
@@ -38,7 +39,7 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
 
     Raises ValueError for a value that cannot be.
     """
-    given = command_line.read(RunConfig, "main.py", arguments)
+    given = program.read(RunConfig, "main.py", arguments)
     given.check()
     # The same data is the same run, however its path is written.
     source, *ood = (sources.absolute_source(each, given.data_dir) for each in (given.data, *given.ood))

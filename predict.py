@@ -25,7 +25,9 @@ from data.decoding import SUFFIXES
 from data.folders import search
 from data.streaming import ImageFiles, fitting
 from dismax.detector import Detector
-from utils import command_line, interruption, records, runtime, tables
+from experiment import records
+from reporting import tables
+from utils import interruption, program, runtime
 from utils.files import whole_file
 from utils.output import deliver, print_line, visible
 
@@ -134,7 +136,7 @@ def perform(options: Options) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
-    return command_line.status_of(lambda: perform(command_line.read(Options, "predict.py", arguments)), "nothing was written")
+    return program.status_of(lambda: perform(program.read(Options, "predict.py", arguments)), "nothing was written")
 
 
 if __name__ == "__main__":

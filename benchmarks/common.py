@@ -19,8 +19,8 @@ from torchvision import transforms
 
 from data.catalog import DATA_SETS
 from models import model_title
-from utils import command_line, interruption, runtime
-from utils.failures import explained
+from training.failures import explained
+from utils import interruption, program, runtime
 from utils.output import print_error
 
 HIGHEST = 10**12  # of any option; PyTorch's own sizes end at 2^63
@@ -36,7 +36,7 @@ def start(main: Callable[..., None], description: str | None) -> None:
     def given(*arguments, **options):
         return partial(main, *arguments, **options)
 
-    end_well(lambda: command_line.read(given, f"-m {sys.modules[main.__module__].__spec__.name}", description=description)())
+    end_well(lambda: program.read(given, f"-m {sys.modules[main.__module__].__spec__.name}", description=description)())
 
 
 def end_well(work: Callable[[], object]) -> None:

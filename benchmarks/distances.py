@@ -10,11 +10,12 @@ from torch import Tensor
 
 from data.batches import Normalizer
 from data.images import resize
-from experiment import load_data, load_network
+from experiment import records
+from experiment.config import RunConfig
+from experiment.data import load_data
+from experiment.evaluation import predict
+from experiment.network import load_network
 from losses.fpr import mosaics
-from utils import records
-from utils.config import RunConfig
-from utils.evaluation import predict
 from utils.runtime import autocast, find_device
 
 from .common import check_positive, start

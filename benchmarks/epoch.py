@@ -7,11 +7,11 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import main as program
-from run import Run
-from session import Session
-from utils import records
+from experiment import records
+from training.run import Run
+from training.session import Session
+from training.trainer import Trainer
 from utils.runtime import find_device
-from utils.training import Trainer
 
 from .common import show, start, timed, write_pictures
 

@@ -3,9 +3,9 @@
 
 import torch
 
+from experiment.evaluation import classification_results, detection_results
 from losses import LOSSES
 from utils.calibration import fit_temperature
-from utils.evaluation import classification_results, detection_results
 
 from .common import check_positive, in_turns, show, start
 

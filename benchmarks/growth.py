@@ -14,11 +14,11 @@ import torch
 
 from data.batches import Normalizer, TrainingBatches
 from data.images import Images
+from experiment.recipes import RECIPES
 from losses import LOSSES
 from models import build_model
-from utils.recipes import RECIPES
+from training.trainer import Trainer
 from utils.runtime import keep_freed_memory
-from utils.training import Trainer
 
 from .common import check_positive, in_turns, show, start
 from .heads import step

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from detectors import FitData, SetOutputs, fit_preprocessing
+from experiment import records
 from losses import LOSSES, get_loss
 from models import Network, build_model, model_title
-from utils import records
 from utils.runtime import PRECISIONS, autocast, find_device, keep_freed_memory
 
 from .ceiling import ceiling, flops

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 import main as program
+from experiment import records
 from losses import LOSSES
-from utils import records
 
 from .common import end_well, show
 

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 import main as program
 from data.batches import Normalizer, plain_batches
-from experiment import load_data, load_network
+from experiment import records
+from experiment.config import RunConfig
+from experiment.data import load_data
+from experiment.evaluation import predict
+from experiment.network import load_network
 from losses import LOSSES, SNGPLossFirstPart, scores
 from losses.sngp import RIDGE, dempster_shafer
-from utils import records, runtime
-from utils.config import RunConfig
-from utils.evaluation import predict
+from utils import runtime
 from utils.metrics import detection_metrics
 
 from .common import start

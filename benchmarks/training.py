@@ -15,9 +15,9 @@ from torch import nn
 
 import main as program
 from models import build_model
-from run import build
+from training.run import build
+from training.trainer import Trainer
 from utils.runtime import find_device
-from utils.training import Trainer
 
 from .ceiling import ceiling, flops
 from .common import check_models, check_positive, in_turns, pictures, show, start, timed, usual_loader, write_pictures

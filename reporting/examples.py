@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.images import resize
 from data.streaming import ImageSet
-from experiment import Data
+from experiment.data import Data
 
 from .outcomes import Outcome
 

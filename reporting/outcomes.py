@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from experiment import records
 from losses import LOSSES, scores
-from utils import records
 
 
 @dataclass(frozen=True)

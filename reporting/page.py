@@ -9,11 +9,10 @@ from pathlib import Path
 
 import jinja2
 
-from utils.tables import BEST, number
-
 from .curves import operating_point
 from .examples import Strip
 from .figures import Methods, Picture, titles
+from .tables import BEST, number
 
 RATES = (0.9, 0.95, 0.99)  # true-positive rates of the operating points
 

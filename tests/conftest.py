@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from utils import records
+from experiment import records
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("--epochs", "3")

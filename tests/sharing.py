@@ -10,12 +10,12 @@ from torch import nn
 
 from data.batches import Normalizer, TrainingBatches
 from data.images import Images
+from experiment.recipes import RECIPES
 from losses import LOSSES
 from models import build_model
+from training.epoch_sums import EpochSums, NonFiniteLoss
+from training.trainer import Trainer
 from utils import distributed
-from utils.epoch_sums import EpochSums, NonFiniteLoss
-from utils.recipes import RECIPES
-from utils.training import Trainer
 
 COUNT, BATCH = 46, 16  # two whole batches, of which three processes get different shares, and a tail
 

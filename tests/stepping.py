@@ -8,12 +8,12 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from data.batches import Normalizer, TrainingBatches
 from data.images import Images
+from experiment.recipes import RECIPES
 from losses import LOSSES
 from models import build_model
-from utils import checkpoint
-from utils.graph import GraphedStep
-from utils.recipes import RECIPES
-from utils.training import Trainer
+from training import checkpoint
+from training.graph import GraphedStep
+from training.trainer import Trainer
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 

@@ -18,9 +18,11 @@ import pandas as pd
 import pytest
 
 import analyze
-from utils import aggregation, files, interruption, records
-from utils.aggregation import DETAIL
-from utils.paper import PAPER
+from experiment import records
+from reporting import aggregation
+from reporting.aggregation import DETAIL
+from reporting.paper import PAPER
+from utils import files, interruption
 
 from .conftest import ROOT
 

@@ -23,7 +23,7 @@ import main
 from data import builtin, catalog, downloaded, files, images, prepare, sources
 from data.batches import Normalizer, TrainingBatches, plain_batches
 from data.streaming import ImageFiles, decode
-from utils import records
+from experiment import records
 
 
 def test_digits_are_scikit_learns_and_split_without_overlap():

@@ -15,8 +15,11 @@ import detect
 import ensemble
 import main
 from detectors import DETECTORS
+from experiment import records
 from losses import LOSSES
-from utils import checkpoint, command_line, records, versions
+from training import checkpoint
+from utils import program as command_line
+from utils import versions
 
 from .conftest import QUICK
 from .test_analyze import in_time, special

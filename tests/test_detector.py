@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 import losses
 from dismax.detector import Detector
-from experiment import load_data
-from utils import records
-from utils.config import RunConfig
+from experiment import records
+from experiment.config import RunConfig
+from experiment.data import load_data
 
 from .conftest import QUICK, record_of
 

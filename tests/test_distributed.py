@@ -13,14 +13,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import experiment
 from data.batches import Normalizer, TrainingBatches
 from data.images import Images
+from experiment import records
+from experiment.config import RunConfig
+from experiment.data import load_data
+from experiment.evaluation import predict
+from experiment.network import load_network
 from losses import LOSSES
-from utils import checkpoint, interruption, records
-from utils.config import RunConfig
+from training import checkpoint
+from utils import interruption
 from utils.distributed import ALONE, World
-from utils.evaluation import predict
 
 from .conftest import QUICK, ROOT, record_of, until, without_times
 from .sharing import trained
@@ -109,7 +112,7 @@ def test_a_run_in_three_processes_keeps_every_images_logits_and_is_repeatable(to
     folder = tmp_path / "runs" / "digits" / "smallcnn" / loss / "1"
     kept = records.read_predictions(folder)
     config = RunConfig.from_json(record["config"])
-    network, data = experiment.load_network(folder, torch.device("cpu")), experiment.load_data(config)
+    network, data = load_network(folder, torch.device("cpu")), load_data(config)
     network.classifier.temperature.fill_(1)
     normalize = Normalizer(data.mean, data.std, torch.device("cpu"))
     sets = data.evaluation | {source: part for source, (_, part) in data.outside.items()}

@@ -18,11 +18,10 @@ import ensemble
 import main
 import predict
 from detectors import DETECTORS
+from experiment.config import RunConfig
 from losses import LOSSES
 from tests.conftest import ROOT
 from tests.test_training import make_trainer
-from utils import command_line
-from utils.config import RunConfig
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPTIONS = {"main.py": RunConfig, "detect.py": detect.Options, "ensemble.py": ensemble.Options, "predict.py": predict.Options}
@@ -128,7 +127,7 @@ def check(command):
             tyro.extras.get_parser(benchmark).parse_args(rest[2:])
     elif program == "python" and "--help" not in rest:
         name, *arguments = rest
-        command_line.read(OPTIONS[name], name, arguments)
+        program.read(OPTIONS[name], name, arguments)
         if name == "main.py" and not any("path/to" in word for word in arguments):
             main.parse(arguments)
         if name in CHEAP and not any(word.startswith("runs/cifar") for word in arguments):

@@ -11,11 +11,11 @@ from torch import nn
 
 from dismax import export
 from dismax.detector import Detector
-from experiment import load_data
+from experiment import records
+from experiment.config import RunConfig
+from experiment.data import load_data
 from losses import LOSSES, DisMaxLossFirstPart
 from models import build_model
-from utils import records
-from utils.config import RunConfig
 
 from .conftest import QUICK, record_of
 

@@ -20,9 +20,10 @@ import torch
 
 import detect
 import ensemble
-from utils import checkpoint, lock, records
-from utils.epoch_sums import EpochSums
-from utils.training import Trainer
+from experiment import lock, records
+from training import checkpoint
+from training.epoch_sums import EpochSums
+from training.trainer import Trainer
 
 from .conftest import QUICK, ROOT, record_of, until, without_times
 

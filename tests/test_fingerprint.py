@@ -11,7 +11,8 @@ from PIL import Image
 import detect
 from data import files, fingerprint, sources
 from data.images import Images
-from utils import checkpoint, records
+from experiment import records
+from training import checkpoint
 
 from .test_resume import interrupted
 

@@ -12,17 +12,18 @@ import torch
 from torch._dynamo.utils import counters
 
 import main as program
-import run
 from data.images import Images
 from data.streaming import ImageFiles
-from experiment import Data
+from experiment import records
+from experiment.config import RunConfig
+from experiment.data import Data
+from experiment.evaluation import classify
 from losses import LOSSES
-from utils import checkpoint, records, runtime
-from utils.config import RunConfig
+from training import checkpoint, run
+from training.epoch_sums import NonFiniteLoss
+from training.graph import GraphedStep
+from utils import runtime
 from utils.distributed import ALONE, World
-from utils.epoch_sums import NonFiniteLoss
-from utils.evaluation import classify
-from utils.graph import GraphedStep
 
 from .conftest import ROOT, record_of, without_times
 from .stepping import CPU, CUDA, TracedStep, assert_same, gone_on, on_a_gpu, state_of, trained, trainer_of
@@ -152,7 +153,7 @@ def test_a_trial_has_a_graph_where_its_run_has_one(monkeypatch, files):
 
 ASKING = """
 from tests.stepping import on_a_gpu
-from utils.graph import CaptureError
+from training.graph import CaptureError
 trainer = on_a_gpu("softmax")
 loss_of = trainer.criterion.training_loss
 trainer.criterion.training_loss = lambda logits, targets: loss_of(logits, targets) * (logits.sum().item() * 0 + 1)

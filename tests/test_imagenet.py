@@ -22,9 +22,9 @@ import predict
 from data import catalog, files, images, sources
 from data.batches import Normalizer, TrainingBatches
 from data.streaming import decode
+from experiment import records
+from experiment.recipes import RECIPES
 from models import build_model
-from utils import records
-from utils.recipes import RECIPES
 
 from .conftest import ROOT, without_times
 from .test_resume import interrupted

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from utils import distributed, interruption, lock, output, records
+from experiment import lock, records
+from utils import distributed, interruption, output
 
 from .conftest import QUICK, ROOT, record_of, until
 

@@ -5,7 +5,8 @@ from collections import Counter
 
 import pytest
 
-from utils import checkpoint, lock, records
+from experiment import lock, records
+from training import checkpoint
 
 from .conftest import record_of, without_times
 from .killing import arguments

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-import experiment
 import losses
 import main
-import run
 from data.batches import Normalizer
+from experiment import lock, records
+from experiment.config import RunConfig
+from experiment.data import load_data
 from losses import LOSSES
 from models import build_model
-from utils import checkpoint, lock, records
-from utils.config import RunConfig
+from training import checkpoint, run
+from training.trainer import Trainer
 from utils.metrics import accuracy, detection_metrics, expected_calibration_error
-from utils.training import Trainer
 
 from .conftest import QUICK, record_of, without_times
 
@@ -67,7 +67,7 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
 
     # The network gives the same logits divided by its temperature.
     config = RunConfig(data="digits", protocol=protocol, epochs=3, model="smallcnn")
-    evaluation = experiment.load_data(config).evaluation
+    evaluation = load_data(config).evaluation
     inputs = Normalizer(saved["mean"], saved["std"], torch.device("cpu"))(evaluation["test"].pixels)
     torch.testing.assert_close(model(inputs).detach(), torch.tensor(logits / temperature).float(), rtol=1e-4, atol=1e-3)
     decided = evaluation[split]

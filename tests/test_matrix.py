@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from utils import records
+from experiment import records
 
 from . import slurm
 from .conftest import ROOT, record_of, without_times

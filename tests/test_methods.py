@@ -15,11 +15,11 @@ from torch.utils.checkpoint import checkpoint
 import losses
 from data.batches import Normalizer, TrainingBatches
 from data.images import Images
+from experiment.recipes import RECIPES
 from losses import LOSSES, godin, sngp
 from losses.spectral import bound_convolutions
 from models import build_model
-from utils.recipes import RECIPES
-from utils.training import Trainer
+from training.trainer import Trainer
 
 from .test_losses import B, C, D, batch, build
 

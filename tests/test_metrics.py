@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import log_loss
 
+from experiment.evaluation import temperature_results
 from utils.calibration import HIGHEST, LOWEST, _Confidences, fit_temperature
-from utils.evaluation import temperature_results
 from utils.metrics import (
     brier_score,
     classification_metrics,

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import analyze
-import experiment
 import main
 from data.images import Images
-from utils import records
-from utils.groups import HEADS, group_rows
-from utils.recipes import RECIPES
+from experiment import records
+from experiment.data import load_data
+from experiment.recipes import RECIPES
+from reporting.groups import HEADS, group_rows
 
 from .test_resume import interrupted
 
@@ -48,7 +48,7 @@ def test_images_are_normalised_with_the_recipes_own_digits(monkeypatch, data, re
     few = Images(pixels, torch.arange(40) % 10, tuple(map(str, range(10))))
     monkeypatch.setattr(main.sources.downloaded, "load", lambda *_: few)
     given = ["--data", data, "--recipe", recipe, "--ood", "noise", "--protocol", "paper"]
-    found = experiment.load_data(main.parse(given))
+    found = load_data(main.parse(given))
     assert (found.mean, found.std) == (mean, std)
 
 

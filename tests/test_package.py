@@ -11,7 +11,7 @@ import pytest
 
 import losses
 import models
-from utils import records
+from experiment import records
 
 from .conftest import QUICK, ROOT
 

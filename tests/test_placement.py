@@ -12,12 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from data.batches import Normalizer, TrainingBatches
 from data.images import Images
 from detectors import DETECTORS, FitData, SetOutputs
+from experiment.evaluation import classify, predict
+from experiment.recipes import RECIPES
 from losses import LOSSES
 from models import build_model
+from training.trainer import Trainer
 from utils import runtime
-from utils.evaluation import classify, predict
-from utils.recipes import RECIPES
-from utils.training import Trainer
 
 
 @pytest.mark.parametrize(

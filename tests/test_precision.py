@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from utils import precision
+from training import precision
 from utils.distributed import ALONE, World
 
 from .conftest import QUICK, ROOT, record_of, without_times

@@ -17,9 +17,9 @@ from PIL import Image
 import main
 import predict
 from dismax.detector import Detector
-from experiment import load_data
-from utils import records
-from utils.config import RunConfig
+from experiment import records
+from experiment.config import RunConfig
+from experiment.data import load_data
 
 from .conftest import QUICK, ROOT, record_of
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data import files, prepare
-from utils import command_line, records
+from experiment import records
+from experiment.config import RunConfig
+from utils import program
 from utils.calibration import HIGHEST, LOWEST, fit_temperature
-from utils.config import RunConfig
 from utils.metrics import expected_calibration_error
 
 from .conftest import ROOT
@@ -65,7 +66,7 @@ def as_command_line(config: RunConfig) -> list[str]:
 def test_a_configuration_survives_json_and_the_command_line(config):
     config.check()
     assert RunConfig.from_json(json.loads(json.dumps(config.as_json()))) == config
-    assert command_line.read(RunConfig, "main.py", as_command_line(config)) == config
+    assert program.read(RunConfig, "main.py", as_command_line(config)) == config
     assert config.identity().keys().isdisjoint({"device", "runs", "compile", "checkpoint_every"})
 
 

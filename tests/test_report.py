@@ -18,11 +18,11 @@ import main
 import reporting
 from data import builtin, files
 from data.streaming import ImageFiles
-from experiment import load_data
+from experiment import records
+from experiment.config import RunConfig
+from experiment.data import load_data
 from reporting import curves, examples
 from reporting.outcomes import load_history, load_outcome
-from utils import records
-from utils.config import RunConfig
 
 from .conftest import QUICK
 from .test_analyze import in_time, special

@@ -5,9 +5,10 @@ import json
 import pytest
 import torch
 
-import run
-from utils import checkpoint, interruption, records
-from utils.training import Trainer
+from experiment import records
+from training import checkpoint, run
+from training.trainer import Trainer
+from utils import interruption
 
 from .conftest import QUICK, record_of, without_times
 

@@ -10,10 +10,10 @@ import torch
 
 from dismax.detector import Detector
 from dismax.saved import load_network
+from experiment.config import RunConfig
 from losses import LOSSES
 from models import build_model
-from utils import checkpoint
-from utils.config import RunConfig
+from training import checkpoint
 
 
 def content_of(loss="isomaxplus", model="smallcnn"):

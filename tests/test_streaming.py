@@ -15,11 +15,12 @@ import torch
 from PIL import Image
 from torch.utils.data import get_worker_info
 
-import session
 from data import files, sources, streaming
 from data.batches import Normalizer, TrainingBatches
 from data.streaming import ImageFiles
-from utils import command_line, interruption, records
+from experiment import records
+from training import session
+from utils import interruption, program
 
 from .conftest import ROOT, until
 
@@ -234,5 +235,5 @@ def test_a_killed_process_that_decodes_is_no_damaged_record(capsys):
     def work():
         raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
 
-    assert command_line.status_of(work, "") == 1
+    assert program.status_of(work, "") == 1
     assert capsys.readouterr().err.endswith("a process that decodes images was killed (out of memory?): try again\n")

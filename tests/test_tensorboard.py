@@ -6,9 +6,11 @@ import sys
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from utils import interruption, records, training
-from utils.recipes import RECIPES
-from utils.training import Trainer
+from experiment import records
+from experiment.recipes import RECIPES
+from training import trainer
+from training.trainer import Trainer
+from utils import interruption
 
 from .conftest import QUICK
 from .test_resume import interrupted
@@ -33,7 +35,7 @@ def log_of(folder):
 
 
 def test_the_curves_are_the_log_and_the_reads(run_main, run, monkeypatch):
-    monkeypatch.setattr(training, "READ_EVERY", 2)
+    monkeypatch.setattr(trainer, "READ_EVERY", 2)
     assert run_main(*QUICK, "--tensorboard", "--recipe", "openood", "--model", "smallcnn", "--batch-size", "60")[0] == 0
     found, log = curves_of(run), log_of(run)
     for tag, name in EPOCH.items():
@@ -47,7 +49,7 @@ def test_the_curves_are_the_log_and_the_reads(run_main, run, monkeypatch):
 
 @pytest.mark.parametrize("stopped", ["in an epoch", "at an epoch's last step", "after an epoch", "killed before a checkpoint"])
 def test_a_resumed_run_goes_on_in_the_same_curves(run_main, run, monkeypatch, stopped):
-    monkeypatch.setattr(training, "READ_EVERY", 1)
+    monkeypatch.setattr(trainer, "READ_EVERY", 1)
     given = (*QUICK, "--tensorboard")
     run_main(*given)
     whole = curves_of(run)

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 import detect
-from utils import output, records, tables, titles
+from experiment import records, titles
+from reporting import tables
+from utils import output
 
 from . import test_analyze
 from .test_analyze import SETS, printed, rows_of

@@ -9,12 +9,13 @@ from torch import nn
 
 from data.batches import Normalizer, TrainingBatches
 from data.images import Images
+from experiment.evaluation import predict
+from experiment.recipes import RECIPES
 from losses import LOSSES, LossFirstPart, LossSecondPart
 from models import build_model
-from utils import checkpoint, runtime
-from utils.evaluation import predict
-from utils.recipes import RECIPES
-from utils.training import NonFiniteLoss, Trainer
+from training import checkpoint
+from training.trainer import NonFiniteLoss, Trainer
+from utils import runtime
 
 
 class WatchedHead(LossFirstPart):

@@ -10,11 +10,13 @@ import analyze
 import detect
 import predict
 from dismax.detector import Detector
+from experiment import records
+from experiment.config import RunConfig, identity_of
+from experiment.recipes import RECIPES
 from losses import LOSSES
 from models import EXAMPLES
-from utils import checkpoint, records, versions
-from utils.config import RunConfig, identity_of
-from utils.recipes import RECIPES
+from training import checkpoint
+from utils import versions
 
 from .conftest import QUICK
 

@@ -9,8 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from .calibration import fit_temperature
-from .metrics import classification_metrics, detection_metrics
+from data.catalog import title_of
+from utils.calibration import fit_temperature
+from utils.metrics import classification_metrics, detection_metrics
+
+from .titles import of_sources
+
+EVALUATION_BATCH = 500
 
 
 @torch.inference_mode()
@@ -104,3 +109,22 @@ def detection_results(
             scores_out = scores(part, temperature)
             results[source][name] = {score: detection_metrics(scores_in[score], scores_out[score]) for score in scores_in}
     return results
+
+
+def evaluation_results(
+    all_scores: Callable[[Mapping[str, Tensor], float], dict[str, Tensor]],
+    outputs: Mapping[str, Mapping[str, Tensor]],
+    labels: Mapping[str, Tensor],
+    roles: Mapping[str, str],
+    temperature: float,
+) -> dict[str, Any]:
+    """What a record says of named outputs: `classification` of each split with labels, `detection` of each source with a role."""
+    at = {"t1": 1.0, "calibrated": temperature}
+    detected = detection_results(all_scores, outputs["test"], {source: outputs[source] for source in roles}, at)
+    titles = of_sources({source: title_of(source) for source in roles})
+    detection = {
+        source: {"title": titles[source], "role": role, "n": len(outputs[source]["logits"]), "scores": detected[source]}
+        for source, role in roles.items()
+    }
+    classification = {split: classification_results(outputs[split]["logits"], labels[split], at) for split in labels}
+    return {"classification": classification, "detection": detection}

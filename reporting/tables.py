@@ -11,7 +11,7 @@ from itertools import zip_longest
 import pandas as pd
 from tabulate import tabulate
 
-from .output import deliver, visible
+from utils.output import deliver, visible
 
 STYLES = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
 DIGITS = {"ECE": 4, "Eff %": 0}  # behind the point; others have one

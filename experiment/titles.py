@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
-from .output import visible
+from utils.output import visible
 
 Key = TypeVar("Key", bound=Hashable)
 SIGNS = {"epsilon": "ε", "temperature": "T"}

@@ -8,9 +8,11 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import contents, versions
+from utils import versions
+from utils.files import named_below, open_regular, whole_file
+
+from . import contents
 from .config import identity_of
-from .files import named_below, open_regular, whole_file
 
 FORMAT = 1  # of metrics.json; a reader refuses what it does not know
 CONFIG, EPOCHS, LAST, PREVIOUS = "config.json", "epochs.jsonl", "last.pt", "previous.pt"

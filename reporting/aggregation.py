@@ -7,9 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from . import records, titles, versions
-from .config import identity_of, usual
-from .output import visible
+from experiment import records, titles
+from experiment.config import identity_of, usual
+from utils import versions
+from utils.output import visible
+
 from .paper import DATA_TITLES, PAPER_COLUMNS, PAPER_TABLE, as_the_paper_has_it, in_the_papers_order, paper, paper_rows
 from .tables import BEST, among_best, number, signed
 

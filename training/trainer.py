@@ -7,10 +7,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from .distributed import ALONE, World
+from experiment.recipes import Recipe
+from utils.distributed import ALONE, World
+from utils.runtime import autocast, seeds
+
 from .epoch_sums import EpochSums, NonFiniteLoss, Summary
-from .recipes import Recipe
-from .runtime import autocast, seeds
 
 Report = Callable[[int, Summary | None], None]  # (images since the last call, the epoch so far where it was read)
 READ_EVERY = 50  # steps between two reads of the running sums from the device

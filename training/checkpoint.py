@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from .command_line import out_of_memory
-from .files import open_regular, whole_file
-from .records import LAST, PREVIOUS
+from experiment.records import LAST, PREVIOUS
+from utils.files import open_regular, whole_file
+from utils.program import out_of_memory
 
 
 def save(path: Path, content: dict[str, Any], previous: Path | None = None) -> None:

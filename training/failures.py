@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import torch.distributed as dist
 
-from . import interruption
-from .command_line import lost_a_decoder, out_of_memory
+from utils import interruption
+from utils.output import print_error, rank
+from utils.program import lost_a_decoder, out_of_memory
+
 from .epoch_sums import NonFiniteLoss
 from .graph import CaptureError
-from .output import print_error, rank
 
 # torch has no class of its own for these; what its messages hold.
 PEERS = ("Connection closed by peer", "Connection reset by peer", "gloo")

@@ -12,17 +12,20 @@ from data import sources
 from data.batches import Normalizer, TrainingBatches, plain_batches
 from data.images import Images
 from data.streaming import ImageFiles, ImageSet
-from experiment import EVALUATION_BATCH, Data, build_network, load_data, refuse, refuse_small_images
+from experiment.config import RunConfig
+from experiment.data import Data, load_data
+from experiment.evaluation import EVALUATION_BATCH, classify, predict
+from experiment.network import build_network, refuse_small_images
+from experiment.recipes import RECIPES
 from losses import LossSecondPart, get_loss
 from models import Network
-from utils import interruption, precision, runtime
-from utils.config import RunConfig
+from utils import interruption, runtime
 from utils.distributed import ALONE, World
-from utils.epoch_sums import NonFiniteLoss
-from utils.evaluation import classify, predict
-from utils.graph import GraphedStep
-from utils.recipes import RECIPES
-from utils.training import Trainer
+
+from . import curves, precision
+from .epoch_sums import NonFiniteLoss
+from .graph import GraphedStep
+from .trainer import Trainer
 
 
 @dataclass
@@ -153,3 +156,24 @@ def trial(config: RunConfig, name: str, data: Data, device: torch.device, world:
     pixels = torch.randint(256, (steps * batch, 3, *data.train.size), dtype=torch.uint8)
     few = Images(pixels, torch.arange(len(pixels)) % len(data.train.classes), data.train.classes)
     return make_trainer(replace(config, precision=name), data, device, world, few, batch)
+
+
+def refuse(config: RunConfig, data: Data, criterion: LossSecondPart, device: torch.device, world: World, batch: int) -> None:
+    """Raises ValueError, before anything is written, for what the method or the machine cannot do."""
+    if config.tensorboard:
+        curves.check()
+    if config.sync_batchnorm and (world.size == 1 or device.type != "cuda"):
+        raise ValueError("--sync-batchnorm is for several processes on GPUs: start it with torchrun, or leave it out")
+    if (config.compile or config.sync_batchnorm) and criterion.penalizes_inputs:
+        option = "--compile" if config.compile else "--sync-batchnorm"
+        raise ValueError(f"{option} cannot go with --loss {config.loss}, whose penalty needs second derivatives: leave it out")
+    if batch < 2 * world.size:
+        raise ValueError(f"a batch of {batch} images is too small for {world.size} processes: each needs 2 or more")
+    sample = torch.zeros(batch // world.size, 3, *data.train.size, dtype=torch.uint8)  # the smallest share
+    try:
+        criterion.preprocess(sample, data.train.labels[: len(sample)], generator=torch.Generator())
+    except ValueError as error:
+        shared = f", shared by {world.size} processes" if world.size > 1 else ""
+        raise ValueError(
+            f"--loss {config.loss} cannot train on {config.data}, {len(data.train)} images{shared}: {error}"
+        ) from error

@@ -6,8 +6,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from utils.output import print_line
+
 from .epoch_sums import Summary
-from .output import print_line
 
 SECONDS_BETWEEN_LINES = 20  # where the output is no terminal
 

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from . import versions
+from utils import versions
+
 from .recipes import RECIPES
 
 # Fields that say where and how a run ran, where its files lie, and what it keeps.

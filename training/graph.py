@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .command_line import out_of_memory
+from utils.program import out_of_memory
 
 WARM_UP = 3  # steps before the capture, as PyTorch's documentation advises
 

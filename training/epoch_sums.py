@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .distributed import World
+from utils.distributed import World
 
 
 @dataclass(frozen=True)

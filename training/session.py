@@ -9,12 +9,15 @@ from typing import Any
 
 from data import fingerprint
 from data.streaming import WHILE_WAITING
-from run import Run
-from utils import checkpoint, distributed, interruption, lock, records
-from utils.epoch_sums import Summary
+from experiment import lock, records
+from utils import distributed, interruption
 from utils.output import print_line
-from utils.progress import Progress
-from utils.tensorboard import Curves
+
+from . import checkpoint
+from .curves import Curves
+from .epoch_sums import Summary
+from .progress import Progress
+from .run import Run
 
 GO_ON, KEEP, LEAVE = range(3)  # requests after a step; all processes obey the strongest
 

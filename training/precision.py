@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import torch
 
-from .command_line import out_of_memory
-from .distributed import World
-from .training import Trainer
+from utils.distributed import World
+from utils.program import out_of_memory
+
+from .trainer import Trainer
 
 GAIN = 1.1  # bf16 has to be more than this many times as fast: it rounds more, and if both were equally fast, chance would choose
 TURNS = 3  # epochs that are timed; the fastest counts
