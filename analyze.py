@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Aggregates the runs' records into the paper's tables: mean ± standard deviation, beside the paper's own numbers."""
+"""Aggregates the runs' records into the paper's tables: mean ± standard deviation, beside the
+paper's own numbers.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from experiment import records, titles
-from reporting.aggregation import Efficiencies, detail_rows, detail_tables, efficiencies, grouped, main_table, method_of
+from reporting.aggregation import (
+    Efficiencies,
+    detail_rows,
+    detail_tables,
+    efficiencies,
+    grouped,
+    main_table,
+    method_of,
+)
 from reporting.groups import HEADS, group_rows
 from reporting.tables import BEST_SHOWN, STYLES, as_text, heading, show
 from utils import interruption, program
 from utils.output import deliver, print_error, print_line, visible
 
-LABEL, WIDE = 10, 110  # characters of a table's first column in a terminal of less than so many columns
+# Characters of a table's first column in a terminal of less than so many columns.
+LABEL, WIDE = 10, 110
 CELL = 15  # characters of the others, enough for "MMLES, fitted T"
 SHOWN = 5  # folders that cannot be read which are named
 
@@ -42,7 +53,9 @@ class Options:
     paper: bool = False
     """Print the whole of the paper's Table 2, the parts without runs too."""
     report: Path | None = None
-    """Write a page with the tables, figures and example images into this folder instead, and the figures as PNG and PDF."""
+    """Write a page with the tables, figures and example images into this folder instead, and the
+    figures as PNG and PDF.
+    """
 
 
 def _broken(word: str) -> str:
@@ -51,12 +64,25 @@ def _broken(word: str) -> str:
 
 
 def show_folded(rows: list[list[str]], heads: list[str], style: str) -> None:
-    """Print a table; in a terminal with its heads, and in a narrow one its labels, in several lines, so that it fits 80 columns."""
+    """Print a table; in a terminal with its heads, and in a narrow one its labels, in several
+    lines, so that it fits 80 columns.
+    """
     if style == STYLES["table"]:
         wide = shutil.get_terminal_size().columns >= WIDE
-        heads = ["\n".join(_broken(word) for word in head.replace("_", "_ ").split(" ")) for head in heads]
-        labels = [row[0] if wide else textwrap.fill(row[0].replace("preprocessing", "prepro- cessing"), LABEL) for row in rows]
-        rows = [[label, *(textwrap.fill(cell, CELL) for cell in row[1:])] for label, row in zip(labels, rows, strict=True)]
+        heads = [
+            "\n".join(_broken(word) for word in head.replace("_", "_ ").split(" "))
+            for head in heads
+        ]
+        labels = [
+            row[0]
+            if wide
+            else textwrap.fill(row[0].replace("preprocessing", "prepro- cessing"), LABEL)
+            for row in rows
+        ]
+        rows = [
+            [label, *(textwrap.fill(cell, CELL) for cell in row[1:])]
+            for label, row in zip(labels, rows, strict=True)
+        ]
     show(rows, heads, style)
 
 
@@ -69,13 +95,18 @@ def print_tables(found: list[dict[str, Any]], options: Options, measured: Effici
         heading(f"{data_title}, {network}\n{how}", style)
         show_folded(rows, heads, style)
         if means := group_rows((method_of(run), run) for run in members):
-            heading(f"{data_title}, {network}, means of near and far sets (FPR@95: OOD positive)", style)
+            heading(
+                f"{data_title}, {network}, means of near and far sets (FPR@95: OOD positive)", style
+            )
             show_folded(means, HEADS, style)
         for title, detail_heads, detail in detail_tables(members) if options.detail else ():
             heading(f"{title}, every score", style)
             show_folded(detail, detail_heads, style)
     if found and options.format == "table":
-        deliver(f"\n{BEST_SHOWN} or bold: within the best one's spread; AUPR: average precision, OOD positive")
+        deliver(
+            f"\n{BEST_SHOWN} or bold: within the best one's spread; AUPR: average precision, OOD "
+            "positive"
+        )
 
 
 def report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Efficiencies) -> int:
@@ -94,7 +125,9 @@ def print_csv(found: list[dict[str, Any]]) -> None:
     """One row a number."""
     table = detail_rows(found).drop(columns="own", errors="ignore")
     for name in table.select_dtypes(exclude="number"):
-        table[name] = table[name].map({cell: as_text(visible(str(cell))) for cell in table[name].unique()})
+        table[name] = table[name].map(
+            {cell: as_text(visible(str(cell))) for cell in table[name].unique()}
+        )
     deliver(table.to_csv(index=False).removesuffix("\n"))
 
 
@@ -108,7 +141,10 @@ def perform(options: Options) -> int:
         print_line(f"warning: {len(unreadable) - SHOWN} more cannot be read: left out", sys.stderr)
     found = titles.with_unique_titles([*folders.values()])
     if not (found or options.paper):
-        return print_error(f"no finished run below {options.runs}: make one with python main.py, or name a folder with --runs")
+        return print_error(
+            f"no finished run below {options.runs}: make one with python main.py, or name a "
+            "folder with --runs"
+        )
     if options.report:
         status = report(options.report, dict(zip(folders, found, strict=True)), measured)
     elif options.format == "csv":
@@ -119,8 +155,12 @@ def perform(options: Options) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 printed, 2 bad input, nothing to print or not all of it readable, 75 interrupted."""
-    return program.status_of(lambda: perform(program.read(Options, "analyze.py", arguments)), "not all was printed")
+    """Returns the exit status: 0 printed, 2 bad input, nothing to print or not all of it readable,
+    75 interrupted.
+    """
+    return program.status_of(
+        lambda: perform(program.read(Options, "analyze.py", arguments)), "not all was printed"
+    )
 
 
 if __name__ == "__main__":

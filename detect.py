@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Adds detectors that need no training to finished runs: their scores' metrics go into each run's record."""
+"""Adds detectors that need no training to finished runs: their scores' metrics go into each run's
+record.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ CONSTANTS = {"odin": ("epsilon", "temperature"), "preprocessing": ("epsilon",)}
 
 @dataclass(frozen=True)
 class Options:
-    """Score the images of finished runs with detectors that need no training, and add the results to the runs' records."""
+    """Score the images of finished runs with detectors that need no training, and add the results
+    to the runs' records.
+    """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs, or folders above them."""
@@ -62,22 +66,46 @@ class Options:
     def check(self) -> None:
         """Raises ValueError for a number that cannot be."""
         if isinstance(self.epsilon, float) and not 0 <= self.epsilon < 1:
-            raise ValueError(f"--epsilon is in pixels, 0 or more and less than 1, got {self.epsilon}")
+            raise ValueError(
+                f"--epsilon is in pixels, 0 or more and less than 1, got {self.epsilon}"
+            )
         if not 1e-3 <= self.temperature <= 1e6:
-            raise ValueError(f"--temperature is a number in 0.001 to 1,000,000, got {self.temperature}")
-        for option, given in {"epsilon": self.epsilon is not None, "temperature": self.temperature != TEMPERATURE}.items():
-            if given and self.scores and not any(option in CONSTANTS.get(name, ()) for name in self.scores):
-                raise ValueError(f"--{option} is no constant of {', '.join(self.scores)}: leave it out")
+            raise ValueError(
+                f"--temperature is a number in 0.001 to 1,000,000, got {self.temperature}"
+            )
+        for option, given in {
+            "epsilon": self.epsilon is not None,
+            "temperature": self.temperature != TEMPERATURE,
+        }.items():
+            if (
+                given
+                and self.scores
+                and not any(option in CONSTANTS.get(name, ()) for name in self.scores)
+            ):
+                raise ValueError(
+                    f"--{option} is no constant of {', '.join(self.scores)}: leave it out"
+                )
 
     def detectors(self) -> dict[str, Detector]:
-        """The chosen rows of the table, with the constants given. Raises ValueError for an unknown name."""
+        """The chosen rows of the table, with the constants given.
+
+        Raises ValueError for an unknown name.
+        """
         chosen = {name: get_detector(name) for name in self.scores or DETECTORS}
-        given = {name: {each: getattr(self, each) for each in CONSTANTS.get(name, ())} for name in chosen}
-        return {name: with_constants(row, given[name]) if given[name] else row for name, row in chosen.items()}
+        given = {
+            name: {each: getattr(self, each) for each in CONSTANTS.get(name, ())} for name in chosen
+        }
+        return {
+            name: with_constants(row, given[name]) if given[name] else row
+            for name, row in chosen.items()
+        }
 
 
 def with_constants(row: Detector, given: Mapping[str, float | str | None]) -> Detector:
-    """The row with these constants, the default for None. Its title names what is not the default."""
+    """The row with these constants, the default for None.
+
+    Its title names what is not the default.
+    """
     usual = inspect.signature(row.fit).parameters
     given = {name: value or 0.0 for name, value in given.items() if value is not None}  # not -0.0
     changed = {name: value for name, value in given.items() if value != usual[name].default}
@@ -106,11 +134,21 @@ class Finished:
         return records.predictions_of(self.folder, self.record)
 
     def able(self, detectors: dict[str, Detector], named: bool) -> dict[str, Detector]:
-        """The detectors for which this run has kept enough. Raises ValueError for others if they were asked for by name."""
-        wanting = [name for name, row in detectors.items() if row.needs != "logits" and not self.has_network]
+        """The detectors for which this run has kept enough.
+
+        Raises ValueError for others if they were asked for by name.
+        """
+        wanting = [
+            name
+            for name, row in detectors.items()
+            if row.needs != "logits" and not self.has_network
+        ]
         if wanting and named:
             able = ", ".join(name for name, row in DETECTORS.items() if row.needs == "logits")
-            raise ValueError(f"{self.folder} keeps neither features nor a network, which {', '.join(wanting)} need: take {able}")
+            raise ValueError(
+                f"{self.folder} keeps neither features nor a network, which {', '.join(wanting)} "
+                f"need: take {able}"
+            )
         return {name: row for name, row in detectors.items() if name not in wanting}
 
     def network(self) -> nn.Module:
@@ -120,20 +158,30 @@ class Finished:
         return network
 
     def known(self, detectors: dict[str, Detector]) -> tuple[FitData, dict[str, SetOutputs]]:
-        """What detectors are fitted to, and the parts they are to score: the test set and the out-of-distribution sets."""
+        """What detectors are fitted to, and the parts they are to score: the test set and the
+        out-of-distribution sets.
+        """
         needs, network, head = {row.needs for row in detectors.values()}, None, None
         mean, std = (), ()  # which only detectors of the network need
         if needs - {"logits"}:
             network = self.network()
             head = copy.deepcopy(network.classifier).cpu()
-        if "network" in needs or ("features" in needs and "features" not in self.kept.get("train", {})):
+        if "network" in needs or (
+            "features" in needs and "features" not in self.kept.get("train", {})
+        ):
             self._refuse_other_images()
             data = load_data(self.config)
             refuse_other_training_data(data, self.record)
             parts, mean, std = self._seen(network, data), data.mean, data.std
         else:
-            kept = {name: {key: torch.as_tensor(value) for key, value in part.items()} for name, part in self.kept.items()}
-            parts = {name: SetOutputs(part, _no_images, part.get("labels")) for name, part in kept.items()}
+            kept = {
+                name: {key: torch.as_tensor(value) for key, value in part.items()}
+                for name, part in self.kept.items()
+            }
+            parts = {
+                name: SetOutputs(part, _no_images, part.get("labels"))
+                for name, part in kept.items()
+            }
         deciding = parts[self.record["temperature"]["split"]]
         scored = {name: parts[name] for name in ("test", *self.record["detection"])}
         return FitData(network, head, parts.get("train"), deciding, std, mean), scored
@@ -141,17 +189,25 @@ class Finished:
     def _refuse_other_images(self) -> None:
         """Raises ValueError if this version would show the network other pixels than the run saw."""
         if reasons := versions.other_images(self.record["config"]):
-            raise ValueError(f"its images are prepared in another way now ({'; '.join(reasons)}): make the run again")
+            raise ValueError(
+                f"its images are prepared in another way now ({'; '.join(reasons)}): make the run "
+                "again"
+            )
 
     def _seen(self, network: nn.Module, data: Data) -> dict[str, SetOutputs]:
-        """The network's outputs for all images. Raises ValueError if they are not those that the run was judged by."""
+        """The network's outputs for all images.
+
+        Raises ValueError if they are not those that the run was judged by.
+        """
         normalize = Normalizer(data.mean, data.std, self.device)
         sets: dict[str, ImageSet] = {"train": data.train, **data.evaluation}
         sets |= {source: part for source, (_, part) in data.outside.items()}
         parts = {}
         for name, images in sets.items():
             batches = partial(plain_batches, images, normalize, EVALUATION_BATCH, self.device)
-            outputs = predict(network, batches(), runtime.autocast(self.device, self.config.precision))
+            outputs = predict(
+                network, batches(), runtime.autocast(self.device, self.config.precision)
+            )
             self._compare(name, outputs["logits"])
             parts[name] = SetOutputs(outputs, batches, images.labels)
         return parts
@@ -160,9 +216,13 @@ class Finished:
         if name not in self.kept:  # the training images
             return
         before = torch.as_tensor(self.kept[name]["logits"])
-        if before.shape != logits.shape or (before.argmax(1) == logits.argmax(1)).float().mean() < 0.97:  # rounding moves few
+        if (
+            before.shape != logits.shape
+            or (before.argmax(1) == logits.argmax(1)).float().mean() < 0.97
+        ):  # rounding moves few
             raise ValueError(
-                f"{self.folder}: the network's outputs for {name} are not those that the run kept: the data in --data-dir "
+                f"{self.folder}: the network's outputs for {name} are not those that the run "
+                "kept: the data in --data-dir "
                 "has changed, or model.pt has"
             )
 
@@ -176,11 +236,16 @@ def refuse_unknown(title: str, values: Mapping[str, torch.Tensor]) -> None:
     for name, scores in values.items():
         if bad := int((~scores.isfinite()).sum()):
             count = f"{bad} of {len(scores)} images"
-            raise ValueError(f"{title} has no finite score for {count} of {name}: look at their logits and features")
+            raise ValueError(
+                f"{title} has no finite score for {count} of {name}: look at their logits and "
+                "features"
+            )
 
 
 def scored(run: Finished, detectors: dict[str, Detector]) -> dict[str, dict[str, Any]]:
-    """Each detector's entry for the record: its metrics on every out-of-distribution set, or why it does not apply."""
+    """Each detector's entry for the record: its metrics on every out-of-distribution set, or why it
+    does not apply.
+    """
     known, parts = run.known(detectors)
     entries, environment = {}, runtime.environment(run.device)
     for name, row in detectors.items():
@@ -199,7 +264,11 @@ def scored(run: Finished, detectors: dict[str, Detector]) -> dict[str, dict[str,
         sets = {source: detection_metrics(inside, outside) for source, outside in values.items()}
         if constants := constants_of(name, row):
             entry["constants"] = constants
-        entries[name] = entry | {"parameters": dict(fitted.parameters), "sets": sets, "environment": environment}
+        entries[name] = entry | {
+            "parameters": dict(fitted.parameters),
+            "sets": sets,
+            "environment": environment,
+        }
     return entries
 
 
@@ -209,15 +278,30 @@ def summary(run: Finished, entries: dict[str, dict[str, Any]]) -> str:
     rows = []
     for entry in entries.values():
         if "sets" in entry:
-            rows.append([entry["title"], *(f"{100 * entry['sets'][source]['auroc']:.1f}" for source in found)])
+            rows.append(
+                [
+                    entry["title"],
+                    *(f"{100 * entry['sets'][source]['auroc']:.1f}" for source in found),
+                ]
+            )
         else:
             rows.append([entry["title"], *("n/a" for _ in found)])
             reasons += f"\n{entry['title']}: n/a, {entry['not_applicable']}"
-    return tabulate(rows, ["AUROC %, at T = 1", *(each["title"] for each in found.values())], disable_numparse=True) + reasons
+    return (
+        tabulate(
+            rows,
+            ["AUROC %, at T = 1", *(each["title"] for each in found.values())],
+            disable_numparse=True,
+        )
+        + reasons
+    )
 
 
 def add(run: Finished, entries: dict[str, dict[str, Any]]) -> None:
-    """Write the entries into the run's record. Raises ValueError if its folder holds another run by now."""
+    """Write the entries into the run's record.
+
+    Raises ValueError if its folder holds another run by now.
+    """
     records.refuse_another(run.folder, run.record)  # first of all, since a lock makes the folder
     with locked(run.folder, wait=60):
         # Another process may have added to it meanwhile.
@@ -228,7 +312,10 @@ def add(run: Finished, entries: dict[str, dict[str, Any]]) -> None:
 
 
 def perform(options: Options) -> None:
-    """Check everything, then score run by run. Raises ValueError or an OSError for what cannot be."""
+    """Check everything, then score run by run.
+
+    Raises ValueError or an OSError for what cannot be.
+    """
     options.check()
     detectors, device = options.detectors(), runtime.find_device(options.device)
     folders = records.run_folders(options.runs)
@@ -248,7 +335,9 @@ def perform(options: Options) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
-    return program.status_of(lambda: perform(program.read(Options, "detect.py", arguments)), "what was scored is kept")
+    return program.status_of(
+        lambda: perform(program.read(Options, "detect.py", arguments)), "what was scored is kept"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Makes a Deep Ensemble of finished runs (Lakshminarayanan et al. 2017, arXiv 1612.01474), from what they kept.
+"""Makes a Deep Ensemble of finished runs (Lakshminarayanan et al. 2017, arXiv 1612.01474), from
+what they kept.
 
-Its probabilities are the mean of the members', which count at temperature 1; its logits are their logarithm, so that it is
-calibrated, after averaging, and scored as any run is. Its score is MPS.
+Its probabilities are the mean of the members', which count at temperature 1; its logits are their
+logarithm, so that it is calibrated, after averaging, and scored as any run is. Its score is MPS.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ OFFERED = ("MPS", "ES")  # the scores that are functions of probabilities
 
 @dataclass(frozen=True)
 class Options:
-    """Average the probabilities of finished runs that differ only in their seed, and record the ensemble as a run of its own."""
+    """Average the probabilities of finished runs that differ only in their seed, and record the
+    ensemble as a run of its own.
+    """
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs, or folders above them, such as runs/cifar10/wideresnet2810/softmax."""
@@ -48,7 +51,9 @@ class Options:
 
 def mean_log_probabilities(logits: Sequence[Tensor]) -> Tensor:
     """log of the members' mean probability [N, C], from each one's logits [N, C] at temperature 1."""
-    return torch.stack([each.double().log_softmax(1) for each in logits]).logsumexp(0) - math.log(len(logits))
+    return torch.stack([each.double().log_softmax(1) for each in logits]).logsumexp(0) - math.log(
+        len(logits)
+    )
 
 
 def all_scores(outputs: Mapping[str, Tensor], temperature: float) -> dict[str, Tensor]:
@@ -57,37 +62,75 @@ def all_scores(outputs: Mapping[str, Tensor], temperature: float) -> dict[str, T
 
 
 def find_members(options: Options) -> list[tuple[Path, dict[str, Any]]]:
-    """The members' folders and records by seed. Raises ValueError if they are not runs of one kind, or not those asked for."""
-    found = [(folder, records.read_record(folder / records.METRICS)) for folder in records.run_folders(options.runs)]
-    wanted = [(folder, record) for folder, record in found if not options.members or record["config"]["seed"] in options.members]
+    """The members' folders and records by seed.
+
+    Raises ValueError if they are not runs of one kind, or not those asked for.
+    """
+    found = [
+        (folder, records.read_record(folder / records.METRICS))
+        for folder in records.run_folders(options.runs)
+    ]
+    wanted = [
+        (folder, record)
+        for folder, record in found
+        if not options.members or record["config"]["seed"] in options.members
+    ]
     seeds = [record["config"]["seed"] for _, record in wanted]
     if missing := sorted(set(options.members) - set(seeds)):
-        raise ValueError(f"no finished run with seed {', '.join(map(str, missing))} in {', '.join(map(str, options.runs))}")
+        raise ValueError(
+            f"no finished run with seed {', '.join(map(str, missing))} in "
+            f"{', '.join(map(str, options.runs))}"
+        )
     first, held = wanted[0][0], identity_of(wanted[0][1]["config"])
     if "members" in wanted[0][1]:
         raise ValueError(f"{first} is an ensemble itself: name the folder of its members")
     for folder, record in wanted[1:]:
         other = identity_of(record["config"])
-        names = [name for name in held | other if name != "seed" and held.get(name) != other.get(name)]
+        names = [
+            name for name in held | other if name != "seed" and held.get(name) != other.get(name)
+        ]
         if differing := [f"{name} {held.get(name)!r} and {other.get(name)!r}" for name in names]:
-            raise ValueError(f"members differ in nothing but the seed; {first} and {folder} have {'; '.join(differing)}")
+            raise ValueError(
+                f"members differ in nothing but the seed; {first} and {folder} have "
+                f"{'; '.join(differing)}"
+            )
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds are given twice among the members: {', '.join(map(str, seeds))}")
     return sorted(wanted, key=lambda member: member[1]["config"]["seed"])
 
 
-def average(members: Sequence[tuple[Path, dict[str, Any]]]) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
-    """The ensemble's named outputs for each set, and the labels of those that have some. Raises ValueError if sets differ."""
-    kept, folders = [records.predictions_of(*member) for member in members], [folder for folder, _ in members]
+def average(
+    members: Sequence[tuple[Path, dict[str, Any]]],
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
+    """The ensemble's named outputs for each set, and the labels of those that have some.
+
+    Raises ValueError if sets differ.
+    """
+    kept, folders = (
+        [records.predictions_of(*member) for member in members],
+        [folder for folder, _ in members],
+    )
     names = [name for name in kept[0] if name != "train"]
     for folder, part in zip(folders, kept, strict=True):
         for name in names:
             same = name in part and part[name]["logits"].shape == kept[0][name]["logits"].shape
-            if not (same and np.array_equal(part[name].get("labels", ()), kept[0][name].get("labels", ()))):
-                raise ValueError(f"{folder} was judged by other images of {name} than {folders[0]}: make it again")
+            if not (
+                same
+                and np.array_equal(part[name].get("labels", ()), kept[0][name].get("labels", ()))
+            ):
+                raise ValueError(
+                    f"{folder} was judged by other images of {name} than {folders[0]}: make it "
+                    "again"
+                )
     logits = {name: [torch.as_tensor(part[name]["logits"]) for part in kept] for name in names}
-    outputs = {name: {"logits": mean_log_probabilities(each).float()} for name, each in logits.items()}
-    labels = {name: torch.as_tensor(kept[0][name]["labels"]) for name in names if "labels" in kept[0][name]}
+    outputs = {
+        name: {"logits": mean_log_probabilities(each).float()} for name, each in logits.items()
+    }
+    labels = {
+        name: torch.as_tensor(kept[0][name]["labels"])
+        for name in names
+        if "labels" in kept[0][name]
+    }
     return outputs, labels
 
 
@@ -130,7 +173,10 @@ def perform(options: Options) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
-    return program.status_of(lambda: print_line(perform(program.read(Options, "ensemble.py", arguments))), "nothing was written")
+    return program.status_of(
+        lambda: print_line(perform(program.read(Options, "ensemble.py", arguments))),
+        "nothing was written",
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""DisMax in a plain PyTorch training loop: the loss is two lines, the detection at inference one more.
+"""DisMax in a plain PyTorch training loop: the loss is two lines, the detection at inference one
+more.
 
 python example.py                     # the built-in digits, seconds on a laptop
 python example.py --data cifar100     # once `bash prepare-cifar.sh cifar100` has fetched it
@@ -32,8 +33,17 @@ class Classifier(nn.Module):
     def __init__(self, num_classes: int, num_features: int = 64):
         super().__init__()
         layers: list[nn.Module] = []
-        for inputs, outputs, stride in ((3, 32, 1), (32, 32, 1), (32, num_features, 2), (num_features, num_features, 1)):
-            layers += [nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        for inputs, outputs, stride in (
+            (3, 32, 1),
+            (32, 32, 1),
+            (32, num_features, 2),
+            (num_features, num_features, 1),
+        ):
+            layers += [
+                nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+            ]
         self.body = nn.Sequential(*layers)
         self.classifier = losses.DisMaxLossFirstPart(num_features, num_classes)  # for nn.Linear
 
@@ -49,12 +59,16 @@ def as_dataset(part) -> TensorDataset:
 def infer(model, dataset, device):
     """Logits and labels of a data set."""
     model.eval()
-    parts = [(model(images.to(device)).cpu(), labels) for images, labels in DataLoader(dataset, 500)]
+    parts = [
+        (model(images.to(device)).cpu(), labels) for images, labels in DataLoader(dataset, 500)
+    ]
     return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", default="digits")
     parser.add_argument("--epochs", type=int, default=60)
     options = parser.parse_args()
@@ -67,7 +81,9 @@ def main() -> None:
 
     model = Classifier(len(train.classes)).to(device)
     criterion = losses.DisMaxLossSecondPart(model.classifier)  # for nn.CrossEntropyLoss
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
+    )
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs)
     loader = DataLoader(as_dataset(train), batch_size=64, shuffle=True, drop_last=True)
     for epoch in range(options.epochs):
@@ -90,12 +106,23 @@ def main() -> None:
 
     logits, labels = infer(model, as_dataset(test), device)
     threshold = model.classifier.threshold(tpr=0.95)
-    print(f"accuracy {(logits.argmax(1) == labels).float().mean():.1%}, temperature {model.classifier.temperature.item():.3g}")
-    print(f"accepted: {(model.classifier.scores(logits) >= threshold).float().mean():.1%} of the test images")
+    print(
+        f"accuracy {(logits.argmax(1) == labels).float().mean():.1%}, temperature "
+        f"{model.classifier.temperature.item():.3g}"
+    )
+    print(
+        f"accepted: {(model.classifier.scores(logits) >= threshold).float().mean():.1%} of the "
+        "test images"
+    )
     for role, source in sources.ood_sets(options.data, ()):
         pixels = sources.load_out(source, Path("data/downloads"), train.pixels).pixels
-        logits, _ = infer(model, TensorDataset(pixels.float() / 255, torch.zeros(len(pixels))), device)
-        print(f"accepted: {(model.classifier.scores(logits) >= threshold).float().mean():.1%} of {source} ({role})")
+        logits, _ = infer(
+            model, TensorDataset(pixels.float() / 255, torch.zeros(len(pixels))), device
+        )
+        print(
+            f"accepted: {(model.classifier.scores(logits) >= threshold).float().mean():.1%} of "
+            f"{source} ({role})"
+        )
 
 
 if __name__ == "__main__":

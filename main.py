@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""One run: train a network with a loss and a seed, calibrate its temperature, detect out-of-distribution data, record it all."""
+"""One run: train a network with a loss and a seed, calibrate its temperature, detect
+out-of-distribution data, record it all.
+"""
 
 from __future__ import annotations
 
@@ -31,41 +33,68 @@ from training.session import Session
 from utils import distributed, interruption, program, runtime
 from utils.output import print_error, print_line
 
-PATIENCE = 10  # seconds in which a process that was killed, or is leaving, and those it had started let go of a run's folder
+# Seconds in which a process that was killed, or is leaving, and those it had started let go of a
+# run's folder.
+PATIENCE = 10
 
 
 def parse(arguments: Sequence[str] | None = None) -> RunConfig:
-    """The command line as a configuration. Nothing is left open but a precision `auto` of a run that has not begun.
+    """The command line as a configuration. Nothing is left open but a precision `auto` of a run
+    that has not begun.
 
     Raises ValueError for a value that cannot be.
     """
     given = program.read(RunConfig, "main.py", arguments)
     given.check()
     # The same data is the same run, however its path is written.
-    source, *ood = (sources.absolute_source(each, given.data_dir) for each in (given.data, *given.ood))
+    source, *ood = (
+        sources.absolute_source(each, given.data_dir) for each in (given.data, *given.ood)
+    )
     recipe = given.recipe or sources.describe(source).recipe
     data, train = sources.by_recipe(source, recipe), RECIPES[recipe]
     get_loss(given.loss)
     named = sources.ood_sets(source, tuple(ood), recipe) if ood else ()
-    config = replace(given, data=source, ood=tuple(map("=".join, named)), recipe=recipe, model=given.model or data.model)
-    epochs, batch_size = given.epochs or train.epochs or data.epochs, given.batch_size or train.batch_size
+    config = replace(
+        given,
+        data=source,
+        ood=tuple(map("=".join, named)),
+        recipe=recipe,
+        model=given.model or data.model,
+    )
+    epochs, batch_size = (
+        given.epochs or train.epochs or data.epochs,
+        given.batch_size or train.batch_size,
+    )
     config = replace(config, epochs=epochs, batch_size=batch_size)
     model_title(str(config.model))
-    return replace(config, precision=begun_precision(config.folder)) if config.precision == "auto" else config
+    return (
+        replace(config, precision=begun_precision(config.folder))
+        if config.precision == "auto"
+        else config
+    )
 
 
 def begun_precision(folder: Path) -> str:
-    """The precision that a run's folder was claimed with; auto where it has none. Raises as `records.begun`."""
+    """The precision that a run's folder was claimed with; auto where it has none.
+
+    Raises as `records.begun`.
+    """
     held = records.begun(folder).get("precision")
     return held if isinstance(held, str) and held in runtime.PRECISIONS else "auto"
 
 
 def finish(session: Session, started: str) -> dict[str, Any]:
-    """Evaluate the trained model once on everything and write the run's files, the record last; on the first process only.
+    """Evaluate the trained model once on everything and write the run's files, the record last; on
+    the first process only.
 
     Returns the record; an empty one elsewhere.
     """
-    run, config, folder, trainer = session.run, session.run.config, session.run.config.folder, session.run.trainer
+    run, config, folder, trainer = (
+        session.run,
+        session.run.config,
+        session.run.config.folder,
+        session.run.trainer,
+    )
     begun, data, head = time.monotonic(), run.data, run.model.classifier
     labels = {split: part.labels for split, part in data.evaluation.items()}
     roles = {source: role for source, (role, _) in data.outside.items()}
@@ -79,18 +108,29 @@ def finish(session: Session, started: str) -> dict[str, Any]:
     record = {
         "format": records.FORMAT,
         "config": config.as_json(),
-        "titles": {"data": title_of(config.data), "model": model_title(str(config.model)), "loss": loss.title},
+        "titles": {
+            "data": title_of(config.data),
+            "model": model_title(str(config.model)),
+            "loss": loss.title,
+        },
         "recipe": recipe.as_record(trainer.epoch),
         "score": head.score_type,
         "scores_at": "t1" if config.protocol == "paper" else "calibrated",
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "train_images": len(data.train),
         "fingerprints": session.all_fingerprints(),
-        "best": {"epoch": session.best["epoch"], "accuracy": session.best["accuracy"], "split": data.deciding},
+        "best": {
+            "epoch": session.best["epoch"],
+            "accuracy": session.best["accuracy"],
+            "split": data.deciding,
+        },
         "temperature": temperature | {"split": data.deciding},
         **evaluation_results(head.all_scores, outputs, labels, roles, temperature["value"]),
         "started": started,
-        "seconds": {"training": round(session.seconds, 1), "evaluation": round(time.monotonic() - begun, 1)},
+        "seconds": {
+            "training": round(session.seconds, 1),
+            "evaluation": round(time.monotonic() - begun, 1),
+        },
         "environment": runtime.environment(run.device) | {"processes": run.world.size},
     }
     if config.keep_features:
@@ -106,8 +146,16 @@ def finish(session: Session, started: str) -> dict[str, Any]:
 def write_network(run: Run) -> None:
     """Keep the calibrated network, with all that it takes to use it."""
     config, data = run.config, run.data
-    network = {"config": config.as_json(), "classes": list(data.train.classes), "size": list(data.train.size)}
-    network |= {"mean": list(data.mean), "std": list(data.std), "margin": sources.describe(config.data).margin}
+    network = {
+        "config": config.as_json(),
+        "classes": list(data.train.classes),
+        "size": list(data.train.size),
+    }
+    network |= {
+        "mean": list(data.mean),
+        "std": list(data.std),
+        "margin": sources.describe(config.data).margin,
+    }
     network |= {"state_dict": run.model.state_dict()}
     checkpoint.save(config.folder / records.MODEL, network)
 
@@ -115,17 +163,24 @@ def write_network(run: Run) -> None:
 def summary(record: dict[str, Any]) -> str:
     """A run's outcome in a few lines."""
     at, score, test = record["scores_at"], record["score"], record["classification"]["test"]
-    sets = [f"{found['title']} {found['scores'][at][score]['auroc']:.1%}" for found in record["detection"].values()]
+    sets = [
+        f"{found['title']} {found['scores'][at][score]['auroc']:.1%}"
+        for found in record["detection"].values()
+    ]
     warned = "".join(f"\nwarning: {message}" for message in record["temperature"]["warnings"])
     return (
         f"accuracy {test['t1']['accuracy']:.2%} (epoch {record['best']['epoch']}), "
-        f"ECE {test['t1']['ece']:.4f} -> {test['calibrated']['ece']:.4f} at T = {record['temperature']['value']:.3g}\n"
+        f"ECE {test['t1']['ece']:.4f} -> {test['calibrated']['ece']:.4f} at T = "
+        f"{record['temperature']['value']:.3g}\n"
         f"AUROC [{score}, {'T = 1' if at == 't1' else 'fitted T'}]: {', '.join(sets)}{warned}"
     )
 
 
 def perform(session: Session, started: str) -> int:
-    """Train, evaluate and record; says how it went. Returns the exit status: 0 where nothing was raised."""
+    """Train, evaluate and record; says how it went.
+
+    Returns the exit status: 0 where nothing was raised.
+    """
     run, config = session.run, session.run.config
     titles = f"{title_of(config.data)}, {model_title(str(config.model))}, {get_loss(config.loss).title}, seed {config.seed}"
     processes = f", {run.world.size} processes" if run.world.size > 1 else ""
@@ -133,7 +188,10 @@ def perform(session: Session, started: str) -> int:
         for note in run.data.notes:
             print_line(f"warning: {note}")
         plural = "s" * (config.epochs != 1)
-        print_line(f"{titles}: {config.epochs} epoch{plural} of {len(run.data.train)} images on {run.device}{processes}")
+        print_line(
+            f"{titles}: {config.epochs} epoch{plural} of {len(run.data.train)} images on "
+            f"{run.device}{processes}"
+        )
         if run.device.type == "cuda" and run.why_no_graph:
             print_line(f"the host starts every operation: no CUDA graph, since {run.why_no_graph}")
     session.train()
@@ -145,17 +203,23 @@ def perform(session: Session, started: str) -> int:
 
 
 def hold(run: Run, asked: str, stack: ExitStack) -> int:
-    """Collective: take the run's folder for this run, of which the precision `asked` was given, until the stack ends.
+    """Collective: take the run's folder for this run, of which the precision `asked` was given,
+    until the stack ends.
 
-    Returns -1, or the exit status if the run is not to be made: 0 already finished, 2 not possible, 3 another process makes it.
+    Returns -1, or the exit status if the run is not to be made: 0 already finished, 2 not possible,
+    3 another process makes it.
     """
     folder, status = run.config.folder, -1
     if run.world.first:
         try:
             stack.enter_context(lock.locked(folder, wait=PATIENCE))
             held = begun_precision(folder) if asked == "auto" else asked
-            if held not in (asked, run.config.precision):  # a trial takes seconds, and two may choose differently
-                raise lock.Held(f"another process has begun {folder} meanwhile, in {held}: run the same command again")
+            # A trial takes seconds, and two may choose differently.
+            if held not in (asked, run.config.precision):
+                raise lock.Held(
+                    f"another process has begun {folder} meanwhile, in {held}: run the same "
+                    "command again"
+                )
             if records.finished(folder, run.config.identity()):  # by another process, just now
                 status = skipped(folder)
             else:
@@ -176,12 +240,16 @@ def skipped(folder: Path) -> int:
 
 
 def start(arguments: Sequence[str] | None) -> int:
-    """Check everything before anything is written, and perform the run. Returns the exit status, as `main` has it."""
+    """Check everything before anything is written, and perform the run.
+
+    Returns the exit status, as `main` has it.
+    """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with ExitStack() as stack:
         try:
             config = parse(arguments)
-            # Of several processes one could see another's file before the rest do: the first looks for all, under the lock.
+            # Of several processes one could see another's file before the rest do: the first looks
+            # for all, under the lock.
             if distributed.size() == 1 and records.finished(config.folder, config.identity()):
                 return skipped(config.folder)
             device = runtime.find_device(distributed.device_name(config.device))
@@ -195,12 +263,16 @@ def start(arguments: Sequence[str] | None) -> int:
             session.resume()
         except (ValueError, OSError) as error:
             return print_error(error)
-        status = failures.outcome(lambda: perform(session, started), lambda: session.kept, config.batch_size)
+        status = failures.outcome(
+            lambda: perform(session, started), lambda: session.kept, config.batch_size
+        )
         return status or world.all_max(0)  # one that failed leaves at once, and the others notice
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 1 failed, 2 bad input, 3 another process makes this run, 75 interrupted."""
+    """Returns the exit status: 0 done, 1 failed, 2 bad input, 3 another process makes this run, 75
+    interrupted.
+    """
     return failures.outcome(lambda: start(arguments), lambda: "nothing was lost")
 
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""What a finished run's network says of images: class, calibrated probability, score, and whether it takes them for its own."""
+"""What a finished run's network says of images: class, calibrated probability, score, and whether
+it takes them for its own.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,8 @@ class Options:
     run: tyro.conf.Positional[Path]
     """The run's folder."""
     images: tyro.conf.Positional[tuple[Path, ...]]
-    """Image files, or folders of them; they are resized to cover the training images' size, and their centres
-    taken."""
+    """Image files, or folders of them; they are resized to cover the training images' size, and
+    their centres taken."""
     tpr: float = 0.95
     """The share of in-distribution images to accept, at least."""
     out: Path | None = None
@@ -75,22 +77,35 @@ def find_images(given: Sequence[Path]) -> tuple[list[Path], list[str]]:
             below = [Path(each) for each, _ in inside.images]
             notes += inside.notes
         if not below:
-            raise ValueError(f"{path} is no image file and no folder with some ({', '.join(sorted(SUFFIXES))})")
+            raise ValueError(
+                f"{path} is no image file and no folder with some ({', '.join(sorted(SUFFIXES))})"
+            )
         found += below
     return found, notes
 
 
-def predictions(detector: Detector, paths: Sequence[Path], device: torch.device) -> list[dict[str, Any]]:
-    """A row an image: file, class, probability, score, in_distribution. Raises ValueError, naming it, for a damaged image."""
+def predictions(
+    detector: Detector, paths: Sequence[Path], device: torch.device
+) -> list[dict[str, Any]]:
+    """A row an image: file, class, probability, score, in_distribution.
+
+    Raises ValueError, naming it, for a damaged image.
+    """
     names, rows = np.array([os.fsencode(path) for path in paths]), []
     images = ImageFiles(names, torch.full((len(paths),), -1), (), detector.size, detector.margin)
     size = fitting(BATCH, detector.size)
     for start, pixels in zip(range(0, len(paths), size), images.batches(size), strict=True):
         part, found = paths[start : start + size], detector(pixels.to(device))
         best = found.probabilities.amax(1)
-        for path, number, *values in zip(part, found.classes, best, found.scores, found.accepted, strict=True):
+        for path, number, *values in zip(
+            part, found.classes, best, found.scores, found.accepted, strict=True
+        ):
             probability, score, accepted = (value.item() for value in values)
-            named = {"file": str(path), "class": detector.class_names[number], "probability": probability}
+            named = {
+                "file": str(path),
+                "class": detector.class_names[number],
+                "probability": probability,
+            }
             rows.append(named | {"score": score, "in_distribution": accepted})
     return rows
 
@@ -98,7 +113,8 @@ def predictions(detector: Detector, paths: Sequence[Path], device: torch.device)
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write the rows whole or not at all, as the path's ending says.
 
-    In a CSV no cell is a formula: before a class's name comes a ' where it would be one, before a file's ./ as it may.
+    In a CSV no cell is a formula: before a class's name comes a ' where it would be one, before a
+    file's ./ as it may.
     """
     if path.suffix.lower() == ".json":
         records.write_json(path, rows)
@@ -111,7 +127,9 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writeheader()
         for row in rows:
             # A spreadsheet takes some names for formulas. The path stays that of the file.
-            named = row["file"] if tables.as_text(row["file"]) == row["file"] else f"./{row['file']}"
+            named = (
+                row["file"] if tables.as_text(row["file"]) == row["file"] else f"./{row['file']}"
+            )
             writer.writerow(row | {"file": named, "class": tables.as_text(row["class"])})
 
 
@@ -125,7 +143,10 @@ def perform(options: Options) -> None:
         print_line(f"warning: {note}", sys.stderr)
     if options.out:
         write(options.out, rows)
-    shown = [[visible(row["file"]), visible(row["class"]), row["probability"], row["score"]] for row in rows]
+    shown = [
+        [visible(row["file"]), visible(row["class"]), row["probability"], row["score"]]
+        for row in rows
+    ]
     for row, cells in zip(rows, shown, strict=True):
         cells.append("in" if row["in_distribution"] else "OUT")
     heads = ["file", "class", "probability", "score", f"at {options.tpr:.0%} TPR"]
@@ -136,7 +157,9 @@ def perform(options: Options) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
-    return program.status_of(lambda: perform(program.read(Options, "predict.py", arguments)), "nothing was written")
+    return program.status_of(
+        lambda: perform(program.read(Options, "predict.py", arguments)), "nothing was written"
+    )
 
 
 if __name__ == "__main__":

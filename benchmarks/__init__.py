@@ -1,4 +1,6 @@
-"""Side-by-side measurements that anyone can run: `python -m benchmarks.NAME` in the repository's root."""
+"""Side-by-side measurements that anyone can run: `python -m benchmarks.NAME` in the repository's
+root.
+"""
 
 import sys
 

@@ -14,11 +14,17 @@ SHAPES = ((64, 32), (128, 16), (256, 8))  # channels, side: ResNet-34's first th
 
 
 def ceiling(dtype: torch.dtype, device: torch.device, backward: bool, repeats: int) -> float:
-    """Floating-point operations a second of the fastest of three 3×3 convolutions, batch 64, channels last."""
+    """Floating-point operations a second of the fastest of three 3×3 convolutions, batch 64,
+    channels last.
+    """
     rates = []
     for channels, side in SHAPES:
-        layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(device, dtype, memory_format=torch.channels_last)
-        inputs = torch.randn(64, channels, side, side, device=device).to(dtype, memory_format=torch.channels_last)
+        layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(
+            device, dtype, memory_format=torch.channels_last
+        )
+        inputs = torch.randn(64, channels, side, side, device=device).to(
+            dtype, memory_format=torch.channels_last
+        )
         inputs.requires_grad_(backward)
         upstream = torch.randn_like(inputs)
 
@@ -36,7 +42,9 @@ def ceiling(dtype: torch.dtype, device: torch.device, backward: bool, repeats: i
 
 @cache
 def flops(name: str, backward: bool) -> int:
-    """Floating-point operations of a network for an image of 32×32, forward or forward and backward."""
+    """Floating-point operations of a network for an image of 32×32, forward or forward and
+    backward.
+    """
     model = build_model(name, 10, nn.Linear)
     with FlopCounterMode(display=False) as counter:
         outputs = model(torch.randn(2, 3, 32, 32))

@@ -1,4 +1,6 @@
-"""Measures two or more ways of doing one thing in one process, in turns, and prints medians and ratios."""
+"""Measures two or more ways of doing one thing in one process, in turns, and prints medians and
+ratios.
+"""
 
 import statistics
 import sys
@@ -29,14 +31,19 @@ HIGHEST = 10**12  # of any option; PyTorch's own sizes end at 2^63
 def start(main: Callable[..., None], description: str | None) -> None:
     """Run a benchmark with the command line's arguments.
 
-    Bad arguments, and too little memory for large ones, are said in one line, with exit status 2, and a signal with 75.
+    Bad arguments, and too little memory for large ones, are said in one line, with exit status 2,
+    and a signal with 75.
     """
 
     @wraps(main)
     def given(*arguments, **options):
         return partial(main, *arguments, **options)
 
-    end_well(lambda: program.read(given, f"-m {sys.modules[main.__module__].__spec__.name}", description=description)())
+    end_well(
+        lambda: program.read(
+            given, f"-m {sys.modules[main.__module__].__spec__.name}", description=description
+        )()
+    )
 
 
 def end_well(work: Callable[[], object]) -> None:
@@ -56,26 +63,37 @@ def check_positive(**values: float) -> None:
     """Raises ValueError for an option that is not a number above 0 and below `HIGHEST`."""
     for name, value in values.items():
         if not 0 < value < HIGHEST:  # NaN is neither
-            raise ValueError(f"--{name.replace('_', '-')} must be above 0 and below {HIGHEST:,}, got {value}")
+            raise ValueError(
+                f"--{name.replace('_', '-')} must be above 0 and below {HIGHEST:,}, got {value}"
+            )
 
 
 def check_models(models: Sequence[str]) -> None:
-    """Raises ValueError for a name that is no network's, or if there is none, before anything is measured."""
+    """Raises ValueError for a name that is no network's, or if there is none, before anything is
+    measured.
+    """
     if not models:
         raise ValueError("--models names no network: leave it out, or name one")
     for name in models:
         model_title(name)
 
 
-def in_turns(sides: Mapping[str, Callable[[], object]], repeats: int = 9, seconds: float = 0.2) -> dict[str, float]:
+def in_turns(
+    sides: Mapping[str, Callable[[], object]], repeats: int = 9, seconds: float = 0.2
+) -> dict[str, float]:
     """The median seconds of a call of each side.
 
-    The sides take turns, so that a slower or faster while of the machine meets all of them. A turn is as many calls as fit
-    into `seconds`, one at least; two unmeasured calls come first. GPUs are waited for.
+    The sides take turns, so that a slower or faster while of the machine meets all of them. A turn
+    is as many calls as fit into `seconds`, one at least; two unmeasured calls come first. GPUs are
+    waited for.
     """
     check_positive(repeats=repeats)
-    timers = {name: Timer(side, timer=timer) for name, side in sides.items()}  # torch's clock waits for a GPU
-    calls = {name: max(1, int(seconds / max(min(each.repeat(2, 1)), 1e-9))) for name, each in timers.items()}
+    # Torch's clock waits for a GPU.
+    timers = {name: Timer(side, timer=timer) for name, side in sides.items()}
+    calls = {
+        name: max(1, int(seconds / max(min(each.repeat(2, 1)), 1e-9)))
+        for name, each in timers.items()
+    }
     taken: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
         for name, each in timers.items():
@@ -88,7 +106,8 @@ def timed(places: Mapping[str, tuple[object, str]]) -> Iterator[dict[str, list[f
     """Measures what a block calls: the seconds of each call, by name.
 
     Args:
-        places: by that name, the object or class that has the function, and the function's name there.
+        places: by that name, the object or class that has the function, and the function's name
+            there.
     """
     seconds: dict[str, list[float]] = {name: [] for name in places}
 
@@ -103,7 +122,9 @@ def timed(places: Mapping[str, tuple[object, str]]) -> Iterator[dict[str, list[f
 
     with ExitStack() as stack:
         for name, (owner, attribute) in places.items():
-            stack.enter_context(patch.object(owner, attribute, watched(seconds[name], getattr(owner, attribute))))
+            stack.enter_context(
+                patch.object(owner, attribute, watched(seconds[name], getattr(owner, attribute)))
+            )
         yield seconds
 
 
@@ -115,7 +136,9 @@ def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_pictures(folder: Path, images: int) -> None:
-    """Random images as a data set for main.py's --data: so many to train on, and a fifth as many to test, as in CIFAR-10."""
+    """Random images as a data set for main.py's --data: so many to train on, and a fifth as many to
+    test, as in CIFAR-10.
+    """
     if images < 10:
         raise ValueError(f"--images must be 10 or more, one for each class, got {images}")
     for split, count in (("train", images), ("test", images // 5)):
@@ -134,12 +157,21 @@ def usual_loader(pixels: np.ndarray, labels: np.ndarray, batch_size: int) -> Dat
     crop, flip = transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()
     normalize = transforms.Normalize(DATA_SETS["cifar10"].mean, DATA_SETS["cifar10"].std)
     # To PIL first, as torchvision's CIFAR does with each image it is asked for.
-    augment = transforms.Compose([transforms.ToPILImage(), crop, flip, transforms.ToTensor(), normalize])
+    augment = transforms.Compose(
+        [transforms.ToPILImage(), crop, flip, transforms.ToTensor(), normalize]
+    )
 
     def collate(pairs):
-        return torch.stack([augment(image) for image, _ in pairs]), torch.tensor([label for _, label in pairs])
+        return torch.stack([augment(image) for image, _ in pairs]), torch.tensor(
+            [label for _, label in pairs]
+        )
 
-    return DataLoader(list(zip(pixels, labels.tolist(), strict=True)), batch_size, shuffle=True, collate_fn=collate)
+    return DataLoader(
+        list(zip(pixels, labels.tolist(), strict=True)),
+        batch_size,
+        shuffle=True,
+        collate_fn=collate,
+    )
 
 
 def machine(device: torch.device) -> str:

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""What the paper's Table 2 takes on a GPU: on paper, from its operations and bytes, or at rates that were measured."""
+"""What the paper's Table 2 takes on a GPU: on paper, from its operations and bytes, or at rates
+that were measured.
+"""
 
 from collections.abc import Sequence
 from functools import cache
@@ -14,7 +16,8 @@ from .ceiling import flops as flops_of
 from .common import check_positive, start
 
 IMAGES, EPOCHS, SEEDS, DATA_SETS = 50_000, 300, 5, 2  # of a run, of a cell, of the table
-METHODS = ("softmax", "isomax", "isomaxplus", "dismax", "dismax_nofpr")  # those whose steps cost alike
+# Those whose steps cost alike.
+METHODS = ("softmax", "isomax", "isomaxplus", "dismax", "dismax_nofpr")
 RUNS = DATA_SETS * len(METHODS) * SEEDS  # of a network
 NETWORKS = ("densenetbc100", "resnet34", "wideresnet2810")
 BATCH = 64
@@ -24,8 +27,9 @@ BATCH = 64
 def bytes_of_step(name: str) -> int:
     """Bytes that a training step's layers read and write.
 
-    They count every layer's input and output once, in bf16, twice that for the backward pass, and the parameters' reads and
-    writes by the optimizer in float32: what would move if nothing were kept in caches and nothing fused.
+    They count every layer's input and output once, in bf16, twice that for the backward pass, and
+    the parameters' reads and writes by the optimizer in float32: what would move if nothing were
+    kept in caches and nothing fused.
     """
     model = build_model(name, 100, LOSSES["dismax"].head)
     moved = 0
@@ -43,10 +47,15 @@ def bytes_of_step(name: str) -> int:
 
 
 def estimated_rates(peak_tflops: float, bandwidth_gbs: float, utilisation: float) -> list[float]:
-    """The networks' images/s at this share of a GPU's limit: its arithmetic or its memory, whichever is slower."""
+    """The networks' images/s at this share of a GPU's limit: its arithmetic or its memory,
+    whichever is slower.
+    """
     rates = []
     for name in NETWORKS:
-        seconds = max(BATCH * flops_of(name, True) / (peak_tflops * 1e12), bytes_of_step(name) / (bandwidth_gbs * 1e9))
+        seconds = max(
+            BATCH * flops_of(name, True) / (peak_tflops * 1e12),
+            bytes_of_step(name) / (bandwidth_gbs * 1e9),
+        )
         rates.append(utilisation * BATCH / seconds)
     return rates
 
@@ -70,8 +79,10 @@ def main(
         gpu: the GPU whose numbers these are.
         peak_tflops: its peak in bf16 without sparsity, as its maker gives it.
         bandwidth_gbs: its memory's bandwidth, as its maker gives it.
-        utilisation: the share that runs are taken to reach of the peak or the bandwidth, whichever limits the network.
-        images_per_second: the networks' measured rates (benchmarks.training), in place of that estimate.
+        utilisation: the share that runs are taken to reach of the peak or the bandwidth, whichever
+            limits the network.
+        images_per_second: the networks' measured rates (benchmarks.training), in place of that
+            estimate.
         together: the same for several runs at once, all of them together (benchmarks.together).
     """
     check_positive(peak_tflops=peak_tflops, bandwidth_gbs=bandwidth_gbs, utilisation=utilisation)
@@ -84,7 +95,9 @@ def main(
         raise ValueError("--together needs --images-per-second, the rates of one run at a time")
     rates = images_per_second or estimated_rates(peak_tflops, bandwidth_gbs, utilisation)
     # The days of each network's runs; each way to make them is a column.
-    ways = {"one at a time": days(rates)} | ({"several at once": days(together)} if together else {})
+    ways = {"one at a time": days(rates)} | (
+        {"several at once": days(together)} if together else {}
+    )
     steps, rows = -(-IMAGES // BATCH), []
     for i, name in enumerate(NETWORKS):
         row = {
@@ -101,10 +114,16 @@ def main(
         else f"at {utilisation:.0%} of its {peak_tflops:g} TFLOP/s or {bandwidth_gbs:g} GB/s"
     )
     print(f"{'NOT A RUN' if images_per_second else 'ON PAPER, NOT MEASURED'}: one {gpu}, {how}")
-    print(f"Runs of {EPOCHS} epochs of {IMAGES:,} images, batches of {BATCH}; of each network {RUNS} runs:")
+    print(
+        f"Runs of {EPOCHS} epochs of {IMAGES:,} images, batches of {BATCH}; of each network "
+        f"{RUNS} runs:"
+    )
     print(f"{DATA_SETS} data sets × {len(METHODS)} losses × {SEEDS} seeds\n")
     print(tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True))
-    print("\nAll of it, in days: " + ", ".join(f"{sum(taken):,.1f} {way}" for way, taken in ways.items()))
+    print(
+        "\nAll of it, in days: "
+        + ", ".join(f"{sum(taken):,.1f} {way}" for way, taken in ways.items())
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Random crop, flip and normalisation: batched on tensors, against the usual DataLoader of PIL transforms, one thread each."""
+"""Random crop, flip and normalisation: batched on tensors, against the usual DataLoader of PIL
+transforms, one thread each.
+"""
 
 import torch
 
@@ -19,16 +21,27 @@ def main(device: str = "cpu", images: int = 2048, repeats: int = 9) -> None:
     where, entry = find_device(device), DATA_SETS["cifar10"]
     pixels, labels = pictures(images)
     usual = usual_loader(pixels, labels, BATCH)
-    in_memory = Images(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels), ())
-    ours = TrainingBatches(in_memory, Normalizer(entry.mean, entry.std, where), BATCH, 4, True, where)
+    in_memory = Images(
+        torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels), ()
+    )
+    ours = TrainingBatches(
+        in_memory, Normalizer(entry.mean, entry.std, where), BATCH, 4, True, where
+    )
     sides = {
         "DataLoader of PIL transforms": lambda: [None for _ in usual],
         "TrainingBatches": lambda: [None for _ in ours.epoch(torch.Generator())],
     }
     taken = {name: seconds / images * 1e6 for name, seconds in in_turns(sides, repeats).items()}
     slowest = max(taken.values())
-    rows = [{"way": name, "µs an image": f"{each:.1f}", "ratio": f"{slowest / each:.1f}"} for name, each in taken.items()]
-    show(f"Random crop, flip and normalisation of {images} images, 32×32, batches of {BATCH}", where, rows)
+    rows = [
+        {"way": name, "µs an image": f"{each:.1f}", "ratio": f"{slowest / each:.1f}"}
+        for name, each in taken.items()
+    ]
+    show(
+        f"Random crop, flip and normalisation of {images} images, 32×32, batches of {BATCH}",
+        where,
+        rows,
+    )
 
 
 if __name__ == "__main__":

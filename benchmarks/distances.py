@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""What a run's network makes of changed test images: confidence, largest and mean logit, and the length of features."""
+"""What a run's network makes of changed test images: confidence, largest and mean logit, and the
+length of features.
+"""
 
 from pathlib import Path
 
@@ -22,11 +24,19 @@ from .common import check_positive, start
 
 
 def faded(pixels: Tensor, width: int = 8) -> Tensor:
-    """Mosaics as `losses.fpr` makes them, but with the four images faded into each other over so many pixels."""
-    across, down = (((torch.arange(n) + 0.5 - n / 2) / width + 0.5).clamp(0, 1) for n in pixels.shape[:1:-1])
+    """Mosaics as `losses.fpr` makes them, but with the four images faded into each other over so
+    many pixels.
+    """
+    across, down = (
+        ((torch.arange(n) + 0.5 - n / 2) / width + 0.5).clamp(0, 1) for n in pixels.shape[:1:-1]
+    )
     down = down[:, None]
     weights = ((1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down)
-    return sum(weight * pixels.roll(places, dims=0) for places, weight in enumerate(weights)).round().to(torch.uint8)
+    return (
+        sum(weight * pixels.roll(places, dims=0) for places, weight in enumerate(weights))
+        .round()
+        .to(torch.uint8)
+    )
 
 
 def changed(pixels: Tensor) -> dict[str, Tensor]:
@@ -51,17 +61,36 @@ def seen(folder: Path, images: int, device: torch.device) -> list[dict[str, obje
     sets |= {Path(source).stem: part.first(images) for source, (_, part) in data.outside.items()}
     normalize, rows = Normalizer(data.mean, data.std, device), []
     for name, pixels in sets.items():
-        outputs = predict(network, (normalize(part.to(device)) for part in pixels.split(500)), autocast(device, config.precision))
+        outputs = predict(
+            network,
+            (normalize(part.to(device)) for part in pixels.split(500)),
+            autocast(device, config.precision),
+        )
         logits = outputs["logits"]
         confidence = (logits / network.classifier.temperature.cpu()).softmax(1).amax(1)
-        numbers = confidence.mean(), logits.amax(1).mean(), logits.mean(), outputs["features"].norm(dim=1).mean()
-        said = dict(zip(("confidence", "max logit", "mean logit", "length"), (f"{x:.2f}" for x in numbers), strict=True))
+        numbers = (
+            confidence.mean(),
+            logits.amax(1).mean(),
+            logits.mean(),
+            outputs["features"].norm(dim=1).mean(),
+        )
+        said = dict(
+            zip(
+                ("confidence", "max logit", "mean logit", "length"),
+                (f"{x:.2f}" for x in numbers),
+                strict=True,
+            )
+        )
         rows.append({"run": f"{config.loss} {config.seed}", "images": name} | said)
     return rows
 
 
-def main(runs: tyro.conf.Positional[tuple[Path, ...]], images: int = 2000, device: str = "auto") -> None:
-    """Print a table of the runs in or below these folders: means over images; logits at T = 1, confidence at the fitted T."""
+def main(
+    runs: tyro.conf.Positional[tuple[Path, ...]], images: int = 2000, device: str = "auto"
+) -> None:
+    """Print a table of the runs in or below these folders: means over images; logits at T = 1,
+    confidence at the fitted T.
+    """
     check_positive(images=images)
     where = find_device(device)
     rows = [row for folder in records.run_folders(runs) for row in seen(folder, images, where)]

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""What is computed from a network's outputs: the temperature, and every score and metric of four out-of-distribution sets."""
+"""What is computed from a network's outputs: the temperature, and every score and metric of four
+out-of-distribution sets.
+"""
 
 import torch
 
@@ -17,17 +19,31 @@ def main(images: int = 10_000, classes: int = 100, sets: int = 4, repeats: int =
     head = LOSSES["dismax"].head(8, classes).eval()
     logits = 3 * torch.randn(images, classes, generator=generator)
     labels = torch.multinomial((logits / 0.4).softmax(1), 1, generator=generator).squeeze(1)
-    outside = {str(i): {"logits": 2 * torch.randn(images, classes, generator=generator)} for i in range(sets)}
+    outside = {
+        str(i): {"logits": 2 * torch.randn(images, classes, generator=generator)}
+        for i in range(sets)
+    }
     at = {"t1": 1.0, "calibrated": 0.4}
     parts = {
         "temperature by ECE": lambda: fit_temperature(logits, labels),
         "temperature by NLL": lambda: fit_temperature(logits, labels, "nll"),
-        "accuracy, NLL, ECE, Brier score, at both temperatures": lambda: classification_results(logits, labels, at),
-        "detection, at T = 1": lambda: detection_results(head.all_scores, {"logits": logits}, outside, {"t1": 1.0}),
-        "detection, at both temperatures": lambda: detection_results(head.all_scores, {"logits": logits}, outside, at),
+        "accuracy, NLL, ECE, Brier score, at both temperatures": lambda: classification_results(
+            logits, labels, at
+        ),
+        "detection, at T = 1": lambda: detection_results(
+            head.all_scores, {"logits": logits}, outside, {"t1": 1.0}
+        ),
+        "detection, at both temperatures": lambda: detection_results(
+            head.all_scores, {"logits": logits}, outside, at
+        ),
     }
-    rows = [{"part": name, "seconds": f"{seconds:.2f}"} for name, seconds in in_turns(parts, repeats, seconds=0).items()]
-    title = f"{images:,} × {classes} logits; detection: {sets} sets of {images:,}, 6 scores × 7 metrics"
+    rows = [
+        {"part": name, "seconds": f"{seconds:.2f}"}
+        for name, seconds in in_turns(parts, repeats, seconds=0).items()
+    ]
+    title = (
+        f"{images:,} × {classes} logits; detection: {sets} sets of {images:,}, 6 scores × 7 metrics"
+    )
     show(title, torch.device("cpu"), rows)
 
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""How time and memory grow with the batch, the classes and the images: a table, and a figure where matplotlib is installed."""
+"""How time and memory grow with the batch, the classes and the images: a table, and a figure where
+matplotlib is installed.
+"""
 
 import math
 import multiprocessing
@@ -37,7 +39,9 @@ def trainer(model_name: str, images: int, batch: int) -> Trainer:
     model = build_model(model_name, 10, row.head).to(memory_format=torch.channels_last)
     pixels = torch.randint(256, (images, 3, 32, 32), dtype=torch.uint8)
     normalize = Normalizer((0.5,) * 3, (0.2,) * 3, DEVICE)
-    batches = TrainingBatches(Images(pixels, torch.arange(images) % 10, ()), normalize, batch, 4, True, DEVICE)
+    batches = TrainingBatches(
+        Images(pixels, torch.arange(images) % 10, ()), normalize, batch, 4, True, DEVICE
+    )
     criterion = row.criterion(model.classifier)
     return Trainer(model, criterion, batches, RECIPES["paper"], 1000, 1, "fp32")
 
@@ -46,14 +50,21 @@ def work(what: str, size: int) -> Callable[[], object]:
     """A function that does what is measured at a size."""
     if what == "classes":
         head = LOSSES["dismax_nofpr"].head(512, size)
-        return step(head, LOSSES["dismax_nofpr"].criterion(head), torch.randn(64, 512), torch.randint(size, (64,)))
+        return step(
+            head,
+            LOSSES["dismax_nofpr"].criterion(head),
+            torch.randn(64, 512),
+            torch.randint(size, (64,)),
+        )
     of_batch = what == "batch"
     training = trainer("resnet10" if of_batch else "smallcnn", size, size if of_batch else 64)
     return lambda: training.run_epoch(lambda *_: None)
 
 
 def peak_memory(what: str, size: int) -> float:
-    """The MB by which a process's peak memory rises with one call; 1 where it is less, which hides in what the process had."""
+    """The MB by which a process's peak memory rises with one call; 1 where it is less, which hides
+    in what the process had.
+    """
     keep_freed_memory()  # as main.py does
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     work(what, size)()
@@ -64,11 +75,19 @@ def peak_memory(what: str, size: int) -> float:
 def exponents(sizes: Sequence[int], values: Sequence[float]) -> list[float]:
     """Between each size and the next, how the value grows: as size to the power of it; 1 is linear."""
     points = list(zip(sizes, values, strict=True))
-    return [math.log(new / old) / math.log(more / less) for (less, old), (more, new) in pairwise(points)]
+    return [
+        math.log(new / old) / math.log(more / less) for (less, old), (more, new) in pairwise(points)
+    ]
 
 
-def draw(sizes: Mapping[str, Sequence[int]], measured: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
-    """Each quantity over its sizes, both axes logarithmic, with a dotted line of linear growth through the largest."""
+def draw(
+    sizes: Mapping[str, Sequence[int]],
+    measured: Mapping[str, Mapping[str, Sequence[float]]],
+    path: Path,
+) -> None:
+    """Each quantity over its sizes, both axes logarithmic, with a dotted line of linear growth
+    through the largest.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 6), layout="constrained")
@@ -79,7 +98,13 @@ def draw(sizes: Mapping[str, Sequence[int]], measured: Mapping[str, Mapping[str,
         column[0].set_title(textwrap.fill(WHAT[what], 36), fontsize="medium")
         for axes, quantity in zip(column, quantities, strict=True):
             axes.loglog(of, values[quantity], "o-", label="measured")
-            axes.loglog(of, [values[quantity][-1] * size / of[-1] for size in of], ":", color="gray", label="linear")
+            axes.loglog(
+                of,
+                [values[quantity][-1] * size / of[-1] for size in of],
+                ":",
+                color="gray",
+                label="linear",
+            )
             axes.set_ylabel(quantity)
         column[-1].set_xticks(of, [f"{size:,}" for size in of])
         column[-1].minorticks_off()
@@ -98,17 +123,28 @@ def main(
     """Print a table for each; with --figure, draw them to a .png, .pdf or .svg too."""
     check_positive(batch=min(batch), classes=min(classes), images=min(images), repeats=repeats)
     if figure and (figure.suffix not in (".png", ".pdf", ".svg") or not figure.parent.is_dir()):
-        raise ValueError(f"--figure takes a .png, .pdf or .svg in a folder that is there, got {figure}")
+        raise ValueError(
+            f"--figure takes a .png, .pdf or .svg in a folder that is there, got {figure}"
+        )
     given = {"batch": batch, "classes": classes, "images": images}
     # A process each, and before this one grows: Linux hands a process's peak on to those it starts.
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
-        peaks = {what: [fresh.apply(peak_memory, (what, size)) for size in sizes] for what, sizes in given.items()}
+        peaks = {
+            what: [fresh.apply(peak_memory, (what, size)) for size in sizes]
+            for what, sizes in given.items()
+        }
     keep_freed_memory()
     measured = {}
     for what, sizes in given.items():
-        memory, seconds = peaks[what], list(in_turns({str(size): work(what, size) for size in sizes}, repeats).values())
+        memory, seconds = (
+            peaks[what],
+            list(in_turns({str(size): work(what, size) for size in sizes}, repeats).values()),
+        )
         measured[what] = {"seconds": seconds, "peak MB": memory}
-        columns = {what: [f"{size:,}" for size in sizes], "seconds": [f"{value:.4g}" for value in seconds]}
+        columns = {
+            what: [f"{size:,}" for size in sizes],
+            "seconds": [f"{value:.4g}" for value in seconds],
+        }
         columns["growth"] = ["", *(f"{value:.2f}" for value in exponents(sizes, seconds))]
         columns["peak MB"] = [f"{value:.0f}" for value in memory]
         columns["memory's growth"] = ["", *(f"{value:.2f}" for value in exponents(sizes, memory))]

@@ -9,11 +9,14 @@ from utils.runtime import find_device, keep_freed_memory
 
 from .common import in_turns, show, start
 
-SHAPES = ((64, 342, 10), (64, 512, 100), (256, 512, 1000), (256, 2048, 1000))  # batch, features, classes
+# Batch, features, classes.
+SHAPES = ((64, 342, 10), (64, 512, 100), (256, 512, 1000), (256, 2048, 1000))
 
 
 def step(head: nn.Module, criterion: nn.Module, features: torch.Tensor, targets: torch.Tensor):
-    """A function that does what a training step asks of a head: the loss, and its parameters' and the features' gradients."""
+    """A function that does what a training step asks of a head: the loss, and its parameters' and
+    the features' gradients.
+    """
 
     def call() -> None:
         inputs = features.detach().requires_grad_()
@@ -29,16 +32,31 @@ def main(device: str = "auto", repeats: int = 15) -> None:
     where = find_device(device)
     rows = []
     for batch, features, classes in SHAPES:
-        x, y = torch.randn(batch, features, device=where), torch.randint(classes, (batch,), device=where)
-        sides = {"nn.Linear": step(nn.Linear(features, classes).to(where), nn.CrossEntropyLoss(), x, y)}
+        x, y = (
+            torch.randn(batch, features, device=where),
+            torch.randint(classes, (batch,), device=where),
+        )
+        sides = {
+            "nn.Linear": step(nn.Linear(features, classes).to(where), nn.CrossEntropyLoss(), x, y)
+        }
         for name in ("softmax", "isomax", "isomaxplus", "dismax_nofpr"):
             head = LOSSES[name].head(features, classes).to(where)
             sides[LOSSES[name].title] = step(head, LOSSES[name].criterion(head), x, y)
         taken = in_turns(sides, repeats)
         plain = taken.pop("nn.Linear")
         ratios = {name: f"{seconds / plain:.2f}" for name, seconds in taken.items()}
-        rows.append({"batch, features, classes": f"{batch}, {features}, {classes}", "nn.Linear µs": f"{plain * 1e6:.0f}"} | ratios)
-    show("Head and loss, forward and backward, float32: times nn.Linear and cross-entropy", where, rows)
+        rows.append(
+            {
+                "batch, features, classes": f"{batch}, {features}, {classes}",
+                "nn.Linear µs": f"{plain * 1e6:.0f}",
+            }
+            | ratios
+        )
+    show(
+        "Head and loss, forward and backward, float32: times nn.Linear and cross-entropy",
+        where,
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Inference efficiency, as the paper's table has it: images/s with scores by each method, of those with SoftMax."""
+"""Inference efficiency, as the paper's table has it: images/s with scores by each method, of those
+with SoftMax.
+"""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -25,16 +27,25 @@ EPSILON = 0.01  # of preprocessed inputs: any will do, and choosing it is not in
 def network_of(method: str, model: str, classes: int, device: torch.device) -> Network:
     """An untrained network with a method's head, in evaluation mode."""
     loss = LOSSES[method]
-    return loss.wrap(build_model(model, classes, loss.head)).to(device, memory_format=torch.channels_last).eval()
+    return (
+        loss.wrap(build_model(model, classes, loss.head))
+        .to(device, memory_format=torch.channels_last)
+        .eval()
+    )
 
 
 def inference(networks: list[Network], images: Tensor, precision: str) -> Callable[[], Tensor]:
-    """A function that gives a batch's scores: the head's own; of several networks, the maximum of their mean probabilities."""
+    """A function that gives a batch's scores: the head's own; of several networks, the maximum of
+    their mean probabilities.
+    """
 
     @torch.inference_mode()
     def call() -> Tensor:
         with autocast(images.device, precision):
-            outputs = [network.classifier.named_outputs(network.forward_features(images)) for network in networks]
+            outputs = [
+                network.classifier.named_outputs(network.forward_features(images))
+                for network in networks
+            ]
             if len(networks) == 1:
                 return networks[0].classifier.scores(outputs[0])
             return torch.stack([each["logits"].softmax(1) for each in outputs]).mean(0).amax(1)
@@ -45,7 +56,9 @@ def inference(networks: list[Network], images: Tensor, precision: str) -> Callab
 def preprocessed(network: Network, images: Tensor, precision: str) -> Callable[[], Tensor]:
     """A function that gives a batch's scores after a step along the input's gradient."""
     part = SetOutputs({}, lambda: [images])
-    fitted = fit_preprocessing(FitData(network, network.classifier, part, part, (1.0,) * 3), EPSILON)
+    fitted = fit_preprocessing(
+        FitData(network, network.classifier, part, part, (1.0,) * 3), EPSILON
+    )
 
     def call() -> Tensor:
         with autocast(images.device, precision):
@@ -57,9 +70,17 @@ def preprocessed(network: Network, images: Tensor, precision: str) -> Callable[[
 def sides_of(
     methods: Iterable[str], model: str, classes: int, members: int, images: Tensor, precision: str
 ) -> dict[str, Callable[[], Tensor]]:
-    """Each method's inference, by its name in tables; SoftMax's first, and with GODIN that of preprocessed inputs."""
-    networks = {method: network_of(method, model, classes, images.device) for method in dict.fromkeys(["softmax", *methods])}
-    sides = {LOSSES[method].title: inference([network], images, precision) for method, network in networks.items()}
+    """Each method's inference, by its name in tables; SoftMax's first, and with GODIN that of
+    preprocessed inputs.
+    """
+    networks = {
+        method: network_of(method, model, classes, images.device)
+        for method in dict.fromkeys(["softmax", *methods])
+    }
+    sides = {
+        LOSSES[method].title: inference([network], images, precision)
+        for method, network in networks.items()
+    }
     if "godin" in networks:
         sides["GODIN, preprocessing"] = preprocessed(networks["godin"], images, precision)
     others = [network_of("softmax", model, classes, images.device) for _ in range(members)]
@@ -78,7 +99,9 @@ def main(
     device: str = "auto",
     out: Path | None = None,
 ) -> None:
-    """Print images/s with SoftMax, and the others' as shares of it; with --out keep the shares for analyze.py."""
+    """Print images/s with SoftMax, and the others' as shares of it; with --out keep the shares for
+    analyze.py.
+    """
     check_positive(classes=classes, batch=batch, size=size, members=members)
     check_models(models)
     if out:
@@ -91,8 +114,11 @@ def main(
     peak = ceiling(PRECISIONS[precision], where, False, repeats)
     rows, kept = [], []
     for name in models:
-        with parametrize.cached():  # as `predict` has it: a bounded convolution's weight is computed once
-            taken = in_turns(sides_of(methods, name, classes, members, images, precision), repeats, seconds=0)
+        # As `predict` has it: a bounded convolution's weight is computed once.
+        with parametrize.cached():
+            taken = in_turns(
+                sides_of(methods, name, classes, members, images, precision), repeats, seconds=0
+            )
         plain = taken.pop("SoftMax")
         row: dict[str, Any] = {"network": name, "SoftMax images/s": f"{batch / plain:.1f}"}
         if size == 32:
@@ -101,11 +127,19 @@ def main(
         shares = {"SoftMax": 1.0} | {method: plain / seconds for method, seconds in taken.items()}
         if "DisMax" in shares:
             shares[LOSSES["dismax_nofpr"].title] = shares["DisMax"]  # the same head
-        kept += [{"network": model_title(name), "method": method, "efficiency": 100 * each} for method, each in shares.items()]
+        kept += [
+            {"network": model_title(name), "method": method, "efficiency": 100 * each}
+            for method, each in shares.items()
+        ]
     title = f"Inference with scores, batches of {batch}, {classes} classes, {precision}: shares of SoftMax's images/s"
     show(f"{title} (ceiling: a 3×3 convolution, {peak / 1e9:.0f} GFLOP/s)", where, rows)
     if out:
-        how = {"machine": machine(where), "classes": classes, "batch": batch, "precision": precision}
+        how = {
+            "machine": machine(where),
+            "classes": classes,
+            "batch": batch,
+            "precision": precision,
+        }
         records.write_json(out, how | {"rows": kept})
 
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Whether bf16 changes results: the same runs in float32 and in bf16, and their differences beside the noise of the seeds."""
+"""Whether bf16 changes results: the same runs in float32 and in bf16, and their differences beside
+the noise of the seeds.
+"""
 
 import argparse
 from pathlib import Path
@@ -37,10 +39,26 @@ def trained(arguments: list[str]) -> dict:
 
 
 def compared(loss: str, seeds: list[int], runs: Path, options: list[str]) -> dict[str, str]:
-    """A row of the table: means in float32, and bf16's less them ± the standard error of that difference."""
+    """A row of the table: means in float32, and bf16's less them ± the standard error of that
+    difference.
+    """
     single, half = (
         [
-            numbers(trained([*options, "--loss", loss, "--seed", str(seed), "--precision", name, "--runs", str(runs / name)]))
+            numbers(
+                trained(
+                    [
+                        *options,
+                        "--loss",
+                        loss,
+                        "--seed",
+                        str(seed),
+                        "--precision",
+                        name,
+                        "--runs",
+                        str(runs / name),
+                    ]
+                )
+            )
             for seed in seeds
         ]
         for name in ("fp32", "bf16")
@@ -49,14 +67,22 @@ def compared(loss: str, seeds: list[int], runs: Path, options: list[str]) -> dic
     for name in single[0]:
         ours, theirs = (np.array([value[name] for value in values]) for values in (single, half))
         error = np.sqrt((ours.var(ddof=1) + theirs.var(ddof=1)) / len(seeds))
-        row |= {name: f"{ours.mean():.3g}", f"Δ {name}": f"{theirs.mean() - ours.mean():+.2g} ± {error:.2g}"}
+        row |= {
+            name: f"{ours.mean():.3g}",
+            f"Δ {name}": f"{theirs.mean() - ours.mean():+.2g} ± {error:.2g}",
+        }
     return row
 
 
 def main() -> None:
     """Train what is not there yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, epilog="All other options go to main.py.")
-    parser.add_argument("--runs", type=Path, default=Path("runs_precision"), help="results go to RUNS/fp32 and RUNS/bf16")
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs_precision"),
+        help="results go to RUNS/fp32 and RUNS/bf16",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="two or more")
     given, options = parser.parse_known_args()
     if len(given.seeds) < 2:

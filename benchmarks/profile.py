@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Where a network's time goes: the shares of its kinds of operations in a training step and in inference."""
+"""Where a network's time goes: the shares of its kinds of operations in a training step and in
+inference.
+"""
 
 import re
 from collections.abc import Callable
@@ -23,7 +25,9 @@ KINDS = {  # of operations, by their names
 }
 
 
-def shares_of_kinds(work: Callable[[], object], device: torch.device, repeats: int) -> tuple[float, dict[str, float]]:
+def shares_of_kinds(
+    work: Callable[[], object], device: torch.device, repeats: int
+) -> tuple[float, dict[str, float]]:
     """Milliseconds of a call, and the share of each kind of operation in them."""
     for _ in range(3):
         work()
@@ -33,8 +37,12 @@ def shares_of_kinds(work: Callable[[], object], device: torch.device, repeats: i
             work()
     taken = dict.fromkeys([*KINDS, "all else"], 0.0)
     for event in profiler.key_averages():
-        kind = next((kind for kind, names in KINDS.items() if re.search(names, event.key)), "all else")
-        taken[kind] += event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
+        kind = next(
+            (kind for kind, names in KINDS.items() if re.search(names, event.key)), "all else"
+        )
+        taken[kind] += (
+            event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
+        )
     whole = sum(taken.values())
     return whole / repeats / 1000, {kind: time / whole for kind, time in taken.items()}
 
@@ -70,7 +78,11 @@ def main(
                 milliseconds, parts = shares_of_kinds(work, where, repeats)
                 row = {"network": f"{name}, {what}, {precision}", "ms": f"{milliseconds:.0f}"}
                 rows.append(row | {kind: f"{share:.0%}" for kind, share in parts.items()})
-    show(f"Shares of the time in operations, batches of {batch}, without the optimizer's step", where, rows)
+    show(
+        f"Shares of the time in operations, batches of {batch}, without the optimizer's step",
+        where,
+        rows,
+    )
 
 
 if __name__ == "__main__":

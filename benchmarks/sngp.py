@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""What SNGP's posterior variance does: AUROC with and without it, at two length scales, for several ridges and factors."""
+"""What SNGP's posterior variance does: AUROC with and without it, at two length scales, for several
+ridges and factors.
+"""
 
 import math
 from dataclasses import replace
@@ -37,7 +39,9 @@ SCORES = {"DS": dempster_shafer, "MPS": scores.maximum_probability}
 def trained(arguments: list[str], length_scale: float, seed: int, runs: Path) -> Path:
     """Train SNGP with a length scale, unless that was done before; the run's folder."""
     where = runs / f"length-{length_scale:g}"
-    LOSSES["sngp"] = replace(LOSSES["sngp"], head=partial(SNGPLossFirstPart, length_scale=length_scale))
+    LOSSES["sngp"] = replace(
+        LOSSES["sngp"], head=partial(SNGPLossFirstPart, length_scale=length_scale)
+    )
     given = [*arguments, "--loss", "sngp", "--seed", str(seed), "--runs", str(where)]
     if status := program.main(given):
         raise ValueError(f"main.py ended with status {status}")
@@ -45,13 +49,22 @@ def trained(arguments: list[str], length_scale: float, seed: int, runs: Path) ->
 
 
 def features_of(folder: Path, device: torch.device) -> tuple[nn.Module, dict[str, Tensor]]:
-    """A run's head in float64, and the features [N, D] of the test images and each out-of-distribution set."""
+    """A run's head in float64, and the features [N, D] of the test images and each
+    out-of-distribution set.
+    """
     config = RunConfig.from_json(records.read_record(folder / records.METRICS)["config"])
     data, network = load_data(config), load_network(folder, device)
-    normalize, context = Normalizer(data.mean, data.std, device), runtime.autocast(device, config.precision)
-    sets = {"test": data.evaluation["test"]} | {Path(name).stem: part for name, (_, part) in data.outside.items()}
+    normalize, context = (
+        Normalizer(data.mean, data.std, device),
+        runtime.autocast(device, config.precision),
+    )
+    sets = {"test": data.evaluation["test"]} | {
+        Path(name).stem: part for name, (_, part) in data.outside.items()
+    }
     features = {
-        name: predict(network, plain_batches(part, normalize, 500, device), context)["features"].double()
+        name: predict(network, plain_batches(part, normalize, 500, device), context)[
+            "features"
+        ].double()
         for name, part in sets.items()
     }
     return network.classifier.cpu().double(), features
@@ -72,7 +85,11 @@ def rows_of(folder: Path, length_scale: float, device: torch.device) -> list[dic
         logits = {name: head.named_outputs(each)["logits"] for name, each in features.items()}
         for score_name, score in SCORES.items():
             values = {name: score(each) for name, each in logits.items()}
-            common = {"length scale": f"{length_scale:g}", "score": score_name, "factor": factor_name}
+            common = {
+                "length scale": f"{length_scale:g}",
+                "score": score_name,
+                "factor": factor_name,
+            }
             common["ridge"] = ridge_name if factor else "–"
             for name in [name for name in values if name != "test"]:
                 auroc = detection_metrics(values["test"], values[name])["auroc"]
@@ -90,7 +107,8 @@ def main(
     """Train, and print a table of AUROC %: mean ± standard deviation over the seeds.
 
     Args:
-        arguments: behind `--`, what main.py takes, such as -- --data cifar10 --model wideresnet102 --epochs 8.
+        arguments: behind `--`, what main.py takes, such as -- --data cifar10 --model wideresnet102
+            --epochs 8.
         seeds: of the runs.
         length_scales: of the kernel.
         runs: where the runs go; finished ones are not made again.

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""The images/s of several runs at once on one device, all of them together, beside those of one run alone."""
+"""The images/s of several runs at once on one device, all of them together, beside those of one run
+alone.
+"""
 
 import multiprocessing
 import time
@@ -45,7 +47,8 @@ def _rate(name: str, folder: Path, precision: str, device: str, seconds: float) 
 
 
 def together(count: int, *given) -> list[float]:
-    """The images/s of each of so many runs at once, each in a process of its own. The other arguments are those of `_rate`.
+    """The images/s of each of so many runs at once, each in a process of its own. The other
+    arguments are those of `_rate`.
 
     Raises OSError if one of them is killed.
     """
@@ -56,7 +59,8 @@ def together(count: int, *given) -> list[float]:
             runs = [pool.submit(_rate, *given) for _ in range(count)]
             failed = [error for run in runs if (error := run.exception())]
         except BaseException:
-            for child in multiprocessing.active_children():  # the pool would wait until they have trained for their time
+            # The pool would wait until they have trained for their time.
+            for child in multiprocessing.active_children():
                 child.kill()
             raise
     if not failed:
@@ -64,7 +68,9 @@ def together(count: int, *given) -> list[float]:
     # A run that fails ends the wait of the others; their errors do not say why.
     error = min(failed, key=lambda error: isinstance(error, BrokenBarrierError))
     if isinstance(error, BrokenProcessPool):
-        raise ChildProcessError("a process of the benchmark was killed: is there memory for so many --counts?") from error
+        raise ChildProcessError(
+            "a process of the benchmark was killed: is there memory for so many --counts?"
+        ) from error
     raise error
 
 
@@ -94,7 +100,10 @@ def main(
     with TemporaryDirectory() as folder:
         write_pictures(Path(folder), images)
         for name in models:
-            rates = {count: sum(together(count, name, Path(folder), precision, str(where), seconds)) for count in counts}
+            rates = {
+                count: sum(together(count, name, Path(folder), precision, str(where), seconds))
+                for count in counts
+            }
             rows += [
                 {
                     "network": name,
@@ -105,7 +114,11 @@ def main(
                 }
                 for count, rate in rates.items()
             ]
-    show(f"Training with DisMax and FPR in {precision}, batches of 64, several runs at once", where, rows)
+    show(
+        f"Training with DisMax and FPR in {precision}, batches of 64, several runs at once",
+        where,
+        rows,
+    )
 
 
 if __name__ == "__main__":

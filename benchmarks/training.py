@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Training through main.py against a plain and a compiled PyTorch loop: images/s, and where main.py's epoch goes."""
+"""Training through main.py against a plain and a compiled PyTorch loop: images/s, and where
+main.py's epoch goes.
+"""
 
 import multiprocessing
 import time
@@ -20,17 +22,31 @@ from training.trainer import Trainer
 from utils.runtime import find_device
 
 from .ceiling import ceiling, flops
-from .common import check_models, check_positive, in_turns, pictures, show, start, timed, usual_loader, write_pictures
+from .common import (
+    check_models,
+    check_positive,
+    in_turns,
+    pictures,
+    show,
+    start,
+    timed,
+    usual_loader,
+    write_pictures,
+)
 
 BATCH = 64
 
 
 @cache
 def plain_loop(name: str, images: int, device: str) -> Callable[[], None]:
-    """An epoch as one writes it: DataLoader, PIL transforms, nn.Linear, cross-entropy, float32, NCHW."""
+    """An epoch as one writes it: DataLoader, PIL transforms, nn.Linear, cross-entropy, float32,
+    NCHW.
+    """
     loader = usual_loader(*pictures(images), BATCH)
     model = build_model(name, 10, nn.Linear).to(device)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
+    )
 
     def epoch() -> None:
         model.train()
@@ -48,14 +64,20 @@ def plain_loop(name: str, images: int, device: str) -> Callable[[], None]:
 
 @cache
 def compiled_loop(name: str, images: int, device: str) -> Callable[[], None]:
-    """An epoch as a good user writes it today: channels last, bf16, a fused optimizer, and torch.compile with CUDA graphs.
+    """An epoch as a good user writes it today: channels last, bf16, a fused optimizer, and
+    torch.compile with CUDA graphs.
 
-    It always takes the same batch, which is on the device already, so it loads no data. No step waits for a value.
+    It always takes the same batch, which is on the device already, so it loads no data. No step
+    waits for a value.
     """
     model = build_model(name, 10, nn.Linear).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True
+    )
     compiled = torch.compile(model, mode="reduce-overhead")
-    inputs = torch.randn(BATCH, 3, 32, 32, device=device).contiguous(memory_format=torch.channels_last)
+    inputs = torch.randn(BATCH, 3, 32, 32, device=device).contiguous(
+        memory_format=torch.channels_last
+    )
     targets = torch.arange(BATCH, device=device) % 10
 
     def epoch() -> None:
@@ -71,7 +93,10 @@ def compiled_loop(name: str, images: int, device: str) -> Callable[[], None]:
 
 
 def take_epoch(loop: Callable[..., Callable[[], None]], *arguments) -> None:
-    """Train one epoch of a loop, to the end of its work on a GPU. A function that another process can be given."""
+    """Train one epoch of a loop, to the end of its work on a GPU.
+
+    A function that another process can be given.
+    """
     loop(*arguments)()
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()  # the clock waits for the work of its own process only
@@ -79,7 +104,18 @@ def take_epoch(loop: Callable[..., Callable[[], None]], *arguments) -> None:
 
 def trainer_of(name: str, folder: Path, precision: str, device: str, *options: str) -> Trainer:
     """main.py's trainer of a run with DisMax and FPR, on the images in `folder`."""
-    given = ["--data", str(folder), "--model", name, "--loss", "dismax", "--precision", precision, "--protocol", "paper"]
+    given = [
+        "--data",
+        str(folder),
+        "--model",
+        name,
+        "--loss",
+        "dismax",
+        "--precision",
+        precision,
+        "--protocol",
+        "paper",
+    ]
     config = program.parse([*given, "--ood", "noise", "--runs", str(folder / "runs"), *options])
     return build(config, torch.device(device)).trainer
 
@@ -90,11 +126,15 @@ def started_by_host(trainer: Trainer) -> int:
     kinds = torch.profiler.ProfilerActivity
     with torch.profiler.profile(activities=[kinds.CPU, kinds.CUDA]) as profile:
         trainer.run_epoch(lambda *_: None)
-    return round(sum(event.name.startswith(calls) for event in profile.events()) / len(trainer.batches.sizes))
+    return round(
+        sum(event.name.startswith(calls) for event in profile.events()) / len(trainer.batches.sizes)
+    )
 
 
 def shares_of_epoch(trainer: Trainer) -> dict[str, float]:
-    """The shares of an epoch's time, on a CPU, of the network's forward and backward pass, the optimizer's step, and all else."""
+    """The shares of an epoch's time, on a CPU, of the network's forward and backward pass, the
+    optimizer's step, and all else.
+    """
     places = {
         "forward": (trainer.model, "forward"),
         "backward": (torch.Tensor, "backward"),
@@ -113,22 +153,32 @@ def sides_of(
 ) -> tuple[dict[str, Callable[[], object]], dict[str, Trainer]]:
     """What is compared, and main.py's trainers among it, both by title."""
     given, variants = (name, images, str(where)), [()]
-    sides: dict[str, Callable[[], object]] = {"plain loop": partial(other.apply, take_epoch, (plain_loop, *given))}
+    sides: dict[str, Callable[[], object]] = {
+        "plain loop": partial(other.apply, take_epoch, (plain_loop, *given))
+    }
     if where.type == "cuda":
         variants.append(("--cuda-graph", "off"))
     if compiled:
         sides["compiled loop bf16"] = partial(other.apply, take_epoch, (compiled_loop, *given))
         variants.append(("--compile",))
     trainers = {
-        " ".join(("main.py", *options, precision)): trainer_of(name, folder, precision, str(where), *options)
+        " ".join(("main.py", *options, precision)): trainer_of(
+            name, folder, precision, str(where), *options
+        )
         for options in variants
         for precision in ("fp32", "bf16")
     }
-    return sides | {title: partial(trainer.run_epoch, lambda *_: None) for title, trainer in trainers.items()}, trainers
+    return sides | {
+        title: partial(trainer.run_epoch, lambda *_: None) for title, trainer in trainers.items()
+    }, trainers
 
 
-def row_of(name: str, side: str, rate: float, plain: float, peak: dict[str, float]) -> dict[str, object]:
-    """A network's row for one side, with its images/s, those of the plain loop, and each precision's ceiling."""
+def row_of(
+    name: str, side: str, rate: float, plain: float, peak: dict[str, float]
+) -> dict[str, object]:
+    """A network's row for one side, with its images/s, those of the plain loop, and each
+    precision's ceiling.
+    """
     operations = flops(name, True) * rate
     return {
         "network, loop": f"{name}, {side}",
@@ -147,7 +197,8 @@ def main(
     device: str = "auto",
     compiled: bool = False,
 ) -> None:
-    """Print the images/s of a usual training loop and of main.py in float32 and bf16, and the shares of main.py's epoch.
+    """Print the images/s of a usual training loop and of main.py in float32 and bf16, and the
+    shares of main.py's epoch.
 
     The hours are what 300 epochs of 50,000 images take at the measured rate. No such run was made.
 
@@ -156,29 +207,47 @@ def main(
         images: in an epoch.
         repeats: epochs of each side.
         device: as main.py's.
-        compiled: also measure main.py with --compile, and a loop with torch.compile; compiling takes minutes.
+        compiled: also measure main.py with --compile, and a loop with torch.compile; compiling
+            takes minutes.
     """
     check_models(models)
     check_positive(repeats=repeats)
     if compiled and images % BATCH:
-        raise ValueError(f"--compiled takes whole batches: --images must be a multiple of {BATCH}, got {images}")
+        raise ValueError(
+            f"--compiled takes whole batches: --images must be a multiple of {BATCH}, got {images}"
+        )
     where, rates, parts = find_device(device), [], []
-    # The other loops have a process of their own, where main.py's settings of the C library and of torch change nothing.
+    # The other loops have a process of their own, where main.py's settings of the C library and of
+    # torch change nothing.
     with TemporaryDirectory() as folder, multiprocessing.get_context("spawn").Pool(1) as other:
         write_pictures(Path(folder), images)
-        peak = {name: ceiling(dtype, where, True, repeats) for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
+        peak = {
+            name: ceiling(dtype, where, True, repeats)
+            for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
+        }
         for name in models:
             sides, trainers = sides_of(name, images, where, Path(folder), other, compiled)
-            measured = {side: images / seconds for side, seconds in in_turns(sides, repeats, seconds=0).items()}
+            measured = {
+                side: images / seconds
+                for side, seconds in in_turns(sides, repeats, seconds=0).items()
+            }
             for side, rate in measured.items():
                 rates.append(row_of(name, side, rate, measured["plain loop"], peak))
                 if where.type == "cuda":
-                    rates[-1]["host calls a step"] = started_by_host(trainers[side]) if side in trainers else ""
+                    rates[-1]["host calls a step"] = (
+                        started_by_host(trainers[side]) if side in trainers else ""
+                    )
             if where.type == "cpu":
                 split = shares_of_epoch(trainers["main.py fp32"])
-                parts.append({"network": name} | {part: f"{share:.2%}" for part, share in split.items()})
+                parts.append(
+                    {"network": name} | {part: f"{share:.2%}" for part, share in split.items()}
+                )
     known = ", ".join(f"{precision} {rate / 1e9:,.0f} GFLOP/s" for precision, rate in peak.items())
-    show(f"Training, batches of {BATCH}, {images} images (ceiling: a 3×3 convolution, {known})", where, rates)
+    show(
+        f"Training, batches of {BATCH}, {images} images (ceiling: a 3×3 convolution, {known})",
+        where,
+        rates,
+    )
     if parts:
         show("Where an epoch of main.py goes, float32", where, parts)
 

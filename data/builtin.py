@@ -14,7 +14,10 @@ MADE = 1000  # images in each made-up set
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """All 1,797 digits, uint8 [N, 3, 8, 8], and their labels. Their values 0-16 are spread over 0-255."""
+    """All 1,797 digits, uint8 [N, 3, 8, 8], and their labels.
+
+    Their values 0-16 are spread over 0-255.
+    """
     digits = load_digits()
     grey = np.round(digits.images * 255 / 16).astype(np.uint8)
     return np.repeat(grey[:, None], 3, axis=1), digits.target.astype(np.int64)
@@ -23,14 +26,17 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
 def digits() -> tuple[Images, Images]:
     """Digits 0-7: a training and a test set, half and half, stratified, always the same.
 
-    Most of the training set is for validation (the catalog says how much): with more of these digits to train on, a network makes
-    no errors there, and nothing is left to calibrate.
+    Most of the training set is for validation (the catalog says how much): with more of these
+    digits to train on, a network makes no errors there, and nothing is left to calibrate.
     """
     pixels, labels = _digits()
     known = np.flatnonzero(labels < IN_CLASSES)
     parts = train_test_split(known, test_size=0.5, stratify=labels[known], random_state=SPLIT_SEED)
     names = tuple(map(str, range(IN_CLASSES)))
-    train, test = (Images(torch.from_numpy(pixels[part]), torch.from_numpy(labels[part]), names) for part in parts)
+    train, test = (
+        Images(torch.from_numpy(pixels[part]), torch.from_numpy(labels[part]), names)
+        for part in parts
+    )
     return train, test
 
 
@@ -41,7 +47,9 @@ def digits89() -> Tensor:
 
 
 def photos(size: tuple[int, int]) -> Tensor:
-    """Square crops of scikit-learn's two photographs, four times the size each way where they allow it, scaled down to it."""
+    """Square crops of scikit-learn's two photographs, four times the size each way where they allow
+    it, scaled down to it.
+    """
     generator = torch.Generator().manual_seed(SPLIT_SEED)
     crops = []
     for photograph in load_sample_images().images:

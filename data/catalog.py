@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# How far an out-of-distribution set lies from the in-distribution one, as the paper's table groups them.
+# How far an out-of-distribution set lies from the in-distribution one, as the paper's table groups
+# them.
 ROLES = ("near", "far", "very_far")
 
 
@@ -14,14 +15,16 @@ class DataSet:
 
     title: str
     partners: tuple[tuple[str, str], ...]  # (role, source) of its out-of-distribution sets
-    mean: tuple[float, float, float] | None = None  # of the channels in [0, 1]; None: measured on the training images
+    # Of the channels in [0, 1]; None: measured on the training images.
+    mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     flip: bool = True  # whether a mirrored image is still of its class
     validation: float = 0.1  # share of the training images that the held-out protocol keeps back
     recipe: str = "paper"
     model: str = "densenetbc100"
     epochs: int = 300
-    # Of a set whose files are of any size: the (square) images' side, and by how much longer an evaluated one's shorter side is.
+    # Of a set whose files are of any size: the (square) images' side, and by how much longer an
+    # evaluated one's shorter side is.
     side: int | None = None
     margin: int = 0
 
@@ -43,13 +46,24 @@ BUILT_IN_PARTNERS = (("far", "photos"), ("very_far", "noise"))
 
 DATA_SETS = {
     "digits": DataSet(
-        "Digits 0-7", (("near", "digits89"), *BUILT_IN_PARTNERS), flip=False, validation=0.75, model="smallcnn", epochs=100
+        "Digits 0-7",
+        (("near", "digits89"), *BUILT_IN_PARTNERS),
+        flip=False,
+        validation=0.75,
+        model="smallcnn",
+        epochs=100,
     ),
     "cifar10": DataSet(
-        "CIFAR-10", (("near", "cifar100"), *_FAR, ("very_far", "svhn")), (0.491, 0.482, 0.446), (0.247, 0.243, 0.261)
+        "CIFAR-10",
+        (("near", "cifar100"), *_FAR, ("very_far", "svhn")),
+        (0.491, 0.482, 0.446),
+        (0.247, 0.243, 0.261),
     ),
     "cifar100": DataSet(
-        "CIFAR-100", (("near", "cifar10"), *_FAR, ("very_far", "svhn")), (0.507, 0.486, 0.440), (0.267, 0.256, 0.276)
+        "CIFAR-100",
+        (("near", "cifar10"), *_FAR, ("very_far", "svhn")),
+        (0.507, 0.486, 0.440),
+        (0.267, 0.256, 0.276),
     ),
     "svhn": DataSet("SVHN", (("near", "cifar10"), *_FAR), flip=False),
     "fashionmnist": DataSet("Fashion-MNIST", BUILT_IN_PARTNERS),
@@ -135,7 +149,8 @@ OF_RECIPES: dict[tuple[str | None, str], dict[str, Any]] = {
 
 # Of torchvision, out-of-distribution only: the training and the test images, as OpenOOD has them.
 OUTSIDE = {"mnist": "MNIST, all 70,000"}
-BUILT_IN = {"digits89": "Digits 8-9", "photos": "Photographs", "noise": "Noise"}  # out-of-distribution only, made on the spot
+# Out-of-distribution only, made on the spot.
+BUILT_IN = {"digits89": "Digits 8-9", "photos": "Photographs", "noise": "Noise"}
 
 
 def title_of(source: str) -> str:

@@ -1,4 +1,6 @@
-"""How the program data.prepare speaks, and how a signal ends it: this package imports no other, `utils` neither."""
+"""How the program data.prepare speaks, and how a signal ends it: this package imports no other,
+`utils` neither.
+"""
 
 import os
 import signal
@@ -8,13 +10,22 @@ from typing import NoReturn, TextIO
 
 STATUS = 75  # as the other programs
 LEFT = "\ninterrupted: what has arrived is kept; the same command goes on"
-# Under nohup a closed terminal shall not stop the program. SIGINT is ignored in what a script runs in the background.
-NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
-NUMBERS = [each for each in NUMBERS if each == signal.SIGINT or signal.getsignal(each) != signal.SIG_IGN]
+# Under nohup a closed terminal shall not stop the program. SIGINT is ignored in what a script runs
+# in the background.
+NUMBERS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+    if hasattr(signal, name)
+]
+NUMBERS = [
+    each for each in NUMBERS if each == signal.SIGINT or signal.getsignal(each) != signal.SIG_IGN
+]
 
 
 def end_at_once() -> None:
-    """Have a signal end the program with one line: in its imports, and where the first one is being seen to."""
+    """Have a signal end the program with one line: in its imports, and where the first one is being
+    seen to.
+    """
     for number in NUMBERS:
         signal.signal(number, _end)
 
@@ -34,7 +45,10 @@ def leave() -> int:
 
 
 def print_line(text: str, *to: TextIO | None) -> None:
-    """Print to standard output or another stream. If that cannot be written to, it stays silent from then on."""
+    """Print to standard output or another stream.
+
+    If that cannot be written to, it stays silent from then on.
+    """
     (stream,) = to or (sys.stdout,)
     if stream is None:  # closed before the program began
         return

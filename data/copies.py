@@ -1,4 +1,7 @@
-"""Users' own copies of known data sets. A copy from anywhere counts as the real set if its content is right."""
+"""Users' own copies of known data sets.
+
+A copy from anywhere counts as the real set if its content is right.
+"""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -21,16 +24,21 @@ class Contents:
 
 
 KNOWN = {
-    "cifar10": {"train": Contents(50_000, 10, "2c035c53cf357f82"), "test": Contents(10_000, 10, "58b695a9064f71e1")},
+    "cifar10": {
+        "train": Contents(50_000, 10, "2c035c53cf357f82"),
+        "test": Contents(10_000, 10, "58b695a9064f71e1"),
+    },
     "cifar100": {"train": Contents(50_000, 100), "test": Contents(10_000, 100, "530d9f40e4bd736d")},
     "svhn": {"train": Contents(73_257, 10), "test": Contents(26_032, 10)},
 }
 
 
 def checksum(images: Images) -> str:
-    """16 hexadecimal digits of all pixels and labels, which do not depend on the order of the images.
+    """16 hexadecimal digits of all pixels and labels, which do not depend on the order of the
+    images.
 
-    The checksum is the sum, modulo 2^64, of a 64-bit BLAKE2b hash of each image: its label as 8 bytes, then its pixels [3, H, W].
+    The checksum is the sum, modulo 2^64, of a 64-bit BLAKE2b hash of each image: its label as 8
+    bytes, then its pixels [3, H, W].
     """
     total = 0
     for pixels, label in zip(images.pixels, images.labels.tolist(), strict=True):
@@ -41,13 +49,17 @@ def checksum(images: Images) -> str:
 
 def has(name: str, split: str, root: Path) -> bool:
     """Whether there is a copy of a set's train or test split below `root`."""
-    return name in KNOWN and any((root / name / f"{split}{ending}").exists() for ending in ("", ".npz"))
+    return name in KNOWN and any(
+        (root / name / f"{split}{ending}").exists() for ending in ("", ".npz")
+    )
 
 
 def load(name: str, split: str, root: Path) -> Images:
-    """A copy of a set's train or test split, from ROOT/NAME/SPLIT.npz or class folders in ROOT/NAME/SPLIT.
+    """A copy of a set's train or test split, from ROOT/NAME/SPLIT.npz or class folders in
+    ROOT/NAME/SPLIT.
 
-    Raises ValueError if it does not hold that split. A copy that cannot be verified has a note that says so.
+    Raises ValueError if it does not hold that split. A copy that cannot be verified has a note that
+    says so.
     """
     known, path = KNOWN[name][split], root / name / f"{split}.npz"
     if path.is_file():
@@ -68,5 +80,7 @@ def load(name: str, split: str, root: Path) -> Images:
         note = f"{path} is unverified: nobody has computed the checksum of this split of {title_of(name)} yet"
         return replace(found, notes=(*found.notes, note))
     if checksum(found) != known.checksum:
-        raise ValueError(f"{what}: its pixels or labels differ (are the classes in the usual order?); {way_out}")
+        raise ValueError(
+            f"{what}: its pixels or labels differ (are the classes in the usual order?); {way_out}"
+        )
     return found

@@ -1,4 +1,6 @@
-"""Finds damage in image files that Pillow does not report: it fills in missing pixels without an error."""
+"""Finds damage in image files that Pillow does not report: it fills in missing pixels without an
+error.
+"""
 
 import struct
 import zlib
@@ -10,11 +12,21 @@ PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 END = b"\xff\xd9"  # the marker at the end of a JPEG
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # PNG colour type → channels
 # An interlaced PNG's seven images: first column and row, and the steps between columns and rows.
-ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
 
 
 def refuse_damaged(whole: bytes) -> None:
-    """Raises ValueError for a PNG with a wrong checksum, and for a JPEG without its end marker, as a cut one."""
+    """Raises ValueError for a PNG with a wrong checksum, and for a JPEG without its end marker, as
+    a cut one.
+    """
     if whole.startswith(PNG):
         for _ in _chunks(whole):
             pass
@@ -23,7 +35,10 @@ def refuse_damaged(whole: bytes) -> None:
 
 
 def refuse_missing_pixels(image: Image.Image, whole: bytes) -> None:
-    """Raises ValueError for a PNG that is whole as a file but holds too few pixels. The image must be loaded."""
+    """Raises ValueError for a PNG that is whole as a file but holds too few pixels.
+
+    The image must be loaded.
+    """
     if image.format == "PNG" and _has_too_few_bytes(image, whole):
         raise ValueError("pixels are missing at its end")
 
@@ -32,7 +47,8 @@ def _has_too_few_bytes(image: Image.Image, whole: bytes) -> bool:
     """Whether a PNG holds fewer bytes than its pixels need. Pillow makes missing pixels black."""
     width, height, depth, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", whole, 16)
     last = image.crop((0, height - 1, width, height))
-    if last.getbbox() and not interlaced:  # the last row is not black, so it is there: no need to count bytes
+    # The last row is not black, so it is there: no need to count bytes.
+    if last.getbbox() and not interlaced:
         return False
     expected = 0
     for left, top, across, down in ADAM7 if interlaced else ((0, 0, 1, 1),):
@@ -45,12 +61,18 @@ def _has_too_few_bytes(image: Image.Image, whole: bytes) -> bool:
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """The kind and the body of each part of a PNG. Raises ValueError for one with a wrong checksum."""
+    """The kind and the body of each part of a PNG.
+
+    Raises ValueError for one with a wrong checksum.
+    """
     view, place = memoryview(png), len(PNG)
     while place + 12 <= len(png):
         (length,) = struct.unpack_from(">I", png, place)
         kind, body = png[place + 4 : place + 8], view[place + 8 : place + 8 + length]
-        if zlib.crc32(body, zlib.crc32(kind)).to_bytes(4, "big") != png[place + 8 + length : place + 12 + length]:
+        if (
+            zlib.crc32(body, zlib.crc32(kind)).to_bytes(4, "big")
+            != png[place + 8 + length : place + 12 + length]
+        ):
             raise ValueError(f"the checksum of its part {kind.decode('ascii', 'replace')} is wrong")
         yield kind, body
         if kind == b"IEND":
@@ -61,7 +83,11 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, memoryview]]:
 def _first_scan(jpeg: bytes) -> int:
     """Where a JPEG's pixels begin, after the preview that its header may hold."""
     place = 2
-    while jpeg[place : place + 1] == b"\xff" and jpeg[place + 1 : place + 2] != b"\xda" and place + 4 <= len(jpeg):
+    while (
+        jpeg[place : place + 1] == b"\xff"
+        and jpeg[place + 1 : place + 2] != b"\xda"
+        and place + 4 <= len(jpeg)
+    ):
         fill = jpeg[place + 1] == 0xFF
         place += 1 if fill else 2 + int.from_bytes(jpeg[place + 2 : place + 4], "big")
     return place

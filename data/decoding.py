@@ -30,7 +30,22 @@ from . import damage
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM", "TIFF")
 # The endings of such files' names.
 SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff"}
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".gif",
+        ".bmp",
+        ".webp",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".tif",
+        ".tiff",
+    }
 )
 LARGEST = 2**26  # pixels of one image; decoding and resizing that many takes about 1 GB
 
@@ -56,11 +71,17 @@ class Unfit(ValueError):
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file to read bytes. Raises ValueError if it is not a regular file, OSError if it cannot be read."""
+    """Opens a file to read bytes.
+
+    Raises ValueError if it is not a regular file, OSError if it cannot be read.
+    """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise Unfit(f"{path} is no file but a pipe, a socket, a device or a folder: remove it")
-    # O_NONBLOCK: if a pipe has replaced the file since, opening it would wait for ever for a writer.
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+    # O_NONBLOCK: if a pipe has replaced the file since, opening it would wait for ever for a
+    # writer.
+    with open(
+        path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+    ) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise Unfit(f"{path} is no file any more: put the image back")
         yield file
@@ -68,11 +89,13 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, BinaryIO]]:
-    """An image file opened by Pillow, and the stream that Pillow reads. With `whole` it is read into memory and checked first.
+    """An image file opened by Pillow, and the stream that Pillow reads. With `whole` it is read
+    into memory and checked first.
 
     Raises ValueError, naming the file, for whatever goes wrong. Pillow's warnings are ignored.
     """
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # other code may have set it: then Pillow would make up missing pixels
+    # Other code may have set it: then Pillow would make up missing pixels.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with warnings.catch_warnings(action="ignore"), opened(path) as file:
             source = io.BytesIO(file.read()) if whole else file
@@ -82,7 +105,8 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, Binar
                 _refuse_unfit(path, image)
                 yield image, source
     except Unfit as error:
-        raise ValueError(str(error)) from None  # callers get a plain ValueError, as for the other errors
+        # Callers get a plain ValueError, as for the other errors.
+        raise ValueError(str(error)) from None
     except Image.DecompressionBombError:  # far beyond LARGEST
         raise ValueError(str(_too_large(path))) from None
     except PermissionError:
@@ -91,17 +115,25 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, Binar
         message = f"{path} cannot be read as an image (it is no {', '.join(FORMATS)}, or damaged): convert it, or fetch it again"
         raise ValueError(message) from error
     except Exception as error:  # damaged bytes raise almost anything in Pillow, even SyntaxError
-        raise ValueError(f"{path} cannot be read as an image ({error}): delete it or fetch it again") from error
+        raise ValueError(
+            f"{path} cannot be read as an image ({error}): delete it or fetch it again"
+        ) from error
 
 
 def _refuse_unfit(path: Path, image: Image.Image) -> None:
-    """Raises Unfit if the image is too large, is an animation, or has too many bits. Reads the file's header alone."""
+    """Raises Unfit if the image is too large, is an animation, or has too many bits.
+
+    Reads the file's header alone.
+    """
     if image.width * image.height > LARGEST:
         raise _too_large(path)
-    if getattr(image, "is_animated", False) and image.format != "MPO":  # MPO is a JPEG with a preview or a second view
+    # MPO is a JPEG with a preview or a second view.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
         raise Unfit(f"{path} holds several images: save the one that is meant in a file of its own")
     if image.mode.startswith(("I", "F")) or _bits(image) > 8:
-        raise Unfit(f"{path} has more than 8 bits a channel: save it with 8, scaled as its values mean it")
+        raise Unfit(
+            f"{path} has more than 8 bits a channel: save it with 8, scaled as its values mean it"
+        )
 
 
 def _too_large(path: Path) -> Unfit:
@@ -132,7 +164,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def decode(path: Path) -> Tensor:
-    """One image file as uint8 [3, H, W], by the rules above. Raises ValueError, naming the file, if it is refused."""
+    """One image file as uint8 [3, H, W], by the rules above.
+
+    Raises ValueError, naming the file, if it is refused.
+    """
     with _image(path, whole=True) as (image, source):
         image.load()
         damage.refuse_missing_pixels(image, source.getvalue())
@@ -142,7 +177,10 @@ def decode(path: Path) -> Tensor:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """An image file's (height, width) after it is turned upright. Raises ValueError, naming the file, if its header is damaged."""
+    """An image file's (height, width) after it is turned upright.
+
+    Raises ValueError, naming the file, if its header is damaged.
+    """
     with _image(path) as (image, _):
         if image.width != image.height and _orientation(image) in SIDEWAYS:
             image.load()  # Pillow turns a TIFF itself when it loads it

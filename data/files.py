@@ -84,45 +84,79 @@ def load_cropped(folder: Path, size: tuple[int, int], margin: int) -> ImageFiles
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz that count here. Raises ValueError for what is none, or holds anything but plain arrays."""
+    """The arrays of an .npz that count here.
+
+    Raises ValueError for what is none, or holds anything but plain arrays.
+    """
     try:
         with opened(path) as file:
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 raise ValueError("it is a single array, an .npy")
             with loaded as archive:
-                arrays = {name: archive[name] for name in ("images", "labels", "class_names") if name in archive}
-        if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # NumPy gives a zip's other files as bytes
+                arrays = {
+                    name: archive[name]
+                    for name in ("images", "labels", "class_names")
+                    if name in archive
+                }
+        # NumPy gives a zip's other files as bytes.
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             raise ValueError("it holds other files")
-    except Exception as error:  # NumPy lets through what it meets in damaged bytes, a SyntaxError among it
+    except (
+        Exception
+    ) as error:  # NumPy lets through what it meets in damaged bytes, a SyntaxError among it
         # NumPy's ValueErrors advise to unpickle, which runs whatever code the file holds.
-        reason = "it is something else, or holds pickled objects" if isinstance(error, ValueError) else error
-        raise ValueError(f"{path} cannot be read as an .npz ({reason}): save plain arrays with numpy.savez") from error
+        reason = (
+            "it is something else, or holds pickled objects"
+            if isinstance(error, ValueError)
+            else error
+        )
+        raise ValueError(
+            f"{path} cannot be read as an .npz ({reason}): save plain arrays with numpy.savez"
+        ) from error
     return arrays
 
 
 def _pixels(path: Path, arrays: dict[str, np.ndarray]) -> Tensor:
     """The images of an .npz, uint8 [N, 3, H, W]."""
     if "images" not in arrays:
-        raise ValueError(f"{path} needs an array named images; the arrays in it are {', '.join(arrays) or 'none'}")
+        raise ValueError(
+            f"{path} needs an array named images; the arrays in it are "
+            f"{', '.join(arrays) or 'none'}"
+        )
     images = arrays["images"]
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
-        raise ValueError(f"{path}: images must be uint8 [N, H, W, 3], got {images.dtype} {list(images.shape)}")
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).expand(-1, 3, -1, -1)
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 4
+        or images.shape[-1] not in (1, 3)
+        or not images.size
+    ):
+        raise ValueError(
+            f"{path}: images must be uint8 [N, H, W, 3], got {images.dtype} {list(images.shape)}"
+        )
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).expand(
+        -1, 3, -1, -1
+    )
 
 
 def _class_names(path: Path, names: np.ndarray) -> tuple[str, ...]:
     names = np.atleast_1d(names)
     if names.ndim != 1 or names.dtype.kind not in "SUiu":
-        raise ValueError(f"{path}: class_names must be text [C], got {names.dtype} {list(names.shape)}")
+        raise ValueError(
+            f"{path}: class_names must be text [C], got {names.dtype} {list(names.shape)}"
+        )
     classes = tuple(shown(bytes(name)) if names.dtype.kind == "S" else str(name) for name in names)
     if len(set(classes)) < len(classes):
-        raise ValueError(f"{path}: class names are given twice ({some(sorted(classes))}): give each class its own")
+        raise ValueError(
+            f"{path}: class names are given twice ({some(sorted(classes))}): give each class its "
+            "own"
+        )
     return classes
 
 
 def load_npz(path: Path) -> Images:
-    """An .npz with `images` uint8 [N, H, W, 3 or 1], `labels` integers [N] and, where given, `class_names` [C].
+    """An .npz with `images` uint8 [N, H, W, 3 or 1], `labels` integers [N] and, where given,
+    `class_names` [C].
 
     Without `class_names` the classes are ().
     """
@@ -132,7 +166,10 @@ def load_npz(path: Path) -> Images:
         raise ValueError(f"{path} needs arrays named images and labels, it has {', '.join(arrays)}")
     labels = arrays["labels"]
     if labels.shape != (len(pixels),) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"{path}: labels must be integers [{len(pixels)}], got {labels.dtype} {list(labels.shape)}")
+        raise ValueError(
+            f"{path}: labels must be integers [{len(pixels)}], got {labels.dtype} "
+            f"{list(labels.shape)}"
+        )
     classes = _class_names(path, arrays["class_names"]) if "class_names" in arrays else ()
     return Images(pixels, torch.from_numpy(labels.astype(np.int64)), classes)
 
@@ -143,30 +180,42 @@ def _numbered(labels: Tensor, folder: Path) -> tuple[str, ...]:
     if numbers != list(range(len(numbers))):
         listed = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
         raise ValueError(
-            f"{folder}: training labels must number the classes from 0 on without a gap, got {listed}: "
+            f"{folder}: training labels must number the classes from 0 on without a gap, got "
+            f"{listed}: "
             "renumber them, or add class_names to an .npz"
         )
     return tuple(map(str, numbers))
 
 
 def matched(train: ImageSet, test: ImageSet, folder: Path) -> ImageSet:
-    """A test set with the training set's classes: it is matched by name, and need not have all of them.
+    """A test set with the training set's classes: it is matched by name, and need not have all of
+    them.
 
     Raises ValueError if it has others.
     """
-    if test.classes in ((), train.classes):  # without names, the labels are the training classes' numbers
+    # Without names, the labels are the training classes' numbers.
+    if test.classes in ((), train.classes):
         return replace(test, classes=train.classes)
     if unknown := sorted({*test.classes} - {*train.classes}):
         raise ValueError(
             f"{folder}: train and test have different classes: of the test set's, {some(unknown)} "
-            f"{'is' if len(unknown) == 1 else 'are'} not among the training set's ({some(train.classes)}): rename them, "
+            f"{'is' if len(unknown) == 1 else 'are'} not among the training set's "
+            f"({some(train.classes)}): rename them, "
             "move them elsewhere, or give an .npz class_names"
         )
     refuse_outside(test, f"{folder}, test")
     number = torch.tensor([train.classes.index(name) for name in test.classes])
     missing = [name for name in train.classes if name not in test.classes]
-    note = (f"{shown(folder)}: the test set has no images of {len(missing)} of {len(train.classes)} classes ({some(missing)})",)
-    return replace(test, labels=number[test.labels], classes=train.classes, notes=test.notes + note * bool(missing))
+    note = (
+        f"{shown(folder)}: the test set has no images of {len(missing)} of {len(train.classes)} "
+        f"classes ({some(missing)})",
+    )
+    return replace(
+        test,
+        labels=number[test.labels],
+        classes=train.classes,
+        notes=test.notes + note * bool(missing),
+    )
 
 
 def refuse_outside(part: ImageSet, where: str) -> None:
@@ -174,13 +223,18 @@ def refuse_outside(part: ImageSet, where: str) -> None:
     low, high = int(part.labels.min()), int(part.labels.max())
     if low < 0 or high >= len(part.classes):
         raise ValueError(
-            f"{where}: labels run from {low} to {high}, outside 0 to {len(part.classes) - 1}: correct them, or the class names"
+            f"{where}: labels run from {low} to {high}, outside 0 to {len(part.classes) - 1}: "
+            "correct them, or the class names"
         )
 
 
 def _split(folder: Path, split: str, root: Path) -> ImageSet:
     """One split of `load_train_and_test`."""
-    lists = [path for path in folder.iterdir() if path.name.lower() == f"{split}{LIST}" and path.is_file()]
+    lists = [
+        path
+        for path in folder.iterdir()
+        if path.name.lower() == f"{split}{LIST}" and path.is_file()
+    ]
     if (folder / f"{split}.npz").is_file():
         return load_npz(folder / f"{split}.npz")
     if lists:
@@ -188,7 +242,8 @@ def _split(folder: Path, split: str, root: Path) -> ImageSet:
     if (folder / split).is_dir():
         return load_split(folder / split)
     raise ValueError(
-        f"{folder} holds no {split}.npz, no {split}{LIST} and no folder {split}: an in-distribution set needs train and test"
+        f"{folder} holds no {split}.npz, no {split}{LIST} and no folder {split}: an "
+        "in-distribution set needs train and test"
     )
 
 
@@ -201,7 +256,9 @@ def load_train_and_test(folder: Path, root: Path = Path()) -> tuple[ImageSet, Im
     train, test = (_split(folder, split, root) for split in ("train", "test"))
     if train.size != test.size:
         both = " and ".join("×".join(map(str, part.size)) for part in (train, test))
-        raise ValueError(f"{folder}: train and test images differ in size ({both}): resize them to one")
+        raise ValueError(
+            f"{folder}: train and test images differ in size ({both}): resize them to one"
+        )
     if not train.classes:
         train = replace(train, classes=_numbered(train.labels, folder))
     return train, matched(train, test, folder)
@@ -215,7 +272,9 @@ def load_out(path: Path, reference: Tensor, margin: int = 0, root: Path = Path()
     files. See `images.match_format` and `resize_and_center_crop`.
     """
     if not path.is_dir() and not path.is_file():  # a pipe would never end
-        raise ValueError(f"{path} is neither a file nor a folder: give an .npz, a list or a folder of images")
+        raise ValueError(
+            f"{path} is neither a file nor a folder: give an .npz, a list or a folder of images"
+        )
     notes: tuple[str, ...] = ()
     if path.is_dir():
         found = search(path)

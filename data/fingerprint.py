@@ -8,14 +8,18 @@ from .decoding import opened
 from .sources import limited
 from .streaming import ImageFiles, ImageSet
 
-READ = 2_000  # files of a set whose content counts: reading them takes seconds; in a larger set they are a random sample
+# Files of a set whose content counts: reading them takes seconds; in a larger set they are a random
+# sample.
+READ = 2_000
 
 
 def of(images: ImageSet) -> str:
-    """The SHA-256 (64 hexadecimal digits) of a set's images, their number and order, their labels and the class names.
+    """The SHA-256 (64 hexadecimal digits) of a set's images, their number and order, their labels
+    and the class names.
 
-    For a set in memory, all pixels count. For a set in files, every file's name and size count, and the content of `READ` files.
-    Folders and dates do not count, so a copy of the data has the same fingerprint.
+    For a set in memory, all pixels count. For a set in files, every file's name and size count, and
+    the content of `READ` files. Folders and dates do not count, so a copy of the data has the same
+    fingerprint.
     """
     facts = (len(images), tuple(images.size), images.classes)
     digest = hashlib.sha256(repr(facts).encode("utf-8", "backslashreplace"))

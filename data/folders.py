@@ -2,7 +2,8 @@
 
 - Hidden files and folders, and those in `SYSTEM`, are skipped: systems and programs made them.
 - Links to folders are followed. Each real folder counts once.
-- An image in a format that is not read is an error. So is a pipe or a broken link with an image's name.
+- An image in a format that is not read is an error. So is a pipe or a broken link with an image's
+  name.
 - `Found.notes` says how many files were left out.
 """
 
@@ -16,13 +17,54 @@ from .decoding import SUFFIXES
 
 # Files and folders that file servers, systems and programs put beside images.
 SYSTEM = frozenset(
-    {"@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin", "system volume information"}
+    {
+        "@eadir",
+        "@tmp",
+        "#recycle",
+        "#snapshot",
+        "@recycle",
+        "@recently-snapshot",
+        "$recycle.bin",
+        "system volume information",
+    }
     | {"lost+found", "__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 )
 # The endings of image files that are not read.
 FOREIGN = frozenset(
-    {".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".jxr", ".apng", ".svg", ".psd", ".xcf", ".tga", ".ico", ".eps", ".exr"}
-    | {".hdr", ".pfm", ".dcm", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".dds", ".pcx", ".qoi"}
+    {
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jp2",
+        ".j2k",
+        ".jxl",
+        ".jxr",
+        ".apng",
+        ".svg",
+        ".psd",
+        ".xcf",
+        ".tga",
+        ".ico",
+        ".eps",
+        ".exr",
+    }
+    | {
+        ".hdr",
+        ".pfm",
+        ".dcm",
+        ".raw",
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+        ".orf",
+        ".rw2",
+        ".raf",
+        ".dds",
+        ".pcx",
+        ".qoi",
+    }
 )
 SOME = 5  # names that a message lists
 
@@ -31,7 +73,8 @@ SOME = 5  # names that a message lists
 class Found:
     """The images that were found below a folder."""
 
-    images: list[tuple[str, str]]  # (path, the class folder: the first folder below on the way to it, or ""); sorted
+    # (path, the class folder: the first folder below on the way to it, or ""); sorted.
+    images: list[tuple[str, str]]
     notes: tuple[str, ...]  # lines that say what was left out
 
 
@@ -75,7 +118,8 @@ def search(folder: Path, by_class: bool = False) -> Found:
             left[f"{shown(suffix) or 'other'} files"] += 1
     if foreign:
         raise ValueError(
-            f"{folder} holds images in formats that are not read ({_counted(foreign)}): convert them to PNG or JPEG, "
+            f"{folder} holds images in formats that are not read ({_counted(foreign)}): convert "
+            "them to PNG or JPEG, "
             "or move them elsewhere"
         )
     if by_class:
@@ -85,16 +129,24 @@ def search(folder: Path, by_class: bool = False) -> Found:
     return Found(images, (f"{shown(folder)}: left out {_counted(left)}",) if left else ())
 
 
-def _walk(folder: Path, left: Counter[str], by_class: bool) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """Yields every file at any depth, with the first folder on the way to it. Counts in `left` what it skips."""
-    # Real folder → the first folder on the way to it. The folders above are in it, since a link to one would lead back here.
+def _walk(
+    folder: Path, left: Counter[str], by_class: bool
+) -> Iterator[tuple[os.DirEntry[str], str]]:
+    """Yields every file at any depth, with the first folder on the way to it.
+
+    Counts in `left` what it skips.
+    """
+    # Real folder → the first folder on the way to it. The folders above are in it, since a link to
+    # one would lead back here.
     owners = {_identity(above): "" for above in Path(folder).resolve().parents}
     waiting = [(os.fspath(folder), "")]
     while waiting:
         here, top = waiting.pop()
         if (identity := _identity(here)) in owners:
             if by_class and owners[identity] not in ("", top):
-                raise ValueError(f"{here} belongs to two classes, {some([owners[identity], top])}: remove a link")
+                raise ValueError(
+                    f"{here} belongs to two classes, {some([owners[identity], top])}: remove a link"
+                )
             left["links to folders that are there already"] += 1
             continue
         owners[identity] = top
@@ -104,7 +156,9 @@ def _walk(folder: Path, left: Counter[str], by_class: bool) -> Iterator[tuple[os
                     yield entry, top
                 elif _is_system(entry.name):
                     inside = (name for _, _, names in os.walk(entry.path) for name in names)
-                    left["images in hidden or system folders"] += sum(_suffix(name) in SUFFIXES | FOREIGN for name in inside)
+                    left["images in hidden or system folders"] += sum(
+                        _suffix(name) in SUFFIXES | FOREIGN for name in inside
+                    )
                 else:
                     waiting.append((entry.path, top or entry.name))
 
@@ -116,14 +170,25 @@ def _check_classes(folder: Path, images: list[tuple[str, str]]) -> None:
     if "" in tops:
         raise ValueError(f"{folder} holds images that lie in no class folder: move or delete them")
     with os.scandir(folder) as entries:
-        empty = [entry.name for entry in entries if entry.is_dir() and not _is_system(entry.name) and entry.name not in tops]
+        empty = [
+            entry.name
+            for entry in entries
+            if entry.is_dir() and not _is_system(entry.name) and entry.name not in tops
+        ]
     if empty:
-        raise ValueError(f"{folder} has class folders without images ({some(sorted(empty))}): put images there, or remove them")
+        raise ValueError(
+            f"{folder} has class folders without images ({some(sorted(empty))}): put images "
+            "there, or remove them"
+        )
 
 
 def _refuse_no_file(entry: os.DirEntry[str]) -> None:
     if not entry.is_file():
-        what = "a pipe, a socket or a device" if os.path.exists(entry) else "a link to a file that is missing"
+        what = (
+            "a pipe, a socket or a device"
+            if os.path.exists(entry)
+            else "a link to a file that is missing"
+        )
         raise ValueError(f"{entry.path} is {what}: remove it, or put the image there")
 
 

@@ -63,7 +63,9 @@ def resize_and_center_crop(pixels: Tensor, size: tuple[int, int], margin: int = 
 
 
 def random_crop(pixels: Tensor, size: tuple[int, int], seed: int) -> Tensor:
-    """uint8 [3, H, W] at another (height, width): a part of it, of 8 % to 100 % of its area, 3:4 to 4:3 before it is resized."""
+    """uint8 [3, H, W] at another (height, width): a part of it, of 8 % to 100 % of its area, 3:4 to
+    4:3 before it is resized.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return RandomResizedCrop(size)(pixels)
@@ -80,7 +82,9 @@ def is_grey(pixels: Tensor) -> bool:
 
 
 def to_grey(pixels: Tensor) -> Tensor:
-    """The luminance of those images [N, 3, H, W] that carry colour, in three equal channels; the others as they are."""
+    """The luminance of those images [N, 3, H, W] that carry colour, in three equal channels; the
+    others as they are.
+    """
     chosen = coloured(pixels)
     if chosen.any():
         pixels = pixels.clone()
@@ -89,15 +93,22 @@ def to_grey(pixels: Tensor) -> Tensor:
 
 
 def match_format(pixels: Tensor, reference: Tensor, margin: int = 0) -> Tensor:
-    """Images in a reference's format: its size, and grey where it is, so that neither gives an image away."""
+    """Images in a reference's format: its size, and grey where it is, so that neither gives an
+    image away.
+    """
     pixels = resize_and_center_crop(pixels, tuple(reference.shape[-2:]), margin)
     return to_grey(pixels) if is_grey(reference) else pixels
 
 
 def channel_statistics(batches: Iterable[Tensor]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the channels in [0, 1], with a floor of 1/255 on the latter (constant channels)."""
+    """Mean and standard deviation of the channels in [0, 1], with a floor of 1/255 on the latter
+    (constant channels).
+    """
     # A histogram of the 256 values is exact and needs no float copy of the images.
-    counts = sum(torch.stack([torch.bincount(part.flatten(), minlength=256) for part in b.transpose(0, 1)]) for b in batches)
+    counts = sum(
+        torch.stack([torch.bincount(part.flatten(), minlength=256) for part in b.transpose(0, 1)])
+        for b in batches
+    )
     values = torch.arange(256, dtype=torch.float64) / 255
     share = counts / counts.sum(1, keepdim=True).double()
     mean = share @ values

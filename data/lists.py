@@ -1,7 +1,8 @@
 """Image lists: text files in the style of OpenOOD's lists.
 
-A list has a line `PATH LABEL` for each image. The path is relative to the data directory, or absolute, and may contain spaces. The
-label is an integer: the class's number, or -1 for an out-of-distribution image.
+A list has a line `PATH LABEL` for each image. The path is relative to the data directory, or
+absolute, and may contain spaces. The label is an integer: the class's number, or -1 for an
+out-of-distribution image.
 
 A bad line raises ValueError, a missing image FileNotFoundError. Both name the list and the line.
 """
@@ -23,12 +24,18 @@ def is_list(path: Path) -> bool:
 
 
 def entries(list_: Path, root: Path) -> Iterator[tuple[str, Path, int]]:
-    """Yields for each image of a list its place in it ("near.txt, line 3"), its path and its label, which may be any integer."""
+    """Yields for each image of a list its place in it ("near.txt, line 3"), its path and its label,
+    which may be any integer.
+    """
     with opened(list_) as file:
         content = file.read().removeprefix(codecs.BOM_UTF8)  # Windows editors put it first
     if b"\0" in content:
         raise ValueError(f"{list_} is no text file: write a line `PATH LABEL` for each image")
-    lines = [(f"{list_}, line {number}", line) for number, line in enumerate(content.splitlines(), 1) if line.strip()]
+    lines = [
+        (f"{list_}, line {number}", line)
+        for number, line in enumerate(content.splitlines(), 1)
+        if line.strip()
+    ]
     if not lines:
         raise ValueError(f"{list_} lists no images: write a line `PATH LABEL` for each image")
     for where, line in lines:
@@ -45,10 +52,15 @@ def _entry(line: bytes, where: str, root: Path) -> tuple[Path, int]:
     try:
         label = int(parts[1])
     except ValueError:
-        raise ValueError(f"{where}: the label {shown[1]} is not an integer: write a whole number after the path") from None
+        raise ValueError(
+            f"{where}: the label {shown[1]} is not an integer: write a whole number after the path"
+        ) from None
     path = root / parts[0]
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{where}: {shown[0]} is no image file ({', '.join(sorted(SUFFIXES))}): convert it, or remove the line")
+        raise ValueError(
+            f"{where}: {shown[0]} is no image file ({', '.join(sorted(SUFFIXES))}): convert it, "
+            "or remove the line"
+        )
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f"{where}: the image {path} is missing (paths are relative to --data-dir {root}): "

@@ -1,4 +1,7 @@
-"""Images that do not fit into memory. They stay in files, and other processes decode them while the network trains."""
+"""Images that do not fit into memory.
+
+They stay in files, and other processes decode them while the network trains.
+"""
 
 import atexit
 import os
@@ -23,7 +26,8 @@ from .images import Images, random_crop, resize_and_center_crop, to_grey
 AHEAD = 4  # batches that each process has ready
 POLL = 5  # seconds without a batch until the functions WHILE_WAITING are called, again and again
 STALLED = 600  # seconds without a batch until reading fails
-WHILE_WAITING: list[Callable[[], None]] = []  # one of them may raise an error to end the wait, as where a disk does not answer
+# One of them may raise an error to end the wait, as where a disk does not answer.
+WHILE_WAITING: list[Callable[[], None]] = []
 LEFT_TO_THE_PARENT = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 PIXELS = 2**23  # pixels that are decoded, or run through a network, at a time
 
@@ -34,13 +38,25 @@ def fitting(count: int, size: tuple[int, int]) -> int:
 
 
 def _workers() -> int:
-    """How many processes decode. The processes that torchrun started on this machine share its processors."""
+    """How many processes decode.
+
+    The processes that torchrun started on this machine share its processors.
+    """
     sharing = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return max(1, min(8, (os.cpu_count() or 1) // (int(sharing) if sharing.isdecimal() and int(sharing) else 1)))
+    return max(
+        1,
+        min(
+            8,
+            (os.cpu_count() or 1) // (int(sharing) if sharing.isdecimal() and int(sharing) else 1),
+        ),
+    )
 
 
 def _leave_signals_to_the_parent(_: int) -> None:
-    """Ignores signals in a decoding process. Ctrl-C reaches it too, but the last step still needs its images."""
+    """Ignores signals in a decoding process.
+
+    Ctrl-C reaches it too, but the last step still needs its images.
+    """
     for name in LEFT_TO_THE_PARENT:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -48,9 +64,18 @@ def _leave_signals_to_the_parent(_: int) -> None:
 
 @contextmanager
 def _signals_waiting() -> Iterator[None]:
-    """Signals wait until the block ends. A process that is started inside never gets any, also before it ignores them."""
+    """Signals wait until the block ends.
+
+    A process that is started inside never gets any, also before it ignores them.
+    """
     masks = hasattr(signal, "pthread_sigmask")
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in LEFT_TO_THE_PARENT]) if masks else ()
+    held = (
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, [getattr(signal, name) for name in LEFT_TO_THE_PARENT]
+        )
+        if masks
+        else ()
+    )
     try:
         yield
     finally:
@@ -80,7 +105,10 @@ def _started(loader: DataLoader) -> Iterator[Iterator]:
                 iterator = iter(loader)
         except OSError as error:
             reason = "too little room in /dev/shm, or too many processes or open files"
-            raise OSError(error.errno, f"cannot start processes that decode images ({error.strerror}): {reason}") from error
+            raise OSError(
+                error.errno,
+                f"cannot start processes that decode images ({error.strerror}): {reason}",
+            ) from error
         finally:
             started = [child for child in active_children() if child not in earlier]
         yield iterator
@@ -90,7 +118,9 @@ def _started(loader: DataLoader) -> Iterator[Iterator]:
 
 
 def _to_hand_over(pixels: Tensor) -> Tensor | np.ndarray:
-    """A decoded batch to send to the parent: in shared memory, or as an array, which goes through a pipe, if that is full."""
+    """A decoded batch to send to the parent: in shared memory, or as an array, which goes through a
+    pipe, if that is full.
+    """
     try:
         return pixels.share_memory_()
     except RuntimeError:
@@ -98,14 +128,21 @@ def _to_hand_over(pixels: Tensor) -> Tensor | np.ndarray:
 
 
 def _arriving(loader: Iterator[Tensor | np.ndarray]) -> Iterator[Tensor]:
-    """A loader's batches. Raises ValueError for a damaged image, naming it, and if no batch comes for `STALLED` seconds."""
+    """A loader's batches.
+
+    Raises ValueError for a damaged image, naming it, and if no batch comes for `STALLED` seconds.
+    """
     last = time.monotonic()
     while True:
         try:
             batch = next(loader, None)
-        except ValueError as error:  # its message holds the process's whole traceback: keep the last line
+        except (
+            ValueError
+        ) as error:  # its message holds the process's whole traceback: keep the last line
             lines = str(error).rpartition("Traceback (most recent call last):\n")[2].splitlines()
-            kind, _, message = " ".join(line for line in lines if not line.startswith(" ")).partition(": ")
+            kind, _, message = " ".join(
+                line for line in lines if not line.startswith(" ")
+            ).partition(": ")
             raise ValueError(message or kind) from None
         except RuntimeError as error:
             if not str(error).startswith("DataLoader timed out"):
@@ -113,12 +150,19 @@ def _arriving(loader: Iterator[Tensor | np.ndarray]) -> Iterator[Tensor]:
             for each in WHILE_WAITING:
                 each()
             if time.monotonic() - last > STALLED:
-                raise ValueError(f"no images came for {STALLED} seconds: see whether their disk or network answers") from None
+                raise ValueError(
+                    f"no images came for {STALLED} seconds: see whether their disk or network "
+                    "answers"
+                ) from None
             continue
         if batch is None:
             return
         if not isinstance(batch, Tensor):
-            warnings.warn("/dev/shm is full, and images take a slower way: enlarge it (docker run --shm-size=8g)", stacklevel=2)
+            warnings.warn(
+                "/dev/shm is full, and images take a slower way: enlarge it (docker run "
+                "--shm-size=8g)",
+                stacklevel=2,
+            )
             batch = torch.from_numpy(batch)
         yield batch
         last = time.monotonic()
@@ -144,12 +188,20 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, chosen: Sequence[tuple[int, int | None]]) -> Tensor:
-        """The images at these (position, seed), uint8 [B, 3, H, W]: the centre, or a random crop if a seed is given."""
-        return torch.stack([self._seen(Path(os.fsdecode(self.paths[position])), seed) for position, seed in chosen])
+        """The images at these (position, seed), uint8 [B, 3, H, W]: the centre, or a random crop if
+        a seed is given.
+        """
+        return torch.stack(
+            [self._seen(Path(os.fsdecode(self.paths[position])), seed) for position, seed in chosen]
+        )
 
     def _seen(self, path: Path, seed: int | None) -> Tensor:
         pixels = decode(path)
-        pixels = resize_and_center_crop(pixels, self.size, self.margin) if seed is None else random_crop(pixels, self.size, seed)
+        pixels = (
+            resize_and_center_crop(pixels, self.size, self.margin)
+            if seed is None
+            else random_crop(pixels, self.size, seed)
+        )
         return to_grey(pixels[None])[0] if self.grey else pixels
 
     def take(self, positions: Tensor) -> "ImageFiles":
@@ -171,13 +223,22 @@ class ImageFiles:
             return iter([self.first(len(self))])
         return self.read(torch.arange(len(self)).split(batch_size))
 
-    def read(self, batches: Iterable[Tensor], seeds: Iterable[Tensor | None] = repeat(None)) -> Iterator[Tensor]:
-        """The images at each batch's positions, uint8 [B, 3, H, W]: random crops if the batch has seeds, else centres.
+    def read(
+        self, batches: Iterable[Tensor], seeds: Iterable[Tensor | None] = repeat(None)
+    ) -> Iterator[Tensor]:
+        """The images at each batch's positions, uint8 [B, 3, H, W]: random crops if the batch has
+        seeds, else centres.
 
         Raises ValueError, naming it, for a damaged image.
         """
         chosen = (
-            [*zip(batch.tolist(), [None] * len(batch) if drawn is None else drawn.tolist(), strict=True)]
+            [
+                *zip(
+                    batch.tolist(),
+                    [None] * len(batch) if drawn is None else drawn.tolist(),
+                    strict=True,
+                )
+            ]
             for batch, drawn in zip(batches, seeds, strict=False)
         )
         loader = DataLoader(

@@ -1,4 +1,6 @@
-"""Detectors: scores computed after training from logits, features or the network itself, and their one table."""
+"""Detectors: scores computed after training from logits, features or the network itself, and their
+one table.
+"""
 
 from .ash import fit_ash_b, fit_ash_s
 from .common import needs_linear_head

@@ -61,4 +61,6 @@ def fit_ash_s(known: FitData) -> Fitted:
 
 
 def _energy_of(known: FitData, shaped: Callable[[Tensor], Tensor]) -> Fitted:
-    return Fitted(lambda part: energies(known.head, shaped(features_of(part))), {"percentile": PERCENTILE})
+    return Fitted(
+        lambda part: energies(known.head, shaped(features_of(part))), {"percentile": PERCENTILE}
+    )

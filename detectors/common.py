@@ -1,4 +1,6 @@
-"""What several detectors share: precision, features, the head, and the heads a score has no meaning with."""
+"""What several detectors share: precision, features, the head, and the heads a score has no meaning
+with.
+"""
 
 from copy import deepcopy
 
@@ -11,7 +13,9 @@ ROWS = 1024  # of features at once through a head: some make [rows, C, D] of the
 
 
 def float64(tensor: Tensor) -> Tensor:
-    """The same values in float64 on the CPU, so that fewer scores tie. (The CPU first: Apple's GPUs have no float64.)"""
+    """The same values in float64 on the CPU, so that fewer scores tie. (The CPU first: Apple's GPUs
+    have no float64.)
+    """
     return tensor.detach().cpu().double()
 
 
@@ -30,11 +34,17 @@ def features_of(part: SetOutputs) -> Tensor:
 
 @torch.no_grad()
 def energies(head: nn.Module, features: Tensor) -> Tensor:
-    """The energy score logsumexp ℓ [N] of the logits ℓ that the head gives features [N, D], in float64."""
+    """The energy score logsumexp ℓ [N] of the logits ℓ that the head gives features [N, D], in
+    float64.
+    """
     head = deepcopy(head).double()  # a copy, since `double` changes a module in place
     return torch.cat([head(rows).logsumexp(1) for rows in features.split(ROWS)])
 
 
 def needs_linear_head(head: nn.Module) -> str | None:
-    """Why a head that is not linear is refused: of others' logits a virtual logit, or features made larger, say nothing."""
-    return None if getattr(head, "is_linear", isinstance(head, nn.Linear)) else "needs a linear head"
+    """Why a head that is not linear is refused: of others' logits a virtual logit, or features made
+    larger, say nothing.
+    """
+    return (
+        None if getattr(head, "is_linear", isinstance(head, nn.Linear)) else "needs a linear head"
+    )

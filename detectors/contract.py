@@ -1,4 +1,6 @@
-"""What a detector is: a score that is computed after training, and fitted only to images that trained or calibrated the network."""
+"""What a detector is: a score that is computed after training, and fitted only to images that
+trained or calibrated the network.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,15 @@ class NotApplicable(ValueError):
 class SetOutputs:
     """A set of images as a trained network sees it."""
 
-    outputs: Mapping[str, Tensor]  # named outputs of the head, "logits" [N, C] at temperature 1 first of all; "features" [N, D]
+    # Named outputs of the head, "logits" [N, C] at temperature 1 first of all; "features" [N, D].
+    outputs: Mapping[str, Tensor]
     batches: Callable[[], Iterable[Tensor]]  # the network's inputs [B, 3, H, W], in order
     labels: Tensor | None = None  # class indices [N]; None for out-of-distribution images
 
     def finite(self) -> Tensor | None:
-        """Which images have finite features and a finite largest logit, bool [N]; None if the set has neither."""
+        """Which images have finite features and a finite largest logit, bool [N]; None if the set
+        has neither.
+        """
         known = []
         if "logits" in self.outputs:
             known.append(self.outputs["logits"].amax(1).isfinite())
@@ -48,12 +53,17 @@ class SetOutputs:
 
 @dataclass(frozen=True)
 class FitData:
-    """What a detector may be fitted to, all of it in-distribution; None for what the detectors at hand do not need."""
+    """What a detector may be fitted to, all of it in-distribution; None for what the detectors at
+    hand do not need.
+    """
 
-    network: nn.Module | None  # with `forward_features`, `layer_features` and a `classifier`; evaluation mode, temperature 1
-    head: nn.Module | None  # the classifier in float32 on the CPU: features [N, D] to logits [N, C] at temperature 1
+    # With `forward_features`, `layer_features` and a `classifier`; evaluation mode, temperature 1.
+    network: nn.Module | None
+    # The classifier in float32 on the CPU: features [N, D] to logits [N, C] at temperature 1.
+    head: nn.Module | None
     train: SetOutputs | None  # the training images, not augmented
-    deciding: SetOutputs  # images that the weights were not fitted to, for choosing a detector's constants
+    # Images that the weights were not fitted to, for choosing a detector's constants.
+    deciding: SetOutputs
     # The inputs are (pixel - mean)/std, the pixels in [0, 1]: a number a channel.
     std: Sequence[float]
     mean: Sequence[float] = (0.0, 0.0, 0.0)
@@ -63,10 +73,12 @@ class FitData:
 class Fitted:
     """A fitted detector: call it with a set for the set's scores.
 
-    An image whose features or largest logit are not finite gets the score NaN. The other images are scored without it.
+    An image whose features or largest logit are not finite gets the score NaN. The other images are
+    scored without it.
     """
 
-    score: Callable[[SetOutputs], Tensor]  # scores [N], float64 on the CPU, higher = more in-distribution
+    # Scores [N], float64 on the CPU, higher = more in-distribution.
+    score: Callable[[SetOutputs], Tensor]
     # Its constants, given or found, by name, for the record.
     parameters: Mapping[str, float | int | str] = field(default_factory=dict)
 
@@ -87,4 +99,5 @@ class Detector:
     title: str
     needs: Literal["logits", "features", "network"]
     fit: Callable[[FitData], Fitted]
-    refuses: Callable[[nn.Module], str | None] = lambda head: None  # why it means nothing with this head, or None
+    # Why it means nothing with this head, or None.
+    refuses: Callable[[nn.Module], str | None] = lambda head: None

@@ -9,10 +9,13 @@ GAMMA, LARGEST = 0.1, 100  # γ and M
 
 
 def gen(logits: Tensor, gamma: float = GAMMA, largest: int = LARGEST) -> Tensor:
-    """-Σ p^γ (1 - p)^γ [...] over the M largest p (all, if there are fewer) of p = softmax(ℓ) of logits ℓ [..., C]."""
+    """-Σ p^γ (1 - p)^γ [...] over the M largest p (all, if there are fewer) of p = softmax(ℓ) of
+    logits ℓ [..., C].
+    """
     p = float64(logits).softmax(-1).sort(-1, descending=True).values
     complement = 1 - p
-    # Of the largest p, which rounds to 1, the others' sum: at γ = 0.1 a complement of 1e-20 still counts, 0.01.
+    # Of the largest p, which rounds to 1, the others' sum: at γ = 0.1 a complement of 1e-20 still
+    # counts, 0.01.
     complement[..., 0] = p[..., 1:].sum(-1)
     return -(p * complement)[..., :largest].pow(gamma).sum(-1)
 

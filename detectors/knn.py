@@ -12,12 +12,13 @@ K = 50  # the paper's for CIFAR-10; it took 200 for CIFAR-100
 
 
 def fit_knn(known: FitData, k: int | None = None) -> Fitted:
-    """Score -‖z - z_(k)‖, z = f/‖f‖, with z_(k) the k-th nearest of the training set's. A feature vector of zeros stays one.
+    """Score -‖z - z_(k)‖, z = f/‖f‖, with z_(k) the k-th nearest of the training set's. A feature
+    vector of zeros stays one.
 
-    k is 50 if not given, or half of the images that a class has on average if that is less: the k-th neighbour of an image that
-    has fewer than k of its class is one of another class, and images between classes would seem
-    nearest (our rule).
-    Raises NotApplicable for fewer than k training images.
+    k is 50 if not given, or half of the images that a class has on average if that is less: the
+    k-th neighbour of an image that has fewer than k of its class is one of another class, and
+    images between classes would seem nearest (our rule). Raises NotApplicable for fewer than k
+    training images.
     """
     train = _directions(known.train)
     k = k or max(1, min(K, len(train) // (2 * known.train.outputs["logits"].shape[1])))

@@ -1,6 +1,8 @@
-"""Mahalanobis, the distance to the nearest class (Lee et al. 2018, arXiv 1807.03888), of the last layer's features.
+"""Mahalanobis, the distance to the nearest class (Lee et al. 2018, arXiv 1807.03888), of the last
+layer's features.
 
-The paper's input pre-processing is left out: `preprocessing.py` does that for the heads' own scores.
+The paper's input pre-processing is left out: `preprocessing.py` does that for the heads' own
+scores.
 """
 
 from collections.abc import Callable
@@ -14,11 +16,13 @@ from .contract import FitData, Fitted
 
 
 def class_gaussians(features: Tensor, labels: Tensor) -> Callable[[Tensor], Tensor]:
-    """Fit a Gaussian a class, with one covariance Σ for all, to features [N, D] in float64 and class indices [N].
+    """Fit a Gaussian a class, with one covariance Σ for all, to features [N, D] in float64 and
+    class indices [N].
 
-    Returns what gives features [M, D] their scores max_c -(f - μ_c)ᵀ Σ⁻¹ (f - μ_c) [M]. Classes without images have no μ_c. If Σ
-    is singular (constant features, N < D), Σ⁻¹ is its pseudo-inverse: directions in which training does not vary count nothing.
-    Raises ValueError if the features to fit to are not all finite.
+    Returns what gives features [M, D] their scores max_c -(f - μ_c)ᵀ Σ⁻¹ (f - μ_c) [M]. Classes
+    without images have no μ_c. If Σ is singular (constant features, N < D), Σ⁻¹ is its
+    pseudo-inverse: directions in which training does not vary count nothing. Raises ValueError if
+    the features to fit to are not all finite.
     """
     if not features.isfinite().all():
         raise ValueError("Mahalanobis got training features that are not all finite")
@@ -33,7 +37,11 @@ def class_gaussians(features: Tensor, labels: Tensor) -> Callable[[Tensor], Tens
     def score(features: Tensor) -> Tensor:
         whitened = (features - shift) @ root
         # Not by the matrix product, whose rounding is that of the squared lengths.
-        return -torch.cdist(whitened, means, compute_mode="donot_use_mm_for_euclid_dist").amin(1).square()
+        return (
+            -torch.cdist(whitened, means, compute_mode="donot_use_mm_for_euclid_dist")
+            .amin(1)
+            .square()
+        )
 
     return score
 

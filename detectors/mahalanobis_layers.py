@@ -1,4 +1,5 @@
-"""Mahalanobis over several layers, weighed without OOD data (Lee et al. 2018, arXiv 1807.03888, section 3.2).
+"""Mahalanobis over several layers, weighed without OOD data (Lee et al. 2018, arXiv 1807.03888,
+section 3.2).
 
 The paper's input pre-processing is left out here too.
 """

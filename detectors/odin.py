@@ -12,7 +12,9 @@ EPSILON = 0.0014  # the usual choice
 TEMPERATURE = 1000.0  # the paper's
 
 
-def fit_odin(known: FitData, epsilon: Epsilon = EPSILON, temperature: float = TEMPERATURE) -> Fitted:
+def fit_odin(
+    known: FitData, epsilon: Epsilon = EPSILON, temperature: float = TEMPERATURE
+) -> Fitted:
     """Score S = T·log max softmax(ℓ/T) of images perturbed to raise S.
 
     The paper's score is the maximum itself. Its logarithm has the same order, and still tells

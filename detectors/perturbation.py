@@ -1,7 +1,9 @@
-"""Small changes of the inputs that raise a score, in-distribution more than elsewhere, and how large they should be.
+"""Small changes of the inputs that raise a score, in-distribution more than elsewhere, and how
+large they should be.
 
-The changes are ODIN's (Liang et al. 2018, arXiv 1706.02690); their size chosen without OOD data is Hsu et al.'s (2020, arXiv
-2002.11297). Scores here are functions of inputs [B, 3, H, W] to [B] that gradients pass.
+The changes are ODIN's (Liang et al. 2018, arXiv 1706.02690); their size chosen without OOD data is
+Hsu et al.'s (2020, arXiv 2002.11297). Scores here are functions of inputs [B, 3, H, W] to [B] that
+gradients pass.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,24 +26,34 @@ def by_channel(values: Sequence[float], inputs: Tensor) -> Tensor:
 
 
 def ascent(inputs: Tensor, score: Callable[[Tensor], Tensor], std: Sequence[float]) -> Tensor:
-    """sign(∇x Σ S(x)) / std, a channel: times ε, the change by ε a pixel that raises each image's score most, to first order."""
+    """sign(∇x Σ S(x)) / std, a channel: times ε, the change by ε a pixel that raises each image's
+    score most, to first order.
+    """
     kind = inputs.device.type
     # In float16 the gradients of sure images underflow, and their signs are lost.
     half = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
     precision = torch.autocast(kind, enabled=False) if half else nullcontext()
     with torch.inference_mode(False), torch.enable_grad(), precision:  # whatever the caller is in
         inputs = inputs.clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(score(inputs).sum(), inputs)  # of the inputs alone: no parameter gets one
+        # Of the inputs alone: no parameter gets one.
+        (gradient,) = torch.autograd.grad(score(inputs).sum(), inputs)
     return gradient.sign() / by_channel(std, inputs)
 
 
-def perturbed(inputs: Tensor, score: Callable[[Tensor], Tensor], epsilon: float, std: Sequence[float]) -> Tensor:
-    """x + ε·sign(∇x S(x)) in pixels of [0, 1], ODIN's x - ε·sign(-∇x S(x)). The result may leave [0, 1], as in the paper."""
+def perturbed(
+    inputs: Tensor, score: Callable[[Tensor], Tensor], epsilon: float, std: Sequence[float]
+) -> Tensor:
+    """x + ε·sign(∇x S(x)) in pixels of [0, 1], ODIN's x - ε·sign(-∇x S(x)).
+
+    The result may leave [0, 1], as in the paper.
+    """
     return inputs + epsilon * ascent(inputs, score, std)
 
 
 @torch.no_grad()
-def choose_epsilon(batches: Iterable[Tensor], score: Callable[[Tensor], Tensor], std: Sequence[float]) -> float:
+def choose_epsilon(
+    batches: Iterable[Tensor], score: Callable[[Tensor], Tensor], std: Sequence[float]
+) -> float:
     """Of EPSILONS, the one with the largest mean S(perturbed x), the first of equals.
 
     Raises ValueError for no images, and for scores that are not finite.
@@ -58,7 +70,9 @@ def choose_epsilon(batches: Iterable[Tensor], score: Callable[[Tensor], Tensor],
     return EPSILONS[int(sums.argmax())]
 
 
-def fit_perturbed(known: FitData, score: Callable[[Tensor], Tensor], epsilon: Epsilon, **parameters: float) -> Fitted:
+def fit_perturbed(
+    known: FitData, score: Callable[[Tensor], Tensor], epsilon: Epsilon, **parameters: float
+) -> Fitted:
     """The score of perturbed images.
 
     If ε is "chosen", `choose_epsilon` finds it on the deciding images.
@@ -71,6 +85,11 @@ def fit_perturbed(known: FitData, score: Callable[[Tensor], Tensor], epsilon: Ep
 
     @torch.no_grad()
     def perturbed_score(part: SetOutputs) -> Tensor:
-        return torch.cat([float64(score(perturbed(inputs, score, epsilon, known.std))) for inputs in part.batches()])
+        return torch.cat(
+            [
+                float64(score(perturbed(inputs, score, epsilon, known.std)))
+                for inputs in part.batches()
+            ]
+        )
 
     return Fitted(perturbed_score, {"epsilon": epsilon, **parameters})

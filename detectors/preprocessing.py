@@ -1,4 +1,6 @@
-"""Input pre-processing for the head's own score (Hsu et al. 2020, arXiv 2002.11297): ODIN's for any score, without OOD data."""
+"""Input pre-processing for the head's own score (Hsu et al. 2020, arXiv 2002.11297): ODIN's for any
+score, without OOD data.
+"""
 
 from torch import Tensor
 
@@ -17,7 +19,8 @@ def fit_preprocessing(known: FitData, epsilon: Epsilon = "chosen") -> Fitted:
 
     def score(inputs: Tensor) -> Tensor:
         outputs = classifier.named_outputs(known.network.forward_features(inputs))
-        # float64, since of a sure image the maximum probability is 1 in float32, without a gradient.
+        # float64, since of a sure image the maximum probability is 1 in float32, without a
+        # gradient.
         return classifier.scores({name: wide(output) for name, output in outputs.items()})
 
     return fit_perturbed(known, score, epsilon)

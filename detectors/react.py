@@ -14,7 +14,8 @@ def fit_react(known: FitData) -> Fitted:
     c is the 90th percentile of the training images' features, all features taken together.
     OpenOOD takes it of the validation images. The AUROCs differ by 0.03 to 0.1 points.
     """
-    # numpy's, since PyTorch 2.6's `quantile` refuses more than 2²⁴ values, and CIFAR's training sets have more.
+    # numpy's, since PyTorch 2.6's `quantile` refuses more than 2²⁴ values, and CIFAR's training
+    # sets have more.
     clip = float(np.percentile(features_of(known.train).numpy(), PERCENTILE))
     return Fitted(
         lambda part: energies(known.head, features_of(part).clamp(max=clip)),

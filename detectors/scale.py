@@ -20,4 +20,6 @@ def scaled(features: Tensor, percentile: int = PERCENTILE) -> Tensor:
 
 def fit_scale(known: FitData) -> Fitted:
     """Score: the energy of head(scaled(f))."""
-    return Fitted(lambda part: energies(known.head, scaled(features_of(part))), {"percentile": PERCENTILE})
+    return Fitted(
+        lambda part: energies(known.head, scaled(features_of(part))), {"percentile": PERCENTILE}
+    )

@@ -17,8 +17,13 @@ if not (Path(__file__).parent / "losses").is_dir():
     from utils import calibration, versions
 
     parts = [losses, models, calibration, versions]
-    # Each file of the folders too: Python would load it a second time under its name in this package, and a head of the one copy
-    # is no head for the criterion of the other.
+    # Each file of the folders too: Python would load it a second time under its name in this
+    # package, and a head of the one copy is no head for the criterion of the other.
     for folder in (losses, models):
-        parts += [import_module(found.name) for found in iter_modules(folder.__path__, f"{folder.__name__}.")]
-    sys.modules |= {f"{__name__}.{module.__name__.removeprefix('utils.')}": module for module in parts}
+        parts += [
+            import_module(found.name)
+            for found in iter_modules(folder.__path__, f"{folder.__name__}.")
+        ]
+    sys.modules |= {
+        f"{__name__}.{module.__name__.removeprefix('utils.')}": module for module in parts
+    }

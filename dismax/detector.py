@@ -1,4 +1,6 @@
-"""A trained network to deploy: images in; classes, calibrated probabilities, scores, and whether each is in-distribution, out."""
+"""A trained network to deploy: images in; classes, calibrated probabilities, scores, and whether
+each is in-distribution, out.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,11 @@ class Detections(NamedTuple):
 
 
 def _inside(images: Tensor) -> Tensor | None:
-    """Checks that all pixels of float images [B, C, H, W] lie in [0, 1]. Returns None, or raises ValueError.
+    """Checks that all pixels of float images [B, C, H, W] lie in [0, 1]. Returns None, or raises
+    ValueError.
 
-    A graph that is compiled, exported or traced cannot raise an error that depends on values. There it returns which images are
-    right, bool [B].
+    A graph that is compiled, exported or traced cannot raise an error that depends on values. There
+    it returns which images are right, bool [B].
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return ((images >= -ROUNDING) & (images <= 1 + ROUNDING)).flatten(1).all(1)
@@ -39,21 +42,33 @@ def _inside(images: Tensor) -> Tensor | None:
         least, most = torch.stack(images.detach().aminmax()).tolist()
         if not (least >= -ROUNDING and most <= 1 + ROUNDING):  # NaN is neither
             raise ValueError(
-                f"a detector takes floats in [0, 1], got {least:.4g} to {most:.4g}: give it 0 to 255 as uint8, and images as they "
+                f"a detector takes floats in [0, 1], got {least:.4g} to {most:.4g}: give it 0 to "
+                "255 as uint8, and images as they "
                 "are before any normalisation, which it does itself"
             )
     return None
 
 
 def _constants(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """A normalisation as float32 [C, 1, 1] each. Raises ValueError for one that cannot be of pixels in [0, 1]."""
+    """A normalisation as float32 [C, 1, 1] each.
+
+    Raises ValueError for one that cannot be of pixels in [0, 1].
+    """
     try:
-        means, stds = (torch.as_tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (mean, std))
-        possible = len(means) == len(stds) > 0 and ((means >= 0) & (means <= 1) & (stds > 0) & stds.isfinite()).all()
+        means, stds = (
+            torch.as_tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (mean, std)
+        )
+        possible = (
+            len(means) == len(stds) > 0
+            and ((means >= 0) & (means <= 1) & (stds > 0) & stds.isfinite()).all()
+        )
     except (TypeError, ValueError, RuntimeError):
         possible = False
     if not possible:
-        raise ValueError(f"mean and std are a number a channel, of pixels in [0, 1], got {mean!r:.80} and {std!r:.80}")
+        raise ValueError(
+            f"mean and std are a number a channel, of pixels in [0, 1], got {mean!r:.80} and "
+            f"{std!r:.80}"
+        )
     return means, stds
 
 
@@ -69,25 +84,33 @@ def _names(given: Sequence[str], num_classes: int) -> tuple[str, ...]:
 class Detector(nn.Module):
     """A network with its normalisation, temperature and thresholds.
 
-    Of a run's network it knows `size`, its training images' (height, width), and `margin`: larger images are resized to cover
-    that size with a margin, and their centre is taken.
+    Of a run's network it knows `size`, its training images' (height, width), and `margin`: larger
+    images are resized to cover that size with a margin, and their centre is taken.
 
-    `half()`, `bfloat16()` and `double()` change the network's precision. The head, the thresholds and the normalisation stay in
-    float32 or wider. Of a compiled network the copy is not compiled: compile the detector.
+    `half()`, `bfloat16()` and `double()` change the network's precision. The head, the thresholds
+    and the normalisation stay in float32 or wider. Of a compiled network the copy is not compiled:
+    compile the detector.
 
     Args:
-        network: a trained one whose classifier is one of `dismax.losses`' heads, at its fitted temperature and with its thresholds
-            set; it is copied. Its forward pass ends with the head: a detector refuses the first images otherwise.
+        network: a trained one whose classifier is one of `dismax.losses`' heads, at its fitted
+            temperature and with its thresholds set; it is copied. Its forward pass ends with the
+            head: a detector refuses the first images otherwise.
         mean, std: of each channel, of pixels in [0, 1], as the network was trained with.
         class_names: of the C classes, if they have names.
         tpr: the share of in-distribution images to accept, at least.
 
-    Raises ValueError for a network with no such head or several, for a mean and std of no such pixels, for other than C names, and
-    for a share outside [0, 1]; RuntimeError for a head without thresholds.
+    Raises ValueError for a network with no such head or several, for a mean and std of no such
+    pixels, for other than C names, and for a share outside [0, 1]; RuntimeError for a head without
+    thresholds.
     """
 
     def __init__(
-        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], class_names: Sequence[str] = (), tpr: float = 0.95
+        self,
+        network: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        class_names: Sequence[str] = (),
+        tpr: float = 0.95,
     ):
         super().__init__()
         self.size: tuple[int, int] | None = None
@@ -97,12 +120,18 @@ class Detector(nn.Module):
         means, stds = _constants(mean, std)
         self.register_buffer("mean", means)
         self.register_buffer("std", stds)
-        self.register_buffer("least", torch.tensor(self.threshold(tpr), dtype=at_least_float32(self.head.thresholds).dtype))
+        self.register_buffer(
+            "least",
+            torch.tensor(self.threshold(tpr), dtype=at_least_float32(self.head.thresholds).dtype),
+        )
         self.requires_grad_(False)
 
     @classmethod
     def load(cls, path: str | Path, tpr: float = 0.95) -> Detector:
-        """The detector of a run's model.pt. Raises as `Detector` does, and ValueError for a file that is damaged or no such one."""
+        """The detector of a run's model.pt.
+
+        Raises as `Detector` does, and ValueError for a file that is damaged or no such one.
+        """
         network, saved = load_network(path)
         try:
             detector = cls(network, saved["mean"], saved["std"], saved["classes"], tpr)
@@ -113,7 +142,10 @@ class Detector(nn.Module):
         return detector
 
     def threshold(self, tpr: float = 0.95) -> float:
-        """The score that at least this share of in-distribution images reached. Raises ValueError for a share outside [0, 1]."""
+        """The score that at least this share of in-distribution images reached.
+
+        Raises ValueError for a share outside [0, 1].
+        """
         return self.head.threshold(tpr)
 
     def train(self, mode: bool = True) -> Detector:
@@ -121,9 +153,11 @@ class Detector(nn.Module):
         return super().train(False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Detector:
-        """As `nn.Module._apply`, which half() and to() go through; but only the body goes below float32.
+        """As `nn.Module._apply`, which half() and to() go through; but only the body goes below
+        float32.
 
-        A score can be larger than half precision holds, and a threshold rounded up would refuse images.
+        A score can be larger than half precision holds, and a threshold rounded up would refuse
+        images.
         """
 
         def wide(tensor: Tensor) -> Tensor:
@@ -137,32 +171,43 @@ class Detector(nn.Module):
         return super()._apply(wide, recurse=False)
 
     def _check(self, images: Tensor) -> None:
-        """Raises ValueError for what are no images of this detector, as far as their type and shape tell."""
+        """Raises ValueError for what are no images of this detector, as far as their type and shape
+        tell.
+        """
         if not isinstance(images, Tensor):
             raise ValueError(f"a detector takes a tensor of images, got {type(images).__name__}")
         if images.dtype != torch.uint8 and images.dtype not in FLOATS:
-            raise ValueError(f"a detector takes images of uint8, or of floats in [0, 1], got {images.dtype}")
+            raise ValueError(
+                f"a detector takes images of uint8, or of floats in [0, 1], got {images.dtype}"
+            )
         channels = len(self.mean)
         if images.ndim != 4 or images.shape[1] != channels or 0 in images.shape[2:]:
-            raise ValueError(f"this detector takes images [B, {channels}, H, W], got {list(images.shape)}")
+            raise ValueError(
+                f"this detector takes images [B, {channels}, H, W], got {list(images.shape)}"
+            )
 
     def forward(self, images: Tensor) -> Detections:
         """What there is to say of images [B, C, H, W], uint8 or floats in [0, 1].
 
-        The range of floats is checked once a batch, which waits for the GPU. uint8 needs no check. A graph that is compiled,
-        exported or traced cannot check: there an image with pixels outside [0, 1] gets probabilities and a score of NaN, and is
-        not accepted.
+        The range of floats is checked once a batch, which waits for the GPU. uint8 needs no check.
+        A graph that is compiled, exported or traced cannot check: there an image with pixels
+        outside [0, 1] gets probabilities and a score of NaN, and is not accepted.
 
-        Raises ValueError for other types, shapes and pixels, and for a network that does anything after its head.
+        Raises ValueError for other types, shapes and pixels, and for a network that does anything
+        after its head.
         """
         self._check(images)
         inside = None
         if images.dtype == torch.uint8:
-            pixels = images.to(self.mean.dtype) / 255  # said, since older exporters promote no uint8
+            # Said, since older exporters promote no uint8.
+            pixels = images.to(self.mean.dtype) / 255
         else:
             pixels, inside = images, _inside(images)
         outputs = named_outputs(self.body, (pixels - self.mean) / self.std)
         logits, scores = outputs["logits"] / self.head.temperature, self.head.scores(outputs)
         if inside is not None:
-            logits, scores = logits.where(inside[:, None], torch.nan), scores.where(inside, torch.nan)
+            logits, scores = (
+                logits.where(inside[:, None], torch.nan),
+                scores.where(inside, torch.nan),
+            )
         return Detections(logits.argmax(1), logits.softmax(1), scores, scores >= self.least, logits)

@@ -30,47 +30,64 @@ class _Outputs(nn.Module):
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """A path of the same name in a temporary folder beside: if the block ends well, what was written there takes its place."""
+    """A path of the same name in a temporary folder beside: if the block ends well, what was
+    written there takes its place.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         yield Path(folder) / path.name
-        for written in sorted(Path(folder).iterdir(), reverse=True):  # weights in a .data file before what refers to it by name
+        # Weights in a .data file before what refers to it by name.
+        for written in sorted(Path(folder).iterdir(), reverse=True):
             with open(written, "rb+") as file:
                 os.fsync(file.fileno())
             os.replace(written, path.parent / written.name)
 
 
 def _examples(detector: Detector, size: tuple[int, int] | None) -> Tensor:
-    """Two images of this (height, width). Raises ValueError, in a line, for what the exporter would refuse in pages."""
+    """Two images of this (height, width).
+
+    Raises ValueError, in a line, for what the exporter would refuse in pages.
+    """
     if size is None:
         raise ValueError("the detector does not know its images' size: give size=(height, width)")
-    if not isinstance(size, Sequence) or len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+    if (
+        not isinstance(size, Sequence)
+        or len(size) != 2
+        or not all(isinstance(side, int) and side > 0 for side in size)
+    ):
         raise ValueError(f"size is (height, width), each 1 or more, got {size!r:.80}")
     try:
-        images = torch.zeros(2, len(detector.mean), *size, dtype=torch.uint8, device=detector.mean.device)
+        images = torch.zeros(
+            2, len(detector.mean), *size, dtype=torch.uint8, device=detector.mean.device
+        )
         detector(images)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"the network does not take images of {size[0]}×{size[1]} pixels ({reason}): give another size") from error
+        raise ValueError(
+            f"the network does not take images of {size[0]}×{size[1]} pixels ({reason}): give "
+            "another size"
+        ) from error
     return images
 
 
 def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None = None) -> None:
     """Write the detector as ONNX: `images`, uint8 [B, C, height, width] of any B, to the `OUTPUTS`.
 
-    The file is written whole or not at all. Weights of more than 1.5 GB go into a second one beside it, PATH.data; a process killed
-    between putting the two in place leaves the second alone. Needs the packages onnx and onnxscript, and PyTorch 2.11 or newer
-    (`pip install '.[export]'` in the repository).
+    The file is written whole or not at all. Weights of more than 1.5 GB go into a second one beside
+    it, PATH.data; a process killed between putting the two in place leaves the second alone. Needs
+    the packages onnx and onnxscript, and PyTorch 2.11 or newer (`pip install '.[export]'` in the
+    repository).
 
-    uint8 is part of the format, so that no value can lie outside. (Floats would have to be in [0, 1], which a graph cannot refuse.)
+    uint8 is part of the format, so that no value can lie outside. (Floats would have to be in [0,
+    1], which a graph cannot refuse.)
 
     Args:
         detector: on any device.
         path: of the file; its folder is made if need be.
         size: the images' (height, width); by default those that the network was trained on.
 
-    Raises ValueError if neither the detector nor the call says what size the images are of, and for a detector that refuses images
-    of that size.
+    Raises ValueError if neither the detector nor the call says what size the images are of, and for
+    a detector that refuses images of that size.
     """
     images = _examples(detector, size or detector.size)
     with _whole(Path(path)) as temporary:
@@ -82,13 +99,15 @@ def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None =
             output_names=list(OUTPUTS),
             dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
             dynamo=True,
-            external_data=False,  # torch does without anyway where the weights are too large for one file
+            # Torch does without anyway where the weights are too large for one file.
+            external_data=False,
             verbose=False,
         )
 
 
 def to_safetensors(detector: Detector, path: str | Path) -> None:
-    """Write the weights, temperature, thresholds and normalisation as safetensors, the class names in its metadata.
+    """Write the weights, temperature, thresholds and normalisation as safetensors, the class names
+    in its metadata.
 
     The file is written whole or not at all; its folder is made if need be.
     Needs the package safetensors (`pip install '.[export]'` in the repository).
@@ -101,4 +120,6 @@ def to_safetensors(detector: Detector, path: str | Path) -> None:
     names = {f"class_{number}": name for number, name in enumerate(shown)}
     with _whole(Path(path)) as temporary:
         # Written here, since safetensors makes files that only their maker can read.
-        temporary.write_bytes(save({name: value.contiguous() for name, value in detector.state_dict().items()}, names))
+        temporary.write_bytes(
+            save({name: value.contiguous() for name, value in detector.state_dict().items()}, names)
+        )

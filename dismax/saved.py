@@ -16,17 +16,21 @@ from . import versions
 from .losses import get_loss
 from .models import build_model
 
-FOLDER = 0x10  # marks a folder in a zip file. torch does not read a part with this mark: its values are whatever was in memory
+# Marks a folder in a zip file. torch does not read a part with this mark: its values are whatever
+# was in memory.
+FOLDER = 0x10
 PIXELS = 2**26  # of the largest image that a network may have been trained on: 8,192 × 8,192
 
 
 def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The network of a run's model.pt, on the CPU in evaluation mode, and everything else in the file.
+    """The network of a run's model.pt, on the CPU in evaluation mode, and everything else in the
+    file.
 
     Runs no code that the file holds, and takes no more memory than the file is long.
 
-    Raises ValueError if the file is damaged (its checksums are compared), if it is no model.pt, or if it is of an earlier version
-    whose weights would give other outputs now; OSError if it cannot be read.
+    Raises ValueError if the file is damaged (its checksums are compared), if it is no model.pt, or
+    if it is of an earlier version whose weights would give other outputs now; OSError if it cannot
+    be read.
     """
     if not Path(path).is_file():  # a pipe would never end
         raise ValueError(f"{path} is no file: a finished run keeps its network there, so name one")
@@ -38,11 +42,17 @@ def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
             _check(saved)
         except Exception as error:  # damaged bytes raise almost anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            if isinstance(error, pickle.UnpicklingError):  # torch's message advises weights_only=False, which is unsafe
+            # Torch's message advises weights_only=False, which is unsafe.
+            if isinstance(error, pickle.UnpicklingError):
                 reason = "it holds something else than tensors, numbers and names"
-            raise ValueError(f"{path} is no run's network, or damaged ({reason}): make the run again") from error
+            raise ValueError(
+                f"{path} is no run's network, or damaged ({reason}): make the run again"
+            ) from error
     if changed:
-        raise ValueError(f"{path}: its weights would give other outputs now ({'; '.join(changed)}): train this network again")
+        raise ValueError(
+            f"{path}: its weights would give other outputs now ({'; '.join(changed)}): train this "
+            "network again"
+        )
     return network.eval(), saved
 
 
@@ -51,15 +61,20 @@ def _read(file: BinaryIO) -> dict[str, Any]:
     with zipfile.ZipFile(file) as archive:
         for part in archive.infolist():
             if part.compress_type:
-                raise ValueError("it is compressed, which a run's is not")  # a small file could unpack to any size
+                # A small file could unpack to any size.
+                raise ValueError("it is compressed, which a run's is not")
             if part.external_attr & FOLDER:
                 raise ValueError(f"{part.filename} calls itself a folder")
         if part := archive.testzip():  # torch.load does not compare the checksums
             raise ValueError(f"{part} has a wrong checksum: it changed after it was written")
     file.seek(0)
     saved = torch.load(file, map_location="cpu", weights_only=True)
-    if sum(value.nbytes for value in saved["state_dict"].values()) > os.fstat(file.fileno()).st_size:
-        raise ValueError("its weights are larger than the file")  # a stride of 0 repeats one stored number
+    if (
+        sum(value.nbytes for value in saved["state_dict"].values())
+        > os.fstat(file.fileno()).st_size
+    ):
+        # A stride of 0 repeats one stored number.
+        raise ValueError("its weights are larger than the file")
     return saved
 
 
@@ -77,12 +92,18 @@ def _built(config: Mapping[str, Any], num_classes: int, weights: dict[str, Tenso
 
 
 def _check(saved: Mapping[str, Any]) -> None:
-    """Raises ValueError if mean, std, classes or size is missing, or if mean, std, size or margin cannot be."""
+    """Raises ValueError if mean, std, classes or size is missing, or if mean, std, size or margin
+    cannot be.
+    """
     if missing := {"mean", "std", "classes", "size"} - saved.keys():
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     size, margin = saved["size"], saved.get("margin", 0)
     if len(saved["mean"]) != 3 or len(saved["std"]) != 3:
         raise ValueError("its mean and std are not of 3 channels")
-    whole = len(size) == 2 and all(type(number) is int and number > 0 for number in (*size, margin + 1))
+    whole = len(size) == 2 and all(
+        type(number) is int and number > 0 for number in (*size, margin + 1)
+    )
     if not whole or (size[0] + margin) * (size[1] + margin) > PIXELS:
-        raise ValueError(f"its images' (height, width) are {size!r:.40} and their margin is {margin!r:.40}")
+        raise ValueError(
+            f"its images' (height, width) are {size!r:.40} and their margin is {margin!r:.40}"
+        )

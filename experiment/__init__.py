@@ -1,1 +1,3 @@
-"""What a run is made of: its configuration, data and network, its evaluation, and the folder that holds its results."""
+"""What a run is made of: its configuration, data and network, its evaluation, and the folder that
+holds its results.
+"""

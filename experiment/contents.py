@@ -1,4 +1,7 @@
-"""What a run's record must hold. Every record is checked when it is read, so the programs need not check it again."""
+"""What a run's record must hold.
+
+Every record is checked when it is read, so the programs need not check it again.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,16 +11,35 @@ from .recipes import RECIPES
 Wanted = tuple[str, Callable[[Any], bool]]  # what a value must be: in words, and as a test
 
 TEXT: Wanted = ("text", lambda value: isinstance(value, str))
-TEXTS: Wanted = ("a list of texts", lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value))
+TEXTS: Wanted = (
+    "a list of texts",
+    lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
+)
 WHOLE: Wanted = ("a whole number above 0", lambda value: type(value) is int and 0 < value < 2**63)
-POSITIVE: Wanted = ("a number above 0", lambda value: type(value) in (int, float) and 0 < value < float("inf"))
+POSITIVE: Wanted = (
+    "a number above 0",
+    lambda value: type(value) in (int, float) and 0 < value < float("inf"),
+)
 # Sums may round to slightly more than 1.
-SHARE: Wanted = ("a number from 0 to 1", lambda value: type(value) in (int, float) and -1e-9 <= value <= 1 + 1e-9)
+SHARE: Wanted = (
+    "a number from 0 to 1",
+    lambda value: type(value) in (int, float) and -1e-9 <= value <= 1 + 1e-9,
+)
 CONSTANT: Wanted = ("a number or text", lambda value: type(value) in (int, float, str))
-# ensemble.py names a folder after the loss and the seed: neither may lead to another place, as ../ would.
-NAME: Wanted = ("a name", lambda value: isinstance(value, str) and value.strip(". ") != "" and not {*"/\\\0"} & {*value})
-SEED: Wanted = ("a seed, or an ensemble's seeds such as 1+2", lambda value: _is_seed(value) or _are_seeds(value))
-SEEDS: Wanted = ("a list of seeds", lambda value: isinstance(value, list) and value != [] and all(map(_is_seed, value)))
+# ensemble.py names a folder after the loss and the seed: neither may lead to another place, as ../
+# would.
+NAME: Wanted = (
+    "a name",
+    lambda value: isinstance(value, str) and value.strip(". ") != "" and not {*"/\\\0"} & {*value},
+)
+SEED: Wanted = (
+    "a seed, or an ensemble's seeds such as 1+2",
+    lambda value: _is_seed(value) or _are_seeds(value),
+)
+SEEDS: Wanted = (
+    "a list of seeds",
+    lambda value: isinstance(value, list) and value != [] and all(map(_is_seed, value)),
+)
 
 EACH = "*"  # stands for every name in the record; a name that ends in ? may be missing
 METRICS = dict.fromkeys(("auroc", "aupr_in", "aupr_out", "tnr95", "dtacc"), SHARE)
@@ -30,7 +52,10 @@ RECORD = {
         "loss": NAME,
         "seed": SEED,
         "protocol": TEXT,
-        "recipe": (f"one of {', '.join(RECIPES)}", lambda value: isinstance(value, str) and value in RECIPES),
+        "recipe": (
+            f"one of {', '.join(RECIPES)}",
+            lambda value: isinstance(value, str) and value in RECIPES,
+        ),
         "epochs": WHOLE,
         "ood": TEXTS,
         "versions?": {EACH: WHOLE},
@@ -69,7 +94,9 @@ def check(record: Any) -> None:
     for source, found in record["detection"].items():
         for at, scores in found["scores"].items():
             if score not in scores:
-                raise ValueError(f"detection.{source}.scores.{at} lacks {score}, the run's own score")
+                raise ValueError(
+                    f"detection.{source}.scores.{at} lacks {score}, the run's own score"
+                )
     for name, added in record.get("detectors", {}).items():
         if "sets" in added and added["sets"].keys() != record["detection"].keys():
             raise ValueError(f"detectors.{name}.sets are not the sets of detection")
@@ -98,4 +125,6 @@ def _is_seed(value: Any) -> bool:
 
 
 def _are_seeds(value: Any) -> bool:
-    return isinstance(value, str) and all(each.isascii() and each.isdecimal() for each in value.split("+"))
+    return isinstance(value, str) and all(
+        each.isascii() and each.isdecimal() for each in value.split("+")
+    )

@@ -37,16 +37,23 @@ class Data:
 
 
 def load_data(config: RunConfig) -> Data:
-    """All images of a run. Raises ValueError or an OSError, in one line, for what is bad or not there."""
+    """All images of a run.
+
+    Raises ValueError or an OSError, in one line, for what is bad or not there.
+    """
     refuse_runs_among_images(config)
     train, test = sources.load_in(config.data, config.data_dir)
-    reference = sources.reference(train)  # before any are left out, so that the same images give the same
+    # Before any are left out, so that the same images give the same.
+    reference = sources.reference(train)
     notes = [*train.notes, *test.notes]
     entry, evaluation = sources.by_recipe(config.data, config.recipe), {"test": test}
     if config.protocol == "heldout":
         train, evaluation["validation"] = sources.hold_out(train, entry.validation)
     train = train.take(sources.limited(len(train), config.limit_train))
-    evaluation = {split: part.take(sources.limited(len(part), config.limit_eval)) for split, part in evaluation.items()}
+    evaluation = {
+        split: part.take(sources.limited(len(part), config.limit_eval))
+        for split, part in evaluation.items()
+    }
     outside = {}
     for role, source in sources.ood_sets(config.data, config.ood, config.recipe):
         part = sources.load_out(source, config.data_dir, reference, entry.margin)
@@ -59,14 +66,23 @@ def load_data(config: RunConfig) -> Data:
 
 
 def refuse_runs_among_images(config: RunConfig) -> None:
-    """Raises ValueError for a --runs inside a folder of class folders: the runs would count as a class without images."""
+    """Raises ValueError for a --runs inside a folder of class folders: the runs would count as a
+    class without images.
+    """
     for split in (Path(config.data) / "train", Path(config.data) / "test"):
         if split.is_dir() and config.runs.resolve().is_relative_to(split.resolve()):
-            raise ValueError(f"--runs {config.runs} lies among the images of {split}: name a folder elsewhere")
+            raise ValueError(
+                f"--runs {config.runs} lies among the images of {split}: name a folder elsewhere"
+            )
 
 
 def refuse_other_training_data(data: Data, record: Mapping[str, Any]) -> None:
-    """Raises ValueError if a run was trained on other images or labels than these; a record of an earlier version does not say."""
+    """Raises ValueError if a run was trained on other images or labels than these; a record of an
+    earlier version does not say.
+    """
     held = record.get("fingerprints", {}).get("train")
     if held is not None and held != fingerprint.of(data.train):
-        raise ValueError("the training images or labels in --data-dir are others than those of the run: put them back as they were")
+        raise ValueError(
+            "the training images or labels in --data-dir are others than those of the run: put "
+            "them back as they were"
+        )

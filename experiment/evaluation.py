@@ -20,23 +20,35 @@ EVALUATION_BATCH = 500
 
 @torch.inference_mode()
 def _each_batch(
-    model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager, take: Callable[[dict[str, Tensor]], Any]
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    context: AbstractContextManager,
+    take: Callable[[dict[str, Tensor]], Any],
 ) -> list[Any]:
-    """Run the network over the batches. Returns what `take` makes of each batch's named outputs and features, on the device."""
+    """Run the network over the batches.
+
+    Returns what `take` makes of each batch's named outputs and features, on the device.
+    """
     model.eval()
     found = []
     with context, parametrize.cached():  # a parametrized weight is computed once
         for inputs in batches:
             features = model.forward_features(inputs)
-            found.append(take({**model.classifier.named_outputs(features), "features": features.float()}))
+            found.append(
+                take({**model.classifier.named_outputs(features), "features": features.float()})
+            )
     return found
 
 
-def predict(model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager) -> dict[str, Tensor]:
-    """The head's named outputs (`logits` [N, C] at temperature 1, and what else it offers) and the `features` [N, D], on the CPU.
+def predict(
+    model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager
+) -> dict[str, Tensor]:
+    """The head's named outputs (`logits` [N, C] at temperature 1, and what else it offers) and the
+    `features` [N, D], on the CPU.
 
     Args:
-        model: with `forward_features` and a `classifier` that keeps the contract of a head; left in evaluation mode.
+        model: with `forward_features` and a `classifier` that keeps the contract of a head; left in
+            evaluation mode.
         batches: the network's inputs.
         context: in which the forward pass runs (autocast).
     """
@@ -44,8 +56,11 @@ def predict(model: nn.Module, batches: Iterable[Tensor], context: AbstractContex
     return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
 
 
-def classify(model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager) -> Tensor:
-    """The class of each image's largest logit, int64 [N], on the device; -1 where a logit is NaN or infinite.
+def classify(
+    model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager
+) -> Tensor:
+    """The class of each image's largest logit, int64 [N], on the device; -1 where a logit is NaN or
+    infinite.
 
     Of equal logits the first counts. The arguments are those of `predict`.
     """
@@ -58,7 +73,9 @@ def classify(model: nn.Module, batches: Iterable[Tensor], context: AbstractConte
 
 
 def temperature_results(logits: Tensor, labels: Tensor) -> dict[str, Any]:
-    """The temperature fitted to logits [N, C] and labels [N]: `value`, its `objective`, the other's (`by_nll`), `warnings`."""
+    """The temperature fitted to logits [N, C] and labels [N]: `value`, its `objective`, the other's
+    (`by_nll`), `warnings`.
+    """
     fitted, messages = {}, {}
     for objective in ("ece", "nll"):
         with warnings.catch_warnings(record=True) as caught:
@@ -66,21 +83,37 @@ def temperature_results(logits: Tensor, labels: Tensor) -> dict[str, Any]:
             fitted[objective] = fit_temperature(logits, labels, objective)
         messages[objective] = [str(warning.message) for warning in caught]
     # Some warnings hold for both objectives.
-    only_nll = [f"{message}; it is only recorded, not used" for message in messages["nll"] if message not in messages["ece"]]
-    return {"value": fitted["ece"], "objective": "ece", "by_nll": fitted["nll"], "warnings": messages["ece"] + only_nll}
+    only_nll = [
+        f"{message}; it is only recorded, not used"
+        for message in messages["nll"]
+        if message not in messages["ece"]
+    ]
+    return {
+        "value": fitted["ece"],
+        "objective": "ece",
+        "by_nll": fitted["nll"],
+        "warnings": messages["ece"] + only_nll,
+    }
 
 
 def calibrate(head: nn.Module, outputs: Mapping[str, Tensor], temperature: float) -> None:
-    """Put a temperature, and the thresholds of the head's own score of these named outputs, into the head; in evaluation mode."""
+    """Put a temperature, and the thresholds of the head's own score of these named outputs, into
+    the head; in evaluation mode.
+    """
     head.eval()
     head.temperature.fill_(temperature)
     head.set_thresholds(head.all_scores(outputs, temperature)[head.score_type])
 
 
-def classification_results(logits: Tensor, labels: Tensor, temperatures: Mapping[str, float]) -> dict[str, Any]:
+def classification_results(
+    logits: Tensor, labels: Tensor, temperatures: Mapping[str, float]
+) -> dict[str, Any]:
     """The number of images `n`, and `classification_metrics` at each named temperature."""
-    logits = logits.double()  # as the fit has them: rounding could move an image to another bin of the ECE
-    return {"n": len(labels)} | {name: classification_metrics(logits / t, labels) for name, t in temperatures.items()}
+    # As the fit has them: rounding could move an image to another bin of the ECE.
+    logits = logits.double()
+    return {"n": len(labels)} | {
+        name: classification_metrics(logits / t, labels) for name, t in temperatures.items()
+    }
 
 
 def detection_results(
@@ -100,14 +133,19 @@ def detection_results(
 
     def scores(part: Mapping[str, Tensor], temperature: float) -> dict[str, Tensor]:
         # In float64 fewer of the largest probabilities round to 1 and tie.
-        return all_scores({name: value.double() for name, value in part.items() if name != "features"}, temperature)
+        return all_scores(
+            {name: value.double() for name, value in part.items() if name != "features"},
+            temperature,
+        )
 
     results: dict[str, dict[str, Any]] = {source: {} for source in outside}
     for name, temperature in temperatures.items():
         scores_in = scores(inside, temperature)
         for source, part in outside.items():
             scores_out = scores(part, temperature)
-            results[source][name] = {score: detection_metrics(scores_in[score], scores_out[score]) for score in scores_in}
+            results[source][name] = {
+                score: detection_metrics(scores_in[score], scores_out[score]) for score in scores_in
+            }
     return results
 
 
@@ -118,13 +156,25 @@ def evaluation_results(
     roles: Mapping[str, str],
     temperature: float,
 ) -> dict[str, Any]:
-    """What a record says of named outputs: `classification` of each split with labels, `detection` of each source with a role."""
+    """What a record says of named outputs: `classification` of each split with labels, `detection`
+    of each source with a role.
+    """
     at = {"t1": 1.0, "calibrated": temperature}
-    detected = detection_results(all_scores, outputs["test"], {source: outputs[source] for source in roles}, at)
+    detected = detection_results(
+        all_scores, outputs["test"], {source: outputs[source] for source in roles}, at
+    )
     titles = of_sources({source: title_of(source) for source in roles})
     detection = {
-        source: {"title": titles[source], "role": role, "n": len(outputs[source]["logits"]), "scores": detected[source]}
+        source: {
+            "title": titles[source],
+            "role": role,
+            "n": len(outputs[source]["logits"]),
+            "scores": detected[source],
+        }
         for source, role in roles.items()
     }
-    classification = {split: classification_results(outputs[split]["logits"], labels[split], at) for split in labels}
+    classification = {
+        split: classification_results(outputs[split]["logits"], labels[split], at)
+        for split in labels
+    }
     return {"classification": classification, "detection": detection}

@@ -16,17 +16,25 @@ ADDED = re.compile(r"( of \d+| \(version \d+\)|, preprocessing.*| \[mps\])+$")
 
 
 def told_apart(candidates: Mapping[Key, Sequence[str]]) -> dict[Key, str]:
-    """A title for each key that no other key has: the first of its candidates, or the next one while another key has it too.
+    """A title for each key that no other key has: the first of its candidates, or the next one
+    while another key has it too.
 
     Titles that differ only in capitals, or in what tables add, count as one.
     """
     # Every key gets a last candidate with a number, for keys whose other candidates are all alike.
-    listed = {key: [*given, f"{given[-1]} [{number}]"] for number, (key, given) in enumerate(candidates.items(), 1)}
+    listed = {
+        key: [*given, f"{given[-1]} [{number}]"]
+        for number, (key, given) in enumerate(candidates.items(), 1)
+    }
     taken = dict.fromkeys(listed, 0)
     while True:
         titles = {key: visible(given[taken[key]]) for key, given in listed.items()}
         count = Counter(map(_seen, titles.values()))
-        alike = [key for key, title in titles.items() if count[_seen(title)] > 1 and taken[key] + 1 < len(listed[key])]
+        alike = [
+            key
+            for key, title in titles.items()
+            if count[_seen(title)] > 1 and taken[key] + 1 < len(listed[key])
+        ]
         if not alike:
             return titles
         for key in alike:
@@ -39,8 +47,13 @@ def _seen(title: str) -> str:
 
 
 def of_sources(titles: Mapping[str, str]) -> dict[str, str]:
-    """Source → its title. If several sources share a title, each gets the shortest ending of its path that no other has."""
-    return told_apart({source: [title, *_longer(source, title)] for source, title in titles.items()})
+    """Source → its title.
+
+    If several sources share a title, each gets the shortest ending of its path that no other has.
+    """
+    return told_apart(
+        {source: [title, *_longer(source, title)] for source, title in titles.items()}
+    )
 
 
 def _longer(source: str, title: str) -> list[str]:
@@ -49,7 +62,11 @@ def _longer(source: str, title: str) -> list[str]:
     if len(parts) < 2:  # a name of the catalog: it keeps its own title longer than a path does
         return [title, f"{title} ({source})"]
     stem = re.sub(r"\.(npz|txt)$", "", source)
-    endings = ["/".join(PurePosixPath(path).parts[-length:]) for length in range(1, len(parts)) for path in (stem, source)]
+    endings = [
+        "/".join(PurePosixPath(path).parts[-length:])
+        for length in range(1, len(parts))
+        for path in (stem, source)
+    ]
     return [each for each in dict.fromkeys([*endings, source]) if each != title]
 
 
@@ -59,20 +76,29 @@ def of_names(titles: Mapping[str, str]) -> dict[str, str]:
 
 
 def constants(name: str, added: Mapping[str, Any]) -> dict[str, Any]:
-    """The constants that a detector was told to use, by name, from its entry in a record; {} if it has no such options."""
+    """The constants that a detector was told to use, by name, from its entry in a record; {} if it
+    has no such options.
+    """
     if name not in ("odin", "preprocessing") or "sets" not in added:
         return {}
     if "constants" in added:
         return added["constants"]
-    # Earlier entries hold only the constants that were used. From version 2 on, the title tells whether ε was chosen.
+    # Earlier entries hold only the constants that were used. From version 2 on, the title tells
+    # whether ε was chosen.
     own, title = added.get("parameters", {}), added["title"]
     chosen = "chosen" in title or (name == "preprocessing" and "ε" not in title)
     return own | {"epsilon": "chosen"} if chosen and added.get("version", 1) > 1 else own
 
 
 def as_suffix(given: Mapping[str, Any]) -> str:
-    """Constants as text to put after a title. They are not rounded: different constants must look different."""
-    return "".join(f", {SIGNS.get(name, name)} {str(value or 0).removesuffix('.0')}" for name, value in sorted(given.items()))
+    """Constants as text to put after a title.
+
+    They are not rounded: different constants must look different.
+    """
+    return "".join(
+        f", {SIGNS.get(name, name)} {str(value or 0).removesuffix('.0')}"
+        for name, value in sorted(given.items())
+    )
 
 
 def _detector(name: str, added: Mapping[str, Any]) -> tuple[str, str, str, int]:
@@ -81,13 +107,28 @@ def _detector(name: str, added: Mapping[str, Any]) -> tuple[str, str, str, int]:
 
 
 def _of_detectors(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str, int], str]:
-    """Key of a row (see `_detector`) → its title. It names the constants if other rows have the same title."""
-    keys = dict.fromkeys(_detector(name, added) for run in records for name, added in run.get("detectors", {}).items())
-    scores = {name for run in records for found in run["detection"].values() for name in found["scores"]["t1"]}
+    """Key of a row (see `_detector`) → its title.
+
+    It names the constants if other rows have the same title.
+    """
+    keys = dict.fromkeys(
+        _detector(name, added)
+        for run in records
+        for name, added in run.get("detectors", {}).items()
+    )
+    scores = {
+        name
+        for run in records
+        for found in run["detection"].values()
+        for name in found["scores"]["t1"]
+    }
     titles = {}
-    for version in {key[3] for key in keys}:  # tables add the version, so rows of two versions never look alike
+    # Tables add the version, so rows of two versions never look alike.
+    for version in {key[3] for key in keys}:
         rows = {
-            (name, title, given, at): [*dict.fromkeys([title, title + given, f"{title}{given} ({name})"])]
+            (name, title, given, at): [
+                *dict.fromkeys([title, title + given, f"{title}{given} ({name})"])
+            ]
             for name, title, given, at in keys
             if at == version
         }
@@ -100,7 +141,13 @@ def with_unique_titles(records: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     data = of_sources(_first((run["config"]["data"], run["titles"]["data"]) for run in records))
     models = of_names(_first((run["config"]["model"], run["titles"]["model"]) for run in records))
     losses = of_names(_first((run["config"]["loss"], run["titles"]["loss"]) for run in records))
-    sets = of_sources(_first((source, found["title"]) for run in records for source, found in run["detection"].items()))
+    sets = of_sources(
+        _first(
+            (source, found["title"])
+            for run in records
+            for source, found in run["detection"].items()
+        )
+    )
     detectors = _of_detectors(records)
     return [
         {
@@ -110,9 +157,13 @@ def with_unique_titles(records: Sequence[Mapping[str, Any]]) -> list[dict[str, A
                 "model": models[run["config"]["model"]],
                 "loss": losses[run["config"]["loss"]],
             },
-            "detection": {source: {**found, "title": sets[source]} for source, found in run["detection"].items()},
+            "detection": {
+                source: {**found, "title": sets[source]}
+                for source, found in run["detection"].items()
+            },
             "detectors": {
-                name: {**added, "title": detectors[_detector(name, added)]} for name, added in run.get("detectors", {}).items()
+                name: {**added, "title": detectors[_detector(name, added)]}
+                for name, added in run.get("detectors", {}).items()
             },
         }
         for run in records

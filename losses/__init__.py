@@ -1,4 +1,6 @@
-"""The losses, each a first part (the classifier's last layer) and a second part (the criterion), and their one table."""
+"""The losses, each a first part (the classifier's last layer) and a second part (the criterion),
+and their one table.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +26,9 @@ from .spectral import bound_convolutions
 
 @dataclass(frozen=True)
 class Loss:
-    """One row of the table: the name results go by, the two parts, and what the method changes in a new network."""
+    """One row of the table: the name results go by, the two parts, and what the method changes in a
+    new network.
+    """
 
     title: str
     head: Callable[[int, int], LossFirstPart]  # (num_features, num_classes)
@@ -37,12 +41,22 @@ LOSSES = {
     "isomax": Loss("IsoMax", IsoMaxLossFirstPart, IsoMaxLossSecondPart),
     "isomaxplus": Loss("IsoMax+", IsoMaxPlusLossFirstPart, IsoMaxPlusLossSecondPart),
     "dismax": Loss("DisMax", DisMaxLossFirstPart, DisMaxLossSecondPart),
-    "dismax_nofpr": Loss("DisMax without FPR", DisMaxLossFirstPart, partial(DisMaxLossSecondPart, regularization=None)),
+    "dismax_nofpr": Loss(
+        "DisMax without FPR",
+        DisMaxLossFirstPart,
+        partial(DisMaxLossSecondPart, regularization=None),
+    ),
     "scaledcosine": Loss("Scaled Cosine", ScaledCosineLossFirstPart, ScaledCosineLossSecondPart),
     "godin": Loss("GODIN", GODINLossFirstPart, GODINLossSecondPart),
-    "godin_inner": Loss("GODIN, inner product", partial(GODINLossFirstPart, form="inner"), GODINLossSecondPart),
-    "godin_euclidean": Loss("GODIN, Euclidean", partial(GODINLossFirstPart, form="euclidean"), GODINLossSecondPart),
-    "godin_dropout": Loss("GODIN, dropout", partial(GODINLossFirstPart, dropout=DROPOUT), GODINLossSecondPart),
+    "godin_inner": Loss(
+        "GODIN, inner product", partial(GODINLossFirstPart, form="inner"), GODINLossSecondPart
+    ),
+    "godin_euclidean": Loss(
+        "GODIN, Euclidean", partial(GODINLossFirstPart, form="euclidean"), GODINLossSecondPart
+    ),
+    "godin_dropout": Loss(
+        "GODIN, dropout", partial(GODINLossFirstPart, dropout=DROPOUT), GODINLossSecondPart
+    ),
     "duq": Loss("DUQ", DUQLossFirstPart, DUQLossSecondPart),
     "sngp": Loss("SNGP", SNGPLossFirstPart, SNGPLossSecondPart, bound_convolutions),
 }

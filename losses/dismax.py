@@ -19,7 +19,8 @@ SMALLEST_BATCH = 2 * fpr.SOURCES - 1  # its larger half is just enough for mosai
 
 
 class DisMaxLossFirstPart(IsoMaxPlusLossFirstPart):
-    """Logits -(d_j + mean_k d_k), d_j = |s|·‖f̂ - p̂_j‖/√2: IsoMax+'s distances, in [0, √2]·|s|, and their mean.
+    """Logits -(d_j + mean_k d_k), d_j = |s|·‖f̂ - p̂_j‖/√2: IsoMax+'s distances, in [0, √2]·|s|,
+    and their mean.
 
     Parameters: `prototypes` p [C, D], from N(0, 1); `distance_scale` s [1], from 1.
     """
@@ -28,15 +29,18 @@ class DisMaxLossFirstPart(IsoMaxPlusLossFirstPart):
     authors_extras: ClassVar = {"validationset_available": (1,), "precomputed_thresholds": (2, 25)}
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        return direction_logits(features, self.prototypes, self.distance_scale, factor=-1 / math.sqrt(2), add_mean=True)
+        return direction_logits(
+            features, self.prototypes, self.distance_scale, factor=-1 / math.sqrt(2), add_mean=True
+        )
 
 
 class DisMaxLossSecondPart(LossSecondPart):
     """DisMax's criterion.
 
-    In training with FPR, the batch that `preprocess` returned gives ½·CE(E·logits) on its plain half plus
-    ½·α·KL(q ‖ softmax(E·logits)) on its mosaics, with q as `fpr.fractional_targets` defines it and E = 10. Without FPR, and on a
-    tail too small for mosaics, it is CE(E·logits). In evaluation mode it is CE(logits).
+    In training with FPR, the batch that `preprocess` returned gives ½·CE(E·logits) on its plain
+    half plus ½·α·KL(q ‖ softmax(E·logits)) on its mosaics, with q as `fpr.fractional_targets`
+    defines it and E = 10. Without FPR, and on a tail too small for mosaics, it is CE(E·logits). In
+    evaluation mode it is CE(logits).
 
     Args:
         classifier: the model's `DisMaxLossFirstPart`.
@@ -46,7 +50,9 @@ class DisMaxLossSecondPart(LossSecondPart):
 
     entropic_scale = 10.0
 
-    def __init__(self, classifier: LossFirstPart, regularization: str | None = "fpr", alpha: float = 1.0):
+    def __init__(
+        self, classifier: LossFirstPart, regularization: str | None = "fpr", alpha: float = 1.0
+    ):
         super().__init__(classifier)
         if regularization not in ("fpr", None):
             raise ValueError(f'regularization is "fpr" or None, got {regularization!r}')
@@ -57,32 +63,43 @@ class DisMaxLossSecondPart(LossSecondPart):
         self._plain = 0  # how many of them, from the start, are images as they were
 
     def preprocess(
-        self, inputs: Tensor, targets: Tensor, *, generator: torch.Generator | None = None, tail: bool = False
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        tail: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Shuffle the batch, keep its first ⌊B/2⌋ images and turn the rest into mosaics.
 
         In evaluation mode or without FPR it changes nothing.
 
-        The returned targets are class indices [B], for a mosaic those of its top-left image. Pass them to the criterion as they
-        are: it knows them by identity. Raises ValueError for a batch under 7 images (unless it is a tail) or of odd sides, and
-        RuntimeError for a batch that has been through it.
+        The returned targets are class indices [B], for a mosaic those of its top-left image. Pass
+        them to the criterion as they are: it knows them by identity. Raises ValueError for a batch
+        under 7 images (unless it is a tail) or of odd sides, and RuntimeError for a batch that has
+        been through it.
         """
         if self.regularization is None or not self.classifier.training:
             return inputs, targets
         if inputs.ndim < 4 or targets.shape != inputs.shape[:1]:
             given = f"{list(inputs.shape)} and {list(targets.shape)}"
             raise ValueError(
-                f"FPR mixes images [B, channels, H, W] with class indices [B], got {given}: for inputs that are no images "
+                f"FPR mixes images [B, channels, H, W] with class indices [B], got {given}: for "
+                "inputs that are no images "
                 "make the criterion with regularization=None"
             )
         if targets is self._targets and self._plain < len(targets):
-            raise RuntimeError("this batch was preprocessed already: keep preprocess's outputs under names of their own")
+            raise RuntimeError(
+                "this batch was preprocessed already: keep preprocess's outputs under names of "
+                "their own"
+            )
         if len(inputs) < SMALLEST_BATCH:
             if tail:
                 self._targets, self._plain = targets, len(targets)
                 return inputs, targets
             raise ValueError(
-                f"a batch of {len(inputs)} is too small for FPR, which mixes half of it in fours: take {SMALLEST_BATCH} images "
+                f"a batch of {len(inputs)} is too small for FPR, which mixes half of it in fours: "
+                f"take {SMALLEST_BATCH} images "
                 "or more (for a DataLoader's short last batch: drop_last=True, or tail=True here)"
             )
         order = torch.randperm(len(inputs), device=inputs.device, generator=generator)
@@ -93,15 +110,21 @@ class DisMaxLossSecondPart(LossSecondPart):
         return mixed, targets
 
     def unmixed(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        return (logits[: self._plain], targets[: self._plain]) if targets is self._targets else (logits, targets)
+        return (
+            (logits[: self._plain], targets[: self._plain])
+            if targets is self._targets
+            else (logits, targets)
+        )
 
     def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         if self.regularization is None:
             return super().training_loss(logits, targets)
         if targets is not self._targets:
             raise RuntimeError(
-                "FPR needs `inputs, targets = criterion.preprocess(inputs, targets)` before each forward pass, and the targets it "
-                "returned here (move the batch to its device before preprocess; regularization=None trains without FPR)"
+                "FPR needs `inputs, targets = criterion.preprocess(inputs, targets)` before each "
+                "forward pass, and the targets it "
+                "returned here (move the batch to its device before preprocess; "
+                "regularization=None trains without FPR)"
             )
         plain = super().training_loss(logits[: self._plain], targets[: self._plain])
         if self._plain == len(targets):

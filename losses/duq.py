@@ -16,15 +16,18 @@ from .transforms import being_recorded, in_backward, in_torch_func
 LENGTH_SCALE = 0.1  # σ
 MOMENTUM = 0.999  # γ
 PENALTY = 0.5  # λ; 0.75 elsewhere in the reference code
-# How the reference code's averages of a class begin: as after this many images, whose embeddings are from N(0, 0.05²).
+# How the reference code's averages of a class begin: as after this many images, whose embeddings
+# are from N(0, 0.05²).
 FIRST_COUNT, FIRST_SPREAD = 13.0, 0.05
 
 
 class DUQLossFirstPart(LossFirstPart):
-    """Logits log K_j, K_j = exp(-‖W_j f - e_j‖²/(2nσ²)) in (0, 1], σ = 0.1: an RBF kernel around each class's centroid e_j [n].
+    """Logits log K_j, K_j = exp(-‖W_j f - e_j‖²/(2nσ²)) in (0, 1], σ = 0.1: an RBF kernel around
+    each class's centroid e_j [n].
 
-    Softmax of the logits is K_j/Σ K, so that calibration and every other score work as they do for other heads. The score is the
-    largest log K_j (MDS), which ranks images as the paper's largest K_j does, and keeps apart those whose kernels round to 0.
+    Softmax of the logits is K_j/Σ K, so that calibration and every other score work as they do for
+    other heads. The score is the largest log K_j (MDS), which ranks images as the paper's largest
+    K_j does, and keeps apart those whose kernels round to 0.
 
     Parameters: `weight` W [C, n, D], from N(0, 2/(C·D)) as in the reference code, whose fan-in
     counts all classes. Buffers: `sums` m [C, n] and `counts` N [C]. The centroids are e = m/N.
@@ -40,7 +43,9 @@ class DUQLossFirstPart(LossFirstPart):
         super().__init__(num_features, num_classes)
         weight = torch.randn(num_classes, num_features, num_features)
         self.weight = nn.Parameter(weight * math.sqrt(2 / (num_classes * num_features)))
-        self.register_buffer("sums", FIRST_COUNT * FIRST_SPREAD * torch.randn(num_classes, num_features))
+        self.register_buffer(
+            "sums", FIRST_COUNT * FIRST_SPREAD * torch.randn(num_classes, num_features)
+        )
         self.register_buffer("counts", torch.full((num_classes,), FIRST_COUNT))
         self._last: Tensor | None = None  # embeddings [B, C, n] of the last batch in training
 
@@ -58,18 +63,24 @@ class DUQLossFirstPart(LossFirstPart):
 
     @torch.no_grad()
     def move_centroids(self, targets: Tensor) -> None:
-        """Move the centroids by the last batch that went through the head in training, of class indices [B].
+        """Move the centroids by the last batch that went through the head in training, of class
+        indices [B].
 
-        N ← γN + (1-γ)·(the class's images), m ← γm + (1-γ)·Σ W_j f over them, of all processes that share the batch. Raises
-        RuntimeError if there was no such batch.
+        N ← γN + (1-γ)·(the class's images), m ← γm + (1-γ)·Σ W_j f over them, of all processes that
+        share the batch. Raises RuntimeError if there was no such batch.
         """
         if self._last is None or len(self._last) != len(targets):
-            raise RuntimeError("DUQ's centroids move after a forward pass of the same images in training mode: there was none")
+            raise RuntimeError(
+                "DUQ's centroids move after a forward pass of the same images in training mode: "
+                "there was none"
+            )
         embeddings, self._last = self._last.to(self.sums.dtype), None
         with without_autocast(embeddings):
             own = one_hot(targets, self.num_classes, self.sums.dtype)  # [B, C]
             self.counts.lerp_(summed_over_processes(own.sum(0)), 1 - MOMENTUM)
-            self.sums.lerp_(summed_over_processes(torch.einsum("bcn,bc->cn", embeddings, own)), 1 - MOMENTUM)
+            self.sums.lerp_(
+                summed_over_processes(torch.einsum("bcn,bc->cn", embeddings, own)), 1 - MOMENTUM
+            )
 
 
 class DUQLossSecondPart(LossSecondPart[DUQLossFirstPart]):

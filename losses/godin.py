@@ -1,4 +1,7 @@
-"""GODIN, generalized ODIN: a decomposed confidence (Hsu et al. 2020, arXiv 2002.11297). Its preprocessing is a detector."""
+"""GODIN, generalized ODIN: a decomposed confidence (Hsu et al. 2020, arXiv 2002.11297).
+
+Its preprocessing is a detector.
+"""
 
 from typing import ClassVar
 
@@ -17,25 +20,32 @@ FORMS = ("inner", "euclidean", "cosine")
 
 
 class GODINLossFirstPart(LossFirstPart):
-    """Logits h_j(f)/g(f), with the divisor g = σ(BN(v·f + b)) in (0, 1) predicted from the features.
+    """Logits h_j(f)/g(f), with the divisor g = σ(BN(v·f + b)) in (0, 1) predicted from the
+    features.
 
     Named outputs: `logits`, `h` [B, C], `g` [B]. Its score is max h; g is offered too.
 
     Args:
         num_features: D.
         num_classes: C.
-        form: of h: "inner" w_j·f + b_j (DeConf-I), "euclidean" -‖f - w_j‖²/D (DeConf-E), or "cosine" cos(f, w_j) (DeConf-C). The
-            paper's equation has no 1/D; its reference implementations do.
+        form: of h: "inner" w_j·f + b_j (DeConf-I), "euclidean" -‖f - w_j‖²/D (DeConf-E), or
+            "cosine" cos(f, w_j) (DeConf-C). The paper's equation has no 1/D; its reference
+            implementations do.
         dropout: share of the features, of h and g alike, set to zero in training.
 
-    Parameters: `weight` w [C, D], from N(0, 2/D), and for "inner" `bias` [C], from 0; `divisor`, the divisor's linear map and batch
-    norm.
+    Parameters: `weight` w [C, D], from N(0, 2/D), and for "inner" `bias` [C], from 0; `divisor`,
+    the divisor's linear map and batch norm.
     """
 
     score_type = "max h"
-    own_scores: ClassVar = {"max h": lambda outputs: outputs["h"].amax(-1), "g": lambda outputs: outputs["g"]}
+    own_scores: ClassVar = {
+        "max h": lambda outputs: outputs["h"].amax(-1),
+        "g": lambda outputs: outputs["g"],
+    }
 
-    def __init__(self, num_features: int, num_classes: int, form: str = "cosine", dropout: float = 0.0):
+    def __init__(
+        self, num_features: int, num_classes: int, form: str = "cosine", dropout: float = 0.0
+    ):
         super().__init__(num_features, num_classes)
         if form not in FORMS:
             raise ValueError(f"form is one of {', '.join(FORMS)}, got {form!r}")

@@ -22,6 +22,8 @@ class IsoMaxLossFirstPart(LossFirstPart):
 
 
 class IsoMaxLossSecondPart(LossSecondPart):
-    """Cross-entropy of E times the logits, E = 10, in training; of the logits themselves in evaluation mode."""
+    """Cross-entropy of E times the logits, E = 10, in training; of the logits themselves in
+    evaluation mode.
+    """
 
     entropic_scale = 10.0

@@ -22,10 +22,14 @@ class IsoMaxPlusLossFirstPart(LossFirstPart):
         self.distance_scale = nn.Parameter(torch.ones(1))
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        return direction_logits(features, self.prototypes, self.distance_scale, factor=-1, add_mean=False)
+        return direction_logits(
+            features, self.prototypes, self.distance_scale, factor=-1, add_mean=False
+        )
 
 
 class IsoMaxPlusLossSecondPart(LossSecondPart):
-    """Cross-entropy of E times the logits, E = 10, in training; of the logits themselves in evaluation mode."""
+    """Cross-entropy of E times the logits, E = 10, in training; of the logits themselves in
+    evaluation mode.
+    """
 
     entropic_scale = 10.0

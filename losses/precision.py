@@ -8,7 +8,9 @@ from torch import Tensor
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """The same values in float32 or wider: half precision is raised to float32, float64 stays float64."""
+    """The same values in float32 or wider: half precision is raised to float32, float64 stays
+    float64.
+    """
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
@@ -19,7 +21,9 @@ def in_one_precision(*tensors: Tensor) -> list[Tensor]:
 
 
 def without_autocast(tensor: Tensor):
-    """A context in which autocast does not lower the precision of operations on the tensor's device."""
+    """A context in which autocast does not lower the precision of operations on the tensor's
+    device.
+    """
     kind = tensor.device.type
     # Not torch.amp.is_autocast_available: torch.compile cannot follow it before PyTorch 2.12.
     if kind != "meta" and torch.is_autocast_enabled(kind):

@@ -14,8 +14,9 @@ from .predicted_scale import PredictedScale
 class ScaledCosineLossFirstPart(LossFirstPart):
     """Logits s·cos(f, w_j), with the scale s = exp(BN(v·f + b)) > 0 predicted from the features.
 
-    Parameters: `weight` w [C, D], initialised as `nn.Linear`'s; `scale`, the scale's linear map and batch norm. Named outputs:
-    `logits`, `cosines` [B, C]. Its score is the largest cosine, without the scale.
+    Parameters: `weight` w [C, D], initialised as `nn.Linear`'s; `scale`, the scale's linear map and
+    batch norm. Named outputs: `logits`, `cosines` [B, C]. Its score is the largest cosine, without
+    the scale.
     """
 
     score_type = "max cosine"

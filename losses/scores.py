@@ -1,6 +1,8 @@
-"""Detection scores: pure functions of logits [..., C] to scores [...], higher = more in-distribution.
+"""Detection scores: pure functions of logits [..., C] to scores [...], higher = more
+in-distribution.
 
-The logits are already divided by the temperature. ℓ are the logits, p = softmax(ℓ). Half precision is raised to float32.
+The logits are already divided by the temperature. ℓ are the logits, p = softmax(ℓ). Half precision
+is raised to float32.
 """
 
 from collections.abc import Callable

@@ -14,7 +14,8 @@ from .transforms import in_backward, in_torch_func
 
 RANDOM_FEATURES = 1024  # M, the paper's and the reference code's
 # The reference code's for CIFAR in 2020: frequencies times 0.05, and the mean-field factor λ. (Its
-# version of 2021 also projects the features to 128 dimensions and normalises them, with 25 and 12.5.)
+# version of 2021 also projects the features to 128 dimensions and normalises them, with 25 and
+# 12.5.)
 LENGTH_SCALE = 20.0  # l
 MEAN_FIELD = 20.0  # λ on CIFAR-10; the paper's own formula has π/8
 MEAN_FIELD_MANY = 7.5  # λ on CIFAR-100
@@ -23,26 +24,33 @@ RIDGE = 2 / RANDOM_FEATURES  # of the precision, for features of length 1
 
 
 def dempster_shafer(logits: Tensor) -> Tensor:
-    """DS, log(1 + Σ_j exp ℓ_j / C): minus the logarithm of the paper's uncertainty C/(C + Σ_j exp ℓ_j)."""
+    """DS, log(1 + Σ_j exp ℓ_j / C): minus the logarithm of the paper's uncertainty C/(C + Σ_j exp
+    ℓ_j).
+    """
     return F.softplus(logits.logsumexp(-1) - math.log(logits.shape[-1]))
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    return tensor.cpu().double() if tensor.device.type == "mps" else tensor.double()  # Apple's GPUs have no float64
+    # Apple's GPUs have no float64.
+    return tensor.cpu().double() if tensor.device.type == "mps" else tensor.double()
 
 
 def orthogonal_frequencies(count: int, dimensions: int) -> Tensor:
     """Ω [count, dimensions], orthogonal random features (Yu et al. 2016, arXiv 1610.09072).
 
-    Each block of `dimensions` rows has orthogonal directions. Lengths are those of normal vectors, from the χ distribution.
+    Each block of `dimensions` rows has orthogonal directions. Lengths are those of normal vectors,
+    from the χ distribution.
     """
     blocks = -(-count // dimensions)
-    directions = torch.cat([torch.linalg.qr(torch.randn(dimensions, dimensions)).Q for _ in range(blocks)])[:count]
+    directions = torch.cat(
+        [torch.linalg.qr(torch.randn(dimensions, dimensions)).Q for _ in range(blocks)]
+    )[:count]
     return directions * torch.randn(count, dimensions).norm(dim=1, keepdim=True)
 
 
 class SNGPLossFirstPart(LossFirstPart):
-    """A Gaussian process with an RBF kernel, by random Fourier features and a Laplace approximation.
+    """A Gaussian process with an RBF kernel, by random Fourier features and a Laplace
+    approximation.
 
     The features are φ = √(2/M)·cos(Ω f/l + b), with M = 1,024, fixed orthogonal Ω and b from
     U(0, 2π). In training the logits are φ·β_j, and each forward pass adds its Σ φφᵀ to the
@@ -101,19 +109,27 @@ class SNGPLossFirstPart(LossFirstPart):
 
     def raw_outputs(self, features: Tensor) -> dict[str, Tensor]:
         dtype = torch.promote_types(features.dtype, self.weight.dtype)
-        angles = F.linear(features.to(dtype) / self.length_scale, self.frequencies.to(dtype), self.phases.to(dtype))
+        angles = F.linear(
+            features.to(dtype) / self.length_scale,
+            self.frequencies.to(dtype),
+            self.phases.to(dtype),
+        )
         phi = math.sqrt(2 / RANDOM_FEATURES) * torch.cos(angles)
         logits = F.linear(phi, self.weight.to(dtype))
         if self.training:
             if in_torch_func():
                 raise RuntimeError(
-                    "SNGP sums its training images in buffers, which torch.func cannot change: put the head into evaluation mode"
+                    "SNGP sums its training images in buffers, which torch.func cannot change: "
+                    "put the head into evaluation mode"
                 )
             if not in_backward():
                 self._add(phi)
             return {"logits": logits}
         variance = ((phi @ self.covariance.to(dtype)) * phi).sum(1)
-        return {"logits": logits / torch.sqrt(1 + self.mean_field * variance)[:, None], "variance": variance}
+        return {
+            "logits": logits / torch.sqrt(1 + self.mean_field * variance)[:, None],
+            "variance": variance,
+        }
 
     @torch.no_grad()
     def _add(self, phi: Tensor) -> None:
@@ -139,7 +155,8 @@ class SNGPLossFirstPart(LossFirstPart):
         own = _wide(self.precision) - _wide(self.rounding)
         prior = RIDGE * torch.eye(RANDOM_FEATURES, device=own.device, dtype=own.dtype)
         total = prior + summed_over_processes(own - prior)
-        factor, _ = torch.linalg.cholesky_ex(total)  # positive definite: the ridge and a sum of squares
+        # Positive definite: the ridge and a sum of squares.
+        factor, _ = torch.linalg.cholesky_ex(total)
         self.covariance.copy_(torch.cholesky_inverse(factor))
         self.precision.copy_(total)
         self.rounding.copy_(_wide(self.precision) - total)

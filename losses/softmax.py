@@ -1,4 +1,6 @@
-"""SoftMax: the usual linear layer and cross-entropy, scored by the maximum probability (Hendrycks & Gimpel 2017)."""
+"""SoftMax: the usual linear layer and cross-entropy, scored by the maximum probability (Hendrycks &
+Gimpel 2017).
+"""
 
 from typing import ClassVar
 
@@ -11,7 +13,9 @@ from .precision import in_one_precision
 
 
 class SoftMaxLossFirstPart(LossFirstPart):
-    """Logits f·Wᵀ + b, with `nn.Linear`'s parameters: `weight` [C, D], which starts as there, and `bias` [C], from 0."""
+    """Logits f·Wᵀ + b, with `nn.Linear`'s parameters: `weight` [C, D], which starts as there, and
+    `bias` [C], from 0.
+    """
 
     score_type = "MPS"
     is_linear = True

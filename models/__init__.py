@@ -9,8 +9,9 @@ from .resnet_imagenet import resnet_imagenet_body
 from .smallcnn import smallcnn_body
 from .wideresnet import wideresnet_body
 
-# Three digits at most: a network of 100,000 layers takes hours to build, and fits nowhere.
-# A family's names → what makes a body from the numbers in the name, and the name as the papers write it.
+# Three digits at most: a network of 100,000 layers takes hours to build, and fits nowhere. A
+# family's names → what makes a body from the numbers in the name, and the name as the papers write
+# it.
 FAMILIES = {
     r"densenetbc(\d{1,3})": (densenet_body, "DenseNet-BC-{}"),
     r"resnet(\d{1,3})": (resnet_body, "ResNet-{}"),
@@ -35,18 +36,23 @@ def _parse(name: str):
     for pattern, (make_body, title) in FAMILIES.items():
         if match := re.fullmatch(pattern, name):
             return make_body, title, [int(number) for number in match.groups()]
-    raise ValueError(f"unknown model {name!r}: choose from {', '.join(EXAMPLES)}, or others of these families")
+    raise ValueError(
+        f"unknown model {name!r}: choose from {', '.join(EXAMPLES)}, or others of these families"
+    )
 
 
 def build_model(name: str, num_classes: int, head: Head, start: Start = "paper") -> Network:
     """A network by name.
 
-    `densenetbc{depth}`, `resnet{depth}`, `wideresnet{depth}{width}` (two digits of depth), `resnet{depth}_imagenet` or `smallcnn`.
+    `densenetbc{depth}`, `resnet{depth}`, `wideresnet{depth}{width}` (two digits of depth),
+    `resnet{depth}_imagenet` or `smallcnn`.
 
     Args:
-        name: e.g. "densenetbc100", "resnet34", "wideresnet2810", or a smaller member such as "densenetbc40".
+        name: e.g. "densenetbc100", "resnet34", "wideresnet2810", or a smaller member such as
+            "densenetbc40".
         num_classes: classes of the head.
-        head: what makes the head from (num_features, num_classes), e.g. `losses.DisMaxLossFirstPart`.
+        head: what makes the head from (num_features, num_classes), e.g.
+            `losses.DisMaxLossFirstPart`.
         start: how the weights start, as in `Network`.
 
     Raises ValueError for an unknown name or one whose numbers do not make such a network.

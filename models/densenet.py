@@ -1,4 +1,6 @@
-"""DenseNet-BC for small images (Huang et al. 2017, arXiv 1608.06993): bottlenecks, and transitions that halve the channels."""
+"""DenseNet-BC for small images (Huang et al. 2017, arXiv 1608.06993): bottlenecks, and transitions
+that halve the channels.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +29,15 @@ class _DenseLayer(nn.Module):
 def _transition(channels: int) -> nn.Sequential:
     """BN-ReLU-conv1×1 to half the channels, then half the size."""
     convolution = nn.Conv2d(channels, channels // 2, 1, bias=False)
-    return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True), convolution, nn.AvgPool2d(2))
+    return nn.Sequential(
+        nn.BatchNorm2d(channels), nn.ReLU(inplace=True), convolution, nn.AvgPool2d(2)
+    )
 
 
 def densenet_body(depth: int) -> tuple[nn.Sequential, int]:
-    """The body of DenseNet-BC-`depth` (k = 12) and its number of features: 3 dense blocks of (depth - 4)/6 layers."""
+    """The body of DenseNet-BC-`depth` (k = 12) and its number of features: 3 dense blocks of (depth
+    - 4)/6 layers.
+    """
     layers, remainder = divmod(depth - 4, 6)
     if remainder or layers < 1:
         raise ValueError(f"a DenseNet-BC's depth is 6n + 4 (40, 100, 190, ...), got {depth}")

@@ -6,7 +6,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-Head = Callable[[int, int], nn.Module]  # (num_features, num_classes) → features [B, D] to logits [B, C]
+# (num_features, num_classes) → features [B, D] to logits [B, C].
+Head = Callable[[int, int], nn.Module]
 Start = Literal["paper", "pytorch"]  # how a new network's weights are drawn
 
 
@@ -18,13 +19,20 @@ class Network(nn.Module):
         num_features: the feature map's channels.
         num_classes: classes of the head.
         head: what makes the head, e.g. `losses.DisMaxLossFirstPart`; it becomes `classifier`.
-        start: how the weights start.
-            "paper": convolutions from Kaiming-normal (fan-out, ReLU), their biases as PyTorch's do,
-            batch norms at 1 and 0 but where the body sets a weight to 0, the head as its class says.
-            "pytorch": everything as PyTorch's own layers start, a linear head too.
+        start: how the weights start. "paper": convolutions from Kaiming-normal (fan-out, ReLU),
+            their biases as PyTorch's do, batch norms at 1 and 0 but where the body sets a weight to
+            0, the head as its class says. "pytorch": everything as PyTorch's own layers start, a
+            linear head too.
     """
 
-    def __init__(self, body: nn.Sequential, num_features: int, num_classes: int, head: Head, start: Start = "paper"):
+    def __init__(
+        self,
+        body: nn.Sequential,
+        num_features: int,
+        num_classes: int,
+        head: Head,
+        start: Start = "paper",
+    ):
         super().__init__()
         self.num_features = num_features
         self.body = body

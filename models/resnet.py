@@ -23,7 +23,9 @@ class _BasicBlock(nn.Module):
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
         nn.init.zeros_(last.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -31,11 +33,17 @@ class _BasicBlock(nn.Module):
 
 
 def resnet_body(depth: int) -> tuple[nn.Sequential, int]:
-    """The body of ResNet-`depth` and its number of features: stages of 64, 128, 256 and 512 channels."""
+    """The body of ResNet-`depth` and its number of features: stages of 64, 128, 256 and 512
+    channels.
+    """
     if depth not in BLOCKS:
         raise ValueError(f"a ResNet's depth is one of {', '.join(map(str, BLOCKS))}, got {depth}")
     channels = 64
-    body: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+    body: list[nn.Module] = [
+        nn.Conv2d(3, channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(inplace=True),
+    ]
     for stage, blocks in enumerate(BLOCKS[depth]):
         outputs = 64 * 2**stage
         for block in range(blocks):

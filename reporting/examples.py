@@ -27,7 +27,8 @@ class Strip:
 
 
 def most_wrong(run: Outcome, data: Data) -> list[Strip]:
-    """The out-of-distribution images with the highest scores, a set each, and the test images with the lowest.
+    """The out-of-distribution images with the highest scores, a set each, and the test images with
+    the lowest.
 
     Raises ValueError if the data are not those that the run was judged by.
     """
@@ -38,15 +39,22 @@ def most_wrong(run: Outcome, data: Data) -> list[Strip]:
 
     def strip(name: str, title: str, positions: np.ndarray, images: ImageSet) -> Strip:
         pixels = images.take(torch.from_numpy(positions)).first(SHOWN)
-        said = [f"{classes[run.predicted[name][i]]}, {run.certainty[name][i]:.0%}" for i in positions]
+        said = [
+            f"{classes[run.predicted[name][i]]}, {run.certainty[name][i]:.0%}" for i in positions
+        ]
         if name == "test":
-            said = [f"{text}; is {classes[int(test.labels[i])]}" for text, i in zip(said, positions, strict=True)]
+            said = [
+                f"{text}; is {classes[int(test.labels[i])]}"
+                for text, i in zip(said, positions, strict=True)
+            ]
         return Strip(title, list(zip(map(_as_url, pixels), said, strict=True)))
 
     strips = []
     for source, each in found.items():
         highest = np.argsort(-run.scores[source], kind="stable")[:SHOWN]
-        strips.append(strip(source, f"{each['title']}: highest scores", highest, data.outside[source][1]))
+        strips.append(
+            strip(source, f"{each['title']}: highest scores", highest, data.outside[source][1])
+        )
     lowest = np.argsort(run.scores["test"], kind="stable")[:SHOWN]
     strips.append(strip("test", "Test images: lowest scores", lowest, test))
     return strips

@@ -1,4 +1,6 @@
-"""The means over a group of out-of-distribution sets, the near and the far ones, as OpenOOD's leaderboard has them."""
+"""The means over a group of out-of-distribution sets, the near and the far ones, as OpenOOD's
+leaderboard has them.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -28,7 +30,10 @@ def group_means(record: Mapping[str, Any], at: str) -> dict[str, float]:
     They are in percent: the means of the group's sets, each of which counts alike.
     """
     detection, score = record["detection"].values(), record["score"]
-    sets = {role: [found["scores"][at][score] for found in detection if found["role"] == role] for role in GROUPS}
+    sets = {
+        role: [found["scores"][at][score] for found in detection if found["role"] == role]
+        for role in GROUPS
+    }
     return {
         f"{group} {label}": 100 * sum(found[metric] for found in sets[role]) / len(sets[role])
         for role, group in GROUPS.items()
@@ -47,7 +52,8 @@ def _rows(method: str, records: list[Mapping[str, Any]]) -> list[list[str]]:
     if first.equals(second):
         tables = {score: first}
     return [
-        [method, said, str(len(table))] + [number(table[head].mean(), table[head].std(), head) for head in table]
+        [method, said, str(len(table))]
+        + [number(table[head].mean(), table[head].std(), head) for head in table]
         for said, table in tables.items()
     ]
 

@@ -55,7 +55,12 @@ class Section:
 def operating_points(methods: Methods) -> Table:
     """What is accepted at chosen rates."""
     found = titles(methods)
-    heads = ["method", "TPR chosen %", "test accepted %", *(f"{title} accepted %" for title in found.values())]
+    heads = [
+        "method",
+        "TPR chosen %",
+        "test accepted %",
+        *(f"{title} accepted %" for title in found.values()),
+    ]
     rows = []
     for method, runs in methods.items():
         for rate in RATES:
@@ -67,12 +72,17 @@ def operating_points(methods: Methods) -> Table:
 
 def _spread(values: Sequence[float]) -> str:
     """Mean ± standard deviation."""
-    return number(statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan"), "")
+    return number(
+        statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan"), ""
+    )
 
 
 def render(sections: Sequence[Section]) -> str:
     """The page."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
     )
     return environment.get_template("page.html").render(sections=sections, best=BEST)

@@ -1,4 +1,6 @@
-"""A page of results: the paper's tables beside ours, figures, operating points, and the images that detectors get most wrong."""
+"""A page of results: the paper's tables beside ours, figures, operating points, and the images that
+detectors get most wrong.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,15 @@ FIGURES = "figures"  # the folder of figures, in the report's
 Placed = list[tuple[Path, dict[str, Any]]]  # runs' folders and records
 T = TypeVar("T")
 # What comes of a run's files that are damaged, or of an image that is not there.
-DAMAGED = (ValueError, OSError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError)
+DAMAGED = (
+    ValueError,
+    OSError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+)
 
 __all__ = ["write_report"]
 
@@ -45,25 +55,36 @@ def write_report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Effic
     try:
         (folder / FIGURES).mkdir(parents=True, exist_ok=True)
         numbered = enumerate(groups.items(), 1)
-        sections = [_section(number, group, placed, measured, folder / FIGURES) for number, (group, placed) in numbered]
+        sections = [
+            _section(number, group, placed, measured, folder / FIGURES)
+            for number, (group, placed) in numbered
+        ]
         with whole_file(folder / "index.html") as path:
-            path.write_text(render(sections), encoding="utf-8", errors="backslashreplace")  # a folder's name may be no UTF-8
+            # A folder's name may be no UTF-8.
+            path.write_text(render(sections), encoding="utf-8", errors="backslashreplace")
     except (ValueError, OSError) as error:
         return print_error(f"no report in {folder}: {error}")
     for section in sections:
         for note in section.notes:
             print_line(f"{section.title}: {note}")
-    print_line(f"written to {folder / 'index.html'}; its figures, as PNG and PDF, to {folder / FIGURES}")
+    print_line(
+        f"written to {folder / 'index.html'}; its figures, as PNG and PDF, to {folder / FIGURES}"
+    )
     return 0
 
 
-def _section(number: int, group: tuple[str, ...], placed: Placed, measured: Efficiencies, figures: Path) -> Section:
+def _section(
+    number: int, group: tuple[str, ...], placed: Placed, measured: Efficiencies, figures: Path
+) -> Section:
     """What the page says of one group of runs; its figures are written on the way."""
     data, data_title, network, how = group[:4]
     members, notes = [record for _, record in placed], []
     outcomes: dict[str, list[Outcome]] = _gathered(placed, load_outcome, "the figures lack", notes)
-    trained = [(folder, record) for folder, record in placed if "members" not in record]  # an ensemble was not
-    histories: dict[str, list[History]] = _gathered(trained, load_history, "the training curves lack", notes)
+    # An ensemble was not.
+    trained = [(folder, record) for folder, record in placed if "members" not in record]
+    histories: dict[str, list[History]] = _gathered(
+        trained, load_history, "the training curves lack", notes
+    )
     means = group_rows((method_of(record), record) for record in members)
     return Section(
         anchor=f"part{number}",
@@ -72,14 +93,21 @@ def _section(number: int, group: tuple[str, ...], placed: Placed, measured: Effi
         table=Table(*main_table(members, data, network, measured)),
         means=Table(HEADS, means) if means else None,
         details={title: Table(heads, rows) for title, heads, rows in detail_tables(members)},
-        pictures=pictures(outcomes, histories, looks(in_the_papers_order(map(method_of, members))), figures / f"{number}"),
+        pictures=pictures(
+            outcomes,
+            histories,
+            looks(in_the_papers_order(map(method_of, members))),
+            figures / f"{number}",
+        ),
         points=operating_points(outcomes) if outcomes else None,
         examples=_examples(outcomes, notes),
         notes=notes,
     )
 
 
-def _gathered(placed: Placed, load: Callable[[Path, dict[str, Any]], T], lacking: str, notes: list[str]) -> dict[str, list[T]]:
+def _gathered(
+    placed: Placed, load: Callable[[Path, dict[str, Any]], T], lacking: str, notes: list[str]
+) -> dict[str, list[T]]:
     """What can be loaded of each method's runs, in the paper's order; what cannot is noted."""
     found: dict[str, list[T]] = {}
     missing: dict[str, list[str]] = {}  # why → the runs
@@ -89,8 +117,14 @@ def _gathered(placed: Placed, load: Callable[[Path, dict[str, Any]], T], lacking
                 raise ValueError(f"{folder} was judged by other sets than {placed[0][0]}")
             found.setdefault(method_of(record), []).append(load(folder, record))
         except DAMAGED as error:
-            reason = error if isinstance(error, ValueError | OSError) else f"{folder} is damaged inside ({type(error).__name__})"
-            missing.setdefault(str(reason), []).append(f"{method_of(record)} {record['config']['seed']}")
+            reason = (
+                error
+                if isinstance(error, ValueError | OSError)
+                else f"{folder} is damaged inside ({type(error).__name__})"
+            )
+            missing.setdefault(str(reason), []).append(
+                f"{method_of(record)} {record['config']['seed']}"
+            )
     notes += [f"{lacking} {', '.join(runs)}: {reason}" for reason, runs in missing.items()]
     return {method: found[method] for method in in_the_papers_order(found) if found[method]}
 

@@ -15,20 +15,26 @@ from utils.output import deliver, visible
 
 STYLES = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
 DIGITS = {"ECE": 4, "Eff %": 0}  # behind the point; others have one
-# Behind a number that is among the best: until the table's style is known, and then in a terminal. No name has the first.
+# Behind a number that is among the best: until the table's style is known, and then in a terminal.
+# No name has the first.
 BEST, BEST_SHOWN = "\1", "*"
 MARKUP = re.compile(r"([\\`*_|<>&~#]|\](?=\())")  # what Markdown takes for more than a character
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what a spreadsheet takes for the begin of a formula
+# What a spreadsheet takes for the begin of a formula.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def number(value: float, spread: float, column: str) -> str:
-    """Mean ± standard deviation as the paper prints it: percentages to a decimal, ECE to four, efficiency without one."""
+    """Mean ± standard deviation as the paper prints it: percentages to a decimal, ECE to four,
+    efficiency without one.
+    """
     if pd.isna(value):
         return ""
     if column == "Eff %":  # measured once, not once a run
         return f"{value:.0f}"
     digits = DIGITS.get(column, 1)
-    text = f"{value:.{digits}f}" + ("" if pd.isna(spread) else f"±{spread:.{digits}f}".replace("±0.", "±."))
+    text = f"{value:.{digits}f}" + (
+        "" if pd.isna(spread) else f"±{spread:.{digits}f}".replace("±0.", "±.")
+    )
     return text.removeprefix("0") if column == "ECE" else text
 
 
@@ -38,12 +44,21 @@ def signed(gap: float, column: str) -> str:
 
 
 def among_best(means: Mapping[str, float], spreads: Mapping[str, float], column: str) -> set[str]:
-    """The methods within the best one's standard deviation of it, the best included: what the paper prints bold."""
+    """The methods within the best one's standard deviation of it, the best included: what the paper
+    prints bold.
+    """
     known = {method: mean for method, mean in means.items() if not pd.isna(mean)}
     if column == "Eff %" or len(known) < 2:
         return set()
     best = (min if column == "ECE" else max)(known.values())
-    spread = max((spreads[method] for method, mean in known.items() if mean == best and not pd.isna(spreads[method])), default=0.0)
+    spread = max(
+        (
+            spreads[method]
+            for method, mean in known.items()
+            if mean == best and not pd.isna(spreads[method])
+        ),
+        default=0.0,
+    )
     return {method for method, mean in known.items() if abs(mean - best) <= spread + 1e-9}
 
 
@@ -55,22 +70,36 @@ def heading(text: str, style: str) -> None:
 
 
 def as_text(cell: str) -> str:
-    """A name as a cell of a CSV file, which a spreadsheet shall not take for a formula: with ' before it where it would."""
+    """A name as a cell of a CSV file, which a spreadsheet shall not take for a formula: with '
+    before it where it would.
+    """
     return f"'{cell}" if unicodedata.normalize("NFKC", cell).startswith(FORMULA) else cell
 
 
 def show(rows: list[list[str]], heads: list[str], style: str) -> None:
-    """Print a table, the marks of its best numbers as bold print; where a terminal's table goes to a file they are stars."""
+    """Print a table, the marks of its best numbers as bold print; where a terminal's table goes to
+    a file they are stars.
+    """
     heads, *rows = [[_clean(cell, style) for cell in row] for row in (heads, *rows)]
     if style == STYLES["markdown"]:
-        rows = [[f"**{cell.removesuffix(BEST)}**" if cell.endswith(BEST) else cell for cell in row] for row in rows]
+        rows = [
+            [f"**{cell.removesuffix(BEST)}**" if cell.endswith(BEST) else cell for cell in row]
+            for row in rows
+        ]
     if style != STYLES["table"]:
         table = tabulate(rows, heads, tablefmt=style, disable_numparse=True)
         # Afterwards: tabulate writes a backslash in a cell out as LaTeX.
-        deliver(re.sub(rf"(\S+){BEST}", r"\\textbf{\1}", table) if style == STYLES["latex"] else table)
+        deliver(
+            re.sub(rf"(\S+){BEST}", r"\\textbf{\1}", table) if style == STYLES["latex"] else table
+        )
         return
     on_terminal = sys.stdout is not None and sys.stdout.isatty()
-    deliver("\n".join(_bold(line) if on_terminal else line.replace(BEST, BEST_SHOWN) for line in _terminal([heads, *rows])))
+    deliver(
+        "\n".join(
+            _bold(line) if on_terminal else line.replace(BEST, BEST_SHOWN)
+            for line in _terminal([heads, *rows])
+        )
+    )
 
 
 def _clean(cell: str, style: str) -> str:
@@ -81,9 +110,14 @@ def _clean(cell: str, style: str) -> str:
 
 
 def _terminal(rows: list[list[str]]) -> list[str]:
-    """The lines of a table, its cells' lines under each other; between columns a place for a mark and, if it fits, another."""
+    """The lines of a table, its cells' lines under each other; between columns a place for a mark
+    and, if it fits, another.
+    """
     cells = [[cell.split("\n") for cell in row] for row in rows]
-    widths = [max(len(line.removesuffix(BEST)) for cell in column for line in cell) + 1 for column in zip(*cells, strict=True)]
+    widths = [
+        max(len(line.removesuffix(BEST)) for cell in column for line in cell) + 1
+        for column in zip(*cells, strict=True)
+    ]
     columns = shutil.get_terminal_size().columns
     if not sum(widths) - 1 <= columns < sum(widths) + len(widths) - 2:
         widths = [width + 1 for width in widths]

@@ -1,7 +1,9 @@
-"""Kills a run at random moments, by SIGKILL, until it ends: `python -m tests.killing RUNS LOSS SEED`; prints where, as JSON.
+"""Kills a run at random moments, by SIGKILL, until it ends: `python -m tests.killing RUNS LOSS
+SEED`; prints where, as JSON.
 
-Each attempt is a fork of this process, which has imported everything once. Half of them die at a random moment; the others at a
-random operation on files, one of those that write a checkpoint or another result, before it or, for a write, half-way through it.
+Each attempt is a fork of this process, which has imported everything once. Half of them die at a
+random moment; the others at a random operation on files, one of those that write a checkpoint or
+another result, before it or, for a write, half-way through it.
 """
 
 import json
@@ -16,7 +18,17 @@ import torch
 
 import main
 
-GIVEN = ("--epochs", "4", "--checkpoint-every", "0.000001", "minutes", "--precision", "fp32", "--device", "cpu")
+GIVEN = (
+    "--epochs",
+    "4",
+    "--checkpoint-every",
+    "0.000001",
+    "minutes",
+    "--precision",
+    "fp32",
+    "--device",
+    "cpu",
+)
 
 
 def arguments(runs: str, loss: str) -> list[str]:
@@ -28,7 +40,9 @@ def die() -> None:
 
 
 def die_at(position: int, log: int) -> None:
-    """Have the process kill itself at its n-th operation on files, and say in the pipe which that was."""
+    """Have the process kill itself at its n-th operation on files, and say in the pipe which that
+    was.
+    """
     done = 0
 
     def counted(kind, name, half=None):
@@ -51,7 +65,13 @@ def die_at(position: int, log: int) -> None:
             file.write(content[: len(content) // 2])
 
     counted(Path, "write_bytes", write_half)
-    for kind, name in ((os, "fsync"), (os, "replace"), (os, "link"), (Path, "unlink"), (Path, "write_text")):
+    for kind, name in (
+        (os, "fsync"),
+        (os, "replace"),
+        (os, "link"),
+        (Path, "unlink"),
+        (Path, "write_text"),
+    ):
         counted(kind, name)
 
 

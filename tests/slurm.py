@@ -1,4 +1,6 @@
-"""A Slurm of one's own: a controller and two nodes on this host, with Debian's slurm-wlm and munge; nothing of the system's."""
+"""A Slurm of one's own: a controller and two nodes on this host, with Debian's slurm-wlm and munge;
+nothing of the system's.
+"""
 
 import os
 import shutil
@@ -58,12 +60,22 @@ def cluster(folder: Path):
     (folder / "munge.key").write_bytes(os.urandom(128))
     (folder / "munge.key").chmod(0o400)
     configuration = folder / "slurm.conf"
-    configuration.write_text(CONFIGURATION.format(folder=folder, host=socket.gethostname(), ports=free_ports(3)))
+    configuration.write_text(
+        CONFIGURATION.format(folder=folder, host=socket.gethostname(), ports=free_ports(3))
+    )
     environment = os.environ | {"SLURM_CONF": str(configuration)}
     munge = ["munged", "--foreground", "--force"]
-    munge += [f"--{name}={folder}/munge.{end}" for name, end in (("key-file", "key"), ("socket", "socket"), ("pid-file", "pid"))]
+    munge += [
+        f"--{name}={folder}/munge.{end}"
+        for name, end in (("key-file", "key"), ("socket", "socket"), ("pid-file", "pid"))
+    ]
     munge += [f"--seed-file={folder}/munge.seed", f"--log-file={folder}/munge.log"]
-    commands = [munge, ["slurmctld", "-D", "-i"], ["slurmd", "-D", "-N", "one"], ["slurmd", "-D", "-N", "two"]]
+    commands = [
+        munge,
+        ["slurmctld", "-D", "-i"],
+        ["slurmd", "-D", "-N", "one"],
+        ["slurmd", "-D", "-N", "two"],
+    ]
     running = []
     try:
         for number, command in enumerate(commands):

@@ -19,7 +19,8 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 class TracedStep:
-    """A step whose Python code runs once: at the first step, whose operations are recorded. Later steps repeat these.
+    """A step whose Python code runs once: at the first step, whose operations are recorded. Later
+    steps repeat these.
 
     This is what a CUDA graph does, but that a capture computes nothing.
     """
@@ -41,14 +42,25 @@ class TracedStep:
         return self.result
 
 
-def trainer_of(loss_name, device=CPU, capture=None, precision="fp32", recipe="openood", count=73, **changes):
-    """A trainer of a small network, with batches of 32 and a tail. The recipe's cosine changes the learning rate at every step."""
+def trainer_of(
+    loss_name, device=CPU, capture=None, precision="fp32", recipe="openood", count=73, **changes
+):
+    """A trainer of a small network, with batches of 32 and a tail.
+
+    The recipe's cosine changes the learning rate at every step.
+    """
     torch.manual_seed(0)
     row = LOSSES[loss_name]
-    model = row.wrap(build_model("smallcnn", 10, row.head)).to(device, memory_format=torch.channels_last)
-    pixels = torch.randint(256, (count, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    model = row.wrap(build_model("smallcnn", 10, row.head)).to(
+        device, memory_format=torch.channels_last
+    )
+    pixels = torch.randint(
+        256, (count, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
     images = Images(pixels, torch.arange(count) % 10, ())
-    batches = TrainingBatches(images, Normalizer((0.5,) * 3, (0.2,) * 3, device), 32, 1, True, device)
+    batches = TrainingBatches(
+        images, Normalizer((0.5,) * 3, (0.2,) * 3, device), 32, 1, True, device
+    )
     recipe = dataclasses.replace(RECIPES[recipe], **changes)
     criterion = row.criterion(model.classifier).to(device)
     return Trainer(model, criterion, batches, recipe, 3, 1, precision, capture=capture)
@@ -60,9 +72,17 @@ def state_of(trainer):
     own = state["processes"][0]
     found = {f"parameter {name}": value for name, value in state["parameters"].items()}
     found |= {f"buffer {name}": value.nan_to_num(7) for name, value in own["buffers"].items()}
-    found |= {f"momentum {key}": held["momentum_buffer"] for key, held in state["optimizer"]["state"].items()}
-    generators = {name: own[name] for name in ("mixing", "global", "global_cuda") if own[name] is not None}
-    return {name: value.cpu().clone() for name, value in (found | generators | {"drawn": state["drawn"]}).items()}
+    found |= {
+        f"momentum {key}": held["momentum_buffer"]
+        for key, held in state["optimizer"]["state"].items()
+    }
+    generators = {
+        name: own[name] for name in ("mixing", "global", "global_cuda") if own[name] is not None
+    }
+    return {
+        name: value.cpu().clone()
+        for name, value in (found | generators | {"drawn": state["drawn"]}).items()
+    }
 
 
 def assert_same(first, second):
@@ -72,11 +92,15 @@ def assert_same(first, second):
 
 def trained(trainer, epochs=2):
     summaries = [trainer.run_epoch(lambda *_: None) for _ in range(epochs)]
-    return state_of(trainer) | {"summaries": torch.tensor([[summary.loss, summary.accuracy] for summary in summaries])}
+    return state_of(trainer) | {
+        "summaries": torch.tensor([[summary.loss, summary.accuracy] for summary in summaries])
+    }
 
 
 def gone_on(trainer, stop, resumed, path):
-    """The state after three epochs: `trainer` is interrupted after so many steps, and `resumed` goes on from its checkpoint."""
+    """The state after three epochs: `trainer` is interrupted after so many steps, and `resumed`
+    goes on from its checkpoint.
+    """
     steps = iter(range(1, 100))
 
     def report(*_):
@@ -95,5 +119,7 @@ def gone_on(trainer, stop, resumed, path):
 
 
 def on_a_gpu(loss_name, capture=GraphedStep, precision="bf16", **changes):
-    """A trainer on the GPU with six batches and a tail an epoch: the fourth batch is the first that a graph computes."""
+    """A trainer on the GPU with six batches and a tail an epoch: the fourth batch is the first that
+    a graph computes.
+    """
     return trainer_of(loss_name, CUDA, capture, precision, count=201, **changes)

@@ -1,4 +1,6 @@
-"""The tables: means and deviations recomputed, the paper's numbers beside them, and damaged records left out by name."""
+"""The tables: means and deviations recomputed, the paper's numbers beside them, and damaged records
+left out by name.
+"""
 
 import copy
 import json
@@ -32,7 +34,9 @@ SETS += (("lsun_resize", "LSUN-resize", "far"), ("svhn", "SVHN", "very_far"))
 
 @pytest.fixture
 def runs(tmp_path):
-    """Records as main.py writes them, of made-up numbers: three seeds of two losses on CIFAR-10 with DenseNet-BC-100."""
+    """Records as main.py writes them, of made-up numbers: three seeds of two losses on CIFAR-10
+    with DenseNet-BC-100.
+    """
     rng = np.random.default_rng(0)
     written = []
     for loss in ("SoftMax", "DisMax without FPR"):
@@ -41,15 +45,33 @@ def runs(tmp_path):
             def metrics(_=None):
                 return {
                     name: float(rng.uniform(0.9, 0.95))
-                    for name in ("auroc", "aupr_in", "aupr_out", "tnr95", "fpr95_in", "fpr95_out", "dtacc")
+                    for name in (
+                        "auroc",
+                        "aupr_in",
+                        "aupr_out",
+                        "tnr95",
+                        "fpr95_in",
+                        "fpr95_out",
+                        "dtacc",
+                    )
                 }
 
             def scores():
-                return {at: {name: metrics() for name in ("MPS", "MMLES")} for at in ("t1", "calibrated")}
+                return {
+                    at: {name: metrics() for name in ("MPS", "MMLES")}
+                    for at in ("t1", "calibrated")
+                }
 
             record = {
                 "format": records.FORMAT,
-                "config": {"data": "cifar10", "protocol": "paper", "recipe": "paper", "epochs": 300, "batch_size": 64, "seed": seed}
+                "config": {
+                    "data": "cifar10",
+                    "protocol": "paper",
+                    "recipe": "paper",
+                    "epochs": 300,
+                    "batch_size": 64,
+                    "seed": seed,
+                }
                 | {
                     "model": "densenetbc100",
                     "loss": loss,
@@ -65,10 +87,14 @@ def runs(tmp_path):
                 "temperature": {"value": 1.5, "split": "test"},
                 "classification": {
                     "test": {"n": 10_000}
-                    | {at: {"accuracy": float(rng.uniform(0.9, 0.95)), "ece": 0.01 * rng.uniform()} for at in ("t1", "calibrated")}
+                    | {
+                        at: {"accuracy": float(rng.uniform(0.9, 0.95)), "ece": 0.01 * rng.uniform()}
+                        for at in ("t1", "calibrated")
+                    }
                 },
                 "detection": {
-                    source: {"title": title, "role": role, "n": 10_000, "scores": scores()} for source, title, role in SETS
+                    source: {"title": title, "role": role, "n": 10_000, "scores": scores()}
+                    for source, title, role in SETS
                 },
             }
             path = tmp_path / loss / str(seed) / records.METRICS
@@ -86,7 +112,11 @@ def printed(capsys, *arguments):
 
 def rows_of(out):
     """A markdown table's rows: first cell → the others."""
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line.startswith("|")]
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in out.splitlines()
+        if line.startswith("|")
+    ]
     return lines[0], lines[2:]
 
 
@@ -95,23 +125,58 @@ def test_the_table_is_mean_deviation_paper_and_difference(runs, capsys):
     status, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
     assert status == 0
     heads, rows = rows_of(out)
-    heads, rows = heads[:1] + heads[2:], [row[:1] + row[2:] for row in rows]  # without the efficiency, which no run measures
-    assert heads[1:] == ["ACC %", "ECE", "near AUPR %", "near [MPS] AUPR %", "Tiny- IN AUROC %", "LSUN AUROC %", "SVHN AUPR %"]
+    # Without the efficiency, which no run measures.
+    heads, rows = heads[:1] + heads[2:], [row[:1] + row[2:] for row in rows]
+    assert heads[1:] == [
+        "ACC %",
+        "ECE",
+        "near AUPR %",
+        "near [MPS] AUPR %",
+        "Tiny- IN AUROC %",
+        "LSUN AUROC %",
+        "SVHN AUPR %",
+    ]
     at = next(index for index, row in enumerate(rows) if row[0] == "DisMax without FPR (n=3)")
     ours, paper, difference = ([cell.replace("*", "") for cell in row] for row in rows[at : at + 3])
     mine = [record for record in written if record["titles"]["loss"] == "DisMax without FPR"]
 
     def expected(values, scale=100, digits=1):
-        return f"{scale * statistics.mean(values):.{digits}f}±{scale * statistics.stdev(values):.{digits}f}".replace("±0.", "±.")
+        return f"{scale * statistics.mean(values):.{digits}f}±{scale * statistics.stdev(values):.{digits}f}".replace(
+            "±0.", "±."
+        )
 
-    assert ours[1] == expected([record["classification"]["test"]["t1"]["accuracy"] for record in mine])
-    assert ours[2] == expected([record["classification"]["test"]["calibrated"]["ece"] for record in mine], 1, 4)[1:]
-    columns = (("cifar100", "MMLES", "aupr_out"), ("cifar100", "MPS", "aupr_out"), ("tinyimagenet_resize", "MMLES", "auroc"))
+    assert ours[1] == expected(
+        [record["classification"]["test"]["t1"]["accuracy"] for record in mine]
+    )
+    assert (
+        ours[2]
+        == expected(
+            [record["classification"]["test"]["calibrated"]["ece"] for record in mine], 1, 4
+        )[1:]
+    )
+    columns = (
+        ("cifar100", "MMLES", "aupr_out"),
+        ("cifar100", "MPS", "aupr_out"),
+        ("tinyimagenet_resize", "MMLES", "auroc"),
+    )
     columns += (("lsun_resize", "MMLES", "auroc"), ("svhn", "MMLES", "aupr_out"))
     for cell, (source, score, metric) in zip(ours[3:], columns, strict=True):
-        assert cell == expected([record["detection"][source]["scores"]["t1"][score][metric] for record in mine])
-    assert paper == ["· paper", "95.1±.1", ".0045±.0021", "90.0±.2", "90.0±.2", "98.0±.5", "98.4±.3", "99.9±.1"]
-    accuracy = 100 * statistics.mean(record["classification"]["test"]["t1"]["accuracy"] for record in mine)
+        assert cell == expected(
+            [record["detection"][source]["scores"]["t1"][score][metric] for record in mine]
+        )
+    assert paper == [
+        "· paper",
+        "95.1±.1",
+        ".0045±.0021",
+        "90.0±.2",
+        "90.0±.2",
+        "98.0±.5",
+        "98.4±.3",
+        "99.9±.1",
+    ]
+    accuracy = 100 * statistics.mean(
+        record["classification"]["test"]["t1"]["accuracy"] for record in mine
+    )
     assert difference[1] == f"{accuracy - 95.1:+.1f}"
 
 
@@ -155,7 +220,8 @@ def test_what_is_within_the_bests_deviation_is_bold(runs, capsys):
         return {row[0]: row[heads.index("ACC %")] for row in rows if "(n=" in row[0]}
 
     assert bold() == {"SoftMax (n=3)": "**92.0±2.0**", "DisMax without FPR (n=3)": "**90.0±.0**"}
-    changed(folder, lambda record: record["classification"]["test"]["t1"].update(accuracy=0.92))  # 92 ± 0
+    # 92 ± 0.
+    changed(folder, lambda record: record["classification"]["test"]["t1"].update(accuracy=0.92))
     assert bold() == {"SoftMax (n=3)": "**92.0±.0**", "DisMax without FPR (n=3)": "90.0±.0"}
     _, out, _ = printed(capsys, "--runs", folder, "--format", "table", "--no-detail")
     assert "92.0±.0*" in out
@@ -167,7 +233,11 @@ def test_what_is_within_the_bests_deviation_is_bold(runs, capsys):
 def test_of_errors_the_lowest_is_best(runs, capsys):
     folder, _ = runs
     changed(folder, lambda record: record["classification"]["test"]["calibrated"].update(ece=0.001))
-    changed(folder, lambda record: record["classification"]["test"]["calibrated"].update(ece=0.002), "DisMax without FPR")
+    changed(
+        folder,
+        lambda record: record["classification"]["test"]["calibrated"].update(ece=0.002),
+        "DisMax without FPR",
+    )
     _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
     heads, rows = rows_of(out)
     ece = {row[0]: row[heads.index("ECE")] for row in rows}
@@ -180,12 +250,21 @@ def test_the_whole_table_has_every_row_of_the_paper_and_empty_cells_for_ours(tmp
     assert status == 0
     lines = [line for line in out.splitlines() if line.startswith("|")]
     table = pd.read_csv(PAPER)
-    assert sum("(no runs)" in line for line in lines) == sum("· paper" in line for line in lines) == len(table)
-    assert all(set(line.split("(no runs)")[1]) <= set("| ") for line in lines if "(no runs)" in line)
+    assert (
+        sum("(no runs)" in line for line in lines)
+        == sum("· paper" in line for line in lines)
+        == len(table)
+    )
+    assert all(
+        set(line.split("(no runs)")[1]) <= set("| ") for line in lines if "(no runs)" in line
+    )
     deep = next(lines[at + 1] for at, line in enumerate(lines) if "Deep Ensemble (no runs)" in line)
     row = table[(table["method"] == "Deep Ensemble") & (table["data"] == "cifar10")].iloc[0]
     cells = [cell.strip(" *") for cell in deep.strip("|").split("|")]
-    assert cells[1:3] == [f"{row['efficiency']:.0f}", f"{row['acc']}±{row['acc_std']}".replace("±0.", "±.")]
+    assert cells[1:3] == [
+        f"{row['efficiency']:.0f}",
+        f"{row['acc']}±{row['acc_std']}".replace("±0.", "±."),
+    ]
     assert cells[5:7] == ["", ""]
 
 
@@ -212,11 +291,24 @@ def test_preprocessed_inputs_have_the_papers_row_and_measured_efficiency_its_col
         record["titles"]["loss"] = "GODIN"
         sets = {source: values for source, _, _ in SETS}
         refused = {"title": "ViM", "not_applicable": "needs a linear head"}
-        record["detectors"] = {"preprocessing": {"title": "own, perturbed", "version": 2, "sets": sets}, "vim": refused}
+        record["detectors"] = {
+            "preprocessing": {"title": "own, perturbed", "version": 2, "sets": sets},
+            "vim": refused,
+        }
 
     changed(folder, change)
     (folder / "efficiency.json").write_text(
-        json.dumps({"rows": [{"network": "DenseNet-BC-100", "method": "GODIN, preprocessing", "efficiency": 27.3}]})
+        json.dumps(
+            {
+                "rows": [
+                    {
+                        "network": "DenseNet-BC-100",
+                        "method": "GODIN, preprocessing",
+                        "efficiency": 27.3,
+                    }
+                ]
+            }
+        )
     )
     _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
     heads, rows = rows_of(out)
@@ -251,7 +343,11 @@ def test_a_detectors_row_says_its_temperature_where_it_is_not_the_tables(runs, c
 
     changed(runs[0], change)
     _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown")
-    rows = [line.split("|")[2].strip() for line in out.splitlines() if "Energy" in line or "MPS " in line]
+    rows = [
+        line.split("|")[2].strip()
+        for line in out.splitlines()
+        if "Energy" in line or "MPS " in line
+    ]
     assert rows.count(title) == len(SETS)
     assert "MPS" in rows
 
@@ -270,15 +366,28 @@ def test_csv_holds_every_number(runs, tmp_path, capsys):
     (tmp_path / "out.csv").write_text(out)
     table = pd.read_csv(tmp_path / "out.csv")
     assert len(table) == len(written) * len(SETS) * 2 * 2
-    one = table[(table["method"] == "SoftMax") & (table["seed"] == 2) & (table["set"] == "SVHN") & (table["at"] == "t1")]
+    one = table[
+        (table["method"] == "SoftMax")
+        & (table["seed"] == 2)
+        & (table["set"] == "SVHN")
+        & (table["at"] == "t1")
+    ]
     one = one.set_index("score").loc["MPS"]
-    assert one["auroc"] == pytest.approx(written[1]["detection"]["svhn"]["scores"]["t1"]["MPS"]["auroc"])
+    assert one["auroc"] == pytest.approx(
+        written[1]["detection"]["svhn"]["scores"]["t1"]["MPS"]["auroc"]
+    )
 
 
 def test_damaged_and_foreign_records_are_named_and_left_out(runs, capsys):
     folder, written = runs
     lacking = {name: value for name, value in written[0].items() if name != "titles"}
-    damaged = (json.dumps(written[0])[:200], "", "[]", json.dumps(written[0] | {"format": 99}), json.dumps(lacking))
+    damaged = (
+        json.dumps(written[0])[:200],
+        "",
+        "[]",
+        json.dumps(written[0] | {"format": 99}),
+        json.dumps(lacking),
+    )
     damaged += tuple(json.dumps(written[0] | {"config": config}) for config in ({}, []))
     for number, content in enumerate(damaged):
         path = folder / f"bad{number}" / records.METRICS
@@ -317,7 +426,9 @@ def test_a_copy_of_a_run_does_not_count_twice(runs, capsys):
     folder, written = runs
     path = folder / "zz copy" / records.METRICS
     path.parent.mkdir()
-    path.write_text(json.dumps(written[0] | {"config": written[0]["config"] | {"runs": "elsewhere"}}))
+    path.write_text(
+        json.dumps(written[0] | {"config": written[0]["config"] | {"runs": "elsewhere"}})
+    )
     _, out, err = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
     assert "SoftMax (n=3)" in out
     assert f"{path} is the same run as" in err
@@ -364,8 +475,14 @@ INSIDE = [  # what nothing may be averaged from
     (("config", "ood"), ("svhn", [1], None)),
     (("members",), ([], "12", [1.5], ["../x"])),
     (("temperature",), ([], {"value": 0, "split": "test"}, {"value": 1, "split": 3})),
-    (("detectors",), ([], {"odin": 3}, {"odin": {"title": 3}}, {"odin": {"title": "ODIN", "version": "2"}})),
-    (("detectors",), ({"odin": {"title": "ODIN", "sets": {}}}, {"odin": {"title": "ODIN", "parameters": [1]}})),
+    (
+        ("detectors",),
+        ([], {"odin": 3}, {"odin": {"title": 3}}, {"odin": {"title": "ODIN", "version": "2"}}),
+    ),
+    (
+        ("detectors",),
+        ({"odin": {"title": "ODIN", "sets": {}}}, {"odin": {"title": "ODIN", "parameters": [1]}}),
+    ),
 ]
 
 
@@ -383,11 +500,16 @@ def test_a_record_with_something_else_inside_is_named_and_left_out(runs, capsys,
         place.write_text(json.dumps(record).replace("Infinity", "1e999"))
     status, out, err = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
     assert status == 0
-    assert {"SoftMax (n=3)", "DisMax without FPR (n=3)"} == {row[0] for row in rows_of(out)[1] if "(n=" in row[0]}
+    assert {"SoftMax (n=3)", "DisMax without FPR (n=3)"} == {
+        row[0] for row in rows_of(out)[1] if "(n=" in row[0]
+    }
     lines = err.splitlines()
     assert len(lines) == len(values)
     for number, line in enumerate(lines):
-        assert f"bad{number}/{records.METRICS} is damaged inside ({'detection' if path == ('score',) else path[0]}" in line
+        assert (
+            f"bad{number}/{records.METRICS} is damaged inside "
+            f"({'detection' if path == ('score',) else path[0]}" in line
+        )
         assert len(line) < 250 + len(str(folder))
 
 
@@ -460,7 +582,9 @@ def test_what_is_no_regular_file_is_never_read(runs, capsys, kind):
 
 @pytest.fixture
 def unreadable(runs):
-    """The runs again, in a folder of which another user may not read one run's folder and another's record; as that user."""
+    """The runs again, in a folder of which another user may not read one run's folder and another's
+    record; as that user.
+    """
     root = Path(tempfile.mkdtemp())
     shutil.copytree(runs[0], root, dirs_exist_ok=True)
     root.chmod(0o755)
@@ -481,7 +605,8 @@ def test_what_may_not_be_read_is_named_and_the_rest_printed_with_status_2(unread
     assert "SoftMax (n=1)" in out
     assert err.splitlines() == [
         f"warning: {unreadable}/SoftMax/1 cannot be read (Permission denied): left out",
-        f"warning: {unreadable}/SoftMax/2/{records.METRICS} cannot be read (Permission denied): left out",
+        f"warning: {unreadable}/SoftMax/2/{records.METRICS} cannot be read (Permission denied): "
+        "left out",
     ]
     with pytest.raises(ValueError, match="SoftMax/1 cannot be read"):
         records.run_folders([unreadable])
@@ -506,7 +631,9 @@ def test_a_long_search_says_what_it_searches(runs, capsys, monkeypatch):
 
 def test_a_signal_stops_a_long_search_in_one_line():
     command = [sys.executable, "analyze.py", "--runs", "/"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         if not process.stderr.readline().startswith("searching /"):
             process.kill()
             pytest.skip("this machine's disk is searched at once")
@@ -518,7 +645,8 @@ def test_a_signal_stops_a_long_search_in_one_line():
 
 
 @pytest.mark.parametrize(
-    ("output", "said"), [("> /dev/full", "No space left on device"), ("--format csv >&-", "standard output is closed")]
+    ("output", "said"),
+    [("> /dev/full", "No space left on device"), ("--format csv >&-", "standard output is closed")],
 )
 def test_output_that_cannot_be_written_is_an_error_in_one_line(runs, output, said):
     command = f"{sys.executable} analyze.py --runs '{runs[0]}' {output}"
@@ -528,7 +656,8 @@ def test_output_that_cannot_be_written_is_an_error_in_one_line(runs, output, sai
 
 
 @pytest.mark.parametrize(
-    ("encoding", "given"), [("ascii", ["--no-detail"]), ("ascii", ["--help"]), ("latin-1", ["--format", "csv"])]
+    ("encoding", "given"),
+    [("ascii", ["--no-detail"]), ("ascii", ["--help"]), ("latin-1", ["--format", "csv"])],
 )
 def test_an_output_of_another_encoding_takes_every_character(runs, tmp_path, encoding, given):
     folder = tmp_path / os.fsdecode(b"runs \xff \xc3\xa9")

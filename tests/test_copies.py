@@ -15,12 +15,19 @@ NAMES = tuple("abcde")
 
 @pytest.fixture
 def real(monkeypatch):
-    """A small set in the place of CIFAR-10: 30 images of five classes a split, uint8 [30, 8, 8, 3], and their labels."""
+    """A small set in the place of CIFAR-10: 30 images of five classes a split, uint8 [30, 8, 8, 3],
+    and their labels.
+    """
     rng = np.random.default_rng(0)
-    splits = {split: (rng.integers(256, size=(30, 8, 8, 3), dtype=np.uint8), np.arange(30) % 5) for split in ("train", "test")}
+    splits = {
+        split: (rng.integers(256, size=(30, 8, 8, 3), dtype=np.uint8), np.arange(30) % 5)
+        for split in ("train", "test")
+    }
     known = {}
     for split, (pixels, labels) in splits.items():
-        held = images.Images(torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels), NAMES)
+        held = images.Images(
+            torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels), NAMES
+        )
         known[split] = Contents(30, 5, copies.checksum(held))
     monkeypatch.setitem(copies.KNOWN, "cifar10", known)
     monkeypatch.setattr(copies, "SIZE", (8, 8))
@@ -97,7 +104,10 @@ def smaller(pixels, labels):
 def test_another_set_under_its_name_is_refused(tmp_path, real, kind, change, message):
     write(tmp_path / "cifar10", "train", *change(*real["train"]), kind)
     write(tmp_path / "cifar10", "test", *real["test"], kind)
-    with pytest.raises(ValueError, match=rf"cifar10.train.* is not the train split of CIFAR-10: .*{message}.*--data .*cifar10"):
+    with pytest.raises(
+        ValueError,
+        match=rf"cifar10.train.* is not the train split of CIFAR-10: .*{message}.*--data .*cifar10",
+    ):
         sources.load_in("cifar10", tmp_path)
 
 
@@ -114,7 +124,9 @@ def test_a_set_whose_checksum_is_not_known_is_called_unverified(tmp_path, real, 
 
 def test_torchvisions_files_come_first_and_neither_is_an_error_with_both_ways_out(tmp_path, real):
     write(tmp_path / "cifar10", "train", *real["train"], "npz")
-    with pytest.raises(FileNotFoundError, match=r"bash prepare-cifar.sh cifar10`, or put a copy into .*cifar10"):
+    with pytest.raises(
+        FileNotFoundError, match=r"bash prepare-cifar.sh cifar10`, or put a copy into .*cifar10"
+    ):
         downloaded.load("cifar10", "test", tmp_path)
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"damaged")
@@ -134,7 +146,9 @@ def test_a_copy_in_the_current_folder_is_the_set_of_the_catalog(tmp_path, real, 
 def test_labels_that_begin_at_1_are_said_so(tmp_path, real):
     pixels, labels = real["train"]
     write(tmp_path / "cifar10", "train", pixels, labels + 1, "npz")
-    with pytest.raises(ValueError, match="with labels from 1 to 5, instead of .* with labels from 0 to 4"):
+    with pytest.raises(
+        ValueError, match="with labels from 1 to 5, instead of .* with labels from 0 to 4"
+    ):
         copies.load("cifar10", "train", tmp_path)
 
 
@@ -142,7 +156,12 @@ def test_splits_whose_classes_have_other_numbers_are_matched_by_name(tmp_path, r
     monkeypatch.setitem(copies.KNOWN, "cifar10", dict.fromkeys(("train", "test"), Contents(30, 5)))
     write(tmp_path / "cifar10", "train", *real["train"], "folders")
     pixels, labels = real["test"]
-    np.savez(tmp_path / "cifar10" / "test.npz", images=pixels, labels=4 - labels, class_names=np.array(NAMES[::-1]))
+    np.savez(
+        tmp_path / "cifar10" / "test.npz",
+        images=pixels,
+        labels=4 - labels,
+        class_names=np.array(NAMES[::-1]),
+    )
     train, test = sources.load_in("cifar10", tmp_path)
     assert test.classes == train.classes == NAMES
     assert test.labels.equal(torch.from_numpy(labels))

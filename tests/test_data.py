@@ -46,7 +46,10 @@ def test_digits_are_scikit_learns_and_split_without_overlap():
 
 
 def test_built_in_sets_have_the_format_of_the_in_distribution_images():
-    grey, colour = torch.zeros(3, 3, 8, 8, dtype=torch.uint8), torch.randint(256, (3, 3, 20, 12), dtype=torch.uint8)
+    grey, colour = (
+        torch.zeros(3, 3, 8, 8, dtype=torch.uint8),
+        torch.randint(256, (3, 3, 20, 12), dtype=torch.uint8),
+    )
     for source in (*catalog.BUILT_IN, "digits"):
         for reference in (grey, colour):
             pixels = sources.load_out(source, Path("nowhere"), reference).pixels
@@ -72,7 +75,11 @@ def test_every_partner_is_in_the_catalog():
 
 
 def test_partners_take_roles():
-    assert sources.ood_sets("cifar10", ("svhn", "near=x.npz", "y")) == [("very_far", "svhn"), ("near", "x.npz"), ("far", "y")]
+    assert sources.ood_sets("cifar10", ("svhn", "near=x.npz", "y")) == [
+        ("very_far", "svhn"),
+        ("near", "x.npz"),
+        ("far", "y"),
+    ]
     with pytest.raises(ValueError, match="'svhn' is given twice"):
         sources.ood_sets("cifar10", ("svhn", "far=svhn"))
     for given in ("near=", "far=cifar10"):
@@ -82,7 +89,10 @@ def test_partners_take_roles():
 
 def save_npz(path, count=20, size=6, **changes):
     rng = np.random.default_rng(0)
-    arrays = {"images": rng.integers(0, 256, (count, size, size, 3)).astype(np.uint8), "labels": np.arange(count) % 4} | changes
+    arrays = {
+        "images": rng.integers(0, 256, (count, size, size, 3)).astype(np.uint8),
+        "labels": np.arange(count) % 4,
+    } | changes
     np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
     return arrays
 
@@ -95,14 +105,20 @@ def save_folders(root, arrays):
 
 
 def test_npz_and_folders_load_the_same_images(tmp_path):
-    arrays = save_npz(tmp_path / "train.npz", class_names=np.array([f"class{label}" for label in range(4)]))
+    arrays = save_npz(
+        tmp_path / "train.npz", class_names=np.array([f"class{label}" for label in range(4)])
+    )
     save_folders(tmp_path / "test", arrays)
     train, test = sources.load_in(str(tmp_path), Path("nowhere"))
     assert train.pixels.numpy().transpose(0, 2, 3, 1).tobytes() == arrays["images"].tobytes()
     order = sorted(range(20), key=lambda index: (index % 4, index))
     assert test.pixels.equal(train.pixels[order])
     assert test.labels.equal(train.labels[order])
-    out = sources.load_out(str(tmp_path / "test"), Path("nowhere"), torch.randint(256, (1, 3, 10, 8), dtype=torch.uint8))
+    out = sources.load_out(
+        str(tmp_path / "test"),
+        Path("nowhere"),
+        torch.randint(256, (1, 3, 10, 8), dtype=torch.uint8),
+    )
     assert out.pixels.shape == (20, 3, 10, 8)
     save_npz(tmp_path / "train.npz")  # numbers cannot be matched with the folders' names
     with pytest.raises(ValueError, match="different classes"):
@@ -146,7 +162,9 @@ def test_damaged_files_are_named(tmp_path):
         (tmp_path / "cut.npz").write_bytes(whole.read_bytes()[:length])
         with pytest.raises(ValueError, match=r"cut\.npz cannot be read"):
             files.load_npz(tmp_path / "cut.npz")
-    save_folders(tmp_path / "folder", {"images": np.zeros((4, 6, 6, 3), np.uint8), "labels": np.arange(4)})
+    save_folders(
+        tmp_path / "folder", {"images": np.zeros((4, 6, 6, 3), np.uint8), "labels": np.arange(4)}
+    )
     (tmp_path / "folder" / "class1" / "broken.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"broken\.png cannot be read as an image"):
         files.load_split(tmp_path / "folder")
@@ -178,8 +196,19 @@ def idx(kind, *shape):
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashionmnist"])
-@pytest.mark.parametrize("damaged", [b"", b"\x00\x00", idx(b"\x00\x00\x09\x03", 4, 28, 28), idx(b"\x00\x00\x0f\x03", 4, 28, 28),
-                                     idx(None, 4, 28, 28)[:-1], idx(None, 4, 28), b"\xff" * 99])  # fmt: skip
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"\x00\x00",
+        idx(b"\x00\x00\x09\x03", 4, 28, 28),
+        idx(b"\x00\x00\x0f\x03", 4, 28, 28),
+        # Fmt: skip.
+        idx(None, 4, 28, 28)[:-1],
+        idx(None, 4, 28),
+        b"\xff" * 99,
+    ],
+)
 def test_a_damaged_download_names_the_command_that_fetches_it(tmp_path, name, damaged):
     folder = tmp_path / {"mnist": "MNIST", "fashionmnist": "FashionMNIST"}[name] / "raw"
     folder.mkdir(parents=True)
@@ -194,19 +223,34 @@ def test_a_damaged_download_names_the_command_that_fetches_it(tmp_path, name, da
 
 def batches_of(pixels, **options):
     normalize = Normalizer((0.0,) * 3, (1.0,) * 3, torch.device("cpu"))
-    settings = {"batch_size": 8, "padding": 2, "flip": True, "device": torch.device("cpu")} | options
-    return TrainingBatches(images.Images(pixels, torch.arange(len(pixels)), ()), normalize, **settings)
+    settings = {
+        "batch_size": 8,
+        "padding": 2,
+        "flip": True,
+        "device": torch.device("cpu"),
+    } | options
+    return TrainingBatches(
+        images.Images(pixels, torch.arange(len(pixels)), ()), normalize, **settings
+    )
 
 
 def test_augmented_images_are_shifted_or_mirrored_originals_each_in_its_own_way():
-    pixels = torch.randint(1, 256, (50, 3, 6, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(
+        1, 256, (50, 3, 6, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     padded = torch.nn.functional.pad(pixels, (2,) * 4)
     seen = []
-    for inputs, targets in batches_of(pixels, batch_size=25).epoch(torch.Generator().manual_seed(1)):
+    for inputs, targets in batches_of(pixels, batch_size=25).epoch(
+        torch.Generator().manual_seed(1)
+    ):
         ways = []
-        for image, target in zip((inputs * 255).round().to(torch.uint8), targets.tolist(), strict=True):
+        for image, target in zip(
+            (inputs * 255).round().to(torch.uint8), targets.tolist(), strict=True
+        ):
             windows = {
-                (top, left, mirrored): padded[target, :, top : top + 6, left : left + 8].flip(-1 if mirrored else ())
+                (top, left, mirrored): padded[target, :, top : top + 6, left : left + 8].flip(
+                    -1 if mirrored else ()
+                )
                 for top in range(5)
                 for left in range(5)
                 for mirrored in (False, True)
@@ -220,8 +264,11 @@ def test_augmented_images_are_shifted_or_mirrored_originals_each_in_its_own_way(
 
 
 def test_every_way_to_crop_and_flip_is_as_likely():
-    place = torch.arange(1, 145, dtype=torch.uint8).view(1, 1, 12, 12)  # each pixel tells where it was
-    (inputs, _), *_ = batches_of(place.expand(10_000, 3, -1, -1), batch_size=10_000).epoch(torch.Generator().manual_seed(2))
+    # Each pixel tells where it was.
+    place = torch.arange(1, 145, dtype=torch.uint8).view(1, 1, 12, 12)
+    (inputs, _), *_ = batches_of(place.expand(10_000, 3, -1, -1), batch_size=10_000).epoch(
+        torch.Generator().manual_seed(2)
+    )
     here, beside = ((inputs[:, 0, 6, column] * 255).round().long() - 1 for column in (6, 7))
     mirrored = beside < here
     ways = (here // 12) * 24 + (here % 12) * 2 + mirrored
@@ -237,11 +284,19 @@ def test_without_padding_and_flip_batches_are_the_images():
     normalize = Normalizer(mean, std, torch.device("cpu"))
     batches = batches_of(pixels, padding=0, flip=False)
     batches.normalize = normalize
-    plain = torch.cat(list(plain_batches(images.Images(pixels, torch.zeros(20), ()), normalize, 7, torch.device("cpu"))))
+    plain = torch.cat(
+        list(
+            plain_batches(
+                images.Images(pixels, torch.zeros(20), ()), normalize, 7, torch.device("cpu")
+            )
+        )
+    )
     for inputs, targets in batches.epoch(torch.Generator()):
         assert inputs.equal(plain[targets])
     torch.testing.assert_close(plain.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(plain.std((0, 2, 3), unbiased=False), torch.ones(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        plain.std((0, 2, 3), unbiased=False), torch.ones(3), atol=1e-5, rtol=0
+    )
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(9, [4, 4]), (10, [4, 4, 2]), (8, [4, 4]), (3, [3])])
@@ -316,16 +371,30 @@ def test_of_a_zip_only_the_sets_own_folder_is_unpacked(tmp_path, server):
     image, zipped = io.BytesIO(), io.BytesIO()
     Image.new("RGB", (4, 4)).save(image, "PNG")
     with zipfile.ZipFile(zipped, "w") as archive:
-        for name in ("some/train/0.png", "some/val/images/0.png", "some/val/images/1.png", "../escaped.png"):
+        for name in (
+            "some/train/0.png",
+            "some/val/images/0.png",
+            "some/val/images/1.png",
+            "../escaped.png",
+        ):
             archive.writestr(name, image.getvalue())
     content["/zip"] = zipped.getvalue()
-    entry = catalog.Archive("Some", f"{address}/zip", hashlib.md5(content["/zip"]).hexdigest(), "some/val/images", 2, ".zip")
+    entry = catalog.Archive(
+        "Some",
+        f"{address}/zip",
+        hashlib.md5(content["/zip"]).hexdigest(),
+        "some/val/images",
+        2,
+        ".zip",
+    )
     prepare.prepare_archive(entry, tmp_path / "root")
     assert len(files.image_files(tmp_path / "root" / "some" / "val" / "images")) == 2
     assert len([*tmp_path.rglob("*.png")]) == 2
     cut = content["/zip"][:-30]
     content["/zip"] = cut
-    entry = catalog.Archive("Cut", f"{address}/zip", hashlib.md5(cut).hexdigest(), "cut/val", 2, ".zip")
+    entry = catalog.Archive(
+        "Cut", f"{address}/zip", hashlib.md5(cut).hexdigest(), "cut/val", 2, ".zip"
+    )
     with pytest.raises(ValueError, match="cannot be unpacked"):
         prepare.prepare_archive(entry, tmp_path / "root")
 
@@ -353,7 +422,10 @@ def test_images_of_any_size_are_resized_and_cropped_as_torchvision_does():
     larger = v2.Compose([v2.Resize(256, antialias=True), v2.CenterCrop(224)])
     for height, width in [(427, 640), (640, 427), (333, 500), (500, 333), (224, 224), (90, 150)]:
         pixels = noise[:, :height, :width]
-        assert images.resize_and_center_crop(pixels, (224, 224), 32).equal(larger(pixels)), (height, width)
+        assert images.resize_and_center_crop(pixels, (224, 224), 32).equal(larger(pixels)), (
+            height,
+            width,
+        )
 
 
 @pytest.mark.parametrize(
@@ -430,7 +502,9 @@ def test_a_list_names_out_of_distribution_images(root, tmp_path, end, begin):
     (tmp_path / "near.txt").write_bytes(begin + end.join(lines) + end)
     reference = torch.randint(256, (9, 3, 8, 8), dtype=torch.uint8)
     found = sources.load_out(str(tmp_path / "near.txt"), root, reference)
-    expected = [images.resize_and_center_crop(decode(root / os.fsdecode(name)), (8, 8)) for name in names]
+    expected = [
+        images.resize_and_center_crop(decode(root / os.fsdecode(name)), (8, 8)) for name in names
+    ]
     assert found.pixels.equal(torch.stack(expected))
     assert (found.labels.tolist(), found.classes) == ([-1] * 6, ())
 
@@ -594,13 +668,17 @@ def test_archives_are_unpacked_whole_and_never_outside(tmp_path, server):
     Image.new("RGB", (4, 4)).save(image, "PNG")
     members = {f"Some/{index}.png": image.getvalue() for index in range(3)}
     content["/good"] = make_tar(members)
-    archive = catalog.Archive("Some", f"{address}/good", hashlib.md5(content["/good"]).hexdigest(), "Some", 3)
+    archive = catalog.Archive(
+        "Some", f"{address}/good", hashlib.md5(content["/good"]).hexdigest(), "Some", 3
+    )
     prepare.prepare_archive(archive, tmp_path)
     assert len(files.load_out(tmp_path / "Some", torch.zeros(1, 3, 4, 4, dtype=torch.uint8))) == 3
     content.clear()
     prepare.prepare_archive(archive, tmp_path)  # complete: nothing is asked
     content["/cut"] = make_tar(members)[:-20]
-    cut = catalog.Archive("Cut", f"{address}/cut", hashlib.md5(content["/cut"]).hexdigest(), "Cut", 3)
+    cut = catalog.Archive(
+        "Cut", f"{address}/cut", hashlib.md5(content["/cut"]).hexdigest(), "Cut", 3
+    )
     (tmp_path / "Cut").mkdir()  # an empty folder is not taken for the images
     with pytest.raises(ValueError, match="cannot be unpacked"):
         prepare.prepare_archive(cut, tmp_path)
@@ -627,7 +705,9 @@ def test_a_pipe_is_no_out_of_distribution_set(tmp_path, name):
         files.load_out(tmp_path / name, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
 
 
-@pytest.mark.parametrize("names", [["images", "labels"], ["images.npy", "labels.npy"], ["class_names"], ["images"]])
+@pytest.mark.parametrize(
+    "names", [["images", "labels"], ["images.npy", "labels.npy"], ["class_names"], ["images"]]
+)
 def test_a_zip_of_text_is_no_npz(tmp_path, names):
     path = tmp_path / "train.npz"
     if names in (["class_names"], ["images"]):
@@ -635,7 +715,10 @@ def test_a_zip_of_text_is_no_npz(tmp_path, names):
     with zipfile.ZipFile(path, "a") as archive:
         for name in names:
             archive.writestr(name, "some text")
-    for read in (files.load_npz, lambda path: files.load_out(path, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))):
+    for read in (
+        files.load_npz,
+        lambda path: files.load_out(path, torch.zeros(1, 3, 8, 8, dtype=torch.uint8)),
+    ):
         with pytest.raises(ValueError, match=r"train\.npz cannot be read as an \.npz"):
             read(path)
 
@@ -647,22 +730,44 @@ def test_an_out_of_distribution_npz_may_have_any_labels_or_none(tmp_path, labels
     assert found.labels.tolist() == [-1] * 20
 
 
-@pytest.mark.parametrize("class_names", [np.array([["a", "b"], ["c", "d"]]), np.array([0.5, 1, 2, 3]), np.array([1j] * 4)])
+@pytest.mark.parametrize(
+    "class_names",
+    [np.array([["a", "b"], ["c", "d"]]), np.array([0.5, 1, 2, 3]), np.array([1j] * 4)],
+)
 def test_class_names_that_are_none_are_said(tmp_path, class_names):
     save_npz(tmp_path / "train.npz", class_names=class_names)
     with pytest.raises(ValueError, match=r"train\.npz: class_names must be text \[C\]"):
         files.load_npz(tmp_path / "train.npz")
 
 
-@pytest.mark.parametrize(("model", "size"), [("densenetbc22", 1), ("densenetbc22", 2), ("densenetbc22", 3), ("smallcnn", 1)])
-def test_images_that_are_too_small_for_a_network_are_said_in_one_line(tmp_path, run_main, model, size):
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [("densenetbc22", 1), ("densenetbc22", 2), ("densenetbc22", 3), ("smallcnn", 1)],
+)
+def test_images_that_are_too_small_for_a_network_are_said_in_one_line(
+    tmp_path, run_main, model, size
+):
     for split in ("train", "test"):
         save_npz(tmp_path / f"{split}.npz", size=size)
-    given = ("--data", str(tmp_path), "--model", model, "--loss", "softmax", "--epochs", "1", "--ood", "noise")
+    given = (
+        "--data",
+        str(tmp_path),
+        "--model",
+        model,
+        "--loss",
+        "softmax",
+        "--epochs",
+        "1",
+        "--ood",
+        "noise",
+    )
     status, _, err = run_main(*given, "--protocol", "paper")
     if model == "smallcnn":  # which takes any
         assert (status, err) == (0, "")
         return
     assert (status, err.count("\n")) == (2, 1)
-    assert f"--model {model} cannot take images of {size}×{size} pixels: take larger ones, or another network" in err
+    assert (
+        f"--model {model} cannot take images of {size}×{size} pixels: take larger ones, or "
+        "another network" in err
+    )
     assert not (tmp_path / "runs").exists()

@@ -30,7 +30,9 @@ CPU = ("--device", "cpu")  # as the runs were made: a GPU rounds otherwise
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder of finished runs, to be copied from: SoftMax with two seeds, GODIN, and DisMax; two kept their features."""
+    """A folder of finished runs, to be copied from: SoftMax with two seeds, GODIN, and DisMax; two
+    kept their features.
+    """
     folder = tmp_path_factory.mktemp("finished")
     common = ["--precision", "fp32", "--runs", str(folder / "runs"), "--device", "cpu", *QUICK]
     second = ["--loss", "softmax", "--seed", "2", "--keep-features"]
@@ -71,31 +73,65 @@ def test_every_detector_adds_to_every_runs_record_and_changes_nothing_else(runs,
         for name, entry in added.items():
             head = LOSSES[record["config"]["loss"]].head(4, 3)
             if reason := DETECTORS[name].refuses(head):
-                assert entry == {"title": DETECTORS[name].title, "version": versions.of(name), "not_applicable": reason}
+                assert entry == {
+                    "title": DETECTORS[name].title,
+                    "version": versions.of(name),
+                    "not_applicable": reason,
+                }
                 assert f"{DETECTORS[name].title}: n/a, {reason}" in out
             else:
                 assert set(entry["sets"]) == SETS
-                assert all(0 <= value <= 1 for metrics in entry["sets"].values() for value in metrics.values())
+                assert all(
+                    0 <= value <= 1
+                    for metrics in entry["sets"].values()
+                    for value in metrics.values()
+                )
 
 
 def test_what_is_recorded_is_the_scores_of_what_the_run_kept(runs, capsys):
     assert called(detect, capsys, runs / "softmax" / "1", "--scores", "energy", "maxlogit")[0] == 0
-    record, kept = record_in(runs / "softmax" / "1"), records.read_predictions(runs / "softmax" / "1")
+    record, kept = (
+        record_in(runs / "softmax" / "1"),
+        records.read_predictions(runs / "softmax" / "1"),
+    )
     for source in SETS:
-        inside, outside = (np.log(np.exp(kept[name]["logits"].astype(float)).sum(1)) for name in ("test", source))
+        inside, outside = (
+            np.log(np.exp(kept[name]["logits"].astype(float)).sum(1)) for name in ("test", source)
+        )
         is_in = np.repeat([1, 0], [len(inside), len(outside)])
         expected = roc_auc_score(is_in, np.concatenate([inside, outside]))
-        assert record["detectors"]["energy"]["sets"][source]["auroc"] == pytest.approx(expected, abs=1e-9)
+        assert record["detectors"]["energy"]["sets"][source]["auroc"] == pytest.approx(
+            expected, abs=1e-9
+        )
         # At T = 1 this one is the head's MDS by another name.
-        assert record["detectors"]["maxlogit"]["sets"][source] == record["detection"][source]["scores"]["t1"]["MDS"]
+        assert (
+            record["detectors"]["maxlogit"]["sets"][source]
+            == record["detection"][source]["scores"]["t1"]["MDS"]
+        )
 
 
 def test_odin_without_perturbation_at_temperature_1_is_mps(runs, capsys):
-    assert called(detect, capsys, runs / "softmax" / "1", "--scores", "odin", "--epsilon", 0, "--temperature", 1, *CPU)[0] == 0
+    assert (
+        called(
+            detect,
+            capsys,
+            runs / "softmax" / "1",
+            "--scores",
+            "odin",
+            "--epsilon",
+            0,
+            "--temperature",
+            1,
+            *CPU,
+        )[0]
+        == 0
+    )
     record = record_in(runs / "softmax" / "1")
     for source in SETS:
         recorded = record["detection"][source]["scores"]["t1"]["MPS"]
-        assert record["detectors"]["odin"]["sets"][source]["auroc"] == pytest.approx(recorded["auroc"], abs=1e-4)
+        assert record["detectors"]["odin"]["sets"][source]["auroc"] == pytest.approx(
+            recorded["auroc"], abs=1e-4
+        )
     assert record["detectors"]["odin"]["parameters"] == {"epsilon": 0.0, "temperature": 1.0}
     assert record["detectors"]["odin"]["constants"] == {"epsilon": 0.0, "temperature": 1.0}
 
@@ -131,11 +167,18 @@ def test_runs_scored_with_other_constants_have_rows_of_their_own(runs, capsys):
 
 
 def test_godins_preprocessing_without_perturbation_is_its_own_score(runs, capsys):
-    assert called(detect, capsys, runs / "godin" / "1", "--scores", "preprocessing", "--epsilon", 0, *CPU)[0] == 0
+    assert (
+        called(
+            detect, capsys, runs / "godin" / "1", "--scores", "preprocessing", "--epsilon", 0, *CPU
+        )[0]
+        == 0
+    )
     record = record_in(runs / "godin" / "1")
     for source in SETS:
         recorded = record["detection"][source]["scores"]["t1"]["max h"]
-        assert record["detectors"]["preprocessing"]["sets"][source]["auroc"] == pytest.approx(recorded["auroc"], abs=1e-4)
+        assert record["detectors"]["preprocessing"]["sets"][source]["auroc"] == pytest.approx(
+            recorded["auroc"], abs=1e-4
+        )
 
 
 def test_detectors_can_turn_inputs_back_into_pixels(runs):
@@ -157,7 +200,10 @@ def test_kept_features_need_no_images_and_give_what_the_network_gives(runs, caps
         assert called(detect, capsys, folder, "--scores", *names)[0] == 0
     from_kept = record_in(folder)["detectors"]
     del kept["train"]
-    short = {name: {key: value for key, value in part.items() if key != "features"} for name, part in kept.items()}
+    short = {
+        name: {key: value for key, value in part.items() if key != "features"}
+        for name, part in kept.items()
+    }
     records.write_predictions(folder, short, {}, with_features=False)
     assert called(detect, capsys, folder, "--scores", *names)[0] == 0
     for name in names:
@@ -181,15 +227,36 @@ def test_bad_calls_of_detect_say_what_and_change_nothing(runs, capsys):
     for arguments, message in (
         ([], "no runs given"),
         ([runs / "nothing"], "no finished run in or below"),
-        ([softmax_run, "--scores", "enerji"], "unknown detector 'enerji': choose from maxlogit, energy"),
-        ([softmax_run, "--epsilon", "1"], "--epsilon is in pixels, 0 or more and less than 1, got 1.0"),
+        (
+            [softmax_run, "--scores", "enerji"],
+            "unknown detector 'enerji': choose from maxlogit, energy",
+        ),
+        (
+            [softmax_run, "--epsilon", "1"],
+            "--epsilon is in pixels, 0 or more and less than 1, got 1.0",
+        ),
         ([softmax_run, "--epsilon", "nan"], "got nan"),
-        ([softmax_run, "--scores", "energy", "knn", "--epsilon", "0.01"], "--epsilon is no constant of energy, knn: leave it out"),
-        ([softmax_run, "--scores", "preprocessing", "--temperature", "5"], "--temperature is no constant of preprocessing"),
-        ([softmax_run, "--epsilon", "choose"], "Error parsing --epsilon: no type matching {None}|FLOAT|{chosen}"),
+        (
+            [softmax_run, "--scores", "energy", "knn", "--epsilon", "0.01"],
+            "--epsilon is no constant of energy, knn: leave it out",
+        ),
+        (
+            [softmax_run, "--scores", "preprocessing", "--temperature", "5"],
+            "--temperature is no constant of preprocessing",
+        ),
+        (
+            [softmax_run, "--epsilon", "choose"],
+            "Error parsing --epsilon: no type matching {None}|FLOAT|{chosen}",
+        ),
         ([softmax_run, "--scores", "ash"], "unknown detector 'ash': choose from maxlogit, energy"),
-        ([softmax_run, "--temperature", "0"], "--temperature is a number in 0.001 to 1,000,000, got 0.0"),
-        ([softmax_run, runs / "godin" / "1", "--scores", "knn"], "keeps neither features nor a network, which knn need: take"),
+        (
+            [softmax_run, "--temperature", "0"],
+            "--temperature is a number in 0.001 to 1,000,000, got 0.0",
+        ),
+        (
+            [softmax_run, runs / "godin" / "1", "--scores", "knn"],
+            "keeps neither features nor a network, which knn need: take",
+        ),
         ([softmax_run, "--device", "abacus"], "--device abacus cannot be used here"),
     ):
         status, out, err = called(detect, capsys, *arguments)
@@ -199,7 +266,9 @@ def test_bad_calls_of_detect_say_what_and_change_nothing(runs, capsys):
     assert contents(runs) == before
 
 
-def test_features_without_a_meaning_for_a_detector_are_not_applicable_and_bad_ones_an_error(runs, capsys):
+def test_features_without_a_meaning_for_a_detector_are_not_applicable_and_bad_ones_an_error(
+    runs, capsys
+):
     folder = runs / "softmax" / "2"
     kept = records.read_predictions(folder)
 
@@ -215,19 +284,35 @@ def test_features_without_a_meaning_for_a_detector_are_not_applicable_and_bad_on
     assert status == 2
     assert f"{folder}: ViM has no finite score for 1 of {len(bad)} images of noise" in err
     assert "detectors" not in record_in(folder)
-    status, out, _ = scored_with("train", np.ones_like(kept["train"]["features"]))  # nothing outside their subspace
+    # Nothing outside their subspace.
+    status, out, _ = scored_with("train", np.ones_like(kept["train"]["features"]))
     assert status == 0
     assert "ViM: n/a, ViM needs training features of more than" in out
     assert set(record_in(folder)["detectors"]["vim"]) == {"title", "version", "not_applicable"}
 
 
 @pytest.mark.parametrize(
-    "damage", ["cut", "array", "nan", "one dimension", "no noise", "no labels", "fewer", "other labels", "fewer labels"]
+    "damage",
+    [
+        "cut",
+        "array",
+        "nan",
+        "one dimension",
+        "no noise",
+        "no labels",
+        "fewer",
+        "other labels",
+        "fewer labels",
+    ],
 )
 def test_damaged_predictions_are_named(runs, capsys, damage):
     folder = runs / "softmax" / "1"
     path = folder / records.PREDICTIONS
-    arrays = {f"{name}/{key}": value for name, part in records.read_predictions(folder).items() for key, value in part.items()}
+    arrays = {
+        f"{name}/{key}": value
+        for name, part in records.read_predictions(folder).items()
+        for key, value in part.items()
+    }
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:1000])
     elif damage == "array":
@@ -272,7 +357,11 @@ def test_runs_of_before_a_field_of_the_configuration_are_read(runs, capsys):
     (folder / records.METRICS).write_text(json.dumps(record))
     for program in (detect, ensemble):
         status, _, err = called(program, capsys, folder)
-        assert (status, "damaged inside (it lacks temperature)" in err, err.count("\n")) == (2, True, 1)
+        assert (status, "damaged inside (it lacks temperature)" in err, err.count("\n")) == (
+            2,
+            True,
+            1,
+        )
 
 
 def test_another_network_or_other_images_than_the_runs_are_noticed(runs, capsys):
@@ -299,7 +388,9 @@ def test_an_ensemble_is_the_mean_of_its_members_probabilities(runs, capsys):
     record, kept = record_in(folder), records.read_predictions(folder)
     members = [records.read_predictions(runs / "softmax" / seed) for seed in ("1", "2")]
     for name in ("test", "validation", *SETS):
-        np.testing.assert_allclose(np.exp(kept[name]["logits"].astype(float)), p_of(members, name), rtol=1e-5)
+        np.testing.assert_allclose(
+            np.exp(kept[name]["logits"].astype(float)), p_of(members, name), rtol=1e-5
+        )
     accuracy = (p_of(members, "test").argmax(1) == members[0]["test"]["labels"]).mean()
     assert record["classification"]["test"]["t1"]["accuracy"] == pytest.approx(accuracy)
     assert set(record["detection"]["noise"]["scores"]["t1"]) == {"MPS", "ES"}
@@ -309,7 +400,9 @@ def test_an_ensemble_is_the_mean_of_its_members_probabilities(runs, capsys):
 
 
 def p_of(members, name):
-    return np.mean([softmax(member[name]["logits"].astype(float), axis=1) for member in members], axis=0)
+    return np.mean(
+        [softmax(member[name]["logits"].astype(float), axis=1) for member in members], axis=0
+    )
 
 
 def test_an_ensemble_of_one_is_its_member(runs, capsys):
@@ -317,9 +410,13 @@ def test_an_ensemble_of_one_is_its_member(runs, capsys):
     ours, member = record_in(runs / "ensemble" / "2"), record_in(runs / "softmax" / "2")
     assert ours["temperature"]["value"] == pytest.approx(member["temperature"]["value"], rel=1e-3)
     for at in ("t1", "calibrated"):
-        assert ours["classification"]["test"][at] == pytest.approx(member["classification"]["test"][at], abs=1e-3)
+        assert ours["classification"]["test"][at] == pytest.approx(
+            member["classification"]["test"][at], abs=1e-3
+        )
         for source in SETS:
-            ours_of_it, members_own = (record["detection"][source]["scores"][at]["MPS"] for record in (ours, member))
+            ours_of_it, members_own = (
+                record["detection"][source]["scores"][at]["MPS"] for record in (ours, member)
+            )
             assert ours_of_it == pytest.approx(members_own, abs=1e-3)
 
 
@@ -342,13 +439,23 @@ def test_an_ensemble_of_what_does_not_belong_together_is_refused(runs, capsys):
         (folder / records.METRICS).write_text(json.dumps(record))
 
     cases = [
-        ([runs / "softmax", runs / "godin"], "members differ in nothing but the seed", "loss 'softmax' and 'godin'"),
+        (
+            [runs / "softmax", runs / "godin"],
+            "members differ in nothing but the seed",
+            "loss 'softmax' and 'godin'",
+        ),
         ([runs / "softmax", "--members", 1, 7], "no finished run with seed 7", "softmax"),
         ([runs / "nothing"], "no finished run in or below", "nothing"),
     ]
     other = shutil.copytree(runs / "softmax" / "1", runs.parent / "other" / "3")
     change(other, "model", "resnet10")
-    cases.append(([runs / "softmax", runs.parent / "other"], "members differ", "model 'smallcnn' and 'resnet10'"))
+    cases.append(
+        (
+            [runs / "softmax", runs.parent / "other"],
+            "members differ",
+            "model 'smallcnn' and 'resnet10'",
+        )
+    )
     copied = shutil.copytree(runs / "softmax" / "1", runs.parent / "copied" / "1")
     cases.append(([runs / "softmax", copied], "seeds are given twice", "1, 2, 1"))
     fewer = shutil.copytree(runs / "softmax" / "1", runs.parent / "fewer" / "4")
@@ -356,7 +463,9 @@ def test_an_ensemble_of_what_does_not_belong_together_is_refused(runs, capsys):
     kept = records.read_predictions(fewer)
     kept["noise"]["logits"] = kept["noise"]["logits"][:10]
     labels = {name: part["labels"] for name, part in kept.items() if "labels" in part}
-    records.write_predictions(fewer, {n: {"logits": p["logits"]} for n, p in kept.items()}, labels, with_features=False)
+    records.write_predictions(
+        fewer, {n: {"logits": p["logits"]} for n, p in kept.items()}, labels, with_features=False
+    )
     record = record_in(fewer)
     record["detection"]["noise"]["n"] = 10
     (fewer / records.METRICS).write_text(json.dumps(record))
@@ -372,7 +481,9 @@ def test_an_ensemble_of_what_does_not_belong_together_is_refused(runs, capsys):
 
 @pytest.mark.parametrize("what", ["deleted", "begun again", "made again"])
 @pytest.mark.parametrize(("program", "step"), [(detect, "scored"), (ensemble, "average")])
-def test_a_folder_that_is_made_again_meanwhile_gets_nothing_of_the_run_before(runs, capsys, monkeypatch, program, step, what):
+def test_a_folder_that_is_made_again_meanwhile_gets_nothing_of_the_run_before(
+    runs, capsys, monkeypatch, program, step, what
+):
     folder, other = runs / "softmax" / "1", runs / "softmax" / "2"
     work = getattr(program, step)
 
@@ -387,17 +498,25 @@ def test_a_folder_that_is_made_again_meanwhile_gets_nothing_of_the_run_before(ru
         return done
 
     monkeypatch.setattr(program, step, then_made_again)
-    status, out, err = called(program, capsys, folder, *(["--scores", "energy"] if program is detect else []))
+    status, out, err = called(
+        program, capsys, folder, *(["--scores", "energy"] if program is detect else [])
+    )
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert f"{folder} was deleted or made again meanwhile: nothing is written" in err
     left = {path.name: value for path, value in contents(folder).items()}
     new = {path.name: value for path, value in contents(other).items()}
-    assert left == {"deleted": {}, "begun again": {records.CONFIG: new[records.CONFIG]}, "made again": new}[what]
+    assert (
+        left
+        == {"deleted": {}, "begun again": {records.CONFIG: new[records.CONFIG]}, "made again": new}[
+            what
+        ]
+    )
     assert not (runs / "ensemble").exists()
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("seed", "../../../out"), ("seed", "/tmp/out"), ("loss", "../../out"), ("loss", "softmax/1")]
+    ("name", "value"),
+    [("seed", "../../../out"), ("seed", "/tmp/out"), ("loss", "../../out"), ("loss", "softmax/1")],
 )
 def test_no_record_leads_an_ensemble_out_of_the_runs_folder(runs, tmp_path, capsys, name, value):
     path = runs / "softmax" / "1" / records.METRICS
@@ -425,15 +544,31 @@ def test_a_pipe_in_the_place_of_a_runs_file_is_an_error(runs, capsys, name):
 
 
 @pytest.mark.parametrize(
-    "device", ["privateuseone", "hpu", "meta", "xla", "ideep", "cpu:7x", "", "cuda:99999999999", "cuda:-1", "lazy"]
+    "device",
+    [
+        "privateuseone",
+        "hpu",
+        "meta",
+        "xla",
+        "ideep",
+        "cpu:7x",
+        "",
+        "cuda:99999999999",
+        "cuda:-1",
+        "lazy",
+    ],
 )
 def test_a_device_that_is_not_there_is_an_error_in_one_line(runs, capsys, device):
-    status, out, err = called(detect, capsys, runs / "softmax" / "1", "--scores", "energy", "--device", device)
+    status, out, err = called(
+        detect, capsys, runs / "softmax" / "1", "--scores", "energy", "--device", device
+    )
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert " ".join(f"--device {device} cannot be used here".split()) in err
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory: you tried to allocate 9 bytes")])
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("can't allocate memory: you tried to allocate 9 bytes")]
+)
 def test_too_little_memory_is_said_in_one_line(runs, capsys, monkeypatch, error):
     def without_memory(*_):
         raise error

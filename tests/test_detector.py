@@ -18,7 +18,9 @@ from experiment.data import load_data
 from .conftest import QUICK, record_of
 
 
-@pytest.mark.parametrize("loss", ["softmax", "dismax", "scaledcosine", "godin_dropout", "duq", "sngp"])
+@pytest.mark.parametrize(
+    "loss", ["softmax", "dismax", "scaledcosine", "godin_dropout", "duq", "sngp"]
+)
 def test_a_detector_says_what_the_run_recorded(run_main, tmp_path, loss):
     assert run_main("--loss", loss, *QUICK)[0] == 0
     record = record_of(tmp_path, loss)
@@ -33,16 +35,23 @@ def test_a_detector_says_what_the_run_recorded(run_main, tmp_path, loss):
         assert found.classes.equal(found.probabilities.argmax(1))
         assert found.accepted.equal(found.scores >= detector.threshold(0.95))
     rate = detector(data.evaluation["validation"].pixels).accepted.float().mean()
-    assert rate + 1 / len(data.evaluation["validation"]) >= 0.95  # rounding may move an image that lies on the threshold
-    assert torch.equal(detector(part.pixels[:1] / 255).classes, found.classes[:1])  # floats, and a single image
+    # Rounding may move an image that lies on the threshold.
+    assert rate + 1 / len(data.evaluation["validation"]) >= 0.95
+    # Floats, and a single image.
+    assert torch.equal(detector(part.pixels[:1] / 255).classes, found.classes[:1])
     with pytest.raises(ValueError, match=r"tpr is a rate in \[0, 1\], got 2"):
         Detector.load(folder / records.MODEL, tpr=2)
-    assert Detector.load(folder / records.MODEL, tpr=0.5)(part.pixels).accepted.sum() < found.accepted.sum()
+    assert (
+        Detector.load(folder / records.MODEL, tpr=0.5)(part.pixels).accepted.sum()
+        < found.accepted.sum()
+    )
 
 
 def test_training_mode_leaves_the_calibration_alone(run_main, tmp_path):
     run_main(*QUICK)
-    detector = Detector.load(tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.MODEL)
+    detector = Detector.load(
+        tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.MODEL
+    )
     images = torch.rand(3, 3, 8, 8)
     before = detector(images)
     detector.train()
@@ -58,7 +67,9 @@ def test_a_network_of_torchvision_becomes_a_detector():
     with pytest.raises(RuntimeError, match="no thresholds"):
         Detector(model, mean, std)
     with torch.no_grad():
-        outputs = model((pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1))
+        outputs = model(
+            (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+        )
         head.set_thresholds(head.scores(outputs))
     detector = Detector(model, mean, std, tpr=0.9)
     found = detector(pixels)
@@ -92,7 +103,9 @@ def plainly(network, features):
 
 def small(ending=plainly, channels=3, **options):
     torch.manual_seed(0)
-    return Detector(Ending(ending, channels=channels, **options), (0.5,) * channels, (0.25,) * channels)
+    return Detector(
+        Ending(ending, channels=channels, **options), (0.5,) * channels, (0.25,) * channels
+    )
 
 
 def in_place(network, features):
@@ -110,7 +123,9 @@ ENDINGS = {
     "some classes": lambda network, features: network.fc(features)[:, :3],
     "the head twice": lambda network, features: network.fc(features) + network.fc(-features),
     "never the head": lambda network, features: network.other(features),
-    "two classifiers": lambda network, features: (network.fc(features) + network.other(features)) / 2,
+    "two classifiers": lambda network, features: (
+        (network.fc(features) + network.other(features)) / 2
+    ),
     "rounded": lambda network, features: network.fc(features).half(),
 }
 
@@ -118,7 +133,12 @@ ENDINGS = {
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_network_that_returns_something_else_than_its_head_is_refused(ending, mode):
-    with mode(), pytest.raises(ValueError, match="a network that returns the output of its head, Ending returns") as caught:
+    with (
+        mode(),
+        pytest.raises(
+            ValueError, match="a network that returns the output of its head, Ending returns"
+        ) as caught,
+    ):
         small(ENDINGS[ending])(torch.rand(4, 3, 4, 4))
     assert "\n" not in str(caught.value)
 
@@ -130,7 +150,9 @@ def test_a_network_that_answers_for_some_images_only_is_refused():
 
 WRAPPED = {
     "in nn.Sequential": nn.Sequential,
-    "deeper": lambda network: nn.Sequential(nn.Identity(), nn.Sequential(network, nn.Dropout(), nn.Flatten())),
+    "deeper": lambda network: nn.Sequential(
+        nn.Identity(), nn.Sequential(network, nn.Dropout(), nn.Flatten())
+    ),
     "compiled": torch.compile,
     "compiled within": lambda network: nn.Sequential(torch.compile(network)),
     "DataParallel": nn.DataParallel,
@@ -140,7 +162,9 @@ WRAPPED = {
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("wrapped", WRAPPED)
-@pytest.mark.parametrize("ending", [plainly, lambda network, features: network.alias(features).float().contiguous()])
+@pytest.mark.parametrize(
+    "ending", [plainly, lambda network, features: network.alias(features).float().contiguous()]
+)
 def test_what_changes_nothing_about_the_heads_output_is_taken(ending, wrapped, mode):
     torch.manual_seed(0)
     network, images = Ending(ending, losses.GODINLossFirstPart), torch.rand(4, 3, 4, 4)
@@ -162,7 +186,9 @@ def test_what_a_detector_would_leave_out_of_a_head_is_refused():
     hooked.fc.register_forward_hook(lambda head, features, logits: 2 * logits)
     before.fc.register_forward_pre_hook(lambda head, features: 2 * features[0])
     for network in (hooked, before, Ending(plainly, Longer)):
-        with pytest.raises(ValueError, match="the head of Ending has forward hooks or a forward of its own"):
+        with pytest.raises(
+            ValueError, match="the head of Ending has forward hooks or a forward of its own"
+        ):
             Detector(network, [0.5] * 3, [0.25] * 3)
     cold = Ending(plainly)
     cold.fc.temperature.fill_(0)
@@ -223,7 +249,12 @@ def test_what_are_no_pixels_is_refused(given):
 def test_pixels_are_taken_however_they_lie_and_none_give_no_answers():
     detector, images = small(), torch.randint(256, (5, 3, 4, 4), dtype=torch.uint8)
     expected = detector(images)
-    for same in (images.to(memory_format=torch.channels_last), images.flip(3).flip(3), images / 255, images.double() / 255):
+    for same in (
+        images.to(memory_format=torch.channels_last),
+        images.flip(3).flip(3),
+        images / 255,
+        images.double() / 255,
+    ):
         for found, wanted in zip(detector(same), expected, strict=True):
             torch.testing.assert_close(found, wanted, check_dtype=False)
     assert detector(images / 255 + 1e-3).logits.isfinite().all()  # rounding may add so much
@@ -241,7 +272,9 @@ def test_where_no_graph_can_refuse_pixels_their_answer_is_nan(how):
         graph = torch.compile(detector, backend="eager", fullgraph=True)
     else:
         batch = {"images": {0: torch.export.Dim("batch")}}
-        graph = torch.export.export(detector, (images,), dynamic_shapes=batch, strict=False).module()
+        graph = torch.export.export(
+            detector, (images,), dynamic_shapes=batch, strict=False
+        ).module()
     expected = detector(images)
     for found, wanted in zip(graph(images), expected, strict=True):
         torch.testing.assert_close(found, wanted)
@@ -258,7 +291,8 @@ def test_where_no_graph_can_refuse_pixels_their_answer_is_nan(how):
 
 def test_a_compiled_detector_refuses_such_a_network_too_or_answers_nan():
     images = torch.rand(4, 3, 4, 4)
-    found = torch.compile(small(in_place), backend="eager", fullgraph=True)(images)  # a compiler follows no changes in place
+    # A compiler follows no changes in place.
+    found = torch.compile(small(in_place), backend="eager", fullgraph=True)(images)
     assert found.probabilities.isnan().all()
     assert found.scores.isnan().all()
     assert not found.accepted.any()
@@ -266,7 +300,9 @@ def test_a_compiled_detector_refuses_such_a_network_too_or_answers_nan():
         torch.compile(small(ENDINGS["log-softmax"]), backend="eager")(images)
 
 
-@pytest.mark.parametrize("first_part", [losses.DisMaxLossFirstPart, losses.DUQLossFirstPart, losses.SNGPLossFirstPart])
+@pytest.mark.parametrize(
+    "first_part", [losses.DisMaxLossFirstPart, losses.DUQLossFirstPart, losses.SNGPLossFirstPart]
+)
 @pytest.mark.parametrize("changed", [
     lambda detector: detector.half(),
     lambda detector: detector.bfloat16(),
@@ -281,7 +317,9 @@ def test_a_detector_in_another_precision_says_nearly_the_same(first_part, change
     wanted = exact(images)
     for given in (images, images / 255, (images / 255).half(), images / 255.0):
         found = detector(given)
-        torch.testing.assert_close(found.probabilities.float(), wanted.probabilities, atol=0.05, rtol=0)
+        torch.testing.assert_close(
+            found.probabilities.float(), wanted.probabilities, atol=0.05, rtol=0
+        )
         assert found.scores.dtype in (torch.float32, torch.float64)
         near = (wanted.scores - exact.least).abs() < 0.02 * wanted.scores.abs()
         assert found.accepted[~near].equal(wanted.accepted[~near])

@@ -1,4 +1,6 @@
-"""Each detector recomputed by another route, and against pytorch-ood 0.4, whose scores are higher for what is OOD."""
+"""Each detector recomputed by another route, and against pytorch-ood 0.4, whose scores are higher
+for what is OOD.
+"""
 
 import json
 import math
@@ -16,7 +18,15 @@ from scipy.spatial.distance import cdist, mahalanobis
 from scipy.special import logsumexp, softmax
 from torch import nn
 
-from detectors import DETECTORS, FitData, NotApplicable, SetOutputs, fit_odin, fit_preprocessing, get_detector
+from detectors import (
+    DETECTORS,
+    FitData,
+    NotApplicable,
+    SetOutputs,
+    fit_odin,
+    fit_preprocessing,
+    get_detector,
+)
 from detectors.ash import ash_b, ash_s
 from detectors.common import energies
 from detectors.energy import energy
@@ -41,7 +51,10 @@ def seeded(seed=0):
 
 
 def part_of(network, seed, images):
-    """Random images of random colours in batches of 50, through a network. A label says which of red and green is strong."""
+    """Random images of random colours in batches of 50, through a network.
+
+    A label says which of red and green is strong.
+    """
     colours = torch.rand(images, 3, 1, 1, generator=seeded(seed + 100))
     pixels = (torch.rand(images, 3, 8, 8, generator=seeded(seed)) + 2 * colours - 1).clamp(0, 1)
     inputs = (pixels - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor(STD).view(-1, 1, 1)
@@ -57,7 +70,8 @@ def head_of(loss):
     def make(features, classes):
         head = LOSSES[loss].head(features, classes)
         if loss == "isomax":
-            nn.init.normal_(head.prototypes)  # away from where they start, which makes all logits the same
+            # Away from where they start, which makes all logits the same.
+            nn.init.normal_(head.prototypes)
         return head
 
     return make
@@ -77,7 +91,9 @@ def known_by(network, deciding=70):
 
 @cache
 def trained_network(loss="softmax"):
-    """A tiny network that has learnt the labels a little: an attack changes what it says of some images."""
+    """A tiny network that has learnt the labels a little: an attack changes what it says of some
+    images.
+    """
     known = known_of(loss)
     optimizer = torch.optim.Adam(known.network.parameters(), lr=0.01)
     inputs, labels = torch.cat(list(known.train.batches())), known.train.labels
@@ -118,13 +134,21 @@ def linear_head(d, seed=3):
 # --- the table ---
 
 
-ACCEPTED = [(name, loss) for name, row in DETECTORS.items() for loss in LOSSES if not row.refuses(LOSSES[loss].head(2, C))]
+ACCEPTED = [
+    (name, loss)
+    for name, row in DETECTORS.items()
+    for loss in LOSSES
+    if not row.refuses(LOSSES[loss].head(2, C))
+]
 
 
 @pytest.mark.parametrize(("name", "loss"), ACCEPTED)
 def test_every_row_gives_finite_scores_and_leaves_the_network_alone(name, loss):
     # An attack changes what a network says of an image only if it has learnt something.
-    known, row = (trained_known(loss) if name == "mahalanobis_layers" else known_of(loss)), DETECTORS[name]
+    known, row = (
+        (trained_known(loss) if name == "mahalanobis_layers" else known_of(loss)),
+        DETECTORS[name],
+    )
     before = deepcopy(known.network.state_dict())
     other = part_of(known.network, 2, 33)
     fitted = row.fit(known)
@@ -134,21 +158,37 @@ def test_every_row_gives_finite_scores_and_leaves_the_network_alone(name, loss):
     assert scores.isfinite().all()
     assert not scores.requires_grad
     assert len(scores.unique()) > 30
-    numbers = [value for value in json.loads(json.dumps(dict(fitted.parameters))).values() if not isinstance(value, str)]
+    numbers = [
+        value
+        for value in json.loads(json.dumps(dict(fitted.parameters))).values()
+        if not isinstance(value, str)
+    ]
     assert all(map(math.isfinite, numbers))
-    assert all(parameter.grad is None for parameter in (*known.network.parameters(), *known.head.parameters()))
-    torch.testing.assert_close(known.network.state_dict(), before, rtol=0, atol=0, equal_nan=True)  # unset thresholds
+    assert all(
+        parameter.grad is None
+        for parameter in (*known.network.parameters(), *known.head.parameters())
+    )
+    # Unset thresholds.
+    torch.testing.assert_close(known.network.state_dict(), before, rtol=0, atol=0, equal_nan=True)
     assert known.head(other.outputs["features"]).dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", [name for name, row in DETECTORS.items() if row.needs == "network"])
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", dtype=torch.bfloat16)])
+@pytest.mark.parametrize(
+    "name", [name for name, row in DETECTORS.items() if row.needs == "network"]
+)
+@pytest.mark.parametrize(
+    "mode",
+    [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", dtype=torch.bfloat16)],
+)
 def test_gradients_are_taken_whatever_the_callers_mode(name, mode):
     known = trained_known()
     expected = DETECTORS[name].fit(known)(known.train)
     with mode():
-        parts = part_of(known.network, 0, 120), part_of(known.network, 1, 200)  # labels and inputs are the mode's, too
-        scores = DETECTORS[name].fit(FitData(known.network, known.head, *parts, STD, MEAN))(parts[0])
+        # Labels and inputs are the mode's, too.
+        parts = part_of(known.network, 0, 120), part_of(known.network, 1, 200)
+        scores = DETECTORS[name].fit(FitData(known.network, known.head, *parts, STD, MEAN))(
+            parts[0]
+        )
     assert parts[0].labels.is_inference() is (mode is torch.inference_mode)
     if isinstance(mode(), torch.autocast):  # bf16's digits
         assert np.corrcoef(scores, expected)[0, 1] > 0.95
@@ -156,12 +196,19 @@ def test_gradients_are_taken_whatever_the_callers_mode(name, mode):
         torch.testing.assert_close(scores, expected)
 
 
-@pytest.mark.parametrize(("name", "gradients"), [("mahalanobis_layers", 4), ("odin", 1), ("preprocessing", 4 + 1)])
+@pytest.mark.parametrize(
+    ("name", "gradients"), [("mahalanobis_layers", 4), ("odin", 1), ("preprocessing", 4 + 1)]
+)
 def test_graphs_are_built_for_the_inputs_gradients_alone(name, gradients):
-    """Four batches of deciding images, where a detector needs them, and one of test images. Other passes keep no activations."""
+    """Four batches of deciding images, where a detector needs them, and one of test images.
+
+    Other passes keep no activations.
+    """
     known, built = trained_known(), []
     other = part_of(known.network, 2, 33)
-    known.network.body[0].register_forward_hook(lambda module, inputs, output: built.append(output.requires_grad))
+    known.network.body[0].register_forward_hook(
+        lambda module, inputs, output: built.append(output.requires_grad)
+    )
     DETECTORS[name].fit(known)(other)
     assert sum(built) == gradients
     assert len(built) > gradients
@@ -169,9 +216,14 @@ def test_graphs_are_built_for_the_inputs_gradients_alone(name, gradients):
 
 def test_heads_that_rob_a_score_of_its_meaning_are_refused():
     accepted = {row: {loss for name, loss in ACCEPTED if name == row} for row in DETECTORS}
-    assert accepted == {name: {"softmax"} if name in ("vim", "ash_b", "ash_s", "scale") else set(LOSSES) for name in DETECTORS}
+    assert accepted == {
+        name: {"softmax"} if name in ("vim", "ash_b", "ash_s", "scale") else set(LOSSES)
+        for name in DETECTORS
+    }
     assert not any(row.refuses(nn.Linear(8, C)) for row in DETECTORS.values())
-    assert DETECTORS["vim"].refuses(nn.Sequential(nn.Linear(8, C), nn.Tanh())) == "needs a linear head"
+    assert (
+        DETECTORS["vim"].refuses(nn.Sequential(nn.Linear(8, C), nn.Tanh())) == "needs a linear head"
+    )
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -185,7 +237,10 @@ def test_a_head_says_that_it_is_linear_if_it_is(loss):
 def test_an_unknown_name_is_answered_with_the_choices():
     assert get_detector("knn") is DETECTORS["knn"]
     for name in ("nothing", "ash"):  # the second was the name of ash_s
-        with pytest.raises(ValueError, match=rf"'{name}': choose from maxlogit, energy.*ash_b, ash_s.*preprocessing"):
+        with pytest.raises(
+            ValueError,
+            match=rf"'{name}': choose from maxlogit, energy.*ash_b, ash_s.*preprocessing",
+        ):
             get_detector(name)
 
 
@@ -193,7 +248,9 @@ def test_the_two_forms_of_ash_have_titles_of_their_own():
     assert (DETECTORS["ash_b"].title, DETECTORS["ash_s"].title) == ("ASH-B", "ASH-S")
 
 
-@pytest.mark.parametrize("name", [name for name, row in DETECTORS.items() if row.needs == "features"])
+@pytest.mark.parametrize(
+    "name", [name for name, row in DETECTORS.items() if row.needs == "features"]
+)
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_nothing_is_fitted_to_features_that_are_not_finite(name, bad):
     head, features, labels = linear_head(12), some_features(80, 12), torch.arange(80) % C
@@ -205,9 +262,14 @@ def test_nothing_is_fitted_to_features_that_are_not_finite(name, bad):
             DETECTORS[name].fit(features_known(features, head, labels))
 
 
-@pytest.mark.parametrize(("name", "loss"), [pair for pair in ACCEPTED if pair[1] in ("softmax", "isomax", "godin")])
+@pytest.mark.parametrize(
+    ("name", "loss"), [pair for pair in ACCEPTED if pair[1] in ("softmax", "isomax", "godin")]
+)
 def test_an_image_with_a_nan_gets_the_score_nan_and_changes_no_other(name, loss):
-    known, row = (trained_known(loss) if name == "mahalanobis_layers" else known_of(loss)), DETECTORS[name]
+    known, row = (
+        (trained_known(loss) if name == "mahalanobis_layers" else known_of(loss)),
+        DETECTORS[name],
+    )
     fitted, network = row.fit(known), known.network
     inputs = torch.cat(list(part_of(network, 2, 33).batches()))
 
@@ -235,13 +297,19 @@ def test_an_epsilon_is_not_chosen_by_scores_that_are_not_finite():
         fit_odin(replace(known, deciding=SetOutputs({}, lambda: [inputs])), "chosen")
 
 
-@pytest.mark.parametrize("name", [name for name, row in DETECTORS.items() if row.needs != "network"])
+@pytest.mark.parametrize(
+    "name", [name for name, row in DETECTORS.items() if row.needs != "network"]
+)
 def test_half_precision_is_raised_before_anything_is_computed(name):
     head, features = linear_head(12), some_features(80, 12)
     outputs = {"features": features.bfloat16(), "logits": head(features).bfloat16()}
 
     def scores(dtype):
-        part = SetOutputs({name: output.to(dtype) for name, output in outputs.items()}, lambda: [], torch.arange(80) % C)
+        part = SetOutputs(
+            {name: output.to(dtype) for name, output in outputs.items()},
+            lambda: [],
+            torch.arange(80) % C,
+        )
         return DETECTORS[name].fit(FitData(nn.Identity(), head, part, part, STD))(part)
 
     torch.testing.assert_close(scores(torch.bfloat16), scores(torch.float64), rtol=0, atol=0)
@@ -249,7 +317,11 @@ def test_half_precision_is_raised_before_anything_is_computed(name):
 
 def test_many_features_go_through_the_head_in_pieces_with_the_result_of_one():
     head, features = linear_head(6), some_features(3000, 6).double()
-    expected = logsumexp(features.numpy() @ head.weight.detach().double().numpy().T + head.bias.detach().double().numpy(), axis=1)
+    expected = logsumexp(
+        features.numpy() @ head.weight.detach().double().numpy().T
+        + head.bias.detach().double().numpy(),
+        axis=1,
+    )
     rows = []
     head.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
     np.testing.assert_allclose(energies(head, features), expected, rtol=1e-12)
@@ -268,14 +340,24 @@ def test_maxlogit_and_energy_are_their_definitions_and_pytorch_oods():
     logits = some_logits()
     np.testing.assert_array_equal(maxlogit(logits), logits.numpy().max(1))
     np.testing.assert_allclose(energy(logits), logsumexp(logits.numpy(), axis=1), rtol=1e-14)
-    torch.testing.assert_close(maxlogit(logits), -pytorch_ood.MaxLogit.score(logits), rtol=0, atol=0)
-    torch.testing.assert_close(energy(logits), -pytorch_ood.EnergyBased.score(logits), rtol=1e-14, atol=0)
+    torch.testing.assert_close(
+        maxlogit(logits), -pytorch_ood.MaxLogit.score(logits), rtol=0, atol=0
+    )
+    torch.testing.assert_close(
+        energy(logits), -pytorch_ood.EnergyBased.score(logits), rtol=1e-14, atol=0
+    )
 
 
-@pytest.mark.parametrize(("name", "function"), [("maxlogit", maxlogit), ("energy", energy), ("gen", gen)])
+@pytest.mark.parametrize(
+    ("name", "function"), [("maxlogit", maxlogit), ("energy", energy), ("gen", gen)]
+)
 def test_the_rows_of_logits_score_a_sets_logits(name, function):
     part = SetOutputs({"logits": some_logits()}, lambda: [])
-    assert DETECTORS[name].fit(FitData(nn.Identity(), nn.Identity(), part, part, STD))(part).equal(function(some_logits()))
+    assert (
+        DETECTORS[name]
+        .fit(FitData(nn.Identity(), nn.Identity(), part, part, STD))(part)
+        .equal(function(some_logits()))
+    )
 
 
 @pytest.mark.parametrize("c", [2, 10, 150])  # 150: only 100 of them count
@@ -284,7 +366,12 @@ def test_gen_is_its_definition_and_pytorch_oods(c):
     p = np.sort(softmax(logits.numpy(), axis=1), axis=1)[:, -100:]
     np.testing.assert_allclose(gen(logits), -((p * (1 - p)) ** 0.1).sum(1), rtol=1e-12)
     # Theirs is the mean of the terms, ours the sum, as in the paper.
-    torch.testing.assert_close(gen(logits), -min(c, 100) * pytorch_ood.GEN.score(logits, gamma=0.1, M=100), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        gen(logits),
+        -min(c, 100) * pytorch_ood.GEN.score(logits, gamma=0.1, M=100),
+        rtol=1e-6,
+        atol=0,
+    )
     assert (gen(logits, gamma=0.5) != gen(logits)).all()
 
 
@@ -302,8 +389,13 @@ def test_gen_tells_probabilities_apart_that_round_to_1():
 def test_knn_is_brute_force_and_pytorch_oods():
     train, test = some_features(200, 12), 5 * some_features(40, 12, seed=1)
     scores = fit_knn(features_known(train), k=50)(features_part(test))
-    directions = [f.numpy() / np.linalg.norm(f.numpy(), axis=1, keepdims=True) for f in (train.double(), test.double())]
-    np.testing.assert_allclose(scores, -np.sort(cdist(directions[1], directions[0]), axis=1)[:, 49], rtol=1e-7)
+    directions = [
+        f.numpy() / np.linalg.norm(f.numpy(), axis=1, keepdims=True)
+        for f in (train.double(), test.double())
+    ]
+    np.testing.assert_allclose(
+        scores, -np.sort(cdist(directions[1], directions[0]), axis=1)[:, 49], rtol=1e-7
+    )
     theirs = pytorch_ood.KNN(None, k=50).fit_features(train.double(), torch.zeros(200).long())
     np.testing.assert_allclose(scores, -theirs.predict_features(test.double()), rtol=1e-5)
 
@@ -311,7 +403,9 @@ def test_knn_is_brute_force_and_pytorch_oods():
 def test_knn_needs_as_many_images_as_neighbours():
     train = some_features(50, 6)
     farthest = -cdist(*(2 * [train.numpy() / train.norm(dim=1, keepdim=True).numpy()])).max(1)
-    np.testing.assert_allclose(fit_knn(features_known(train), k=50)(features_part(train)), farthest, rtol=1e-5)
+    np.testing.assert_allclose(
+        fit_knn(features_known(train), k=50)(features_part(train)), farthest, rtol=1e-5
+    )
     with pytest.raises(ValueError, match="KNN needs 50 training images or more, got 49"):
         fit_knn(features_known(train[:49]), k=50)
 
@@ -331,9 +425,13 @@ def test_mahalanobis_is_scipys_with_numpys_covariance_and_pytorch_oods():
     centred = np.concatenate([f[labels == c] - f[labels == c].mean(0) for c in range(C)])
     inverse = np.linalg.inv(np.cov(centred.T, bias=True))
     means = [f[labels == c].mean(0) for c in range(C)]
-    expected = [-min(mahalanobis(row, mean, inverse) ** 2 for mean in means) for row in test.double().numpy()]
+    expected = [
+        -min(mahalanobis(row, mean, inverse) ** 2 for mean in means)
+        for row in test.double().numpy()
+    ]
     np.testing.assert_allclose(scores, expected, rtol=1e-9)
-    # Theirs is half the squared distance, in float32, and its Σ the sum over the images where the paper's is the mean.
+    # Theirs is half the squared distance, in float32, and its Σ the sum over the images where the
+    # paper's is the mean.
     theirs = pytorch_ood.Mahalanobis(None).fit_features(train, labels)
     np.testing.assert_allclose(scores, -2 * 200 * theirs.predict_features(test), rtol=1e-3)
 
@@ -342,7 +440,8 @@ def test_mahalanobis_of_classes_without_images_and_features_that_do_not_vary():
     train, test = some_features(60, 5), some_features(20, 5, seed=1)
     labels = torch.arange(60) % 2
     expected = fit_mahalanobis(features_known(train, labels=labels))(features_part(test))
-    sparse = fit_mahalanobis(features_known(train, labels=3 * labels + 1))(features_part(test))  # classes 1 and 4 of 0 to 4 or more
+    # Classes 1 and 4 of 0 to 4 or more.
+    sparse = fit_mahalanobis(features_known(train, labels=3 * labels + 1))(features_part(test))
     torch.testing.assert_close(sparse, expected)
     constant, anything = torch.tensor([0.0, 2.0]).expand(60, 2), some_features(20, 2, seed=2)
     wider = fit_mahalanobis(features_known(torch.cat([train, constant], 1), labels=labels))
@@ -350,18 +449,33 @@ def test_mahalanobis_of_classes_without_images_and_features_that_do_not_vary():
 
 
 def test_mahalanobis_keeps_its_digits_where_classes_are_far_apart():
-    spread, labels = torch.randn(400, 3, generator=seeded(), dtype=torch.float64), torch.arange(400) % 40
+    spread, labels = (
+        torch.randn(400, 3, generator=seeded(), dtype=torch.float64),
+        torch.arange(400) % 40,
+    )
     centres = 1e6 * torch.randn(40, 3, generator=seeded(1), dtype=torch.float64)
-    near = fit_mahalanobis(features_known(spread + centres[labels], labels=labels))(features_part(spread + centres[labels]))
-    inverse = np.linalg.inv(np.cov((spread - torch.stack([spread[labels == c].mean(0) for c in range(40)])[labels]).T, bias=True))
+    near = fit_mahalanobis(features_known(spread + centres[labels], labels=labels))(
+        features_part(spread + centres[labels])
+    )
+    inverse = np.linalg.inv(
+        np.cov(
+            (spread - torch.stack([spread[labels == c].mean(0) for c in range(40)])[labels]).T,
+            bias=True,
+        )
+    )
     means = [spread[labels == c].mean(0).numpy() for c in range(40)]
-    expected = [-(mahalanobis(row, means[c], inverse) ** 2) for row, c in zip(spread.numpy(), labels, strict=True)]
+    expected = [
+        -(mahalanobis(row, means[c], inverse) ** 2)
+        for row, c in zip(spread.numpy(), labels, strict=True)
+    ]
     np.testing.assert_allclose(near, expected, rtol=1e-6)
 
 
 def test_mahalanobis_of_fewer_images_than_features_and_of_one_class():
     train, test = some_features(10, 30).double(), some_features(20, 30, seed=1).double()
-    scores = fit_mahalanobis(features_known(train, labels=torch.zeros(10).long()))(features_part(test))
+    scores = fit_mahalanobis(features_known(train, labels=torch.zeros(10).long()))(
+        features_part(test)
+    )
     centred = train.numpy() - train.numpy().mean(0)
     inverse = np.linalg.pinv(centred.T @ centred / 10, rcond=1e-10, hermitian=True)
     expected = [-(mahalanobis(row, train.numpy().mean(0), inverse) ** 2) for row in test.numpy()]
@@ -373,7 +487,9 @@ def test_mahalanobis_of_fewer_images_than_features_and_of_one_class():
 def test_mahalanobis_over_layers_is_the_penalised_regression_of_its_definition():
     known = trained_known(dtype=torch.float64, deciding=1000)
     network, test, labels = known.network, part_of(known.network, 2, 33), known.deciding.labels
-    mean, std = (torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1) for values in (MEAN, STD))
+    mean, std = (
+        torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1) for values in (MEAN, STD)
+    )
     torch.manual_seed(5)  # not the noise's own
     torch_state = torch.get_rng_state()
     fitted = fit_mahalanobis_layers(known)
@@ -396,12 +512,17 @@ def test_mahalanobis_over_layers_is_the_penalised_regression_of_its_definition()
     with torch.no_grad():
         right, steady, fooled = (network(each).argmax(1) == labels for each in (x, noisy, attacked))
     chosen = right & steady & ~fooled
-    for two in (steady & ~fooled, right & ~fooled, right & steady):  # each condition leaves some out
+    # Each condition leaves some out.
+    for two in (steady & ~fooled, right & ~fooled, right & steady):
         assert (two & ~chosen).any()
 
     def columns(inputs):
         with torch.no_grad():
-            layers = zip(network.layer_features(inputs), network.layer_features(inputs_of(known.train)), strict=True)
+            layers = zip(
+                network.layer_features(inputs),
+                network.layer_features(inputs_of(known.train)),
+                strict=True,
+            )
             pairs = [(f, features_known(train, labels=known.train.labels)) for f, train in layers]
         return np.stack([fit_mahalanobis(layer)(features_part(f)) for f, layer in pairs], axis=1)
 
@@ -426,22 +547,29 @@ def test_mahalanobis_over_layers_is_the_penalised_regression_of_its_definition()
 def test_mahalanobis_over_layers_needs_images_that_an_attack_fools():
     known = trained_known()
     wrong = replace(known.deciding, labels=(known.deciding.outputs["logits"].argmax(1) + 1) % C)
-    with pytest.raises(NotApplicable, match="needs 4 or more deciding images.*got 0: take another detector"):
+    with pytest.raises(
+        NotApplicable, match="needs 4 or more deciding images.*got 0: take another detector"
+    ):
         fit_mahalanobis_layers(replace(known, deciding=wrong))
     with pytest.raises(NotApplicable, match="got 0: take another detector"):
-        fit_mahalanobis_layers(replace(known, deciding=SetOutputs({}, lambda: [], wrong.labels[:0])))
+        fit_mahalanobis_layers(
+            replace(known, deciding=SetOutputs({}, lambda: [], wrong.labels[:0]))
+        )
 
 
 def test_mahalanobis_over_layers_needs_one_such_image_more_than_layers():
     known = trained_known()
-    one_by_one = [one for inputs in known.deciding.batches() for one in inputs.split(1)]  # so that batches tell images
+    # So that batches tell images.
+    one_by_one = [one for inputs in known.deciding.batches() for one in inputs.split(1)]
     known = replace(known, deciding=replace(known.deciding, batches=lambda: one_by_one))
     fooled = torch.tensor([len(clean[0]) for clean, _ in adversarial(known)]).nonzero()[:, 0]
     wrong = (known.deciding.outputs["logits"].argmax(1) + 1) % C
 
     def fitted_to(count):
         labels = wrong.scatter(0, fooled[:count], known.deciding.labels[fooled[:count]])
-        return fit_mahalanobis_layers(replace(known, deciding=replace(known.deciding, labels=labels)))
+        return fit_mahalanobis_layers(
+            replace(known, deciding=replace(known.deciding, labels=labels))
+        )
 
     assert fitted_to(4).parameters["images"] == 4
     with pytest.raises(NotApplicable, match="got 3: take another detector"):
@@ -450,7 +578,9 @@ def test_mahalanobis_over_layers_needs_one_such_image_more_than_layers():
 
 def test_noisy_and_attacked_images_have_pixels_in_0_to_1():
     known, shown = trained_known(dtype=torch.float64), []
-    known.network.body[0].register_forward_hook(lambda module, inputs, output: shown.append(inputs[0].detach()))
+    known.network.body[0].register_forward_hook(
+        lambda module, inputs, output: shown.append(inputs[0].detach())
+    )
     list(adversarial(known))
     mean, std = (torch.tensor(values, dtype=torch.float64).view(3, 1, 1) for values in (MEAN, STD))
     pixels = torch.cat(shown) * std + mean
@@ -492,16 +622,25 @@ def test_vim_is_its_definition_and_pytorch_oods():
 
     alpha = (train.numpy() @ w.T + b).max(1).mean() / residual(train).mean()
     logits = test.numpy() @ w.T + b
-    np.testing.assert_allclose(scores, logsumexp(logits, axis=1) - alpha * residual(test), rtol=1e-9)
+    np.testing.assert_allclose(
+        scores, logsumexp(logits, axis=1) - alpha * residual(test), rtol=1e-9
+    )
     assert fitted.parameters == {"dimension": 6, "alpha": pytest.approx(alpha)}
-    probability = softmax(np.concatenate([logits, alpha * residual(test)[:, None]], axis=1), axis=1)[:, -1]
+    probability = softmax(
+        np.concatenate([logits, alpha * residual(test)[:, None]], axis=1), axis=1
+    )[:, -1]
     np.testing.assert_array_equal(np.argsort(probability), np.argsort(-scores.numpy()))
     theirs = pytorch_ood.ViM(None, d=6, w=head.weight.detach(), b=head.bias.detach())
     theirs.fit_features(train, torch.zeros(200).long())
-    np.testing.assert_allclose(scores, -np.asarray(theirs.predict_features(test)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        scores, -np.asarray(theirs.predict_features(test)), rtol=1e-4, atol=1e-4
+    )
 
 
-@pytest.mark.parametrize(("features", "dimension"), [(4096, 1000), (2048, 1000), (2047, 512), (768, 512), (767, 383), (64, 32)])
+@pytest.mark.parametrize(
+    ("features", "dimension"),
+    [(4096, 1000), (2048, 1000), (2047, 512), (768, 512), (767, 383), (64, 32)],
+)
 def test_vims_subspace_has_the_papers_dimension(features, dimension):
     assert principal_dimension(features) == dimension
 
@@ -511,10 +650,14 @@ def test_vim_takes_a_head_without_bias_and_refuses_training_features_without_res
     bare, zero = nn.Linear(12, C, bias=False), nn.Linear(12, C)
     zero.load_state_dict({**bare.state_dict(), "bias": torch.zeros(C)})
     train = some_features(50, 12)
-    scores = [fit_vim(features_known(train, head))(features_part(train, head)) for head in (bare, zero)]
+    scores = [
+        fit_vim(features_known(train, head))(features_part(train, head)) for head in (bare, zero)
+    ]
     torch.testing.assert_close(*scores)
     for flat in (train[:6], torch.ones(50, 12), torch.cat([train[:, :5], torch.zeros(50, 7)], 1)):
-        with pytest.raises(ValueError, match="ViM needs training features of more than 6 dimensions"):
+        with pytest.raises(
+            ValueError, match="ViM needs training features of more than 6 dimensions"
+        ):
             fit_vim(features_known(flat, bare))
 
 
@@ -526,9 +669,17 @@ def test_react_clips_at_the_percentile_of_all_activations():
     assert (train > clip).sum() == train.numel() // 10
     assert fitted.parameters == {"percentile": 90, "images": "train", "clip": clip}
     with torch.no_grad():
-        np.testing.assert_allclose(fitted(features_part(test)), head(test.minimum(torch.tensor(clip))).logsumexp(1), rtol=1e-5)
-        theirs = pytorch_ood.ReAct(lambda x: x, head, percentile=0.9).fit_feature_maps(train, torch.zeros(200).long())
-        np.testing.assert_allclose(fitted(features_part(test)), -theirs.predict_feature_maps(test), rtol=1e-5)
+        np.testing.assert_allclose(
+            fitted(features_part(test)),
+            head(test.minimum(torch.tensor(clip))).logsumexp(1),
+            rtol=1e-5,
+        )
+        theirs = pytorch_ood.ReAct(lambda x: x, head, percentile=0.9).fit_feature_maps(
+            train, torch.zeros(200).long()
+        )
+        np.testing.assert_allclose(
+            fitted(features_part(test)), -theirs.predict_feature_maps(test), rtol=1e-5
+        )
 
 
 def test_react_takes_more_activations_than_older_releases_of_torch_quantile():
@@ -544,7 +695,8 @@ def test_ash_and_scale_of_five_features_by_hand():
     factor = math.exp(10 / 7)
     torch.testing.assert_close(ash_s(features, 60), torch.tensor([[0, 3, 0, 4, 0]]) * factor)
     torch.testing.assert_close(scaled(features, 60), features * factor)
-    # 50 % of five, 2.5, and 10 %, 0.5, are rounded to the even 2 and 0: then the feature of 0 counts too.
+    # 50 % of five, 2.5, and 10 %, 0.5, are rounded to the even 2 and 0: then the feature of 0
+    # counts too.
     torch.testing.assert_close(ash_b(features, 50), torch.tensor([[0, 1, 0, 1, 1]]) * (10 / 3))
     torch.testing.assert_close(scaled(features, 50), features * math.exp(10 / 9))
     assert ash_b(features, 10).tolist() == [[2, 2, 2, 2, 2]]
@@ -573,7 +725,9 @@ def test_ash_and_scale_are_their_definitions(d):
     kept = d - round(0.9 * d)
     assert ((ash_s(features) > 0).sum(1) == kept).all()
     values = ash_b(features).sort(1, descending=True).values
-    torch.testing.assert_close(values[:, :kept], (features.sum(1, keepdim=True) / kept).expand(-1, kept))
+    torch.testing.assert_close(
+        values[:, :kept], (features.sum(1, keepdim=True) / kept).expand(-1, kept)
+    )
     assert (values[:, kept:] == 0).all()
     assert (ash_b(features) > 0).equal(ash_s(features) > 0)
 
@@ -588,7 +742,9 @@ def test_ash_and_scale_are_pytorch_oods(name, theirs):
     train, test = some_features(50, 20), some_features(40, 20, seed=1)
     scores = DETECTORS[name].fit(features_known(train, head))(features_part(test))
     with torch.no_grad():
-        expected = theirs(lambda maps: head(maps.flatten(1))).predict_feature_maps(test[:, :, None, None])
+        expected = theirs(lambda maps: head(maps.flatten(1))).predict_feature_maps(
+            test[:, :, None, None]
+        )
     np.testing.assert_allclose(scores, -expected, rtol=1e-5)
 
 
@@ -610,9 +766,13 @@ def test_odin_is_pytorch_oods(temperature):
     test = part_of(known.network, 2, 60)
     fitted = fit_odin(known, epsilon=0.03, temperature=temperature)
     assert fitted.parameters == {"epsilon": 0.03, "temperature": temperature}
-    theirs = pytorch_ood.ODIN(deepcopy(known.network), eps=0.03, temperature=temperature, norm_std=list(STD))
+    theirs = pytorch_ood.ODIN(
+        deepcopy(known.network), eps=0.03, temperature=temperature, norm_std=list(STD)
+    )
     expected = torch.cat([-theirs.predict(inputs) for inputs in test.batches()])
-    np.testing.assert_allclose(np.exp(fitted(test).numpy() / temperature), expected.detach().numpy(), rtol=1e-10)
+    np.testing.assert_allclose(
+        np.exp(fitted(test).numpy() / temperature), expected.detach().numpy(), rtol=1e-10
+    )
     assert DETECTORS["odin"].fit(known).parameters == {"epsilon": 0.0014, "temperature": 1000}
 
 
@@ -621,7 +781,9 @@ def test_preprocessing_of_size_zero_is_the_heads_own_score(loss):
     known = known_of(loss)
     test = part_of(known.network, 2, 60)
     own = known.head.scores({name: value.double() for name, value in test.outputs.items()})
-    torch.testing.assert_close(fit_preprocessing(known, epsilon=0.0)(test), own, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        fit_preprocessing(known, epsilon=0.0)(test), own, rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -641,7 +803,9 @@ def test_preprocessing_is_the_score_of_the_perturbed_images(loss):
     torch.testing.assert_close(fitted(test), expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("fit", [lambda known, epsilon: fit_odin(known, epsilon, temperature=1.0), fit_preprocessing])
+@pytest.mark.parametrize(
+    "fit", [lambda known, epsilon: fit_odin(known, epsilon, temperature=1.0), fit_preprocessing]
+)
 def test_images_whose_probability_is_1_in_float32_are_told_apart_and_perturbed(fit):
     known = known_of()
     head = known.network.classifier
@@ -677,11 +841,17 @@ def test_epsilon_is_in_pixels_and_raises_the_score():
 @pytest.mark.parametrize("best", [0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08])  # the paper's
 def test_the_chosen_epsilon_is_the_one_with_the_largest_mean_score(best):
     inputs = torch.randn(9, 3, 4, 4, generator=seeded(), dtype=torch.float64)
-    # In every pixel as far away as is best for an image: for the four of the second batch, which weigh less, that is another size.
+    # In every pixel as far away as is best for an image: for the four of the second batch, which
+    # weigh less, that is another size.
     other = EPSILONS[0] if best == EPSILONS[-1] else EPSILONS[-1]
     # Where nothing is best, the score is largest nearer than the smallest step.
-    sizes, weights = torch.tensor([best or 0.001] * 5 + [other] * 4), torch.tensor([1e4] * 5 + [1] * 4)
-    target = inputs + sizes.view(-1, 1, 1, 1) * inputs.sign() / torch.tensor(STD, dtype=torch.float64).view(-1, 1, 1)
+    sizes, weights = (
+        torch.tensor([best or 0.001] * 5 + [other] * 4),
+        torch.tensor([1e4] * 5 + [1] * 4),
+    )
+    target = inputs + sizes.view(-1, 1, 1, 1) * inputs.sign() / torch.tensor(
+        STD, dtype=torch.float64
+    ).view(-1, 1, 1)
     start = 0
 
     def score(x):  # largest at the target
@@ -702,12 +872,25 @@ def test_the_chosen_epsilon_is_the_one_with_the_largest_mean_score(best):
 ])  # fmt: skip
 def test_epsilon_is_chosen_on_the_deciding_images_alone(fit, score):
     known = known_of()
-    known = FitData(known.network, known.head, SetOutputs({}, lambda: pytest.fail("the training images")), known.deciding, STD)
-    means = {epsilon: float(fit(known, epsilon=epsilon)(known.deciding).mean()) for epsilon in EPSILONS}
+    known = FitData(
+        known.network,
+        known.head,
+        SetOutputs({}, lambda: pytest.fail("the training images")),
+        known.deciding,
+        STD,
+    )
+    means = {
+        epsilon: float(fit(known, epsilon=epsilon)(known.deciding).mean()) for epsilon in EPSILONS
+    }
     assert fit(known).parameters["epsilon"] == max(means, key=means.get)
-    # The score whose mean counts is the one reported: it orders images as the probability of the definition does.
+    # The score whose mean counts is the one reported: it orders images as the probability of the
+    # definition does.
     with torch.no_grad():
-        logits = torch.cat([known.network(inputs) for inputs in known.deciding.batches()]).double().numpy()
+        logits = (
+            torch.cat([known.network(inputs) for inputs in known.deciding.batches()])
+            .double()
+            .numpy()
+        )
     order = np.argsort(fit(known, epsilon=0.0)(known.deciding).numpy())
     np.testing.assert_array_equal(order, np.argsort(score(logits)))
 

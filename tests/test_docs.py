@@ -1,4 +1,6 @@
-"""What the README and the pages in docs/ show: their Python runs, their commands parse, their links lead somewhere."""
+"""What the README and the pages in docs/ show: their Python runs, their commands parse, their links
+lead somewhere.
+"""
 
 import importlib
 import inspect
@@ -24,20 +26,41 @@ from tests.conftest import ROOT
 from tests.test_training import make_trainer
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OPTIONS = {"main.py": RunConfig, "detect.py": detect.Options, "ensemble.py": ensemble.Options, "predict.py": predict.Options}
+OPTIONS = {
+    "main.py": RunConfig,
+    "detect.py": detect.Options,
+    "ensemble.py": ensemble.Options,
+    "predict.py": predict.Options,
+}
 OPTIONS |= {"analyze.py": analyze.Options}
-CHEAP = {"analyze.py": analyze.main, "predict.py": predict.main}  # run, not only parsed, where what they are given is there
+# Run, not only parsed, where what they are given is there.
+CHEAP = {"analyze.py": analyze.main, "predict.py": predict.main}
 NOT_OURS = {"git", "cd", "source", "parallel", "pip"}
-THE_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name if page.parent == ROOT else f"docs/{page.name}")
+THE_PAGE = pytest.mark.parametrize(
+    "page", PAGES, ids=lambda page: page.name if page.parent == ROOT else f"docs/{page.name}"
+)
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
+)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A folder as the pages take it: with a short run of the digits, and a few images."""
     folder = tmp_path_factory.mktemp("docs")
-    run = ("--loss", "dismax", "--seed", "1", "--epochs", "3", "--precision", "fp32", "--device", "cpu")
+    run = (
+        "--loss",
+        "dismax",
+        "--seed",
+        "1",
+        "--epochs",
+        "3",
+        "--precision",
+        "fp32",
+        "--device",
+        "cpu",
+    )
     assert main.main([*run, "--runs", str(folder / "runs")]) == 0
     (folder / "path" / "to" / "images").mkdir(parents=True)
     Image.new("RGB", (12, 12)).save(folder / "path" / "to" / "images" / "black.png")
@@ -72,7 +95,23 @@ def test_the_loss_and_the_detector_that_a_page_adds_work_like_the_others(there, 
     trainer = make_trainer(LOSSES["softmax"].head, added["LogitNormLossSecondPart"], epochs=30)
     first, *_, last = (trainer.run_epoch(lambda *_: None).loss for _ in range(30))
     assert last < 0.8 * first
-    assert main.main(["--loss", "logitnorm", "--epochs", "3", "--precision", "fp32", "--device", "cpu", "--runs", "added"]) == 0
+    assert (
+        main.main(
+            [
+                "--loss",
+                "logitnorm",
+                "--epochs",
+                "3",
+                "--precision",
+                "fp32",
+                "--device",
+                "cpu",
+                "--runs",
+                "added",
+            ]
+        )
+        == 0
+    )
     assert detect.main(["added", "--scores", "featurenorm"]) == 0
     capsys.readouterr()
     assert analyze.main(["--runs", "added", "--format", "markdown"]) == 0
@@ -96,7 +135,10 @@ def commands(page):
     """The commands of a page's bash blocks, and those that stand in a sentence, as lists of words."""
     text = page.read_text()
     lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
-    lines += [" ".join(code.split()) for code in re.findall(r"(?<!`)`((?:\w+=\S+ )*(?:python|bash|torchrun)\s[^`]+)`(?!`)", text)]
+    lines += [
+        " ".join(code.split())
+        for code in re.findall(r"(?<!`)`((?:\w+=\S+ )*(?:python|bash|torchrun)\s[^`]+)`(?!`)", text)
+    ]
     for line in lines:
         reader = shlex.shlex(line, posix=True, punctuation_chars=True)
         reader.whitespace_split = True
@@ -117,7 +159,13 @@ def check(command):
     if program == "bash":
         assert (ROOT / rest[0]).is_file(), command
         if rest[0].startswith(("run_cifar", "run_digits", "run_imagenet")):
-            listed = subprocess.run([*command, "--list"], cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+            listed = subprocess.run(
+                [*command, "--list"],
+                cwd=ROOT,
+                env={"PATH": "/usr/bin:/bin"},
+                capture_output=True,
+                text=True,
+            )
             assert listed.returncode == 0, listed.stderr
             for line in listed.stdout.splitlines():
                 check(shlex.split(line))
@@ -141,13 +189,21 @@ def test_the_python_of_a_page_runs_and_its_commands_parse(page, there):
     torch.manual_seed(0)
     ran(page)
     for block in blocks(page, "bash"):
-        assert subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True).returncode == 0, block
+        assert (
+            subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True).returncode
+            == 0
+        ), block
     for command in commands(page):
         check(command)
 
 
 def test_commands_with_a_slip_do_not_pass(there):
-    for slip in ("python main.py --losss dismax", "python main.py --loss nope", "bash run_cifar10_resnet43.sh", "conda activate x"):
+    for slip in (
+        "python main.py --losss dismax",
+        "python main.py --loss nope",
+        "bash run_cifar10_resnet43.sh",
+        "conda activate x",
+    ):
         with pytest.raises((ValueError, AssertionError)):
             check(slip.split())
 
@@ -164,7 +220,11 @@ def anchors(page):
 
 @THE_PAGE
 def test_the_links_of_a_page_lead_somewhere(page):
-    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", without_code(page)) if not link.startswith("https://")]
+    links = [
+        link
+        for link in re.findall(r"\]\(([^)\s]+)\)", without_code(page))
+        if not link.startswith("https://")
+    ]
     assert links
     for link in links:
         path, _, anchor = link.partition("#")

@@ -1,4 +1,6 @@
-"""What a run survives: two processes, full and read-only disks, too little memory, numbers that are none, damaged checkpoints."""
+"""What a run survives: two processes, full and read-only disks, too little memory, numbers that are
+none, damaged checkpoints.
+"""
 
 import errno
 import fcntl
@@ -49,7 +51,16 @@ def folder_of(tmp_path):
 
 
 def test_of_two_processes_on_a_run_the_second_leaves_until_the_first_is_dead(run_main, tmp_path):
-    given = ["--epochs", "100000", "--precision", "fp32", "--device", "cpu", "--runs", str(tmp_path / "runs")]
+    given = [
+        "--epochs",
+        "100000",
+        "--precision",
+        "fp32",
+        "--device",
+        "cpu",
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
     command = [sys.executable, "main.py", *given]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as first:
         until(first, lambda: list(tmp_path.rglob(records.EPOCHS)))
@@ -68,7 +79,9 @@ def test_of_two_processes_on_a_run_the_second_leaves_until_the_first_is_dead(run
 def test_a_lock_file_of_a_dead_process_does_not_block(run_main, tmp_path):
     folder_of(tmp_path).mkdir(parents=True)
     (folder_of(tmp_path) / lock.LOCK).touch()
-    (folder_of(tmp_path) / lock.HOLDER).write_text('{"process": 1, "host": "elsewhere", "since": "yesterday"}')
+    (folder_of(tmp_path) / lock.HOLDER).write_text(
+        '{"process": 1, "host": "elsewhere", "since": "yesterday"}'
+    )
     assert run_main(*QUICK)[0] == 0
 
 
@@ -80,7 +93,12 @@ def test_without_the_systems_locks_the_file_is_the_lock(tmp_path, monkeypatch):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     def another(then="pass"):
-        return subprocess.run([sys.executable, "-c", HOLDING.format(str(tmp_path), then)], cwd=ROOT, capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, "-c", HOLDING.format(str(tmp_path), then)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
 
     monkeypatch.setattr(fcntl, "flock", missing)
     with lock.locked(tmp_path):
@@ -110,7 +128,9 @@ def test_another_process_of_the_same_number_and_host_is_another(tmp_path):
     with lock.locked(tmp_path):
         held = json.loads((tmp_path / lock.HOLDER).read_text())
         for token in ({}, {"token": "another"}):  # {}: of an earlier version
-            (tmp_path / lock.HOLDER).write_text(json.dumps({name: held[name] for name in ("process", "host", "since")} | token))
+            (tmp_path / lock.HOLDER).write_text(
+                json.dumps({name: held[name] for name in ("process", "host", "since")} | token)
+            )
             with pytest.raises(OSError, match="was deleted, moved or replaced"):
                 lock.check(tmp_path)
 
@@ -121,15 +141,21 @@ def test_files_have_the_mode_that_the_umask_allows(tmp_path, umask):
     try:
         with lock.locked(tmp_path / "run"):
             records.write_json(tmp_path / "run" / records.METRICS, {})
-            checkpoint.save(tmp_path / "run" / records.LAST, {}, tmp_path / "run" / records.PREVIOUS)
+            checkpoint.save(
+                tmp_path / "run" / records.LAST, {}, tmp_path / "run" / records.PREVIOUS
+            )
     finally:
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "run").iterdir()}
-    assert modes == dict.fromkeys([lock.LOCK, lock.HOLDER, records.METRICS, records.LAST], 0o666 & ~umask)
+    assert modes == dict.fromkeys(
+        [lock.LOCK, lock.HOLDER, records.METRICS, records.LAST], 0o666 & ~umask
+    )
 
 
 @pytest.mark.parametrize("program", [detect, ensemble])
-def test_programs_that_write_into_one_folder_wait_for_each_other(run_main, tmp_path, monkeypatch, program):
+def test_programs_that_write_into_one_folder_wait_for_each_other(
+    run_main, tmp_path, monkeypatch, program
+):
     for seed in ("1", "2"):
         run_main("--loss", "softmax", "--seed", seed, *QUICK)
     runs = tmp_path / "runs" / "digits" / "smallcnn" / "softmax"
@@ -150,13 +176,20 @@ def test_programs_that_write_into_one_folder_wait_for_each_other(run_main, tmp_p
         assert reached.wait(60)
         time.sleep(0.5)  # it would have written by then
         if program is detect:
-            records.write_json(folder / records.METRICS, before | {"detectors": {"mine": {"title": "Mine", "version": 1}}})
+            records.write_json(
+                folder / records.METRICS,
+                before | {"detectors": {"mine": {"title": "Mine", "version": 1}}},
+            )
         else:
             assert not (folder / records.METRICS).exists()
     thread.join(60)
     assert status == [0]
     found = records.read_record(folder / records.METRICS)
-    assert found["members"] == [1, 2] if program is ensemble else set(found["detectors"]) == {"mine", "energy"}
+    assert (
+        found["members"] == [1, 2]
+        if program is ensemble
+        else set(found["detectors"]) == {"mine", "energy"}
+    )
 
 
 def test_a_folder_that_is_deleted_during_its_run_is_noticed(run_main, tmp_path, monkeypatch):
@@ -170,7 +203,10 @@ def test_a_folder_that_is_deleted_during_its_run_is_noticed(run_main, tmp_path, 
     monkeypatch.setattr(records, "write_lines", then_delete)
     status, _, err = run_main(*QUICK)
     assert status == 1
-    assert f"{folder_of(tmp_path)} was deleted, moved or replaced while the run was at work in it" in err
+    assert (
+        f"{folder_of(tmp_path)} was deleted, moved or replaced while the run was at work in it"
+        in err
+    )
     assert not (folder_of(tmp_path) / records.METRICS).exists()
     monkeypatch.undo()
     shutil.rmtree(folder_of(tmp_path))
@@ -181,7 +217,9 @@ def test_out_of_memory_names_the_batch_size(script, tmp_path):
     rng = np.random.default_rng(0)
     for split in ("train", "test"):
         np.savez(
-            tmp_path / f"{split}.npz", images=rng.integers(0, 256, (128, 64, 64, 3)).astype(np.uint8), labels=np.arange(128) % 2
+            tmp_path / f"{split}.npz",
+            images=rng.integers(0, 256, (128, 64, 64, 3)).astype(np.uint8),
+            labels=np.arange(128) % 2,
         )
     # So much more than what is taken when the network is built.
     limited = """
@@ -194,9 +232,30 @@ def with_little(self):
 session.Session.train = with_little
 sys.exit(main.main())
 """
-    given = ["--data", str(tmp_path), "--model", "densenetbc22", "--batch-size", "128", "--epochs", "1", "--ood", "noise"]
+    given = [
+        "--data",
+        str(tmp_path),
+        "--model",
+        "densenetbc22",
+        "--batch-size",
+        "128",
+        "--epochs",
+        "1",
+        "--ood",
+        "noise",
+    ]
     done = script(
-        "-c", limited, *given, "--protocol", "paper", "--precision", "fp32", "--device", "cpu", "--runs", str(tmp_path / "runs")
+        "-c",
+        limited,
+        *given,
+        "--protocol",
+        "paper",
+        "--precision",
+        "fp32",
+        "--device",
+        "cpu",
+        "--runs",
+        str(tmp_path / "runs"),
     )
     assert done.returncode == 1, done.stderr
     assert "error: out of memory" in done.stderr
@@ -225,12 +284,23 @@ assert checkpoint.load_latest(folder)[0]["weights"].equal(content["weights"])
     done = script("-c", limited)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["1"] * 4
-    assert len(re.findall(r"^error: out of memory \(.*\): take a smaller network; all is kept$", done.stderr, re.M)) == 4
+    assert (
+        len(
+            re.findall(
+                r"^error: out of memory \(.*\): take a smaller network; all is kept$",
+                done.stderr,
+                re.M,
+            )
+        )
+        == 4
+    )
     assert done.stderr.count("\n") == 4
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_a_loss_that_is_no_number_is_named_and_the_last_good_checkpoint_kept(run_main, tmp_path, monkeypatch):
+def test_a_loss_that_is_no_number_is_named_and_the_last_good_checkpoint_kept(
+    run_main, tmp_path, monkeypatch
+):
     add, steps = EpochSums.add, iter(range(100))
 
     def broken(sums, loss, *rest):
@@ -269,7 +339,12 @@ def test_weights_that_are_no_numbers_are_never_kept(run_main, tmp_path, monkeypa
 
 def test_a_damaged_checkpoint_is_noticed_whichever_byte_it_is(tmp_path):
     path, draw = tmp_path / "some.pt", random.Random(0)
-    content = {"weights": torch.randn(50, 3), "epoch": 7, "sums": {"loss": torch.tensor(0.1)}, "names": ["a", "b"]}
+    content = {
+        "weights": torch.randn(50, 3),
+        "epoch": 7,
+        "sums": {"loss": torch.tensor(0.1)},
+        "names": ["a", "b"],
+    }
     checkpoint.save(path, content)
     whole, noticed = path.read_bytes(), 0
     for number in range(600):
@@ -297,16 +372,23 @@ def test_a_damaged_checkpoint_is_noticed_whichever_byte_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "missing"])
-def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(run_main, tmp_path, monkeypatch, damage):
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(
+    run_main, tmp_path, monkeypatch, damage
+):
     run_main(*QUICK)
     whole = without_times(record_of(tmp_path))
     (tmp_path / "runs").rename(tmp_path / "earlier")
-    monkeypatch.setattr(records, "write_predictions", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        records,
+        "write_predictions",
+        lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
+    )
     status, _, err = run_main(*QUICK, *EVERY_STEP)
     assert (status, "No space left on device" in err) == (1, True)
     path = folder_of(tmp_path) / records.LAST
     body = bytearray(path.read_bytes())
-    with zipfile.ZipFile(path) as archive:  # the largest part, since bytes between the parts mean nothing
+    # The largest part, since bytes between the parts mean nothing.
+    with zipfile.ZipFile(path) as archive:
         largest = archive.read(max(archive.infolist(), key=lambda part: part.file_size))
     body[body.find(largest) + len(largest) // 3] ^= 4
     changed = {"cut": body[: len(body) // 2], "flipped": body, "empty": b""}
@@ -326,16 +408,27 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(run_main,
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Of two checkpoints of the digits, not of three: a file system's folder, and a function that mounts it otherwise."""
+    """Of two checkpoints of the digits, not of three: a file system's folder, and a function that
+    mounts it otherwise.
+    """
     place = tmp_path / "disk"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2200k", "tmpfs", str(place)], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2200k", "tmpfs", str(place)], capture_output=True
+    ).returncode:
         pytest.skip("needs the right to mount a file system")
-    yield place, lambda options: subprocess.run(["mount", "-o", f"remount,{options}", str(place)], check=True)
+    yield (
+        place,
+        lambda options: subprocess.run(
+            ["mount", "-o", f"remount,{options}", str(place)], check=True
+        ),
+    )
     subprocess.run(["umount", str(place)], check=True)
 
 
-def test_a_full_disk_keeps_the_last_checkpoint_and_a_read_only_one_is_named(small_disk, run_main, tmp_path):
+def test_a_full_disk_keeps_the_last_checkpoint_and_a_read_only_one_is_named(
+    small_disk, run_main, tmp_path
+):
     place, remount = small_disk
     given = (*QUICK, *EVERY_EPOCH, "--runs", str(place / "runs"))
     folder = place / "runs" / "digits" / "smallcnn" / "dismax" / "1"
@@ -346,9 +439,18 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_a_read_only_one_is_named(smal
     remount("rw")
     status, _, err = run_main(*given)
     assert status == 1
-    assert f"No space left on device: '{folder / records.LAST}'; the checkpoint after epoch 2 is kept in {folder}" in err
+    assert (
+        f"No space left on device: '{folder / records.LAST}'; the checkpoint after epoch 2 is "
+        f"kept in {folder}" in err
+    )
     assert err.count("\n") == 1
-    assert {path.name for path in folder.iterdir()} == {*HELD, records.CONFIG, records.EPOCHS, records.LAST, records.PREVIOUS}
+    assert {path.name for path in folder.iterdir()} == {
+        *HELD,
+        records.CONFIG,
+        records.EPOCHS,
+        records.LAST,
+        records.PREVIOUS,
+    }
     assert checkpoint.load(folder / records.LAST)["trainer"]["epoch"] == 2
     assert checkpoint.load(folder / records.PREVIOUS)["trainer"]["epoch"] == 1
     remount("size=20m")

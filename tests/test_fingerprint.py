@@ -63,9 +63,13 @@ def other_name(train):
     (train.parent / "test" / "dark").rename(train.parent / "test" / "black")
 
 
-@pytest.mark.parametrize("change", [other_pixel, other_label, one_more, one_fewer, swapped, other_name])
+@pytest.mark.parametrize(
+    "change", [other_pixel, other_label, one_more, one_fewer, swapped, other_name]
+)
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_fingerprint_changes_with_every_change_of_the_data(mine, tmp_path, monkeypatch, change, streamed):
+def test_a_fingerprint_changes_with_every_change_of_the_data(
+    mine, tmp_path, monkeypatch, change, streamed
+):
     monkeypatch.setattr(files, "IN_MEMORY", 0 if streamed else 2**40)
 
     def found():
@@ -83,7 +87,10 @@ def test_a_fingerprint_changes_with_every_change_of_the_data(mine, tmp_path, mon
 
 
 def test_a_fingerprint_of_memory_tells_pixels_shapes_labels_and_classes_apart():
-    pixels, labels = torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).view(2, 3, 4, 4), torch.tensor([0, 1])
+    pixels, labels = (
+        torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).view(2, 3, 4, 4),
+        torch.tensor([0, 1]),
+    )
     given = [
         Images(pixels, labels, ("a", "b")),
         Images(pixels.view(2, 3, 2, 8), labels, ("a", "b")),
@@ -96,7 +103,9 @@ def test_a_fingerprint_of_memory_tells_pixels_shapes_labels_and_classes_apart():
 
 
 @pytest.mark.parametrize(("change", "streamed"), [(one_fewer, False), (other_pixel, True)])
-def test_a_run_does_not_go_on_with_other_data(mine, tmp_path, run_main, monkeypatch, change, streamed):
+def test_a_run_does_not_go_on_with_other_data(
+    mine, tmp_path, run_main, monkeypatch, change, streamed
+):
     if streamed:
         monkeypatch.setattr(files, "IN_MEMORY", 0)
     given = ("--data", str(mine), "--protocol", "paper", *GIVEN)
@@ -108,7 +117,10 @@ def test_a_run_does_not_go_on_with_other_data(mine, tmp_path, run_main, monkeypa
     before = (folder / records.LAST).read_bytes()
     status, _, err = run_main(*given)
     assert (status, err.count("\n")) == (2, 1)
-    assert f"{folder}: the images or labels of train are others than those of its checkpoint: put them back as they were" in err
+    assert (
+        f"{folder}: the images or labels of train are others than those of its checkpoint: put "
+        "them back as they were" in err
+    )
     assert (folder / records.LAST).read_bytes() == before
     shutil.rmtree(mine)
     shutil.copytree(tmp_path / "kept", mine)
@@ -130,11 +142,16 @@ def test_a_checkpoint_without_a_fingerprint_still_resumes(mine, tmp_path, run_ma
     assert (status, "resuming after epoch 1" in out) == (0, True)
 
 
-def test_detectors_are_not_fitted_to_other_images_than_the_network(mine, tmp_path, run_main, capsys):
+def test_detectors_are_not_fitted_to_other_images_than_the_network(
+    mine, tmp_path, run_main, capsys
+):
     assert run_main("--data", str(mine), "--protocol", "paper", *GIVEN)[0] == 0
     given = [str(tmp_path / "runs"), "--scores", "knn", "--device", "cpu"]
     assert detect.main(given) == 0
     other_pixel(mine / "train")
     capsys.readouterr()
     assert detect.main(given) == 2
-    assert "the training images or labels in --data-dir are others than those of the run" in capsys.readouterr().err
+    assert (
+        "the training images or labels in --data-dir are others than those of the run"
+        in capsys.readouterr().err
+    )

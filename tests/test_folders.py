@@ -16,7 +16,9 @@ from data.folders import search
 
 from .conftest import ROOT
 
-REFERENCE = torch.randint(256, (1, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+REFERENCE = torch.randint(
+    256, (1, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
 
 
 def image(path, colour="red", size=(8, 8)):
@@ -36,14 +38,27 @@ def folder(tmp_path):
 def counts(place):
     """How many images every reader of folders sees below a place, and what is said of the rest."""
     found, cropped = files.load_split(place), files.load_cropped(place, (8, 8), 0)
-    assert (found.classes, found.labels.tolist(), found.notes) == (cropped.classes, cropped.labels.tolist(), cropped.notes)
+    assert (found.classes, found.labels.tolist(), found.notes) == (
+        cropped.classes,
+        cropped.labels.tolist(),
+        cropped.notes,
+    )
     outside, (paths, notes) = files.load_out(place, REFERENCE), predict.find_images([place])
     assert len(found) == len(outside) == len(paths)
     assert found.notes == outside.notes == tuple(notes)
     return found, " ".join(notes)
 
 
-SYSTEMS = [".ipynb_checkpoints", "@eaDir", "#recycle", "#snapshot", "__MACOSX", "$RECYCLE.BIN", ".thumbnails", "@Recycle"]
+SYSTEMS = [
+    ".ipynb_checkpoints",
+    "@eaDir",
+    "#recycle",
+    "#snapshot",
+    "__MACOSX",
+    "$RECYCLE.BIN",
+    ".thumbnails",
+    "@Recycle",
+]
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -56,7 +71,9 @@ def test_a_folder_of_the_system_is_no_class_and_holds_no_images(folder, name, be
     assert "left out 2 images in hidden or system folders" in notes
 
 
-@pytest.mark.parametrize("name", ["Thumbs.db", ".DS_Store", "desktop.ini", "._1.png", ".hidden.jpg"])
+@pytest.mark.parametrize(
+    "name", ["Thumbs.db", ".DS_Store", "desktop.ini", "._1.png", ".hidden.jpg"]
+)
 @pytest.mark.parametrize("below", ["", "a"])
 def test_a_file_of_the_system_is_no_image_and_no_class(folder, name, below):
     (folder / below / name).write_bytes(b"something")
@@ -79,8 +96,14 @@ def test_images_in_a_format_that_is_not_read_are_an_error(folder, suffix, alone)
     if alone:
         for name in ("3.png", "4.png"):
             (folder / "b" / name).unlink()
-    for read in (files.load_split, lambda place: files.load_out(place, REFERENCE), lambda place: predict.find_images([place])):
-        with pytest.raises(ValueError, match=rf"not read \(1 {suffix.lower()}\): convert them to PNG or JPEG"):
+    for read in (
+        files.load_split,
+        lambda place: files.load_out(place, REFERENCE),
+        lambda place: predict.find_images([place]),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"not read \(1 {suffix.lower()}\): convert them to PNG or JPEG"
+        ):
             read(folder)
 
 
@@ -98,7 +121,9 @@ def test_an_empty_class_and_images_beside_the_classes_are_an_error(folder):
     (folder / "c").mkdir()
     (folder / "c" / "list.txt").write_text("text")
     for read in (files.load_split, lambda place: files.load_cropped(place, (8, 8), 0)):
-        with pytest.raises(ValueError, match=r"class folders without images \(c\): put images there, or remove"):
+        with pytest.raises(
+            ValueError, match=r"class folders without images \(c\): put images there, or remove"
+        ):
             read(folder)
     image(folder / "5.png")
     with pytest.raises(ValueError, match="lie in no class folder"):
@@ -129,14 +154,23 @@ def test_one_folder_in_two_classes_is_an_error_and_no_endless_walk(folder):
 def test_an_image_that_is_no_file_is_an_error_before_anything_is_read(folder, kind):
     path = folder / "b" / "5.png"
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("nothing")
-    message = "is a pipe, a socket or a device" if kind == "pipe" else "is a link to a file that is missing"
-    for read in (files.load_split, lambda place: files.load_cropped(place, (8, 8), 0), lambda place: predict.find_images([place])):
+    message = (
+        "is a pipe, a socket or a device"
+        if kind == "pipe"
+        else "is a link to a file that is missing"
+    )
+    for read in (
+        files.load_split,
+        lambda place: files.load_cropped(place, (8, 8), 0),
+        lambda place: predict.find_images([place]),
+    ):
         with pytest.raises(ValueError, match=f"5.png {message}"):
             read(folder)
 
 
 def test_a_folder_that_may_not_be_read_is_an_error():
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # which others may enter, unlike pytest's own
+    # Which others may enter, unlike pytest's own.
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
         os.chmod(name, 0o755)
         folder = Path(name) / "set"
         for path in ("a/1.png", "b/deep/2.png"):
@@ -179,13 +213,30 @@ def test_a_run_says_what_it_leaves_out_and_so_does_predict(folder, run_main, tmp
     for split in ("train", "test"):
         for name in ("a", "b"):
             for number in range(8):
-                image(tmp_path / "mine" / split / name / f"{number}.png", (number, 200, 30 if name == "a" else 220))
+                image(
+                    tmp_path / "mine" / split / name / f"{number}.png",
+                    (number, 200, 30 if name == "a" else 220),
+                )
     (tmp_path / "mine" / "train" / "a" / "about.txt").write_text("text")
     (folder / "about.md").write_text("text")
-    given = ("--model", "smallcnn", "--loss", "softmax", "--epochs", "1", "--protocol", "paper", "--ood", str(folder))
+    given = (
+        "--model",
+        "smallcnn",
+        "--loss",
+        "softmax",
+        "--epochs",
+        "1",
+        "--protocol",
+        "paper",
+        "--ood",
+        str(folder),
+    )
     status, out, _ = run_main("--data", str(tmp_path / "mine"), *given)
     assert status == 0
-    assert f"warning: {tmp_path}/mine/train: left out 1 .txt files\nwarning: {folder}: left out 1 .md files\n" in out
+    assert (
+        f"warning: {tmp_path}/mine/train: left out 1 .txt files\nwarning: {folder}: left out 1 "
+        ".md files\n" in out
+    )
     run = tmp_path / "runs" / "mine" / "smallcnn" / "softmax" / "1"
     assert predict.main([str(run), str(folder), "--device", "cpu"]) == 0
     assert f"warning: {folder}: left out 1 .md files" in capsys.readouterr().err
@@ -201,7 +252,9 @@ def class_folders(place, pixels, labels, names):
         Image.fromarray(each).save(place / names[label] / f"{number:04}.png")
 
 
-@pytest.mark.parametrize("coloured", [[], [0], [150], [299], range(300)], ids=["none", "first", "middle", "last", "all"])
+@pytest.mark.parametrize(
+    "coloured", [[], [0], [150], [299], range(300)], ids=["none", "first", "middle", "last", "all"]
+)
 def test_greyness_is_judged_by_all_images_and_alike_in_every_form(tmp_path, coloured, monkeypatch):
     rng = np.random.default_rng(0)
     pixels = np.repeat(rng.integers(0, 256, (300, 4, 4, 1)).astype(np.uint8), 3, axis=3)
@@ -210,27 +263,40 @@ def test_greyness_is_judged_by_all_images_and_alike_in_every_form(tmp_path, colo
     save(tmp_path / "train.npz", pixels, labels, class_names=np.array(names))
     class_folders(tmp_path / "folders" / "train", pixels, labels, names)
     mixed = np.concatenate(
-        [np.repeat(rng.integers(0, 256, (150, 4, 4, 1)).astype(np.uint8), 3, axis=3), pixels[:1] * 0 + (255, 0, 0)]
+        [
+            np.repeat(rng.integers(0, 256, (150, 4, 4, 1)).astype(np.uint8), 3, axis=3),
+            pixels[:1] * 0 + (255, 0, 0),
+        ]
     )
     mixed = mixed.astype(np.uint8)
     np.savez(tmp_path / "out.npz", images=mixed)
     class_folders(tmp_path / "out", mixed, np.zeros(151, int), ("x",))
     found = []
-    for train in (files.load_npz(tmp_path / "train.npz"), files.load_split(tmp_path / "folders" / "train")):
+    for train in (
+        files.load_npz(tmp_path / "train.npz"),
+        files.load_split(tmp_path / "folders" / "train"),
+    ):
         reference = sources.reference(train)
         found += [files.load_out(tmp_path / name, reference).pixels for name in ("out.npz", "out")]
     monkeypatch.setattr(files, "IN_MEMORY", 0)
-    found.append(files.load_out(tmp_path / "out", sources.reference(files.load_split(tmp_path / "folders" / "train"))).first(151))
+    found.append(
+        files.load_out(
+            tmp_path / "out", sources.reference(files.load_split(tmp_path / "folders" / "train"))
+        ).first(151)
+    )
     assert all(each.equal(found[0]) for each in found)
     grey = found[0].eq(found[0][:, :1]).flatten(1).all(1)
     assert grey[:150].all()
     assert bool(grey[150]) == (not coloured)
-    assert found[0][:150].equal(torch.from_numpy(mixed[:150]).permute(0, 3, 1, 2))  # grey images stay as they are
+    # Grey images stay as they are.
+    assert found[0][:150].equal(torch.from_numpy(mixed[:150]).permute(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize("form", ["npz", "folders", "bytes"])
 @pytest.mark.parametrize("place", ["test", "val"])
-def test_a_test_set_is_matched_by_name_and_need_not_have_every_class(tmp_path, form, place, monkeypatch):
+def test_a_test_set_is_matched_by_name_and_need_not_have_every_class(
+    tmp_path, form, place, monkeypatch
+):
     names = [f"class{number:03}" for number in range(200)]
     pixels = np.random.default_rng(0).integers(0, 256, (200, 4, 4, 3)).astype(np.uint8)
     root = tmp_path / "imagenet1k" if place == "val" else tmp_path / "mine"
@@ -242,18 +308,31 @@ def test_a_test_set_is_matched_by_name_and_need_not_have_every_class(tmp_path, f
     if form == "folders" or place == "val":
         class_folders(root / place, pixels[:3], np.arange(3), ["class199", "class007", "class150"])
     else:
-        named = np.array(["class199", "class007", "class150"]).astype("S" if form == "bytes" else "U")
+        named = np.array(["class199", "class007", "class150"]).astype(
+            "S" if form == "bytes" else "U"
+        )
         save(root / "test.npz", pixels[:3], np.arange(3), class_names=named)
     train, test = load()
     assert test.classes == train.classes
     expected = [7, 150, 199] if form == "folders" or place == "val" else [199, 7, 150]
     assert test.labels.tolist() == expected
-    assert f"no images of 197 of 200 classes (class000, {', '.join(names[1:5])} and 192 more)" in test.notes[0]
+    assert (
+        f"no images of 197 of 200 classes (class000, {', '.join(names[1:5])} and 192 more)"
+        in test.notes[0]
+    )
     if form == "folders" or place == "val":
         (root / place / "class007").rename(root / place / "class7")
     else:
-        save(root / "test.npz", pixels[:3], np.arange(3), class_names=np.array(["class7", "class199", "class150"]))
-    with pytest.raises(ValueError, match=r"different classes: of the test set's, class7 is not among the training set's") as error:
+        save(
+            root / "test.npz",
+            pixels[:3],
+            np.arange(3),
+            class_names=np.array(["class7", "class199", "class150"]),
+        )
+    with pytest.raises(
+        ValueError,
+        match=r"different classes: of the test set's, class7 is not among the training set's",
+    ) as error:
         load()
     assert len(str(error.value)) < 400 + len(str(root))
 
@@ -277,7 +356,10 @@ def test_a_name_of_the_catalog_that_is_a_path_too_is_refused_with_both_ways_to_n
     for given in (name, f"far={name}") if option == "--ood" else (name,):
         status, _, err = run_main(option, given)
         assert (status, err.count("\n")) == (2, 1)
-        assert f"{name} is a set of the catalog and a path here: write ./{name} for the path, catalog:{name} for the set" in err
+        assert (
+            f"{name} is a set of the catalog and a path here: write ./{name} for the path, "
+            f"catalog:{name} for the set" in err
+        )
     root = tmp_path / "downloads"
     assert sources.absolute_source(f"./{name}", root) == str(tmp_path / name)
     assert sources.absolute_source(f"catalog:{name}", root) == name

@@ -1,4 +1,6 @@
-"""A training step as one graph: traced on a CPU, captured on a GPU, it gives the bits that its operations give one by one."""
+"""A training step as one graph: traced on a CPU, captured on a GPU, it gives the bits that its
+operations give one by one.
+"""
 
 import itertools
 import subprocess
@@ -26,12 +28,23 @@ from utils import runtime
 from utils.distributed import ALONE, World
 
 from .conftest import ROOT, record_of, without_times
-from .stepping import CPU, CUDA, TracedStep, assert_same, gone_on, on_a_gpu, state_of, trained, trainer_of
+from .stepping import (
+    CPU,
+    CUDA,
+    TracedStep,
+    assert_same,
+    gone_on,
+    on_a_gpu,
+    state_of,
+    trained,
+    trainer_of,
+)
 
 
 @pytest.mark.parametrize("loss_name", LOSSES)
 def test_the_operations_of_the_first_step_are_those_of_all(loss_name):
-    precision = {"dismax": "bf16", "duq": "fp16"}.get(loss_name, "fp32")  # DUQ's first gradients overflow in fp16
+    # DUQ's first gradients overflow in fp16.
+    precision = {"dismax": "bf16", "duq": "fp16"}.get(loss_name, "fp32")
     eager = trained(trainer_of(loss_name, precision=precision))
     assert_same(eager, trained(trainer_of(loss_name, precision=precision, capture=TracedStep)))
 
@@ -57,7 +70,9 @@ def test_a_step_that_uses_a_changing_python_value_would_be_noticed(what, monkeyp
 
 @pytest.mark.parametrize("loss_name", ["dismax", "sngp"])
 def test_a_compiled_network_is_ready_when_its_step_is_captured(loss_name):
-    """Nothing is compiled after the first step but for the tail, and nothing of the network is left out."""
+    """Nothing is compiled after the first step but for the tail, and nothing of the network is left
+    out.
+    """
     torch._dynamo.reset()
     counters.clear()
     trainer, compiled = trainer_of(loss_name, count=201), []
@@ -70,7 +85,10 @@ def test_a_compiled_network_is_ready_when_its_step_is_captured(loss_name):
 
 
 def test_a_compiled_network_does_not_depend_on_which_batch_came_first(monkeypatch, tmp_path):
-    """As after a resume: an epoch's last batch, then whole ones. Each size is compiled for itself."""
+    """As after a resume: an epoch's last batch, then whole ones.
+
+    Each size is compiled for itself.
+    """
     for_any_size = []
 
     def backend(graph, inputs):
@@ -79,7 +97,9 @@ def test_a_compiled_network_does_not_depend_on_which_batch_came_first(monkeypatc
 
     torch._dynamo.reset()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
-    config = program.parse(["--compile", "--loss", "softmax", "--precision", "fp32", "--runs", str(tmp_path)])
+    config = program.parse(
+        ["--compile", "--loss", "softmax", "--precision", "fp32", "--runs", str(tmp_path)]
+    )
     trainer = run.build(config, CPU).trainer
     for size in (5, 7, 9):
         trainer.model(torch.zeros(size, 3, 8, 8))
@@ -118,7 +138,9 @@ def test_the_first_bad_step_is_named_by_a_traced_run_too():
 
 def data_of(files):
     """A run's data: ten small images, in files or in memory."""
-    images = Images(torch.zeros(10, 3, 8, 8, dtype=torch.uint8), torch.arange(10), tuple("0123456789"))
+    images = Images(
+        torch.zeros(10, 3, 8, 8, dtype=torch.uint8), torch.arange(10), tuple("0123456789")
+    )
     if files:
         images = ImageFiles(np.zeros(10, "S1"), images.labels, images.classes, (8, 8))
     return Data(images, {}, {}, (0.5,) * 3, (0.2,) * 3)
@@ -138,13 +160,22 @@ def data_of(files):
 def test_what_cannot_be_a_graph_is_said(changes, device, processes, files, capturable, said):
     criterion = trainer_of("softmax").criterion
     criterion.capturable = capturable
-    assert run.why_no_graph(RunConfig(**changes), data_of(files), criterion, device, World(0, processes)) == said
+    assert (
+        run.why_no_graph(
+            RunConfig(**changes), data_of(files), criterion, device, World(0, processes)
+        )
+        == said
+    )
 
 
 @pytest.mark.parametrize("files", [False, True])
 def test_a_trial_has_a_graph_where_its_run_has_one(monkeypatch, files):
     """A trial's images are in memory, so they do not say it."""
-    monkeypatch.setattr(run, "make_trainer", lambda config, data, device, world, images, batch: (config, data, images))
+    monkeypatch.setattr(
+        run,
+        "make_trainer",
+        lambda config, data, device, world, images, batch: (config, data, images),
+    )
     config, data, images = run.trial(RunConfig(batch_size=4), "fp32", data_of(files), CUDA, ALONE)
     assert isinstance(images, Images)
     criterion = trainer_of("softmax").criterion
@@ -182,10 +213,16 @@ class TestOnAGPU:
     def test_dropout_and_mosaics_differ_from_replay_to_replay(self):
         trainer = on_a_gpu("godin_dropout", learning_rate=0.0)
         trainer.batches.labels.zero_()
-        trainer.batches.windows = trainer.batches.windows[:1].expand(201, -1, -1, -1, -1, -1)  # all images are the same
+        # All images are the same.
+        trainer.batches.windows = trainer.batches.windows[:1].expand(201, -1, -1, -1, -1, -1)
         trainer.batches.padding, trainer.batches.flip, sums = 0, False, []
         trainer.run_epoch(lambda *_: sums.append(trainer.sums.loss.item()))
-        assert len({round(after - before, 6) for before, after in itertools.pairwise([0.0, *sums[:6]])}) == 6
+        assert (
+            len(
+                {round(after - before, 6) for before, after in itertools.pairwise([0.0, *sums[:6]])}
+            )
+            == 6
+        )
         trainer, orders = on_a_gpu("dismax"), []
         plan = trainer.batches.draw(trainer.drawing)
         plan.rows.copy_(plan.rows[:1].clone())  # all batches are the same, but for their order
@@ -195,15 +232,29 @@ class TestOnAGPU:
 
     def test_the_learning_rate_moves(self):
         trainer, rates = on_a_gpu("softmax"), []
-        trainer.run_epoch(lambda *_: rates.append((trainer.optimizer.param_groups[0]["lr"].item(), trainer.last_rate)))
+        trainer.run_epoch(
+            lambda *_: rates.append(
+                (trainer.optimizer.param_groups[0]["lr"].item(), trainer.last_rate)
+            )
+        )
         assert len({*rates}) == 7
         assert [rate for rate, _ in rates] == pytest.approx([rate for _, rate in rates], rel=1e-6)
 
-    @pytest.mark.parametrize("stop", [2, 5, 7, 11])  # before the capture, after it, after the tail, in the second epoch
-    @pytest.mark.parametrize(("first", "second"), [(None, GraphedStep), (GraphedStep, None), (GraphedStep, GraphedStep)])
-    def test_graphs_and_operations_go_on_from_each_others_checkpoints(self, tmp_path, stop, first, second):
+    # Before the capture, after it, after the tail, in the second epoch.
+    @pytest.mark.parametrize("stop", [2, 5, 7, 11])
+    @pytest.mark.parametrize(
+        ("first", "second"), [(None, GraphedStep), (GraphedStep, None), (GraphedStep, GraphedStep)]
+    )
+    def test_graphs_and_operations_go_on_from_each_others_checkpoints(
+        self, tmp_path, stop, first, second
+    ):
         whole = trained(on_a_gpu("dismax"), epochs=3)
-        assert_same(gone_on(on_a_gpu("dismax", first), stop, on_a_gpu("dismax", second), tmp_path / "last.pt"), whole)
+        assert_same(
+            gone_on(
+                on_a_gpu("dismax", first), stop, on_a_gpu("dismax", second), tmp_path / "last.pt"
+            ),
+            whole,
+        )
 
     def test_the_first_bad_step_of_a_graph_is_named(self):
         trainer = on_a_gpu("softmax")
@@ -218,25 +269,50 @@ class TestOnAGPU:
 
     def test_a_step_that_asks_for_a_value_cannot_be_captured(self):
         """In a process of its own: after a capture that failed, PyTorch may not compute on."""
-        done = subprocess.run([sys.executable, "-c", ASKING], cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", ASKING], cwd=ROOT, capture_output=True, text=True
+        )
         assert "the training step cannot be a CUDA graph (" in done.stdout, done.stderr
         assert "take --cuda-graph off" in done.stdout
         assert "previous error" not in done.stdout  # the reason is that of the step
 
     @pytest.mark.slow
     def test_a_killed_run_goes_on_to_the_same_record(self, tmp_path):
-        given = ["--device", "cuda", "--precision", "bf16", "--epochs", "20", "--checkpoint-every", "0.000001", "minutes"]
+        given = [
+            "--device",
+            "cuda",
+            "--precision",
+            "bf16",
+            "--epochs",
+            "20",
+            "--checkpoint-every",
+            "0.000001",
+            "minutes",
+        ]
         for place, kills in (("whole", 0), ("killed", 3)):
             command = [sys.executable, "main.py", *given, "--runs", str(tmp_path / place / "runs")]
             for _ in range(kills):
                 process = subprocess.Popen(command, cwd=ROOT)
-                last = tmp_path / place / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.LAST
+                last = (
+                    tmp_path
+                    / place
+                    / "runs"
+                    / "digits"
+                    / "smallcnn"
+                    / "dismax"
+                    / "1"
+                    / records.LAST
+                )
                 before = last.stat().st_mtime_ns if last.exists() else 0
-                while process.poll() is None and not (last.exists() and last.stat().st_mtime_ns > before):
+                while process.poll() is None and not (
+                    last.exists() and last.stat().st_mtime_ns > before
+                ):
                     time.sleep(0.01)
                 time.sleep(0.3)
                 process.kill()
                 process.wait()
             assert subprocess.run(command, cwd=ROOT).returncode == 0
-        first, second = (without_times(record_of(tmp_path / place)) for place in ("whole", "killed"))
+        first, second = (
+            without_times(record_of(tmp_path / place)) for place in ("whole", "killed")
+        )
         assert first == second

@@ -69,9 +69,15 @@ def test_turned_images_are_upright_everywhere(tmp_path):
         saved(tmp_path / "set" / kind / "upright.png", photograph())
         saved(tmp_path / "set" / kind / "turned.png", stored, **turned(stored, 6))
     (tmp_path / "list.txt").write_text("set/a/upright.png 0\nset/a/turned.png 0\n")
-    split, reference = files.load_split(tmp_path / "set"), torch.randint(256, (1, 3, 24, 40), dtype=torch.uint8)
+    split, reference = (
+        files.load_split(tmp_path / "set"),
+        torch.randint(256, (1, 3, 24, 40), dtype=torch.uint8),
+    )
     found = [split.pixels, files.load_split(tmp_path / "list.txt", tmp_path).pixels]
-    found += [files.load_out(tmp_path / name, reference, root=tmp_path).pixels for name in ("set", "list.txt")]
+    found += [
+        files.load_out(tmp_path / name, reference, root=tmp_path).pixels
+        for name in ("set", "list.txt")
+    ]
     found.append(files.load_cropped(tmp_path / "set", (24, 40), 0).first(4))
     for pixels in found:
         assert pixels.eq(pixels[:1]).all()
@@ -104,9 +110,24 @@ WHOLE = [
     ("palette with a hidden colour", "png", palette(True), (255, 255, 255)),
     ("palette with a hidden colour", "gif", palette(True), (255, 255, 255)),
     ("opaque", "png", of_one_colour("RGBA", (200, 100, 50, 255)), (200, 100, 50)),
-    ("colours hidden under alpha", "png", of_one_colour("RGBA", (200, 100, 50, 0)), (255, 255, 255)),
-    ("colours hidden under alpha", "webp", of_one_colour("RGBA", (200, 100, 50, 0)), (255, 255, 255)),
-    ("colours hidden under alpha", "tif", of_one_colour("RGBA", (200, 100, 50, 0)), (255, 255, 255)),
+    (
+        "colours hidden under alpha",
+        "png",
+        of_one_colour("RGBA", (200, 100, 50, 0)),
+        (255, 255, 255),
+    ),
+    (
+        "colours hidden under alpha",
+        "webp",
+        of_one_colour("RGBA", (200, 100, 50, 0)),
+        (255, 255, 255),
+    ),
+    (
+        "colours hidden under alpha",
+        "tif",
+        of_one_colour("RGBA", (200, 100, 50, 0)),
+        (255, 255, 255),
+    ),
     ("half transparent", "png", of_one_colour("RGBA", (200, 100, 50, 128)), HALF),
     ("greys hidden under alpha", "png", of_one_colour("LA", (77, 0)), (255, 255, 255)),
     ("CMYK", "jpg", of_one_colour("CMYK", (0, 255, 255, 0)), (254, 0, 0)),
@@ -114,13 +135,25 @@ WHOLE = [
 ]
 
 
-@pytest.mark.parametrize(("name", "suffix", "image", "colour"), WHOLE, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "suffix", "image", "colour"),
+    WHOLE,
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_every_mode_becomes_three_channels_by_one_rule(tmp_path, name, suffix, image, colour):
-    options = {"lossless": True, "exact": True} if suffix == "webp" else {"quality": 100} if suffix == "jpg" else {}
+    options = (
+        {"lossless": True, "exact": True}
+        if suffix == "webp"
+        else {"quality": 100}
+        if suffix == "jpg"
+        else {}
+    )
     pixels = decode(saved(tmp_path / f"1.{suffix}", image, **options))
     assert pixels.shape == (3, 4, 6)
     expected = torch.tensor(colour).view(3, 1, 1)
-    assert (pixels.int() - expected).abs().max() <= (1 if suffix == "jpg" or name.startswith("half") else 0)
+    assert (pixels.int() - expected).abs().max() <= (
+        1 if suffix == "jpg" or name.startswith("half") else 0
+    )
 
 
 def chunk(kind, body):
@@ -130,7 +163,12 @@ def chunk(kind, body):
 def png(rows, depth=8, colours=2, width=40, height=24):
     """A PNG of these bytes, whose checksums are right."""
     head = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def written(path, content):
@@ -144,14 +182,21 @@ def two_frames(path):
 
 def sixteen(path, mode):
     values = np.arange(40 * 24).reshape(24, 40)
-    return saved(path, Image.fromarray(values.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode])))
+    return saved(
+        path,
+        Image.fromarray(values.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode])),
+    )
 
 
 DEEP = "has more than 8 bits a channel: save it with 8"
 SEVERAL = "holds several images: save the one that is meant"
 UNFIT = [
     ("rgb16.png", lambda path: written(path, png((b"\0" + bytes(240)) * 24, depth=16)), DEEP),
-    ("rgba16.png", lambda path: written(path, png((b"\0" + bytes(320)) * 24, depth=16, colours=6)), DEEP),
+    (
+        "rgba16.png",
+        lambda path: written(path, png((b"\0" + bytes(320)) * 24, depth=16, colours=6)),
+        DEEP,
+    ),
     ("grey16.png", lambda path: sixteen(path, "I;16"), DEEP),
     ("grey16.tif", lambda path: sixteen(path, "I;16"), DEEP),
     ("int.tif", lambda path: sixteen(path, "I"), DEEP),
@@ -166,8 +211,16 @@ UNFIT = [
         lambda path: saved(path, Image.new("1", (9000, 8000)), compress_level=1),
         "has more than 67 million pixels: scale",
     ),
-    ("huge.png", lambda path: written(path, png(b"", width=30_000, height=30_000)), "has more than 67 million pixels: scale"),
-    ("photo.jpg", lambda path: written(path, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), "it is no PNG, JPEG"),
+    (
+        "huge.png",
+        lambda path: written(path, png(b"", width=30_000, height=30_000)),
+        "has more than 67 million pixels: scale",
+    ),
+    (
+        "photo.jpg",
+        lambda path: written(path, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
+        "it is no PNG, JPEG",
+    ),
     ("text.png", lambda path: written(path, b"no image"), "it is no PNG, JPEG"),
 ]
 
@@ -179,7 +232,9 @@ def test_what_cannot_be_taken_whole_is_an_error_with_the_way_out(tmp_path, name,
         decode(path)
     assert str(path) in str(found.value)
     assert "\n" not in str(found.value)
-    assert ("delete it" in str(found.value)) == (message not in (DEEP, SEVERAL) and "no PNG" not in message and "67" not in message)
+    assert ("delete it" in str(found.value)) == (
+        message not in (DEEP, SEVERAL) and "no PNG" not in message and "67" not in message
+    )
 
 
 def test_an_error_that_comes_from_another_process_is_the_same_line(tmp_path):
@@ -190,14 +245,31 @@ def test_an_error_that_comes_from_another_process_is_the_same_line(tmp_path):
 
 
 def in_rgb16_tif(path):
-    """A TIFF of 16 bits a channel, which Pillow reads and does not write: its pixels are three 16-bit numbers, 4095 at most."""
+    """A TIFF of 16 bits a channel, which Pillow reads and does not write: its pixels are three
+    16-bit numbers, 4095 at most.
+    """
     values = np.full((4, 6, 3), 4095, "<u2").tobytes()
-    entries = [(256, 3, 6), (257, 3, 4), (259, 3, 1), (262, 3, 2), (273, 4, 8), (277, 3, 3), (278, 3, 4), (279, 4, len(values))]
+    entries = [
+        (256, 3, 6),
+        (257, 3, 4),
+        (259, 3, 1),
+        (262, 3, 2),
+        (273, 4, 8),
+        (277, 3, 3),
+        (278, 3, 4),
+        (279, 4, len(values)),
+    ]
     where = 8 + len(values)
     bits = (258, 3, 3, where + 2 + 12 * 9 + 4)
     rows = sorted([(tag, kind, 1, value) for tag, kind, value in entries] + [bits])
-    table = struct.pack("<H", len(rows)) + b"".join(struct.pack("<HHII", *row) for row in rows) + struct.pack("<I", 0)
-    return written(path, b"II*\0" + struct.pack("<I", where) + values + table + struct.pack("<HHH", 16, 16, 16))
+    table = (
+        struct.pack("<H", len(rows))
+        + b"".join(struct.pack("<HHII", *row) for row in rows)
+        + struct.pack("<I", 0)
+    )
+    return written(
+        path, b"II*\0" + struct.pack("<I", where) + values + table + struct.pack("<HHH", 16, 16, 16)
+    )
 
 
 def test_a_tiff_of_12_in_16_bits_is_not_read_as_nearly_black(tmp_path):
@@ -213,7 +285,9 @@ def encoded(kind, **options):
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "progressive", "webp", "bmp", "gif", "ppm", "tiff"])
+@pytest.mark.parametrize(
+    "kind", ["png", "jpeg", "progressive", "webp", "bmp", "gif", "ppm", "tiff"]
+)
 def test_a_cut_image_is_no_image(tmp_path, monkeypatch, kind):
     whole = encoded("jpeg", progressive=True) if kind == "progressive" else encoded(kind)
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as other packages do
@@ -221,7 +295,8 @@ def test_a_cut_image_is_no_image(tmp_path, monkeypatch, kind):
     original, noticed = decode(path), 0
     for cut in np.linspace(20, len(whole) - 1, 25).astype(int):
         ends = [whole[:cut]]
-        if kind in ("jpeg", "progressive", "png"):  # those that say where they end, and a PNG its checksums
+        # Those that say where they end, and a PNG its checksums.
+        if kind in ("jpeg", "progressive", "png"):
             ends.append(whole[:cut] + bytes(len(whole) - cut))
         for content in ends:
             path.write_bytes(content)

@@ -18,8 +18,19 @@ CPU = ("--precision", "fp32", "--device", "cpu")
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
-    command = [sys.executable, "main.py", "--epochs", "500", "--runs", str(tmp_path / "runs"), "--device", "cpu"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = [
+        sys.executable,
+        "main.py",
+        "--epochs",
+        "500",
+        "--runs",
+        str(tmp_path / "runs"),
+        "--device",
+        "cpu",
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         until(process, lambda: list(tmp_path.rglob(records.EPOCHS)))
         process.send_signal(signal_)
         for _ in range(20):  # impatience changes nothing
@@ -29,17 +40,31 @@ def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
     assert process.returncode == interruption.STATUS
     assert "; the same command goes on\n" in err
     assert "Traceback" not in err
-    assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST, lock.LOCK, lock.HOLDER}
+    assert {path.name for path in tmp_path.rglob("*.*")} == {
+        records.CONFIG,
+        records.EPOCHS,
+        records.LAST,
+        lock.LOCK,
+        lock.HOLDER,
+    }
 
 
 def test_a_closed_terminal_stops_the_run_and_leaves_whole_files(tmp_path):
     """Its processes get SIGHUP, and nothing can be written to it any more."""
     ours, theirs = os.openpty()
     opened = os.ttyname(theirs)
-    command = ["sh", "-c", f"exec {sys.executable} main.py --epochs 500 --runs {tmp_path}/runs --device cpu <>{opened} >&0 2>&0"]
+    command = [
+        "sh",
+        "-c",
+        f"exec {sys.executable} main.py --epochs 500 --runs {tmp_path}/runs --device cpu "
+        f"<>{opened} >&0 2>&0",
+    ]
     # Opened by the first process of a session, it is this session's terminal.
     process = subprocess.Popen(
-        command, cwd=ROOT, start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        command,
+        cwd=ROOT,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     with process:
         until(process, lambda: list(tmp_path.rglob(records.EPOCHS)))
@@ -47,7 +72,13 @@ def test_a_closed_terminal_stops_the_run_and_leaves_whole_files(tmp_path):
         os.close(ours)
         process.wait(60)
     assert process.returncode == interruption.STATUS
-    assert {path.name for path in tmp_path.rglob("*.*")} == {records.CONFIG, records.EPOCHS, records.LAST, lock.LOCK, lock.HOLDER}
+    assert {path.name for path in tmp_path.rglob("*.*")} == {
+        records.CONFIG,
+        records.EPOCHS,
+        records.LAST,
+        lock.LOCK,
+        lock.HOLDER,
+    }
 
 
 @pytest.mark.parametrize("ignored", [True, False])
@@ -64,9 +95,19 @@ def test_a_closed_terminal_ends_nothing_under_nohup(ignored):
     assert ("_interrupt" not in done.stdout) == ignored, done.stderr
 
 
-@pytest.mark.parametrize("program", ["main.py", "detect.py", "ensemble.py", "example.py", "-m data.prepare", "-m benchmarks.heads"])
+@pytest.mark.parametrize(
+    "program",
+    ["main.py", "detect.py", "ensemble.py", "example.py", "-m data.prepare", "-m benchmarks.heads"],
+)
 def test_a_signal_during_the_imports_ends_in_one_line(tmp_path, program):
-    command = [sys.executable, "-X", "importtime", *program.split(), "--runs", str(tmp_path / "runs")]
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        *program.split(),
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
             if line.endswith((" utils.interruption\n", " data.console\n")):
@@ -75,7 +116,11 @@ def test_a_signal_during_the_imports_ends_in_one_line(tmp_path, program):
         process.send_signal(signal.SIGINT)
         said = [line for line in process.stderr if not line.startswith("import time:")]
     assert process.returncode == interruption.STATUS
-    begun = "what has arrived is kept; the same command goes on" if "prepare" in program else "nothing was begun"
+    begun = (
+        "what has arrived is kept; the same command goes on"
+        if "prepare" in program
+        else "nothing was begun"
+    )
     assert said == ["\n", f"interrupted: {begun}\n"]
     assert not (tmp_path / "runs").exists()
 
@@ -141,7 +186,9 @@ def test_ctrl_c_ends_a_script_whatever_the_run_under_way_makes_of_it(tmp_path):
     finishing.chmod(0o755)
     environment = os.environ | {"PYTHON": str(finishing), "LOSSES": "softmax", "SEEDS": "1 2 3"}
     command = ["bash", "utils/run_all.sh", "digits", "smallcnn"]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, preexec_fn=ignore_nothing) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, start_new_session=True, preexec_fn=ignore_nothing
+    ) as process:
         until(process, lambda: (tmp_path / "log").exists())
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     assert process.returncode == interruption.STATUS
@@ -153,11 +200,15 @@ def test_a_signal_to_a_script_alone_stops_the_run_under_way_too(tmp_path, signal
     """As `kill`, or `timeout --foreground`, sends it."""
     listening = tmp_path / "python"
     trapped = f"trap 'echo stopped >> {tmp_path}/log; kill $!; exit 75' TERM"
-    listening.write_text(f"#!/bin/bash\n{trapped}\necho begun >> {tmp_path}/log\nsleep 60 &\nwait\n")
+    listening.write_text(
+        f"#!/bin/bash\n{trapped}\necho begun >> {tmp_path}/log\nsleep 60 &\nwait\n"
+    )
     listening.chmod(0o755)
     environment = os.environ | {"PYTHON": str(listening), "LOSSES": "softmax", "SEEDS": "1 2 3"}
     command = ["bash", "utils/run_all.sh", "digits", "smallcnn"]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, preexec_fn=ignore_nothing) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, preexec_fn=ignore_nothing
+    ) as process:
         until(process, lambda: (tmp_path / "log").exists())
         process.send_signal(signal_)
         _, err = process.communicate(timeout=20)
@@ -167,14 +218,21 @@ def test_a_signal_to_a_script_alone_stops_the_run_under_way_too(tmp_path, signal
 
 def test_a_signal_while_a_script_looks_for_its_packages_is_said(tmp_path):
     looking = tmp_path / "python"
-    looking.write_text(f"#!/bin/bash\n[ $1 = -c ] && exit\necho begun >> {tmp_path}/log\nexec sleep 60\n")
+    looking.write_text(
+        f"#!/bin/bash\n[ $1 = -c ] && exit\necho begun >> {tmp_path}/log\nexec sleep 60\n"
+    )
     looking.chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    with subprocess.Popen(["bash", "analize.sh"], cwd=ROOT, env=environment, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        ["bash", "analize.sh"], cwd=ROOT, env=environment, stderr=subprocess.PIPE
+    ) as process:
         until(process, lambda: (tmp_path / "log").exists())
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (interruption.STATUS, b"interrupted: the same command goes on\n")
+    assert (process.returncode, err) == (
+        interruption.STATUS,
+        b"interrupted: the same command goes on\n",
+    )
 
 
 @pytest.mark.parametrize("streams", [">&- 2>&-", "2>&1 | true", "> /dev/full 2>&1"])
@@ -195,8 +253,18 @@ def test_what_is_said_to_a_closed_standard_error_does_not_come_among_the_results
 
 def test_an_interruption_is_one_even_if_its_line_cannot_be_printed(tmp_path):
     """As with `2>&1 | tee log`, where a Ctrl-C ends tee too."""
-    command = [sys.executable, "main.py", *CPU, "--epochs", "100000", "--runs", str(tmp_path / "runs")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    command = [
+        sys.executable,
+        "main.py",
+        *CPU,
+        "--epochs",
+        "100000",
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
         until(process, lambda: list(tmp_path.rglob(records.EPOCHS)))
         process.stdout.close()
         process.send_signal(signal.SIGINT)
@@ -204,7 +272,10 @@ def test_an_interruption_is_one_even_if_its_line_cannot_be_printed(tmp_path):
     assert list(tmp_path.rglob(records.LAST))
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, (0, 1)), ({"RANK": "1"}, (0, 1)), ({"WORLD_SIZE": "3", "RANK": "2"}, (2, 3))])
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, (0, 1)), ({"RANK": "1"}, (0, 1)), ({"WORLD_SIZE": "3", "RANK": "2"}, (2, 3))],
+)
 def test_who_is_who_is_torchruns_to_say(monkeypatch, given, expected):
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
@@ -214,7 +285,13 @@ def test_who_is_who_is_torchruns_to_say(monkeypatch, given, expected):
 
 
 @pytest.mark.parametrize(
-    "given", [{"WORLD_SIZE": "abc"}, {"WORLD_SIZE": "2"}, {"WORLD_SIZE": "2", "RANK": "x"}, {"WORLD_SIZE": "0"}]
+    "given",
+    [
+        {"WORLD_SIZE": "abc"},
+        {"WORLD_SIZE": "2"},
+        {"WORLD_SIZE": "2", "RANK": "x"},
+        {"WORLD_SIZE": "0"},
+    ],
 )
 def test_an_environment_that_is_not_torchruns_is_named(run_main, monkeypatch, given):
     monkeypatch.delenv("RANK", raising=False)
@@ -222,7 +299,10 @@ def test_an_environment_that_is_not_torchruns_is_named(run_main, monkeypatch, gi
         monkeypatch.setenv(name, value)
     status, _, err = run_main(*QUICK)
     assert status == 2
-    assert f"WORLD_SIZE={given['WORLD_SIZE']} and RANK={given.get('RANK', '')} name no process: use torchrun" in err
+    assert (
+        f"WORLD_SIZE={given['WORLD_SIZE']} and RANK={given.get('RANK', '')} name no process: use "
+        "torchrun" in err
+    )
 
 
 @pytest.mark.parametrize("count", ["x", "", "0", "-1", "2.0"])
@@ -231,5 +311,6 @@ def test_a_number_of_processes_here_that_is_none_is_named(run_main, monkeypatch,
     status, _, err = run_main(*QUICK)
     assert (status, err) == (
         2,
-        f"error: the environment's LOCAL_WORLD_SIZE={count} is no number of processes: use torchrun, or unset it\n",
+        f"error: the environment's LOCAL_WORLD_SIZE={count} is no number of processes: use "
+        "torchrun, or unset it\n",
     )

@@ -1,4 +1,6 @@
-"""A run that is killed, at any moment and as often as may be, ends with what an uninterrupted one ends with."""
+"""A run that is killed, at any moment and as often as may be, ends with what an uninterrupted one
+ends with.
+"""
 
 import json
 from collections import Counter
@@ -18,10 +20,26 @@ def test_runs_killed_at_random_moments_end_as_if_nothing_had_been(script, run_ma
 
     def outcome(runs, loss):
         folder = runs / "digits" / "smallcnn" / loss / "1"
-        names = {records.CONFIG, records.EPOCHS, records.METRICS, records.MODEL, records.PREDICTIONS, lock.LOCK, lock.HOLDER}
-        assert {path.name for path in folder.iterdir()} == names  # nothing half-written, no checkpoint
-        epochs = [json.loads(line) | {"images_per_second": 0} for line in (folder / records.EPOCHS).read_text().splitlines()]
-        return without_times(record_of(runs.parent, loss)), epochs, checkpoint.load(folder / records.MODEL)["state_dict"]
+        names = {
+            records.CONFIG,
+            records.EPOCHS,
+            records.METRICS,
+            records.MODEL,
+            records.PREDICTIONS,
+            lock.LOCK,
+            lock.HOLDER,
+        }
+        # Nothing half-written, no checkpoint.
+        assert {path.name for path in folder.iterdir()} == names
+        epochs = [
+            json.loads(line) | {"images_per_second": 0}
+            for line in (folder / records.EPOCHS).read_text().splitlines()
+        ]
+        return (
+            without_times(record_of(runs.parent, loss)),
+            epochs,
+            checkpoint.load(folder / records.MODEL)["state_dict"],
+        )
 
     # Each keeps another kind of state: mixing, the global generator, sums of images.
     for loss in ("dismax", "godin_dropout", "sngp"):

@@ -1,4 +1,6 @@
-"""Each loss recomputed by another route in float64, its gradients, and the contract it keeps. (Distances: test_geometry.py.)"""
+"""Each loss recomputed by another route in float64, its gradients, and the contract it keeps.
+(Distances: test_geometry.py.)
+"""
 
 import copy
 import io
@@ -35,7 +37,9 @@ def build(name, dtype=torch.float64, features=D, classes=C, scale=-1.7):
 
 def batch(dtype=torch.float64):
     generator = torch.Generator().manual_seed(5)
-    return torch.randn(B, D, generator=generator, dtype=dtype), torch.randint(C, (B,), generator=generator)
+    return torch.randn(B, D, generator=generator, dtype=dtype), torch.randint(
+        C, (B,), generator=generator
+    )
 
 
 def expected_logits(name, head, features):
@@ -46,7 +50,10 @@ def expected_logits(name, head, features):
     p = head.prototypes.detach().numpy()
     if name == "isomax":
         return -cdist(f, p)
-    f, p = f / np.linalg.norm(f, axis=1, keepdims=True), p / np.linalg.norm(p, axis=1, keepdims=True)
+    f, p = (
+        f / np.linalg.norm(f, axis=1, keepdims=True),
+        p / np.linalg.norm(p, axis=1, keepdims=True),
+    )
     d = abs(head.distance_scale.item()) * cdist(f, p)
     if name == "isomaxplus":
         return -d
@@ -59,7 +66,9 @@ def test_logits_are_the_definitions(name):
     head, _ = build(name)
     features, _ = batch()
     head.temperature.fill_(0.5)
-    np.testing.assert_allclose(head(features).detach(), expected_logits(name, head, features) / 0.5, rtol=1e-12)
+    np.testing.assert_allclose(
+        head(features).detach(), expected_logits(name, head, features) / 0.5, rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in PROTOTYPES if name != "dismax"])
@@ -137,8 +146,11 @@ def test_torch_compile_takes_the_whole_head_and_changes_nothing(name):
         nn.functional.cross_entropy(logits, targets).backward()
         return [logits.detach(), inputs.grad, *(parameter.grad for parameter in head.parameters())]
 
-    # aot_eager traces forward and backward as inductor does, without its minutes of compiling; fullgraph refuses any break.
-    torch.testing.assert_close(step(torch.compile(head, backend="aot_eager", fullgraph=True)), step(head))
+    # aot_eager traces forward and backward as inductor does, without its minutes of compiling;
+    # fullgraph refuses any break.
+    torch.testing.assert_close(
+        step(torch.compile(head, backend="aot_eager", fullgraph=True)), step(head)
+    )
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -194,7 +206,9 @@ def test_scores_are_the_definitions():
     expected |= {"MMLES": highest + mean + entropy, "MMLEPS": highest + mean + entropy + p.max(1)}
     assert list(expected) == list(losses.scores.SCORES)
     for name, values in expected.items():
-        np.testing.assert_allclose(losses.scores.SCORES[name](torch.tensor(logits)), values, rtol=1e-12)
+        np.testing.assert_allclose(
+            losses.scores.SCORES[name](torch.tensor(logits)), values, rtol=1e-12
+        )
 
 
 def test_entropy_is_zero_and_not_nan_where_probabilities_vanish():
@@ -203,7 +217,14 @@ def test_entropy_is_zero_and_not_nan_where_probabilities_vanish():
 
 
 def test_each_head_has_its_papers_score():
-    expected = {"softmax": "MPS", "isomax": "ES", "isomaxplus": "MDS", "dismax": "MMLES", "dismax_nofpr": "MMLES", "duq": "MDS"}
+    expected = {
+        "softmax": "MPS",
+        "isomax": "ES",
+        "isomaxplus": "MDS",
+        "dismax": "MMLES",
+        "dismax_nofpr": "MMLES",
+        "duq": "MDS",
+    }
     logits = torch.randn(7, C)
     for name, score in expected.items():
         head, _ = build(name)
@@ -241,30 +262,44 @@ def saved(value):
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled, saved])
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_criterion_that_is_copied_alone_says_so_and_with_its_network_it_follows_the_copy(name, copied):
+def test_a_criterion_that_is_copied_alone_says_so_and_with_its_network_it_follows_the_copy(
+    name, copied
+):
     head, criterion = build(name)
     logits, targets = head(batch()[0]), batch()[1]
     alone = copied(criterion)
-    with pytest.raises(RuntimeError, match=f"the head of this {type(criterion).__name__} is gone.*make the criterion anew"):
+    with pytest.raises(
+        RuntimeError,
+        match=f"the head of this {type(criterion).__name__} is gone.*make the criterion anew",
+    ):
         alone(logits, targets)
-    for other, loss in (copied((head, criterion)), copied((criterion, head))[::-1]):  # in whichever order they are met
+    # In whichever order they are met.
+    for other, loss in (copied((head, criterion)), copied((criterion, head))[::-1]):
         assert loss.classifier is other
         assert other is not head
         other.eval()
-        torch.testing.assert_close(loss(logits, targets), nn.functional.cross_entropy(logits, targets))
+        torch.testing.assert_close(
+            loss(logits, targets), nn.functional.cross_entropy(logits, targets)
+        )
     assert copy.copy(criterion).classifier is head
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int32, torch.uint64, torch.bool])
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.uint16, torch.int32, torch.uint64, torch.bool]
+)
 def test_labels_of_any_integer_type_train(name, dtype):
     head, criterion = build(name)
     features, targets = batch()
     targets = targets % 2
-    _, wide = criterion.preprocess(torch.zeros(B, 1, 2, 2), targets, generator=torch.Generator().manual_seed(0))
+    _, wide = criterion.preprocess(
+        torch.zeros(B, 1, 2, 2), targets, generator=torch.Generator().manual_seed(0)
+    )
     torch.manual_seed(0)  # of the dropout
     expected = criterion(head(features), wide)
-    _, narrow = criterion.preprocess(torch.zeros(B, 1, 2, 2), targets.to(dtype), generator=torch.Generator().manual_seed(0))
+    _, narrow = criterion.preprocess(
+        torch.zeros(B, 1, 2, 2), targets.to(dtype), generator=torch.Generator().manual_seed(0)
+    )
     torch.manual_seed(0)
     torch.testing.assert_close(criterion(head(features), narrow), expected)
 
@@ -290,10 +325,14 @@ def test_an_image_with_a_nan_is_never_accepted_and_changes_no_other(name, bad):
 
 def test_a_logit_of_nan_or_infinity_gives_no_score_that_a_threshold_accepts():
     for logits in ([0.0, math.nan], [math.nan] * 2, [math.inf, 0.0], [-math.inf] * 2):
-        found = {name: score(torch.tensor(logits)).item() for name, score in losses.scores.SCORES.items()}
+        found = {
+            name: score(torch.tensor(logits)).item() for name, score in losses.scores.SCORES.items()
+        }
         if any(map(math.isnan, logits)):
             assert all(map(math.isnan, found.values())), found
-        assert all(map(math.isnan, (found["ES"], found["MPS"], found["MMLES"], found["MMLEPS"]))), found
+        assert all(map(math.isnan, (found["ES"], found["MPS"], found["MMLES"], found["MMLEPS"]))), (
+            found
+        )
 
 
 def test_training_mode_forgets_the_calibration_and_evaluation_mode_keeps_it():
@@ -325,7 +364,8 @@ def test_thresholds_keep_at_least_the_rate(count, dtype):
     with pytest.raises(RuntimeError, match="no thresholds"):
         head.threshold()
     scores = torch.randn(count, generator=torch.Generator().manual_seed(count), dtype=dtype)
-    for given in (scores, scores.round(decimals=1), 1e9 * scores):  # with ties; too large for float32 to tell apart from their like
+    # With ties; too large for float32 to tell apart from their like.
+    for given in (scores, scores.round(decimals=1), 1e9 * scores):
         head.set_thresholds(given)
         assert head.threshold(1.0) == pytest.approx(given.min().item())
         for tpr in (1, 0.999, 0.95, 0.93, 0.9, 0.5, 0.0):
@@ -338,7 +378,11 @@ def test_thresholds_keep_at_least_the_rate(count, dtype):
 def test_state_dicts_of_the_authors_and_of_linear_layers_load():
     head = losses.DisMaxLossFirstPart(D, C)
     for shape in ((), (1,)):
-        state = {"prototypes": torch.randn(C, D), "distance_scale": torch.full(shape, 2.0), "temperature": torch.full(shape, 0.1)}
+        state = {
+            "prototypes": torch.randn(C, D),
+            "distance_scale": torch.full(shape, 2.0),
+            "temperature": torch.full(shape, 0.1),
+        }
         head.load_state_dict(state)
         assert head.distance_scale.tolist() == [2.0]
         assert head.temperature.item() == pytest.approx(0.1)
@@ -354,8 +398,15 @@ def test_state_dicts_of_the_authors_and_of_linear_layers_load():
 @pytest.mark.parametrize("filled", [True, False])
 def test_the_authors_dismax_checkpoints_load_without_their_thresholds(filled):
     thresholds = torch.rand(2, 25) if filled else torch.empty(2, 25)
-    extras = {"validationset_available": torch.tensor([filled]), "precomputed_thresholds": thresholds}
-    own = {"prototypes": torch.randn(C, D), "distance_scale": torch.tensor([2.0]), "temperature": torch.tensor([0.1])}
+    extras = {
+        "validationset_available": torch.tensor([filled]),
+        "precomputed_thresholds": thresholds,
+    }
+    own = {
+        "prototypes": torch.randn(C, D),
+        "distance_scale": torch.tensor([2.0]),
+        "temperature": torch.tensor([0.1]),
+    }
     network = nn.Sequential(nn.Identity(), losses.DisMaxLossFirstPart(D, C))
     network.load_state_dict({f"1.{name}": value for name, value in (own | extras).items()})
     assert network[1].prototypes.equal(own["prototypes"])
@@ -390,10 +441,16 @@ def test_wrong_shapes_and_names_say_so():
     head, criterion = build("dismax")
     with pytest.raises(ValueError, match=r"\[B, 5\], got \[2, 6\]"):
         head(torch.zeros(2, 6))
-    for targets in (torch.eye(C), torch.zeros(C), torch.zeros(C).cfloat(), torch.zeros(C, 1).long()):
+    for targets in (
+        torch.eye(C),
+        torch.zeros(C),
+        torch.zeros(C).cfloat(),
+        torch.zeros(C, 1).long(),
+    ):
         with pytest.raises(ValueError, match=r"class indices \[B\]"):
             criterion(torch.zeros(C, C), targets)
-    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):  # as torch has it, in the mosaics' half too
+    # As torch has it, in the mosaics' half too.
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
         fpr.fractional_targets(torch.tensor([0, 1, 2, C]), C, torch.float32)
     with pytest.raises(ValueError, match="1 feature or more.*num_features=0"):
         losses.DisMaxLossFirstPart(0, 3)

@@ -51,15 +51,25 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
     assert best["accuracy"] == record["classification"][best["split"]]["t1"]["accuracy"]
     found = record["classification"]["test"]
     assert found["t1"]["accuracy"] == accuracy(logits, labels)
-    assert found["t1"]["ece"] == pytest.approx(expected_calibration_error(logits, labels), abs=1e-12)
-    assert found["calibrated"]["ece"] == pytest.approx(expected_calibration_error(logits / temperature, labels), abs=1e-12)
+    assert found["t1"]["ece"] == pytest.approx(
+        expected_calibration_error(logits, labels), abs=1e-12
+    )
+    assert found["calibrated"]["ece"] == pytest.approx(
+        expected_calibration_error(logits / temperature, labels), abs=1e-12
+    )
     for source, role in (("digits89", "near"), ("photos", "far"), ("noise", "very_far")):
         detection = record["detection"][source]
         assert detection["role"] == role
         for at, t in (("t1", 1.0), ("calibrated", temperature)):
-            assert set(detection["scores"][at]) == {*losses.scores.SCORES, *model.classifier.own_scores}
+            assert set(detection["scores"][at]) == {
+                *losses.scores.SCORES,
+                *model.classifier.own_scores,
+            }
             for score, function in losses.scores.SCORES.items():
-                inside, outside = (function(torch.tensor(predictions[f"{name}/logits"]).double() / t) for name in ("test", source))
+                inside, outside = (
+                    function(torch.tensor(predictions[f"{name}/logits"]).double() / t)
+                    for name in ("test", source)
+                )
                 assert detection["scores"][at][score] == detection_metrics(inside, outside)
     history = [json.loads(line) for line in (folder / records.EPOCHS).read_text().splitlines()]
     best = max(history, key=lambda epoch: (epoch[f"{split}_accuracy"], epoch["epoch"]))
@@ -69,10 +79,14 @@ def test_a_run_records_what_its_files_say(run_main, tmp_path, loss, protocol):
     config = RunConfig(data="digits", protocol=protocol, epochs=3, model="smallcnn")
     evaluation = load_data(config).evaluation
     inputs = Normalizer(saved["mean"], saved["std"], torch.device("cpu"))(evaluation["test"].pixels)
-    torch.testing.assert_close(model(inputs).detach(), torch.tensor(logits / temperature).float(), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(
+        model(inputs).detach(), torch.tensor(logits / temperature).float(), rtol=1e-4, atol=1e-3
+    )
     decided = evaluation[split]
     decided_inputs = Normalizer(saved["mean"], saved["std"], torch.device("cpu"))(decided.pixels)
-    scores = model.classifier.scores(model.classifier.named_outputs(model.forward_features(decided_inputs)))
+    scores = model.classifier.scores(
+        model.classifier.named_outputs(model.forward_features(decided_inputs))
+    )
     assert (scores >= model.classifier.threshold(0.95) - 1e-3).float().mean() >= 0.95
 
 
@@ -90,12 +104,16 @@ def test_the_same_seed_gives_the_same_record_and_another_does_not(run_main, tmp_
     assert without_times(record_of(tmp_path, seed=2)) != first
 
 
-def test_of_equally_good_epochs_the_latest_is_kept_with_its_weights(run_main, tmp_path, monkeypatch):
+def test_of_equally_good_epochs_the_latest_is_kept_with_its_weights(
+    run_main, tmp_path, monkeypatch
+):
     run_epoch, after, judged = Trainer.run_epoch, [], iter([0.5, 0.9, 0.9, 0.7])
 
     def watched(trainer, report):
         summary = run_epoch(trainer, report)
-        after.append({name: value.clone() for name, value in trainer.model.body.state_dict().items()})
+        after.append(
+            {name: value.clone() for name, value in trainer.model.body.state_dict().items()}
+        )
         return summary
 
     monkeypatch.setattr(Trainer, "run_epoch", watched)
@@ -130,8 +148,16 @@ BAD_INPUT = [
     (["--model="], "--model has no value"),
     (["--epochs", "0"], "--epochs must be 1 or more, got 0"),
     (["--seed", "-1"], "--seed must be in 0"),
-    (["--epochs", "many"], "--epochs: no type matching {None}|INT could be instantiated from ['many']. (python main.py --help"),
-    (["--precision", "fp8"], "invalid choice 'fp8' for argument '--precision'. Expected one of ('auto', 'fp32', 'bf16', 'fp16')."),
+    (
+        ["--epochs", "many"],
+        "--epochs: no type matching {None}|INT could be instantiated from ['many']. (python "
+        "main.py --help",
+    ),
+    (
+        ["--precision", "fp8"],
+        "invalid choice 'fp8' for argument '--precision'. Expected one of ('auto', 'fp32', "
+        "'bf16', 'fp16').",
+    ),
     (["--leraning-rate", "1"], "Unrecognized options: --leraning-rate"),
 ]
 
@@ -150,20 +176,29 @@ def test_a_folder_that_cannot_be_written_is_named(capsys, tmp_path):
     (tmp_path / "file").write_text("no folder")
     assert main.main(["--runs", str(tmp_path / "file"), "--device", "cpu"]) == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"error: cannot write to {tmp_path}/file/digits/smallcnn/dismax/1 (Not a directory): choose another")
+    assert err.startswith(
+        f"error: cannot write to {tmp_path}/file/digits/smallcnn/dismax/1 (Not a directory): "
+        "choose another"
+    )
     assert err.count("\n") == 1
 
 
 def test_a_file_that_cannot_be_written_whole_is_not_written(script, run_main, tmp_path):
     # A limit on the size of files stands for a full disk.
     limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000,) * 2); import main; sys.exit(main.main())"
-    given = ("--runs", str(tmp_path / "runs"), "--device", "cpu", "--precision", "fp32")  # as `run_main` has them
+    # As `run_main` has them.
+    given = ("--runs", str(tmp_path / "runs"), "--device", "cpu", "--precision", "fp32")
     done = script("-c", limited, *QUICK, *given)
     assert done.returncode == 1
     assert "error: [Errno 27] File too large" in done.stderr
     assert "no checkpoint was written yet" in done.stderr
     assert done.stderr.count("\n") == 1
-    assert {path.name for path in (tmp_path / "runs").rglob("*.*")} == {records.CONFIG, records.EPOCHS, lock.LOCK, lock.HOLDER}
+    assert {path.name for path in (tmp_path / "runs").rglob("*.*")} == {
+        records.CONFIG,
+        records.EPOCHS,
+        lock.LOCK,
+        lock.HOLDER,
+    }
     assert run_main(*QUICK)[0] == 0
 
 
@@ -180,7 +215,11 @@ def test_a_device_that_is_not_there_says_so(capsys, tmp_path, name):
 def test_images_that_fpr_cannot_mix_are_refused_before_anything_is_written(run_main, tmp_path):
     for split in ("train", "test"):
         (tmp_path / "odd").mkdir(exist_ok=True)
-        np.savez(tmp_path / "odd" / f"{split}.npz", images=np.zeros((40, 7, 7, 3), np.uint8), labels=np.arange(40) % 2)
+        np.savez(
+            tmp_path / "odd" / f"{split}.npz",
+            images=np.zeros((40, 7, 7, 3), np.uint8),
+            labels=np.arange(40) % 2,
+        )
     status, _, err = run_main("--data", str(tmp_path / "odd"), "--model", "smallcnn")
     assert status == 2
     assert "even height and width, got 7×7" in err
@@ -197,10 +236,17 @@ def test_a_users_own_images_run(run_main, tmp_path):
         np.savez(tmp_path / "mine" / f"{split}.npz", images=images, labels=labels)
     np.savez(tmp_path / "out.npz", images=rng.integers(0, 256, (30, 9, 9, 3)).astype(np.uint8))
     mine, out_set = str(tmp_path / "mine"), str(tmp_path / "out.npz")
-    status, _, err = run_main("--data", mine, "--model", "smallcnn", "--ood", f"near={out_set}", "noise", *QUICK)
+    status, _, err = run_main(
+        "--data", mine, "--model", "smallcnn", "--ood", f"near={out_set}", "noise", *QUICK
+    )
     assert (status, err) == (0, "")
-    record = records.read_record(tmp_path / "runs" / "mine" / "smallcnn" / "dismax" / "1" / records.METRICS)
-    assert {source: found["role"] for source, found in record["detection"].items()} == {out_set: "near", "noise": "very_far"}
+    record = records.read_record(
+        tmp_path / "runs" / "mine" / "smallcnn" / "dismax" / "1" / records.METRICS
+    )
+    assert {source: found["role"] for source, found in record["detection"].items()} == {
+        out_set: "near",
+        "noise": "very_far",
+    }
     assert record["titles"]["data"] == "mine"
 
 
@@ -277,9 +323,12 @@ def test_runs_among_the_training_images_are_refused(run_main, tmp_path):
     for split in ("train", "test"):
         for name in "ab":
             (tmp_path / split / name).mkdir(parents=True)
-    status, _, err = run_main("--data", str(tmp_path), "--runs", str(tmp_path / "train" / "runs"), *QUICK)
+    status, _, err = run_main(
+        "--data", str(tmp_path), "--runs", str(tmp_path / "train" / "runs"), *QUICK
+    )
     assert (status, err) == (
         2,
-        f"error: --runs {tmp_path}/train/runs lies among the images of {tmp_path}/train: name a folder elsewhere\n",
+        f"error: --runs {tmp_path}/train/runs lies among the images of {tmp_path}/train: name a "
+        "folder elsewhere\n",
     )
     assert {path.name for path in (tmp_path / "train").iterdir()} == {"a", "b"}

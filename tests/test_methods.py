@@ -1,4 +1,6 @@
-"""Scaled Cosine, GODIN, DUQ and SNGP: their equations recomputed by another route in float64, and their known limits."""
+"""Scaled Cosine, GODIN, DUQ and SNGP: their equations recomputed by another route in float64, and
+their known limits.
+"""
 
 import copy
 import math
@@ -26,10 +28,18 @@ from .test_losses import B, C, D, batch, build
 
 def normalized(module, features, training):
     """PredictedScale's definition, in numpy."""
-    values = features @ module.linear.weight.detach().numpy().T + module.linear.bias.detach().numpy()
+    values = (
+        features @ module.linear.weight.detach().numpy().T + module.linear.bias.detach().numpy()
+    )
     norm = module.norm
-    mean, variance = (values.mean(0), values.var(0)) if training else (norm.running_mean.numpy(), norm.running_var.numpy())
-    return (values - mean) / np.sqrt(variance + norm.eps) * norm.weight.detach().numpy() + norm.bias.detach().numpy()
+    mean, variance = (
+        (values.mean(0), values.var(0))
+        if training
+        else (norm.running_mean.numpy(), norm.running_var.numpy())
+    )
+    return (values - mean) / np.sqrt(
+        variance + norm.eps
+    ) * norm.weight.detach().numpy() + norm.bias.detach().numpy()
 
 
 def trained_a_little(head):
@@ -98,10 +108,14 @@ def test_godins_rows_start_at_a_length_of_about_1_41(name):
 
 
 def test_godins_euclidean_form_starts_near_the_loss_of_ten_equal_probabilities():
-    """With the sum over the dimensions it began at 11.1, and logits of large networks became infinite."""
+    """With the sum over the dimensions it began at 11.1, and logits of large networks became
+    infinite.
+    """
     head, criterion = build("godin_euclidean", torch.float32, features=512, classes=10)
     features = torch.randn(256, 512, generator=torch.Generator().manual_seed(0)).relu()
-    assert criterion(head(features), torch.arange(256) % 10).item() == pytest.approx(math.log(10), abs=0.05)
+    assert criterion(head(features), torch.arange(256) % 10).item() == pytest.approx(
+        math.log(10), abs=0.05
+    )
 
 
 UNDECAYED = {
@@ -119,7 +133,12 @@ def test_weight_decay_is_for_the_parameters_that_the_papers_say(name):
     names = {id(parameter): key for key, parameter in model.named_parameters()}
     grouped = [names[id(parameter)] for group in groups for parameter in group["params"]]
     assert sorted(grouped) == sorted(names.values())
-    without = {names[id(parameter)] for group in groups if group["weight_decay"] == 0 for parameter in group["params"]}
+    without = {
+        names[id(parameter)]
+        for group in groups
+        if group["weight_decay"] == 0
+        for parameter in group["params"]
+    }
     expected = UNDECAYED.get(name.replace("_dropout", "").replace("_euclidean", ""), set())
     assert without == {f"classifier.{key}" for key in expected}
 
@@ -155,7 +174,10 @@ def test_gradients_stay_finite_at_extreme_predicted_numbers(name, z):
     features, targets = batch(torch.float32)
     features.requires_grad_()
     criterion(head(features), targets).backward()
-    assert all(gradient.isfinite().all() for gradient in (features.grad, *(p.grad for p in head.parameters())))
+    assert all(
+        gradient.isfinite().all()
+        for gradient in (features.grad, *(p.grad for p in head.parameters()))
+    )
 
 
 @pytest.mark.parametrize("name", ["scaledcosine", "godin"])
@@ -183,7 +205,8 @@ def test_duq_starts_as_its_reference_does():
     assert head.weight.std().item() == pytest.approx((2 / (10 * 128)) ** 0.5, rel=0.01)
     assert (head.counts == 13).all()
     assert (head.sums / head.counts[:, None]).std().item() == pytest.approx(0.05, rel=0.1)
-    # Not so far from the centroids that no gradient is left. With weights √C larger all were below 1e-6.
+    # Not so far from the centroids that no gradient is left. With weights √C larger all were below
+    # 1e-6.
     features = build_model("resnet10", 10, nn.Linear).forward_features(torch.randn(50, 3, 32, 32))
     kernels = LOSSES["duq"].head(512, 10)(features).exp()
     assert kernels.median() > 1e-3
@@ -237,7 +260,8 @@ def test_duqs_kernel_is_1_at_a_centroid_and_its_loss_stays_finite_there():
     features = torch.linalg.solve(head.weight[1].detach(), centroid)[None]
     logits = head(features)
     assert logits[0, 1].exp().item() == pytest.approx(1, abs=1e-12)
-    certain = torch.zeros(1, C, dtype=torch.float64, requires_grad=True)  # K = 1 for each class, exactly
+    # K = 1 for each class, exactly.
+    certain = torch.zeros(1, C, dtype=torch.float64, requires_grad=True)
     loss = criterion(certain, torch.tensor([1]))
     loss.backward()
     assert loss.isfinite()
@@ -311,16 +335,25 @@ def test_duqs_centroids_move_by_the_embeddings_that_a_step_was_trained_with():
         criterion.after_step(model, inputs, targets, logits)
 
 
-@pytest.mark.parametrize("model_name", [pytest.param("resnet10", marks=pytest.mark.slow), "densenetbc22"])
+@pytest.mark.parametrize(
+    "model_name", [pytest.param("resnet10", marks=pytest.mark.slow), "densenetbc22"]
+)
 def test_duq_trains_at_the_papers_learning_rate(model_name):
-    """Centroids by the network in evaluation mode, or the loss summed over classes, made it diverge within three steps."""
+    """Centroids by the network in evaluation mode, or the loss summed over classes, made it diverge
+    within three steps.
+    """
     torch.manual_seed(0)
     model = build_model(model_name, 10, LOSSES["duq"].head)
     criterion = LOSSES["duq"].criterion(model.classifier)
-    images, labels = torch.randn(100, 3, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(100) % 10
+    images, labels = (
+        torch.randn(100, 3, 8, 8, generator=torch.Generator().manual_seed(0)),
+        torch.arange(100) % 10,
+    )
     images[:, 0] += labels[:, None, None] / 3
     pixels, device = ((images + 5) * 20).clamp(0, 255).byte(), images.device
-    batches = TrainingBatches(Images(pixels, labels, ()), Normalizer((0.4,) * 3, (0.1,) * 3, device), 50, 0, False, device)
+    batches = TrainingBatches(
+        Images(pixels, labels, ()), Normalizer((0.4,) * 3, (0.1,) * 3, device), 50, 0, False, device
+    )
     trainer = Trainer(model, criterion, batches, RECIPES["paper"], 100, 1, "fp32")
     losses_seen = [trainer.run_epoch(lambda *_: None).loss for _ in range(15)]
     assert losses_seen[-1] < 0.5 * losses_seen[0]
@@ -334,10 +367,15 @@ def phi(head, features):
 
 def seen_batches(head, criterion):
     """Two batches that went through an epoch of training, and a third that did not."""
-    batches = [torch.randn(B, D, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    batches = [
+        torch.randn(B, D, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        for seed in range(3)
+    ]
     criterion.before_epoch(1)
     for features in batches[:2]:
-        np.testing.assert_allclose(head(features).detach(), phi(head, features) @ head.weight.detach().numpy().T, rtol=1e-9)
+        np.testing.assert_allclose(
+            head(features).detach(), phi(head, features) @ head.weight.detach().numpy().T, rtol=1e-9
+        )
     criterion.after_epoch(1)
     return torch.cat(batches[:2]), batches[2]
 
@@ -358,8 +396,12 @@ def test_sngp_is_the_definition(length_scale, factor):
     logits = p @ head.weight.detach().numpy().T / np.sqrt(1 + factor * variance)[:, None]
     np.testing.assert_allclose(outputs["logits"].detach(), logits, rtol=1e-6)
     uncertainty = C / (C + np.exp(logits).sum(1))
-    np.testing.assert_allclose(head.all_scores(outputs, 1)["DS"].detach(), -np.log(uncertainty), rtol=1e-6)
-    np.testing.assert_allclose(head.scores(outputs).detach(), torch.tensor(logits).softmax(1).amax(1), rtol=1e-6)
+    np.testing.assert_allclose(
+        head.all_scores(outputs, 1)["DS"].detach(), -np.log(uncertainty), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        head.scores(outputs).detach(), torch.tensor(logits).softmax(1).amax(1), rtol=1e-6
+    )
     kept = head.covariance.clone()
     head(other)  # evaluation adds no image
     criterion.after_epoch(1)
@@ -404,11 +446,15 @@ def test_sngps_ridge_survives_tens_of_thousands_of_images_in_float32():
         exact += (p.T @ p).double()
     criterion.after_epoch(1)
     kept = head.precision.double() - head.rounding.double()
-    assert torch.linalg.eigvalsh(kept)[0].item() == pytest.approx(torch.linalg.eigvalsh(exact)[0].item(), rel=0.01)
+    assert torch.linalg.eigvalsh(kept)[0].item() == pytest.approx(
+        torch.linalg.eigvalsh(exact)[0].item(), rel=0.01
+    )
     other = torch.randn(50, 64)
     p = torch.from_numpy(phi(head, other)).double()
     variance = torch.einsum("bm,mn,bn->b", p, torch.linalg.inv(exact), p)
-    torch.testing.assert_close(head.eval().named_outputs(other)["variance"].double(), variance, rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        head.eval().named_outputs(other)["variance"].double(), variance, rtol=1e-3, atol=0
+    )
 
 
 def test_sngps_constants_are_those_of_its_reference():
@@ -418,14 +464,17 @@ def test_sngps_constants_are_those_of_its_reference():
     head = LOSSES["sngp"].head(64, 10)
     assert head.phases.min() >= 0
     assert 6 < head.phases.max() <= 2 * math.pi
-    # Glorot's bound for features √(M/2) times as long, which have the same logits with weights so much smaller.
+    # Glorot's bound for features √(M/2) times as long, which have the same logits with weights so
+    # much smaller.
     bound = math.sqrt(6 / (1024 + 10)) * math.sqrt(1024 / 2)
     assert 0.99 * bound < head.weight.abs().max() <= bound
     assert head.weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.02)
 
 
 @pytest.mark.parametrize(("count", "dimensions"), [(1024, 64), (1024, 640), (10, 3)])
-def test_frequencies_are_orthogonal_directions_with_the_lengths_of_normal_vectors(count, dimensions):
+def test_frequencies_are_orthogonal_directions_with_the_lengths_of_normal_vectors(
+    count, dimensions
+):
     torch.manual_seed(0)
     frequencies = sngp.orthogonal_frequencies(count, dimensions)
     assert frequencies.shape == (count, dimensions)
@@ -442,7 +491,8 @@ def test_sngps_random_features_approximate_the_rbf_kernel():
     features = head.length_scale * features
     p = phi(head, features)
     expected = rbf_kernel(features.numpy(), gamma=1 / (2 * head.length_scale**2))
-    assert np.abs(p @ p.T - expected).max() < 4 / math.sqrt(sngp.RANDOM_FEATURES)  # four standard deviations
+    # Four standard deviations.
+    assert np.abs(p @ p.T - expected).max() < 4 / math.sqrt(sngp.RANDOM_FEATURES)
 
 
 def test_sngps_uncertainty_grows_away_from_two_moons():
@@ -461,8 +511,13 @@ def test_sngps_uncertainty_grows_away_from_two_moons():
         criterion.after_epoch(epoch)
     head.eval()
     assert (head(points).argmax(1) == labels).float().mean() > 0.8
-    direction = torch.tensor([[math.cos(angle), math.sin(angle)] for angle in torch.linspace(0, 6, 20)])
-    rings = [head.named_outputs(points.mean(0) + radius * direction)["variance"].mean().item() for radius in (0.5, 2, 4, 6, 8)]
+    direction = torch.tensor(
+        [[math.cos(angle), math.sin(angle)] for angle in torch.linspace(0, 6, 20)]
+    )
+    rings = [
+        head.named_outputs(points.mean(0) + radius * direction)["variance"].mean().item()
+        for radius in (0.5, 2, 4, 6, 8)
+    ]
     inside = head.named_outputs(points)["variance"]
     assert rings == sorted(rings)
     assert inside.max() < rings[2]
@@ -472,7 +527,9 @@ def test_sngps_uncertainty_grows_away_from_two_moons():
 
 def dense_norm(convolution, weight, size):
     """The convolution's spectral norm, from the whole matrix of images of this size to images."""
-    basis = torch.eye(convolution.in_channels * size**2, dtype=weight.dtype).view(-1, convolution.in_channels, size, size)
+    basis = torch.eye(convolution.in_channels * size**2, dtype=weight.dtype).view(
+        -1, convolution.in_channels, size, size
+    )
     images = nn.functional.conv2d(basis, weight, None, convolution.stride, convolution.padding)
     return torch.linalg.matrix_norm(images.flatten(1), 2).item()
 
@@ -485,10 +542,14 @@ def test_convolutions_are_held_at_the_bound_and_left_alone_below_it(kernel_size,
     for bound in (0.5 * norm, 2 * norm):
         held = bound_convolutions(nn.Sequential(copy.deepcopy(convolution)), bound)
         # The first iterations have it nearly right, further ones exactly.
-        assert dense_norm(convolution, held[0].weight.detach(), 16) == pytest.approx(min(norm, bound), rel=0.15)
+        assert dense_norm(convolution, held[0].weight.detach(), 16) == pytest.approx(
+            min(norm, bound), rel=0.15
+        )
         for _ in range(200):
             held(torch.zeros(1, 2, 16, 16, dtype=torch.float64))
-        assert dense_norm(convolution, held[0].weight.detach(), 16) == pytest.approx(min(norm, bound), rel=1e-3)
+        assert dense_norm(convolution, held[0].weight.detach(), 16) == pytest.approx(
+            min(norm, bound), rel=1e-3
+        )
         state = {name: value.clone() for name, value in held.state_dict().items()}
         held.eval()(torch.zeros(1, 2, 16, 16, dtype=torch.float64))
         assert all(value.equal(state[name]) for name, value in held.state_dict().items())
@@ -504,8 +565,12 @@ def test_a_convolution_of_any_scale_or_of_zeros_is_bounded(scale):
         held[0].parametrizations.weight.original.normal_().mul_(scale)
     for _ in range(50):
         held(torch.zeros(1, 2, 8, 8))
-    unbounded = dense_norm(convolution, held[0].parametrizations.weight.original.detach().double(), 16)
-    assert dense_norm(convolution, held[0].weight.detach().double(), 16) == pytest.approx(min(unbounded, 1), rel=1e-2)
+    unbounded = dense_norm(
+        convolution, held[0].parametrizations.weight.original.detach().double(), 16
+    )
+    assert dense_norm(convolution, held[0].weight.detach().double(), 16) == pytest.approx(
+        min(unbounded, 1), rel=1e-2
+    )
 
 
 def test_convolutions_that_pad_otherwise_are_refused():
@@ -518,12 +583,18 @@ def test_convolutions_that_pad_otherwise_are_refused():
 def test_sngp_bounds_every_convolution_and_other_losses_none(model_name):
     for name in ("sngp", "softmax"):
         model = LOSSES[name].wrap(build_model(model_name, C, LOSSES[name].head))
-        kinds = {nn.utils.parametrize.is_parametrized(module) for module in model.modules() if isinstance(module, nn.Conv2d)}
+        kinds = {
+            nn.utils.parametrize.is_parametrized(module)
+            for module in model.modules()
+            if isinstance(module, nn.Conv2d)
+        }
         assert kinds == {name == "sngp"}
 
 
 class Recomputed(nn.Module):
-    """A small network that keeps no activations of its parts, but computes them again in the backward pass."""
+    """A small network that keeps no activations of its parts, but computes them again in the
+    backward pass.
+    """
 
     def __init__(self, name, use_reentrant):
         super().__init__()
@@ -535,7 +606,11 @@ class Recomputed(nn.Module):
 
     def forward(self, x):
         for part in (self.body, self.classifier):
-            x = part(x) if self.use_reentrant is None else checkpoint(part, x, use_reentrant=self.use_reentrant)
+            x = (
+                part(x)
+                if self.use_reentrant is None
+                else checkpoint(part, x, use_reentrant=self.use_reentrant)
+            )
         return x
 
 
@@ -552,5 +627,7 @@ def test_activation_checkpointing_counts_no_image_twice(name, use_reentrant):
             criterion(network(inputs.requires_grad_()), targets).backward()
             criterion.after_step(network, inputs, targets, torch.zeros(B, C))
         gradients = {key: parameter.grad for key, parameter in network.named_parameters()}
-        results.append((gradients, {**network.state_dict(), "classifier.thresholds": torch.zeros(1)}))
+        results.append(
+            (gradients, {**network.state_dict(), "classifier.thresholds": torch.zeros(1)})
+        )
     torch.testing.assert_close(*results)

@@ -1,4 +1,6 @@
-"""Metrics against scikit-learn, by-hand cases and brute force; the temperature against a dense grid."""
+"""Metrics against scikit-learn, by-hand cases and brute force; the temperature against a dense
+grid.
+"""
 
 import math
 import warnings
@@ -22,7 +24,9 @@ from utils.metrics import (
 )
 
 # Few different values, so that ties are common.
-some_scores = arrays(np.float64, st.integers(1, 30), elements=st.integers(-3, 3).map(float) | st.floats(-1e6, 1e6))
+some_scores = arrays(
+    np.float64, st.integers(1, 30), elements=st.integers(-3, 3).map(float) | st.floats(-1e6, 1e6)
+)
 
 
 def brute_force(inside, outside):
@@ -49,7 +53,8 @@ def test_detection_metrics_are_their_definitions(inside, outside):
         assert metrics[name] == pytest.approx(value, abs=1e-9), name
     assert metrics["fpr95_in"] == pytest.approx(1 - metrics["tnr95"])
     assert all(0 <= value <= 1 for value in metrics.values())
-    # Increasing changes of the scores change nothing; exchanging the sets exchanges the conventions.
+    # Increasing changes of the scores change nothing; exchanging the sets exchanges the
+    # conventions.
     exchanged = detection_metrics(-outside, -inside)
     assert exchanged["auroc"] == pytest.approx(metrics["auroc"])
     assert exchanged["aupr_in"] == pytest.approx(metrics["aupr_out"])
@@ -60,7 +65,8 @@ def test_detection_by_hand():
     metrics = detection_metrics([3, 2, 1, 0], [1, -1])
     assert metrics["auroc"] == 6.5 / 8  # of 8 pairs 6 are right, one ties, one is wrong
     assert metrics["tnr95"] == 0.5  # all four in: the threshold is 0
-    assert metrics["dtacc"] == 0.75  # at 2: half of the in set, all of the out set; at 0: all and half
+    # At 2: half of the in set, all of the out set; at 0: all and half.
+    assert metrics["dtacc"] == 0.75
     equal = detection_metrics([1, 1, 1], [1])
     assert equal["auroc"] == equal["dtacc"] == 0.5
     assert (equal["aupr_in"], equal["aupr_out"]) == (0.75, 0.25)
@@ -86,7 +92,8 @@ def random_logits(n, c, seed=0, spread=3.0):
     return logits, (logits + rng.normal(size=(n, c)) * spread).argmax(1)
 
 
-@pytest.mark.parametrize(("c", "spread"), [(4, 3.0), (30, 0.5)])  # confidences high, and down to the first bins
+# Confidences high, and down to the first bins.
+@pytest.mark.parametrize(("c", "spread"), [(4, 3.0), (30, 0.5)])
 def test_classification_metrics_are_scikit_learns(c, spread):
     logits, labels = random_logits(300, c, spread=spread)
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
@@ -94,7 +101,9 @@ def test_classification_metrics_are_scikit_learns(c, spread):
     assert metrics["accuracy"] == (p.argmax(1) == labels).mean()
     assert metrics["nll"] == pytest.approx(log_loss(labels, p, labels=range(c)))
     assert metrics["brier"] == pytest.approx(
-        np.mean([((row - np.eye(c)[label]) ** 2).sum() for row, label in zip(p, labels, strict=True)])
+        np.mean(
+            [((row - np.eye(c)[label]) ** 2).sum() for row, label in zip(p, labels, strict=True)]
+        )
     )
     confidence, correct = p.max(1), p.argmax(1) == labels
     expected = 0.0
@@ -110,7 +119,8 @@ def test_calibration_error_at_the_edges():
     assert expected_calibration_error(sure, [0, 0]) == 0
     assert expected_calibration_error(sure, [0, 1]) == 0.5
     assert expected_calibration_error(np.zeros((4, 1)), [0] * 4) == 0  # a single class
-    unsure = np.zeros((2, 20))  # confidences 1/20 and 1/10: the first two bins, whose gaps of +0.95 and -0.1 do not cancel
+    # Confidences 1/20 and 1/10: the first two bins, whose gaps of +0.95 and -0.1 do not cancel.
+    unsure = np.zeros((2, 20))
     unsure[1, 0] = math.log(19 / 9)
     assert expected_calibration_error(unsure, [0, 1]) == pytest.approx((0.95 + 0.1) / 2)
     assert negative_log_likelihood(sure, [0, 1]) == 5e3
@@ -138,12 +148,16 @@ def test_no_temperature_of_a_dense_grid_is_better(n, c, spread):
 
 
 def distance_logits(n, c, seed):
-    """Logits as a trained distance head gives them, one class near and all others about as far, and labels of temperature 0.1."""
+    """Logits as a trained distance head gives them, one class near and all others about as far, and
+    labels of temperature 0.1.
+    """
     rng = np.random.default_rng(seed)
     distances = 1 + 0.03 * rng.normal(size=(n, c))
     distances[np.arange(n), rng.integers(c, size=n)] = 0.2 + 0.8 * rng.random(n)
     logits = -(distances + distances.mean(1, keepdims=True))
-    return logits, torch.multinomial(torch.tensor(logits / 0.1).softmax(1), 1, generator=torch.Generator().manual_seed(seed))[:, 0]
+    return logits, torch.multinomial(
+        torch.tensor(logits / 0.1).softmax(1), 1, generator=torch.Generator().manual_seed(seed)
+    )[:, 0]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -167,7 +181,9 @@ def test_interpolated_confidences_are_the_exact_ones(n, c):
         confidences = _Confidences(torch.tensor(logits))
         assert len(confidences.nodes) < 300  # few enough to show
         points = torch.tensor(np.sort(rng.uniform(-3, 2, 50)))
-        torch.testing.assert_close(confidences.nearly(points), confidences.exactly(points), rtol=0, atol=3e-5)
+        torch.testing.assert_close(
+            confidences.nearly(points), confidences.exactly(points), rtol=0, atol=3e-5
+        )
 
 
 def test_the_narrow_minima_of_a_small_set_are_found():
@@ -189,7 +205,8 @@ def test_the_temperature_that_made_the_labels_is_found_again():
 
 
 def test_of_equally_good_temperatures_the_one_nearest_1():
-    logits = torch.tensor([[1.0, 1.0], [2.0, 2.0]])  # every temperature gives the same probabilities
+    # Every temperature gives the same probabilities.
+    logits = torch.tensor([[1.0, 1.0], [2.0, 2.0]])
     assert fit_temperature(logits, torch.tensor([0, 1])) == 1
 
 
@@ -205,7 +222,9 @@ def test_faultless_answers_are_as_sure_as_their_number_allows(objective, n, scal
     labels = torch.randint(10, (n,), generator=generator)
     logits = torch.randn(n, 10, generator=generator)
     logits[torch.arange(n), labels] = logits.amax(1) + 0.1 + torch.rand(n, generator=generator)
-    with pytest.warns(UserWarning, match=f"all {n} examples are classified right.*{n + 1}/{n + 2} or less"):
+    with pytest.warns(
+        UserWarning, match=f"all {n} examples are classified right.*{n + 1}/{n + 2} or less"
+    ):
         fitted = fit_temperature(scale * logits, labels, objective)
     assert LOWEST < fitted < HIGHEST
     assert mean_confidence(scale * logits, fitted) == pytest.approx((n + 1) / (n + 2), abs=1e-9)
@@ -230,12 +249,17 @@ def test_logits_too_far_apart_for_any_temperature_are_said(objective, right):
     logits, labels = (torch.tensor(array) for array in random_logits(200, 5))
     labels = logits.argmax(1) if right else labels
     for factor in (1e6, 1e12):
-        with pytest.warns(UserWarning, match=r"no temperature in .* changes the confidences.* differ by up to \de\+"):
+        with pytest.warns(
+            UserWarning,
+            match=r"no temperature in .* changes the confidences.* differ by up to \de\+",
+        ):
             fitted = fit_temperature(factor * logits, labels, objective)
         assert fitted == (100 if right or objective == "nll" else 1)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.uint64])
+@pytest.mark.parametrize(
+    "dtype", [torch.uint8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.uint64]
+)
 def test_labels_of_any_integer_type_calibrate(dtype):
     logits, labels = (torch.tensor(array) for array in random_logits(100, 4))
     expected = fit_temperature(logits, labels, "nll")
@@ -249,7 +273,8 @@ def test_labels_of_any_integer_type_calibrate(dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("spread", [0.3, 3.0])  # logits that are distances, and those of a linear layer
+# Logits that are distances, and those of a linear layer.
+@pytest.mark.parametrize("spread", [0.3, 3.0])
 def test_shifted_logits_give_the_same_temperature_or_an_error(dtype, spread):
     logits, labels = (torch.tensor(array) for array in random_logits(1000, 10, spread=spread))
     expected = fit_temperature(logits, labels, "nll")
@@ -267,11 +292,16 @@ def test_shifted_logits_give_the_same_temperature_or_an_error(dtype, spread):
 
 
 def test_a_warning_of_the_nll_alone_says_that_its_temperature_is_not_used():
-    logits = torch.zeros(1000, 2)  # nearly no difference, and 60 % right: the NLL wants T = 0.001, the ECE does not
+    # Nearly no difference, and 60 % right: the NLL wants T = 0.001, the ECE does not.
+    logits = torch.zeros(1000, 2)
     logits[:, 0] = 1e-5 * torch.rand(1000, generator=torch.Generator().manual_seed(1))
     result = temperature_results(logits, (torch.arange(1000) % 5 > 2).long())
     assert result["by_nll"] == pytest.approx(LOWEST)
-    ends = [message.endswith("it is only recorded, not used") for message in result["warnings"] if "by NLL" in message]
+    ends = [
+        message.endswith("it is only recorded, not used")
+        for message in result["warnings"]
+        if "by NLL" in message
+    ]
     assert ends == [True]
     faultless = temperature_results(torch.eye(10), torch.arange(10))["warnings"]
     assert [message.count("only recorded") for message in faultless] == [0]

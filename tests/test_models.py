@@ -1,4 +1,6 @@
-"""The networks: parameter counts, any image size, and the same numbers as another implementation with the same weights."""
+"""The networks: parameter counts, any image size, and the same numbers as another implementation
+with the same weights.
+"""
 
 import pytest
 import torch
@@ -30,7 +32,13 @@ def test_any_image_size_gives_a_row_an_image(name, size):
 
 
 # A network's stem: its first convolution, with the batch norm and ReLU behind it.
-STEMS = {"densenetbc40": 1, "wideresnet102": 1, "resnet34": 3, "smallcnn": 3, "resnet18_imagenet": 3}
+STEMS = {
+    "densenetbc40": 1,
+    "wideresnet102": 1,
+    "resnet34": 3,
+    "smallcnn": 3,
+    "resnet18_imagenet": 3,
+}
 
 
 @pytest.mark.parametrize(("name", "channels"), [
@@ -38,7 +46,8 @@ STEMS = {"densenetbc40": 1, "wideresnet102": 1, "resnet34": 3, "smallcnn": 3, "r
     ("wideresnet102", [16, 32, 64, 128]),
     ("resnet34", [64, 64, 128, 256, 512]),
     ("smallcnn", [32, 32, 64]),
-    ("resnet18_imagenet", [64, 64, 128, 256, 512]),  # the stem's map is the last of its resolution, and counts once
+    # The stem's map is the last of its resolution, and counts once.
+    ("resnet18_imagenet", [64, 64, 128, 256, 512]),
 ])  # fmt: skip
 def test_layer_features_are_the_stems_and_the_last_map_of_each_resolution(name, channels):
     model = build_model(name, 7, nn.Linear).eval()
@@ -58,9 +67,14 @@ def test_layer_features_are_the_stems_and_the_last_map_of_each_resolution(name, 
 
 
 def copy_in_order(ours: nn.Module, theirs: nn.Module) -> None:
-    """Copies weights layer by layer: both list a layer's convolutions and batch norms in the order in which they run."""
+    """Copies weights layer by layer: both list a layer's convolutions and batch norms in the order
+    in which they run.
+    """
     kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
-    pairs = [[module for module in model.modules() if isinstance(module, kinds)] for model in (ours, theirs)]
+    pairs = [
+        [module for module in model.modules() if isinstance(module, kinds)]
+        for model in (ours, theirs)
+    ]
     for source, target in zip(*pairs, strict=True):
         assert type(source) is type(target)
         with torch.no_grad():
@@ -108,7 +122,9 @@ def test_wideresnet_2810_has_the_multiply_adds_of_the_authors():
     assert multiply_adds(model, torch.zeros(1, 3, 32, 32)) == 5_951_117_568
 
 
-def wideresnet_by_hand(state: dict[str, torch.Tensor], x: torch.Tensor, blocks: int) -> torch.Tensor:
+def wideresnet_by_hand(
+    state: dict[str, torch.Tensor], x: torch.Tensor, blocks: int
+) -> torch.Tensor:
     """The authors' WideResNet in evaluation mode, with plain functions: logits [B, C] of images."""
 
     def norm(x, name):
@@ -147,7 +163,9 @@ def test_resnet_computes_what_pytorchcv_computes():
     copy_in_order(ours.body[3:], nn.Sequential(*list(theirs.features.children())[1:-1]))
     images = torch.randn(2, 64, 16, 16)
     stages = list(theirs.features.children())[1:-1]
-    torch.testing.assert_close(ours.body[3:](images), nn.Sequential(*stages)(images), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        ours.body[3:](images), nn.Sequential(*stages)(images), rtol=1e-4, atol=1e-4
+    )
 
 
 def convolutions_of(model):
@@ -224,17 +242,27 @@ def test_the_pytorch_start_is_that_of_pytorchs_own_layers(name):
 def test_the_two_starts_of_a_convolution_of_64_channels_differ_as_they_should():
     torch.manual_seed(0)
     std = {
-        start: build_model("resnet18", 10, nn.Linear, start).body[3].layers[0].weight.std().item() for start in ("paper", "pytorch")
+        start: build_model("resnet18", 10, nn.Linear, start).body[3].layers[0].weight.std().item()
+        for start in ("paper", "pytorch")
     }
-    assert std == {"paper": pytest.approx(0.059, abs=1e-3), "pytorch": pytest.approx(0.024, abs=1e-3)}
+    assert std == {
+        "paper": pytest.approx(0.059, abs=1e-3),
+        "pytorch": pytest.approx(0.024, abs=1e-3),
+    }
 
 
-@pytest.mark.parametrize("name", ["resnet19", "densenetbc41", "wideresnet292", "wideresnet280", "vgg16", "resnet", ""])
+@pytest.mark.parametrize(
+    "name", ["resnet19", "densenetbc41", "wideresnet292", "wideresnet280", "vgg16", "resnet", ""]
+)
 def test_names_that_make_no_network_say_so(name):
     with pytest.raises(ValueError, match=r"depth is|width is|unknown model"):
         build_model(name, 10, nn.Linear)
 
 
 def test_titles_are_the_papers():
-    titles = {"densenetbc100": "DenseNet-BC-100", "resnet34": "ResNet-34", "wideresnet2810": "WideResNet-28-10"}
+    titles = {
+        "densenetbc100": "DenseNet-BC-100",
+        "resnet34": "ResNet-34",
+        "wideresnet2810": "WideResNet-28-10",
+    }
     assert {name: model_title(name) for name in titles} == titles

@@ -23,13 +23,34 @@ def test_the_recipe_alone_says_how_and_on_what(data, near):
     assert (config.model, config.epochs, config.batch_size) == ("resnet18", 100, 128)
     groups = main.sources.ood_sets(config.data, config.ood, config.recipe)
     assert [source for role, source in groups if role == "near"] == [near, "tinyimagenet"]
-    assert [source for role, source in groups if role == "far"] == ["mnist", "svhn", "textures", "places365"]
-    own = ["--model", "resnet34", "--epochs", "7", "--batch-size", "32", "--ood", "svhn", near, "lsun_resize"]
+    assert [source for role, source in groups if role == "far"] == [
+        "mnist",
+        "svhn",
+        "textures",
+        "places365",
+    ]
+    own = [
+        "--model",
+        "resnet34",
+        "--epochs",
+        "7",
+        "--batch-size",
+        "32",
+        "--ood",
+        "svhn",
+        near,
+        "lsun_resize",
+    ]
     config = main.parse(["--data", data, "--recipe", "openood", *own])
     assert (config.model, config.epochs, config.batch_size) == ("resnet34", 7, 32)
     assert config.ood == ("far=svhn", f"near={near}", "far=lsun_resize")  # in the recipe's roles
     paper = main.parse(["--data", data])
-    assert (paper.recipe, paper.batch_size, paper.epochs, paper.model) == ("paper", 64, 300, "densenetbc100")
+    assert (paper.recipe, paper.batch_size, paper.epochs, paper.model) == (
+        "paper",
+        64,
+        300,
+        "densenetbc100",
+    )
     with pytest.raises(ValueError, match="--recipe is one of paper, .*got 'mine'"):
         main.parse(["--recipe", "mine"])
 
@@ -59,16 +80,25 @@ def groups(tmp_path):
     given = []
     for number, role in enumerate(("near", "near", "far", "far")):
         path = tmp_path / f"set{number}.npz"
-        np.savez(path, images=rng.integers(0, 60 * (number + 1), (40, 8, 8, 3)).astype(np.uint8), labels=np.zeros(40, int))
+        np.savez(
+            path,
+            images=rng.integers(0, 60 * (number + 1), (40, 8, 8, 3)).astype(np.uint8),
+            labels=np.zeros(40, int),
+        )
         given.append(f"{role}={path}")
     return given
 
 
-def test_a_run_is_recorded_resumed_and_its_groups_averaged(run_main, groups, tmp_path, monkeypatch, capsys):
+def test_a_run_is_recorded_resumed_and_its_groups_averaged(
+    run_main, groups, tmp_path, monkeypatch, capsys
+):
     given = ("--recipe", "openood", "--model", "smallcnn", "--epochs", "3", "--ood", *groups)
     assert run_main(*given)[0] == 0
     folder = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
-    record, log = records.read_record(folder / records.METRICS), (folder / records.EPOCHS).read_text().splitlines()
+    record, log = (
+        records.read_record(folder / records.METRICS),
+        (folder / records.EPOCHS).read_text().splitlines(),
+    )
     recipe = RECIPES["openood"]
     assert record["recipe"] == recipe.as_record(3)
     assert record["recipe"]["weight_decay"] == 5e-4
@@ -79,9 +109,13 @@ def test_a_run_is_recorded_resumed_and_its_groups_averaged(run_main, groups, tmp
     interrupted(run_main, monkeypatch, 2, *given)
     assert run_main(*given)[0] == 0
     again = records.read_record(folder / records.METRICS)
-    assert [again[name] for name in ("classification", "detection")] == [record[name] for name in ("classification", "detection")]
+    assert [again[name] for name in ("classification", "detection")] == [
+        record[name] for name in ("classification", "detection")
+    ]
 
-    assert analyze.main(["--runs", str(tmp_path / "runs"), "--format", "markdown", "--no-detail"]) == 0
+    assert (
+        analyze.main(["--runs", str(tmp_path / "runs"), "--format", "markdown", "--no-detail"]) == 0
+    )
     out = capsys.readouterr().out
     table = out[out.index("means of near and far sets") :].strip().splitlines()
     lines = (table[2], *table[4:])
@@ -119,7 +153,10 @@ def test_a_method_has_a_row_at_each_temperature_unless_they_are_the_same():
     changed = [(role, one, (one[0] - 0.1, one[1] + 0.1)) for role, one in METRICS]
     runs = [("SoftMax", made_up("MPS", changed)), ("IsoMax+", made_up("MDS", ALIKE))]
     runs += [("SoftMax", made_up("MPS", changed)), ("No groups", made_up("MPS", ALIKE[:3]))]
-    softmax = ["85.0±.0", "45.0±.0", "85.0±.0", "0.0±.0"], ["75.0±.0", "55.0±.0", "75.0±.0", "10.0±.0"]
+    softmax = (
+        ["85.0±.0", "45.0±.0", "85.0±.0", "0.0±.0"],
+        ["75.0±.0", "55.0±.0", "75.0±.0", "10.0±.0"],
+    )
     assert group_rows(runs) == [
         ["SoftMax", "MPS, T = 1 (MSP)", "2", *softmax[0]],
         ["SoftMax", "MPS, fitted T (TempScale)", "2", *softmax[1]],

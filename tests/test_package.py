@@ -34,14 +34,25 @@ print(sorted(new), found.probabilities.shape[0], calibration.fit_temperature(tor
 def test_the_installed_package_is_one_name_that_needs_torch_alone(tmp_path, run_main):
     assert run_main("--loss", "dismax", *QUICK)[0] == 0
     wheels = tmp_path / "wheels"
-    build = ["pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", str(wheels)]
+    build = [
+        "pip",
+        "wheel",
+        ".",
+        "--no-deps",
+        "--no-build-isolation",
+        "--quiet",
+        "--wheel-dir",
+        str(wheels),
+    ]
     subprocess.run([sys.executable, "-m", *build], cwd=ROOT, check=True)
     (wheel,) = wheels.iterdir()
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     metadata = Parser().parsestr(next(site.glob("*.dist-info/METADATA")).read_text())
-    assert [needed for needed in metadata.get_all("Requires-Dist") if "extra" not in needed] == ["torch>=2.6"]
+    assert [needed for needed in metadata.get_all("Requires-Dist") if "extra" not in needed] == [
+        "torch>=2.6"
+    ]
     assert metadata["License-Expression"] == "MIT"
     assert {path.name.split("-")[0] for path in site.iterdir()} == {"dismax"}
     assert (site / "dismax" / "py.typed").exists()

@@ -1,4 +1,6 @@
-"""Nothing touches the CPU or asks for a value: tensors on a pretended GPU, and a real one where there is one."""
+"""Nothing touches the CPU or asks for a value: tensors on a pretended GPU, and a real one where
+there is one.
+"""
 
 import copy
 import math
@@ -24,7 +26,11 @@ from utils import runtime
     ("model_name", "loss_name"),
     # A head knows nothing of its network; SNGP's loss changes the network's convolutions.
     [("smallcnn", loss) for loss in LOSSES]
-    + [(model, loss) for model in ("densenetbc100", "resnet34", "wideresnet2810") for loss in ("dismax", "sngp")],
+    + [
+        (model, loss)
+        for model in ("densenetbc100", "resnet34", "wideresnet2810")
+        for loss in ("dismax", "sngp")
+    ],
 )
 def test_networks_losses_and_scores_stay_on_a_pretended_gpu(model_name, loss_name):
     with FakeTensorMode():
@@ -44,7 +50,10 @@ def test_networks_losses_and_scores_stay_on_a_pretended_gpu(model_name, loss_nam
         results.append(criterion(model(inputs), targets))
         results.append(classify(model, [inputs, inputs], nullcontext()))
         outputs = model.classifier.named_outputs(model.forward_features(inputs))
-        results += [model.classifier.scores(outputs), *model.classifier.all_scores(outputs, 0.1).values()]
+        results += [
+            model.classifier.scores(outputs),
+            *model.classifier.all_scores(outputs, 0.1).values(),
+        ]
         assert {result.device.type for result in results} == {"cuda"}
 
 
@@ -52,10 +61,13 @@ def test_networks_losses_and_scores_stay_on_a_pretended_gpu(model_name, loss_nam
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detectors_take_a_network_on_a_gpu(name):
-    torch.manual_seed(0)  # with which an attack changes what the untrained network says of enough images
+    # With which an attack changes what the untrained network says of enough images.
+    torch.manual_seed(0)
     network = build_model("smallcnn", 4, LOSSES["softmax"].head).cuda().eval()
     inputs = torch.rand(120, 3, 8, 8).cuda()
-    part = SetOutputs(predict(network, [inputs], nullcontext()), lambda: [inputs], torch.arange(120) % 4)
+    part = SetOutputs(
+        predict(network, [inputs], nullcontext()), lambda: [inputs], torch.arange(120) % 4
+    )
     known = FitData(network, copy.deepcopy(network.classifier).cpu(), part, part, (0.2,) * 3)
     assert DETECTORS[name].fit(known)(part).isfinite().all()
 
@@ -76,15 +88,19 @@ def trainer_of(loss_name, device, precision="bf16"):
     criterion = row.criterion(model.classifier).to(device)
     pixels = torch.randint(256, (137, 3, 16, 16), dtype=torch.uint8)
     images = Images(pixels, torch.arange(137) % 10, ())
-    batches = TrainingBatches(images, Normalizer((0.5,) * 3, (0.2,) * 3, device), 64, 2, True, device)
+    batches = TrainingBatches(
+        images, Normalizer((0.5,) * 3, (0.2,) * 3, device), 64, 2, True, device
+    )
     return Trainer(model, criterion, batches, RECIPES["paper"], 2, 1, precision)
 
 
 class CountsReads(TorchDispatchMode):
-    """Counts the operations for which a program has to wait for a GPU, and which no CUDA graph can hold.
+    """Counts the operations for which a program has to wait for a GPU, and which no CUDA graph can
+    hold.
 
-    They give Python a value or a shape. Others do so on a GPU only, and only where results are to be repeatable: PyTorch puts
-    tensors into places by a sort then, and copies strides from the host. (It puts a number there without.)
+    They give Python a value or a shape. Others do so on a GPU only, and only where results are to
+    be repeatable: PyTorch puts tensors into places by a sort then, and copies strides from the
+    host. (It puts a number there without.)
     """
 
     ASKING = ("local_scalar_dense", "nonzero", "equal", "unique", "masked_select")
@@ -96,14 +112,19 @@ class CountsReads(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation, types, arguments=(), options=None):
         name = operation.overloadpacket.__name__.strip("_")
-        by_mask = name in ("index", "index_put") and any(index is not None and index.dtype == torch.bool for index in arguments[1])
+        by_mask = name in ("index", "index_put") and any(
+            index is not None and index.dtype == torch.bool for index in arguments[1]
+        )
         by_sort = name.startswith(self.PUTTING) and operation._overloadname != "value"
         if name.startswith(self.ASKING) or by_mask or by_sort:
             self.reads.append(name)
         return operation(*arguments, **(options or {}))
 
 
-@pytest.mark.parametrize(("loss_name", "precision"), [*((loss, "bf16") for loss in LOSSES), ("dismax", "fp16"), ("duq", "fp16")])
+@pytest.mark.parametrize(
+    ("loss_name", "precision"),
+    [*((loss, "bf16") for loss in LOSSES), ("dismax", "fp16"), ("duq", "fp16")],
+)
 def test_a_training_epoch_asks_for_no_value(loss_name, precision, monkeypatch):
     trainer = trainer_of(loss_name, torch.device("cpu"), precision)
     read, tolist = [], torch.Tensor.tolist
@@ -121,7 +142,9 @@ def test_a_training_epoch_asks_for_no_value(loss_name, precision, monkeypatch):
         lambda loss: bool(loss > 0),
         lambda loss: loss[None].nonzero(),
         lambda loss: loss[None][loss[None] > 0],
-        lambda loss: loss[None, None].scatter(1, torch.zeros(1, 1, dtype=torch.int64), loss[None, None]),
+        lambda loss: loss[None, None].scatter(
+            1, torch.zeros(1, 1, dtype=torch.int64), loss[None, None]
+        ),
     ],
     ids=["item", "bool", "nonzero", "mask", "scatter"],
 )
@@ -149,7 +172,8 @@ def test_a_training_step_on_a_gpu_waits_for_nothing(loss_name, precision):
     trainer = trainer_of(loss_name, torch.device("cuda"), precision)
     steps = []
 
-    def watch(*_):  # from the second step on: before it the epoch's plan goes to the device, and libraries start
+    # From the second step on: before it the epoch's plan goes to the device, and libraries start.
+    def watch(*_):
         steps.append(1)
         torch.cuda.set_sync_debug_mode("error" if len(steps) < 3 else "default")
 

@@ -23,13 +23,22 @@ def may_gain(monkeypatch):
 
 @pytest.mark.parametrize(
     ("loss", "faster", "other"),
-    [("dismax", "bf16", "fp32"), ("dismax", "fp32", "bf16"), ("godin_dropout", "fp32", "bf16"), ("sngp", "fp32", "bf16")],
+    [
+        ("dismax", "bf16", "fp32"),
+        ("dismax", "fp32", "bf16"),
+        ("godin_dropout", "fp32", "bf16"),
+        ("sngp", "fp32", "bf16"),
+    ],
 )
 def test_auto_takes_the_faster_precision_and_its_trial_changes_nothing(
     run_main, tmp_path, monkeypatch, may_gain, loss, faster, other
 ):
     seconds = precision._seconds
-    monkeypatch.setattr(precision, "_seconds", lambda training, name, world: seconds(training, name, world) + 9 * (name == other))
+    monkeypatch.setattr(
+        precision,
+        "_seconds",
+        lambda training, name, world: seconds(training, name, world) + 9 * (name == other),
+    )
     given = ("--loss", loss, "--epochs", "1", "--limit-train", "72")
     assert run_main("--precision", "auto", *given)[0] == 0
     record = record_of(tmp_path, loss)
@@ -41,17 +50,26 @@ def test_auto_takes_the_faster_precision_and_its_trial_changes_nothing(
 
 def test_a_begun_run_keeps_its_precision(run_main, monkeypatch, may_gain):
     given = ("--precision", "auto", *QUICK)
-    monkeypatch.setattr(precision, "_seconds", lambda training, name, world: {"fp32": 2, "bf16": 1}[name])
+    monkeypatch.setattr(
+        precision, "_seconds", lambda training, name, world: {"fp32": 2, "bf16": 1}[name]
+    )
     assert run_main(*given)[0] == 0
-    monkeypatch.setattr(precision, "_seconds", lambda training, name, world: {"fp32": 1, "bf16": 2}[name])
+    monkeypatch.setattr(
+        precision, "_seconds", lambda training, name, world: {"fp32": 1, "bf16": 2}[name]
+    )
     status, out, _ = run_main(*given)
     assert status == 0
     assert "finished" in out
     assert run_main("--precision", "fp32", *QUICK)[0] == 2
 
 
-def test_of_two_that_begin_at_once_and_choose_differently_one_gives_way(run_main, tmp_path, monkeypatch, may_gain):
-    given, others = ("--loss", "softmax", "--epochs", "1", "--limit-train", "50", "--limit-eval", "20"), []
+def test_of_two_that_begin_at_once_and_choose_differently_one_gives_way(
+    run_main, tmp_path, monkeypatch, may_gain
+):
+    given, others = (
+        ("--loss", "softmax", "--epochs", "1", "--limit-train", "50", "--limit-eval", "20"),
+        [],
+    )
 
     def seconds(training, name, world):
         if not others:  # the other process is done with its own trial
@@ -77,15 +95,27 @@ def test_a_run_that_cannot_be_is_refused_by_its_own_number_of_images(run_main, m
 
 @pytest.mark.parametrize(
     ("single", "half", "chosen"),
-    [(1.0, 0.5, "bf16"), (1.0, 0.95, "fp32"), (1.0, 2.0, "fp32"), (math.inf, 1.0, "bf16"), (1.0, math.inf, "fp32")],
+    [
+        (1.0, 0.5, "bf16"),
+        (1.0, 0.95, "fp32"),
+        (1.0, 2.0, "fp32"),
+        (math.inf, 1.0, "bf16"),
+        (1.0, math.inf, "fp32"),
+    ],
 )
 def test_bf16_has_to_be_clearly_faster(monkeypatch, may_gain, single, half, chosen):
-    monkeypatch.setattr(precision, "_seconds", lambda training, name, world: {"fp32": single, "bf16": half}[name])
+    monkeypatch.setattr(
+        precision, "_seconds", lambda training, name, world: {"fp32": single, "bf16": half}[name]
+    )
     assert precision.faster(None, torch.device("cpu"), ALONE) == chosen
 
 
 def test_without_bf16_instructions_nothing_is_timed(monkeypatch):
-    monkeypatch.setattr(precision, "_convolution_seconds", lambda dtype: {torch.float32: 1.0, torch.bfloat16: 2.0}[dtype])
+    monkeypatch.setattr(
+        precision,
+        "_convolution_seconds",
+        lambda dtype: {torch.float32: 1.0, torch.bfloat16: 2.0}[dtype],
+    )
     assert precision.faster(None, torch.device("cpu"), ALONE) == "fp32"
     assert precision.faster(None, torch.device("mps"), ALONE) == "fp32"
 
@@ -134,7 +164,15 @@ def test_two_processes_time_their_steps_together(tmp_path):
     records, name = [], "auto"
     for folder in ("first", "second"):
         runs = tmp_path / folder / "runs"
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", str(tmp_path / "two.py"), "--loss", "duq"]
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node=2",
+            str(tmp_path / "two.py"),
+            "--loss",
+            "duq",
+        ]
         done = subprocess.run(
             [*command, *QUICK, "--device", "cpu", "--runs", str(runs), "--precision", name],
             env=os.environ | {"PYTHONPATH": str(ROOT)},

@@ -38,21 +38,42 @@ def slowly(before: bytes):
 HOSTILE = {
     "nothing": ([], "Remote end closed connection"),
     "an endless body": ([OK + b"\r\n", *[b"x" * 10**6] * 30], "the server sends more than"),
-    "endless chunks": ([OK + b"Transfer-Encoding: chunked\r\n\r\n", *[b"100000\r\n" + b"x" * 2**20 + b"\r\n"] * 30], "more than"),
-    "an absurd length": ([OK + b"Content-Length: 99999999999999\r\n\r\nx"], "the server sends more than"),
+    "endless chunks": (
+        [
+            OK + b"Transfer-Encoding: chunked\r\n\r\n",
+            *[b"100000\r\n" + b"x" * 2**20 + b"\r\n"] * 30,
+        ],
+        "more than",
+    ),
+    "an absurd length": (
+        [OK + b"Content-Length: 99999999999999\r\n\r\nx"],
+        "the server sends more than",
+    ),
     "a negative length": ([OK + b"Content-Length: -5\r\n\r\nabc"], "has the MD5"),
     "a length that is no number": ([OK + b"Content-Length: many\r\n\r\nabc"], "has the MD5"),
-    "fewer bytes than announced": ([OK + b"Content-Length: 10\r\n\r\nabc"], "closed after 3 of 10 bytes|IncompleteRead"),
+    "fewer bytes than announced": (
+        [OK + b"Content-Length: 10\r\n\r\nabc"],
+        "closed after 3 of 10 bytes|IncompleteRead",
+    ),
     "a chunk cut": ([OK + b"Transfer-Encoding: chunked\r\n\r\nff\r\nabc"], "IncompleteRead"),
-    "a chunk of no size": ([OK + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\nabc"], "IncompleteRead"),
+    "a chunk of no size": (
+        [OK + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\nabc"],
+        "IncompleteRead",
+    ),
     "no status": ([b"\x1b[31mhello\r\n\r\n"], "hello"),
-    "a long line": ([OK + b"X: " + b"x" * 70000 + b"\r\n\r\n"], "got more than 65536 bytes when reading header line"),
+    "a long line": (
+        [OK + b"X: " + b"x" * 70000 + b"\r\n\r\n"],
+        "got more than 65536 bytes when reading header line",
+    ),
     "many headers": ([OK + b"X: x\r\n" * 200 + b"\r\n"], "got more than 100 headers"),
     "an error": ([b"HTTP/1.1 503 Busy\r\n\r\n"], "HTTP Error 503: Busy"),
     "a way to a file": (redirect(b"file:///etc/passwd"), "is not allowed"),
     "a way to no port": (redirect(b"http://127.0.0.1:port/"), "nonnumeric port"),
     "a way to half an address": (redirect(b"http://[::1/x"), "Invalid IPv6 URL"),
-    "a way to a name that cannot be": (redirect(b"http://" + b"a" * 70 + b".invalid/"), "label|Name|name"),
+    "a way to a name that cannot be": (
+        redirect(b"http://" + b"a" * 70 + b".invalid/"),
+        "label|Name|name",
+    ),
     "a way around": (redirect(b"/"), "HTTP Error 302"),
     "a byte now and then": (slowly(OK + b"\r\n"), "it sends less than"),
     "a header's byte now and then": (slowly(OK + b"X: "), "it sends less than"),
@@ -87,7 +108,9 @@ def sends():
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_server_is_named_and_waited_for_no_longer_than_a_while(tmp_path, monkeypatch, sends, case):
+def test_a_hostile_server_is_named_and_waited_for_no_longer_than_a_while(
+    tmp_path, monkeypatch, sends, case
+):
     pieces, said = HOSTILE[case]
     monkeypatch.setattr(prepare, "PATIENCE", 1)
     monkeypatch.setattr(prepare, "LARGEST", 10**7)
@@ -109,16 +132,33 @@ def test_one_bad_server_stops_no_other_set(tmp_path, monkeypatch, capsys, sends)
     assert prepare.main(["cifar10", "svhn"]) == 1
     out, err = capsys.readouterr()
     assert out == f"SVHN: ready in {tmp_path}\n"
-    assert re.fullmatch(r"CIFAR-10: failed: .*\nerror: 1 of 2 failed; try again: bash prepare-cifar.sh cifar10\n", err)
+    assert re.fullmatch(
+        r"CIFAR-10: failed: .*\nerror: 1 of 2 failed; try again: bash prepare-cifar.sh cifar10\n",
+        err,
+    )
 
 
 @pytest.mark.parametrize("cut", [False, True])
-def test_mnist_comes_from_the_first_server_that_has_it_and_a_cut_file_is_unpacked_again(tmp_path, monkeypatch, sends, cut):
-    images, labels = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 5, 6]), bytes([0, 0, 8, 1, 0, 0, 0, 2, 0, 1])
-    names = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
+def test_mnist_comes_from_the_first_server_that_has_it_and_a_cut_file_is_unpacked_again(
+    tmp_path, monkeypatch, sends, cut
+):
+    images, labels = (
+        bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 5, 6]),
+        bytes([0, 0, 8, 1, 0, 0, 0, 2, 0, 1]),
+    )
+    names = [
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    ]
     bodies = dict(zip(names, [images, labels] * 2, strict=True))
     packed = {name: gzip.compress(body) for name, body in bodies.items()}
-    monkeypatch.setattr(datasets.FashionMNIST, "resources", [(f"{n}.gz", hashlib.md5(b).hexdigest()) for n, b in packed.items()])
+    monkeypatch.setattr(
+        datasets.FashionMNIST,
+        "resources",
+        [(f"{n}.gz", hashlib.md5(b).hexdigest()) for n, b in packed.items()],
+    )
     # The first has nothing; each other one has one file, whatever it is asked for.
     sent = [[], *([OK + b"\r\n" + body] for body in packed.values())]
     monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [f"{sends(pieces)}/" for pieces in sent])
@@ -133,11 +173,14 @@ def test_mnist_comes_from_the_first_server_that_has_it_and_a_cut_file_is_unpacke
 def test_a_signal_ends_the_preparation_and_what_has_arrived_is_kept(tmp_path, sends):
     address = sends(slowly(OK + b"\r\n" + b"x" * prepare.PIECE))
     program = (
-        f"import runpy, sys; from torchvision import datasets; datasets.CIFAR10.url = '{address}/file'; "
+        "import runpy, sys; from torchvision import datasets; datasets.CIFAR10.url = "
+        f"'{address}/file'; "
         "sys.argv[1:] = ['cifar10']; runpy.run_module('data.prepare', run_name='__main__')"
     )
     command, environment = [sys.executable, "-c", program], os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
         until(process, lambda: list(tmp_path.rglob("*.part")))
         time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
@@ -151,6 +194,10 @@ def test_a_set_is_ready_whether_or_not_that_can_be_printed(tmp_path):
     program = "from data import prepare; prepare.prepare = lambda *_: None; sys.exit(prepare.main(['svhn', 'mnist']))"
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-c", "import sys; " + program], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", "import sys; " + program],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
         )
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,6 @@
-"""Promises of the repository: who imports whom, scripts whose every line parses, a code map that is whole."""
+"""Promises of the repository: who imports whom, scripts whose every line parses, a code map that is
+whole.
+"""
 
 import ast
 import re
@@ -67,9 +69,14 @@ def test_analyze_reads_records_without_torch(script):
 
 
 def test_only_records_opens_result_files():
-    for path in [*ROOT.glob("*.py"), *(file for package in MAY_IMPORT for file in (ROOT / package).glob("*.py"))]:
+    for path in [
+        *ROOT.glob("*.py"),
+        *(file for package in MAY_IMPORT for file in (ROOT / package).glob("*.py")),
+    ]:
         if path.name != "records.py":
-            assert not re.search(r"""["'](metrics\.json|config\.json|epochs\.jsonl)["']""", path.read_text()), path
+            assert not re.search(
+                r"""["'](metrics\.json|config\.json|epochs\.jsonl)["']""", path.read_text()
+            ), path
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
@@ -92,7 +99,9 @@ def test_every_run_of_every_script_parses(path, tmp_path):
     # What needs runs of these is listed once they are finished.
     later = {"godin_preprocessing": "GODIN, preprocessing", "ensemble": "Deep Ensemble"}
     words = re.search(r"LOSSES:-([^}]*)}", path.read_text())[1].split()
-    titles = {LOSSES[loss].title for loss in losses} | {later[word] for word in words if word in later}
+    titles = {LOSSES[loss].title for loss in losses} | {
+        later[word] for word in words if word in later
+    }
     if data == "digits":
         assert titles == {"SoftMax", "IsoMax+", "DisMax", "DisMax without FPR"}
     else:  # the paper's rows; GODIN is trained where only its row with preprocessing is the paper's
@@ -106,7 +115,12 @@ def test_every_run_of_every_script_parses(path, tmp_path):
         assert len(seeds) == 5
         assert {config.protocol for config in configs} == {"paper"}
     assert len({config.folder for config in configs}) == len(configs)
-    chosen = subprocess.run(given, capture_output=True, text=True, env=environment | {"LOSSES": "dismax", "SEEDS": "8 9"}).stdout
+    chosen = subprocess.run(
+        given,
+        capture_output=True,
+        text=True,
+        env=environment | {"LOSSES": "dismax", "SEEDS": "8 9"},
+    ).stdout
     assert [main.parse(shlex.split(line)[2:]).seed for line in chosen.splitlines()] == [8, 9]
 
 
@@ -117,7 +131,12 @@ def pretend_finished(folder: Path, *seeds: int) -> None:
 
 
 def test_every_method_and_detector_is_in_the_long_run_of_the_digits(tmp_path):
-    environment = {"PATH": "/usr/bin:/bin", "PYTHON": "python", "SEEDS": "1 2", "RUNS": str(tmp_path)}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHON": "python",
+        "SEEDS": "1 2",
+        "RUNS": str(tmp_path),
+    }
 
     def listed():
         given = ["bash", ROOT / "run_digits.sh", "--all", "--list"]
@@ -125,22 +144,45 @@ def test_every_method_and_detector_is_in_the_long_run_of_the_digits(tmp_path):
         return [shlex.split(line)[1:] for line in done.stdout.splitlines()]
 
     configs = [main.parse(line[1:]) for line in listed()]
-    assert sorted((config.loss, config.seed) for config in configs) == sorted((loss, seed) for loss in LOSSES for seed in (1, 2))
+    assert sorted((config.loss, config.seed) for config in configs) == sorted(
+        (loss, seed) for loss in LOSSES for seed in (1, 2)
+    )
     pretend_finished(tmp_path / "digits" / "smallcnn" / "softmax", 1, 2)
     assert ["ensemble.py", f"{tmp_path}/digits/smallcnn/softmax", "--members", "1", "2"] in listed()
 
 
 def test_preprocessed_inputs_are_scored_for_the_seeds_and_folder_of_the_runs(tmp_path):
-    environment = {"PATH": "/usr/bin:/bin", "PYTHON": "python", "SEEDS": "1 2", "LOSSES": "godin_preprocessing ensemble"}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHON": "python",
+        "SEEDS": "1 2",
+        "LOSSES": "godin_preprocessing ensemble",
+    }
     runs = tmp_path / "else where"
     for loss in ("godin", "softmax"):
         pretend_finished(runs / "cifar10" / "densenetbc100" / loss, 1, 2)
     given = ["--runs", str(runs), "--device", "cpu", "--epochs", "3", "--list"]
     command = ["bash", ROOT / "run_cifar10_densenetbc100.sh", *given]
-    lines = subprocess.run(command, capture_output=True, text=True, env=environment).stdout.splitlines()
+    lines = subprocess.run(
+        command, capture_output=True, text=True, env=environment
+    ).stdout.splitlines()
     folder = f"{runs}/cifar10/densenetbc100"
-    scored = [["python", "detect.py", f"{folder}/godin/{seed}", "--scores", "preprocessing", "--device", "cpu"] for seed in (1, 2)]
-    assert [shlex.split(line) for line in lines] == [*scored, ["python", "ensemble.py", f"{folder}/softmax", "--members", "1", "2"]]
+    scored = [
+        [
+            "python",
+            "detect.py",
+            f"{folder}/godin/{seed}",
+            "--scores",
+            "preprocessing",
+            "--device",
+            "cpu",
+        ]
+        for seed in (1, 2)
+    ]
+    assert [shlex.split(line) for line in lines] == [
+        *scored,
+        ["python", "ensemble.py", f"{folder}/softmax", "--members", "1", "2"],
+    ]
 
 
 def test_the_code_map_names_every_file_at_the_top_and_in_the_packages():
@@ -157,7 +199,10 @@ def test_the_example_trains_and_detects(script):
     done = script("example.py")
     assert done.returncode == 0, done.stderr
     accuracy = float(re.search(r"accuracy ([\d.]+)%", done.stdout)[1])
-    accepted = {name: float(share) for share, name in re.findall(r"accepted: ([\d.]+)% of (?:the )?(\w+)", done.stdout)}
+    accepted = {
+        name: float(share)
+        for share, name in re.findall(r"accepted: ([\d.]+)% of (?:the )?(\w+)", done.stdout)
+    }
     assert accuracy > 90
     assert accepted["test"] > 85
     assert accepted["digits89"] < accepted["test"] - 20  # the far sets swing with the seed
@@ -167,15 +212,33 @@ def test_the_example_trains_and_detects(script):
 def test_run_digits_trains_resumes_skips_and_prints_the_table(tmp_path):
     """The script in a copy of the work tree, with this environment active."""
     copy = tmp_path / "copy"
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     for name in files.stdout.splitlines():
         target = copy / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((ROOT / name).read_bytes())
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    environment = {"PATH": path, "LOSSES": "softmax dismax", "SEEDS": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    environment = {
+        "PATH": path,
+        "LOSSES": "softmax dismax",
+        "SEEDS": "1",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "120",
+    }
     first, second = (
-        subprocess.run(["bash", "run_digits.sh", "--epochs", "5"], cwd=copy, env=environment, capture_output=True, text=True)
+        subprocess.run(
+            ["bash", "run_digits.sh", "--epochs", "5"],
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
         for _ in range(2)
     )
     assert first.returncode == second.returncode == 0, first.stderr

@@ -1,4 +1,6 @@
-"""Promises for arbitrary input: configurations that come back as they were, files that are damaged anywhere, scores of any kind."""
+"""Promises for arbitrary input: configurations that come back as they were, files that are damaged
+anywhere, scores of any kind.
+"""
 
 import dataclasses
 import hashlib
@@ -25,7 +27,11 @@ from .conftest import ROOT
 from .test_data import server  # noqa: F401  # a fixture
 
 RECORD = next((ROOT / "results" / "cifar10_small" / "runs").rglob(records.METRICS))
-words = st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=("C",)), min_size=1, max_size=12)
+words = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=("C",)),
+    min_size=1,
+    max_size=12,
+)
 names = words.filter(lambda word: not word.startswith("-"))
 configurations = st.builds(
     RunConfig,
@@ -41,7 +47,9 @@ configurations = st.builds(
     precision=st.sampled_from(["auto", "fp32", "bf16", "fp16"]),
     compile=st.booleans(),
     sync_batchnorm=st.booleans(),
-    checkpoint_every=st.tuples(st.integers(1, 1000).map(float), st.sampled_from(["minutes", "epochs"])),
+    checkpoint_every=st.tuples(
+        st.integers(1, 1000).map(float), st.sampled_from(["minutes", "epochs"])
+    ),
     keep_features=st.booleans(),
     runs=names.map(Path),
 )
@@ -74,7 +82,11 @@ def test_a_configuration_survives_json_and_the_command_line(config):
     logits=st.integers(1, 40).flatmap(
         lambda n: st.integers(2, 5).flatmap(
             lambda c: st.lists(
-                st.lists(st.floats(-1e4, 1e4, width=32) | st.sampled_from([0.0, 1.0, -1.0]), min_size=c, max_size=c),
+                st.lists(
+                    st.floats(-1e4, 1e4, width=32) | st.sampled_from([0.0, 1.0, -1.0]),
+                    min_size=c,
+                    max_size=c,
+                ),
                 min_size=n,
                 max_size=n,
             )
@@ -82,12 +94,17 @@ def test_a_configuration_survives_json_and_the_command_line(config):
     ),
     seed=st.integers(0, 99),
 )
-@example(logits=[*[[0.0] * 4] * 3, [0.0, -1.0, 1e-18, 0.0]], seed=0)  # a difference that probabilities do not show
+# A difference that probabilities do not show.
+@example(logits=[*[[0.0] * 4] * 3, [0.0, -1.0, 1e-18, 0.0]], seed=0)
 @settings(max_examples=25, deadline=None)
-@pytest.mark.filterwarnings("ignore:the best temperature", "ignore:all .* are classified right", "ignore:no temperature")
+@pytest.mark.filterwarnings(
+    "ignore:the best temperature", "ignore:all .* are classified right", "ignore:no temperature"
+)
 def test_the_fitted_temperature_is_within_bounds_and_no_worse_than_1(logits, seed):
     values = torch.tensor(logits, dtype=torch.float64)
-    labels = torch.randint(values.shape[1], (len(values),), generator=torch.Generator().manual_seed(seed))
+    labels = torch.randint(
+        values.shape[1], (len(values),), generator=torch.Generator().manual_seed(seed)
+    )
     temperature = fit_temperature(values, labels)
     assert LOWEST <= temperature <= HIGHEST
     if (values.argmax(1) == labels).all():
@@ -101,7 +118,11 @@ def test_the_fitted_temperature_is_within_bounds_and_no_worse_than_1(logits, see
 def damaged(body: bytes, position: float, change: int) -> bytes:
     """Cut at a position (a share of the length), or with one byte changed there."""
     place = int(position * (len(body) - 1))
-    return body[:place] if not change else body[:place] + bytes([body[place] ^ change]) + body[place + 1 :]
+    return (
+        body[:place]
+        if not change
+        else body[:place] + bytes([body[place] ^ change]) + body[place + 1 :]
+    )
 
 
 def npz(**arrays) -> bytes:
@@ -152,7 +173,9 @@ def test_a_damaged_image_is_named_or_is_an_image(position, change):
 def test_damaged_predictions_and_records_are_named_or_mean_what_they_did(position, change):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / records.PREDICTIONS).write_bytes(damaged(npz(**{"test/logits": np.eye(5, dtype=np.float32)}), position, change))
+        (folder / records.PREDICTIONS).write_bytes(
+            damaged(npz(**{"test/logits": np.eye(5, dtype=np.float32)}), position, change)
+        )
         for _, part in (read(records.read_predictions, folder) or {}).items():
             assert np.array_equal(part["logits"], np.eye(5))
         (folder / records.METRICS).write_bytes(damaged(RECORD.read_bytes(), position, change))
@@ -161,14 +184,18 @@ def test_damaged_predictions_and_records_are_named_or_mean_what_they_did(positio
 
 
 @given(cuts=st.lists(st.integers(0, 4999), min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_a_download_cut_at_any_byte_goes_on(server, cuts):  # noqa: F811
     address, content, cut = server
     content["/file"] = body = np.random.default_rng(1).bytes(5000)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file"
         for length in cuts:
-            if (have := (Path(folder) / "file.part")).exists() and have.stat().st_size + length >= len(body):
+            if (
+                have := (Path(folder) / "file.part")
+            ).exists() and have.stat().st_size + length >= len(body):
                 break
             cut["/file"] = (have.stat().st_size if have.exists() else 0) + length
             with pytest.raises((OSError, ValueError)):

@@ -12,31 +12,42 @@ TORCHVISION = torchvision.models.list_models(module=torchvision.models)
 # Without a linear layer, and with auxiliary classifiers beside the last.
 WITHOUT, SEVERAL = {"squeezenet1_0", "squeezenet1_1"}, {"googlenet": 3, "inception_v3": 2}
 SWAPPED = (
-    "convnext_atto deit3_small_patch16_224 efficientnet_b0 mobilenetv3_small_050 resnet18 swin_tiny_patch4_window7_224 "
+    "convnext_atto deit3_small_patch16_224 efficientnet_b0 mobilenetv3_small_050 resnet18 "
+    "swin_tiny_patch4_window7_224 "
     "vit_tiny_patch16_224"
 )
-# Convolutions as classifiers, no classifier at all, several heads whose outputs are averaged, inner layers as wide as the last.
+# Convolutions as classifiers, no classifier at all, several heads whose outputs are averaged, inner
+# layers as wide as the last.
 REFUSED = {
-    "dla34": "DLA ends in the Conv2d 'fc', not in an nn.Linear: put the head after its pooled features",
-    "deit_tiny_distilled_patch16_224": r"several nn.Linear that could be its classifier \(head, head_dist\)",
-    "vit_medium_patch32_clip_224": r"several nn.Linear .* \(..., blocks.10.mlp.fc2, blocks.11.attn.proj, blocks.11.mlp.fc2, head\)",
+    "dla34": "DLA ends in the Conv2d 'fc', not in an nn.Linear: put the head after its pooled "
+    "features",
+    "deit_tiny_distilled_patch16_224": r"several nn.Linear that could be its classifier \(head, "
+    r"head_dist\)",
+    "vit_medium_patch32_clip_224": r"several nn.Linear .* \(..., blocks.10.mlp.fc2, "
+    r"blocks.11.attn.proj, blocks.11.mlp.fc2, head\)",
 }
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_every_network_of_torchvision_gets_the_head_or_says_why_not(name):
     options = {"init_weights": False} if name in SEVERAL else {}
-    with torch.device("cpu" if name.startswith("regnet") else "meta"):  # a RegNet computes its widths with tensors
+    # A RegNet computes its widths with tensors.
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):
         model = torchvision.models.get_model(name, weights=None, **options).to("meta")
     with torch.device("meta"):
         if name in WITHOUT:
-            with pytest.raises(ValueError, match="SqueezeNet ends in the Conv2d 'classifier.1', not in an nn.Linear: put"):
+            with pytest.raises(
+                ValueError,
+                match="SqueezeNet ends in the Conv2d 'classifier.1', not in an nn.Linear: put",
+            ):
                 losses.replace_classifier(model, losses.DisMaxLossFirstPart)
             return
         if name in SEVERAL:
             with pytest.raises(ValueError, match="several nn.Linear that could be its classifier"):
                 losses.replace_classifier(model, losses.DisMaxLossFirstPart)
-        head = losses.replace_classifier(model, losses.DisMaxLossFirstPart, num_classes=7, name="fc" if name in SEVERAL else None)
+        head = losses.replace_classifier(
+            model, losses.DisMaxLossFirstPart, num_classes=7, name="fc" if name in SEVERAL else None
+        )
         assert head in set(model.modules())
         side = 299 if name == "inception_v3" else 224
         outputs = model.eval()(torch.zeros(2, 3, side, side))
@@ -45,7 +56,9 @@ def test_every_network_of_torchvision_gets_the_head_or_says_why_not(name):
 
 def test_sizes_device_and_precision_are_kept_and_the_choice_can_be_named():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 5)).double()
-    with pytest.raises(ValueError, match=r"Sequential has several nn.Linear that could be its classifier \(1, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"Sequential has several nn.Linear that could be its classifier \(1, 3\)"
+    ):
         losses.replace_classifier(model, losses.IsoMaxPlusLossFirstPart)
     with pytest.raises(ValueError, match="Sequential has no nn.Linear '2': it has 1, 3"):
         losses.replace_classifier(model, losses.IsoMaxPlusLossFirstPart, name="2")
@@ -64,7 +77,9 @@ def test_a_layer_used_twice_is_not_replaced_by_half():
         losses.replace_classifier(model, losses.SoftMaxLossFirstPart)
     for few in (0, 1):  # one class trains to a loss of 0
         with pytest.raises(ValueError, match=f"2 classes or more.*num_classes={few}"):
-            losses.replace_classifier(nn.Sequential(nn.Linear(4, 4)), losses.SoftMaxLossFirstPart, num_classes=few)
+            losses.replace_classifier(
+                nn.Sequential(nn.Linear(4, 4)), losses.SoftMaxLossFirstPart, num_classes=few
+            )
 
 
 class OutOfOrder(nn.Module):
@@ -85,14 +100,20 @@ class OutOfOrder(nn.Module):
         (nn.Linear(4, 8), None),
         (nn.Linear(4, 8), 3),
         (nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 8)), None),
-        (nn.Sequential(nn.Linear(4, 5), nn.Softmax(1), nn.ZeroPad1d((0, 3))), 3),  # its width is not fc's, but fc has the classes
+        # Its width is not fc's, but fc has the classes.
+        (nn.Sequential(nn.Linear(4, 5), nn.Softmax(1), nn.ZeroPad1d((0, 3))), 3),
     ],
 )
 def test_an_inner_layer_that_is_registered_last_is_not_replaced(inner, num_classes):
     model = OutOfOrder(inner)
-    with pytest.raises(ValueError, match=r"registers the nn.Linear 'inner.*' last.*'fc' \(from 8 to 3\): choose .* by name="):
+    with pytest.raises(
+        ValueError,
+        match=r"registers the nn.Linear 'inner.*' last.*'fc' \(from 8 to 3\): choose .* by name=",
+    ):
         losses.replace_classifier(model, losses.SoftMaxLossFirstPart, num_classes=num_classes)
-    head = losses.replace_classifier(model, losses.SoftMaxLossFirstPart, num_classes=num_classes, name="fc")
+    head = losses.replace_classifier(
+        model, losses.SoftMaxLossFirstPart, num_classes=num_classes, name="fc"
+    )
     assert model(torch.zeros(2, 4)).shape == (2, 3)
     assert model.fc is head
 
@@ -136,7 +157,9 @@ def test_networks_of_timm_get_the_head(name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_networks_of_timm_without_one_last_linear_layer_say_what_to_do_and_give_their_features(name):
+def test_networks_of_timm_without_one_last_linear_layer_say_what_to_do_and_give_their_features(
+    name,
+):
     with pytest.raises(ValueError, match=REFUSED[name]):
         losses.replace_classifier(built(name)[0], losses.DisMaxLossFirstPart)
     gives_features(name)
@@ -156,10 +179,17 @@ def test_families_of_timm_get_the_head_or_are_refused(family):
 
 
 def test_the_last_layer_may_be_parametrized_and_must_be_the_last():
-    model = nn.Sequential(nn.Linear(3, 4), torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 5)))
+    model = nn.Sequential(
+        nn.Linear(3, 4), torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 5))
+    )
     assert losses.replace_classifier(model, losses.IsoMaxPlusLossFirstPart) is model[1]
-    inner = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(4))  # the linear layer is none of classes
-    with pytest.raises(ValueError, match=r"ends in the BatchNorm1d '2', not in an nn.Linear: choose an nn.Linear by name=, or put"):
+    # The linear layer is none of classes.
+    inner = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(4))
+    with pytest.raises(
+        ValueError,
+        match=r"ends in the BatchNorm1d '2', not in an nn.Linear: choose an nn.Linear by name=, "
+        r"or put",
+    ):
         losses.replace_classifier(inner, losses.IsoMaxPlusLossFirstPart)
     with pytest.raises(ValueError, match="Flatten ends in no layer with weights"):
         losses.replace_classifier(nn.Flatten(), losses.IsoMaxPlusLossFirstPart)

@@ -35,7 +35,19 @@ def finished(tmp_path_factory):
     """A folder of finished runs: four losses, two seeds of SoftMax, and their ensemble."""
     root = tmp_path_factory.mktemp("finished") / "runs"
     for loss, seed in (*((loss, 1) for loss in LOSSES), ("softmax", 2)):
-        options = ["--loss", loss, "--seed", str(seed), "--precision", "fp32", "--device", "cpu", "--runs", str(root), *QUICK]
+        options = [
+            "--loss",
+            loss,
+            "--seed",
+            str(seed),
+            "--precision",
+            "fp32",
+            "--device",
+            "cpu",
+            "--runs",
+            str(root),
+            *QUICK,
+        ]
         assert main.main(options) == 0
     assert ensemble.main([str(root / "digits" / "smallcnn" / "softmax")]) == 0
     return root
@@ -51,7 +63,9 @@ def page(finished):
 
 @pytest.fixture(scope="module")
 def outcomes(finished):
-    return [load_outcome(folder, record) for folder, record in records.find_records(finished)[0].items()]
+    return [
+        load_outcome(folder, record) for folder, record in records.find_records(finished)[0].items()
+    ]
 
 
 class Links(HTMLParser):
@@ -62,7 +76,11 @@ class Links(HTMLParser):
         self.asked, self.text = [], []
 
     def handle_starttag(self, tag, attributes):
-        self.asked += [value for name, value in attributes if name in ("src", "href", "xlink:href", "srcset", "data")]
+        self.asked += [
+            value
+            for name, value in attributes
+            if name in ("src", "href", "xlink:href", "srcset", "data")
+        ]
 
     def handle_data(self, data):
         self.text.append(data)
@@ -75,12 +93,18 @@ def test_the_page_needs_no_other_file(page):
     assert len(links.asked) > 100  # images and the figures' own parts
     assert all(link.startswith(("data:image/png;base64,", "#")) for link in links.asked)
     assert not re.search(r"@import|url\((?!#)", text)
-    assert {"SoftMax (n=2)", "DisMax (n=1)", "Deep Ensemble of 2 (n=1)", "Operating points"} <= set(map(str.strip, links.text))
+    assert {"SoftMax (n=2)", "DisMax (n=1)", "Deep Ensemble of 2 (n=1)", "Operating points"} <= set(
+        map(str.strip, links.text)
+    )
 
 
 def test_figures_lie_beside_it_as_png_and_pdf(page):
     names = {path.name for path in (page / "figures").iterdir()}
-    assert names == {f"1-{name}.{suffix}" for name in ("reliability", "scores", "roc", "training") for suffix in ("png", "pdf")}
+    assert names == {
+        f"1-{name}.{suffix}"
+        for name in ("reliability", "scores", "roc", "training")
+        for suffix in ("png", "pdf")
+    }
     for path in (page / "figures").iterdir():
         if path.suffix == ".png":
             assert min(Image.open(path).size) > 300
@@ -103,7 +127,9 @@ def test_reliability_diagrams_sum_to_the_ece(outcomes):
         for at, confidence in run.confidences.items():
             mean, accuracy, share = curves.reliability(confidence, run.correct)
             assert share.sum() == pytest.approx(1)
-            assert share @ np.abs(accuracy - mean) == pytest.approx(run.record["classification"]["test"][at]["ece"], abs=1e-9)
+            assert share @ np.abs(accuracy - mean) == pytest.approx(
+                run.record["classification"]["test"][at]["ece"], abs=1e-9
+            )
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.9, 0.95, 0.99])
@@ -123,14 +149,18 @@ def test_examples_are_the_images_with_the_extreme_scores(outcomes):
     shown = {strip.title: strip.images for strip in strips}
 
     def pixels(strip):
-        return np.asarray(Image.open(io.BytesIO(base64.b64decode(shown[strip][0][0].split(",")[1]))))
+        return np.asarray(
+            Image.open(io.BytesIO(base64.b64decode(shown[strip][0][0].split(",")[1])))
+        )
 
     outside = builtin.digits89()[run.scores["digits89"].argmax()]
     assert np.array_equal(pixels("Digits 8-9: highest scores"), outside.permute(1, 2, 0))
     _, test = builtin.digits()
     least = int(run.scores["test"].argmin())
     assert np.array_equal(pixels("Test images: lowest scores"), test.pixels[least].permute(1, 2, 0))
-    assert shown["Test images: lowest scores"][0][1].endswith(f"is {test.classes[test.labels[least]]}")
+    assert shown["Test images: lowest scores"][0][1].endswith(
+        f"is {test.classes[test.labels[least]]}"
+    )
 
 
 def test_examples_come_from_streamed_sets_too(outcomes, tmp_path, monkeypatch):
@@ -138,7 +168,9 @@ def test_examples_come_from_streamed_sets_too(outcomes, tmp_path, monkeypatch):
     data = load_data(RunConfig.from_json(run.record["config"]))
     (tmp_path / "noise").mkdir()
     for number, pixels in enumerate(data.outside["noise"][1].pixels):
-        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / "noise" / f"{number:04}.png")
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(
+            tmp_path / "noise" / f"{number:04}.png"
+        )
     in_memory = examples.most_wrong(run, data)
     monkeypatch.setattr(files, "IN_MEMORY", 0)
     data.outside["noise"] = "very_far", files.load_out(tmp_path / "noise", data.train.pixels)
@@ -148,7 +180,10 @@ def test_examples_come_from_streamed_sets_too(outcomes, tmp_path, monkeypatch):
 
 def test_a_method_has_one_colour_in_all_figures(page):
     text = (page / "index.html").read_text()
-    roc, training = (text[text.index(f"<h3>{title}</h3>") :].split("</figure>")[0] for title in ("ROC curves", "Training"))
+    roc, training = (
+        text[text.index(f"<h3>{title}</h3>") :].split("</figure>")[0]
+        for title in ("ROC curves", "Training")
+    )
     assert "Deep Ensemble" in roc
     assert "Deep Ensemble" not in training
 
@@ -205,12 +240,22 @@ def altered(record, *path, value=None):
     return changed
 
 
-@pytest.mark.parametrize("log", ["", '{"a": 1}\n' * 3, "[1]\n" * 3, '{"train_accuracy": null}\n' * 3, "{"])
+@pytest.mark.parametrize(
+    "log", ["", '{"a": 1}\n' * 3, "[1]\n" * 3, '{"train_accuracy": null}\n' * 3, "{"]
+)
 def test_a_damaged_log_is_noted(finished, tmp_path, log):
     run = shutil.copytree(finished / "digits" / "smallcnn" / "dismax" / "1", tmp_path / "1")
     (run / records.EPOCHS).write_text(log)
     notes = []
-    assert reporting._gathered([(run, records.read_record(run / records.METRICS))], load_history, "the curves lack", notes) == {}
+    assert (
+        reporting._gathered(
+            [(run, records.read_record(run / records.METRICS))],
+            load_history,
+            "the curves lack",
+            notes,
+        )
+        == {}
+    )
     (note,) = notes
     assert note.startswith("the curves lack DisMax 1: ")
 
@@ -232,14 +277,23 @@ def test_a_damaged_record_is_noted(finished, path, value):
     record, notes = records.read_record(run / records.METRICS), []
     assert len(reporting._gathered([(run, record)], load_outcome, "", notes)["DisMax"]) == 1
     assert notes == []
-    assert reporting._gathered([(run, altered(record, *path, value=value))], load_outcome, "the figures lack", notes) == {}
+    assert (
+        reporting._gathered(
+            [(run, altered(record, *path, value=value))], load_outcome, "the figures lack", notes
+        )
+        == {}
+    )
     (note,) = notes
     assert note.startswith("the figures lack DisMax 1: ")
 
 
 def test_names_are_neither_markup_nor_formulas_and_missing_data_are_noted(finished, tmp_path):
-    run = shutil.copytree(finished / "digits" / "smallcnn" / "dismax" / "1", tmp_path / "runs" / "1")
-    record = altered(records.read_record(run / records.METRICS), "detection", "photos", "title", value="$x^$ é")
+    run = shutil.copytree(
+        finished / "digits" / "smallcnn" / "dismax" / "1", tmp_path / "runs" / "1"
+    )
+    record = altered(
+        records.read_record(run / records.METRICS), "detection", "photos", "title", value="$x^$ é"
+    )
     record = altered(record, "titles", "data", value="<script>alert(1)</script>")
     records.write_json(run / records.METRICS, altered(record, "config", "data_dir", value=5))
     assert analyze.main(["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "page")]) == 0
@@ -250,14 +304,23 @@ def test_names_are_neither_markup_nor_formulas_and_missing_data_are_noted(finish
 
 
 def test_sets_of_one_title_are_told_apart_in_tables_figures_and_examples(finished, tmp_path):
-    run = shutil.copytree(finished / "digits" / "smallcnn" / "dismax" / "1", tmp_path / "runs" / "1")
-    record = altered(records.read_record(run / records.METRICS), "detection", "photos", "title", value="Noise")
+    run = shutil.copytree(
+        finished / "digits" / "smallcnn" / "dismax" / "1", tmp_path / "runs" / "1"
+    )
+    record = altered(
+        records.read_record(run / records.METRICS), "detection", "photos", "title", value="Noise"
+    )
     records.write_json(run / records.METRICS, record)
     assert analyze.main(["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "page")]) == 0
     text = (tmp_path / "page" / "index.html").read_text()
     places = ">{} AU", ">{} accepted %<", ">{}</text>", ">{}: highest scores<", "<summary>{}<"
     titles = "Noise (photos)", "Noise (noise)"
-    assert [place.format(title) for title in titles for place in places if place.format(title) not in text] == []
+    assert [
+        place.format(title)
+        for title in titles
+        for place in places
+        if place.format(title) not in text
+    ] == []
 
 
 @pytest.mark.parametrize("name", [records.PREDICTIONS, records.EPOCHS])
@@ -266,7 +329,12 @@ def test_a_pipe_in_the_place_of_a_kept_file_is_noted(finished, tmp_path, name):
     special(run / name, "pipe")
     load, notes = {records.PREDICTIONS: load_outcome, records.EPOCHS: load_history}[name], []
     with in_time():
-        assert reporting._gathered([(run, records.read_record(run / records.METRICS))], load, "", notes) == {}
+        assert (
+            reporting._gathered(
+                [(run, records.read_record(run / records.METRICS))], load, "", notes
+            )
+            == {}
+        )
     assert f"{name} is no regular file" in notes[0]
 
 
@@ -282,7 +350,12 @@ def test_predictions_of_another_run_are_noticed(finished, tmp_path):
     runs, notes = finished / "digits" / "smallcnn", []
     run = shutil.copytree(runs / "isomax" / "1", tmp_path / "1")
     shutil.copy(runs / "dismax" / "1" / records.PREDICTIONS, run / records.PREDICTIONS)
-    assert reporting._gathered([(run, records.read_record(run / records.METRICS))], load_outcome, "", notes) == {}
+    assert (
+        reporting._gathered(
+            [(run, records.read_record(run / records.METRICS))], load_outcome, "", notes
+        )
+        == {}
+    )
     assert "is not what its record was made of" in notes[0]
 
 

@@ -30,11 +30,23 @@ def interrupted(run_main, monkeypatch, stop_after, *arguments):
 
 
 @pytest.mark.parametrize(
-    ("loss", "stop_after"), [("dismax", 1), ("dismax", 2), ("scaledcosine", 1), ("godin_dropout", 1), ("duq", 1), ("sngp", 2)]
+    ("loss", "stop_after"),
+    [
+        ("dismax", 1),
+        ("dismax", 2),
+        ("scaledcosine", 1),
+        ("godin_dropout", 1),
+        ("duq", 1),
+        ("sngp", 2),
+    ],
 )
-def test_an_interrupted_run_goes_on_to_the_same_record(run_main, tmp_path, monkeypatch, loss, stop_after):
+def test_an_interrupted_run_goes_on_to_the_same_record(
+    run_main, tmp_path, monkeypatch, loss, stop_after
+):
     def weights():
-        return checkpoint.load(tmp_path / "runs" / "digits" / "smallcnn" / loss / "1" / records.MODEL)["state_dict"]
+        return checkpoint.load(
+            tmp_path / "runs" / "digits" / "smallcnn" / loss / "1" / records.MODEL
+        )["state_dict"]
 
     given = ("--loss", loss, *QUICK)
     run_main(*given)
@@ -50,12 +62,19 @@ def test_an_interrupted_run_goes_on_to_the_same_record(run_main, tmp_path, monke
 
 @pytest.mark.parametrize("loss", ["dismax", "godin_dropout", "sngp"])
 @pytest.mark.parametrize("place", ["after step 2 of epoch 2", "after epoch 2", "after epoch 3"])
-def test_a_signal_within_an_epoch_or_its_evaluation_loses_nothing(run_main, tmp_path, monkeypatch, loss, place):
+def test_a_signal_within_an_epoch_or_its_evaluation_loses_nothing(
+    run_main, tmp_path, monkeypatch, loss, place
+):
     run_main("--loss", loss, *QUICK)
     whole = without_times(record_of(tmp_path, loss))
     (tmp_path / "runs").rename(tmp_path / "earlier")
     monkeypatch.setattr(interruption, "_asked", False)
-    step, classify, write_lines, calls = Trainer._step, run.classify, records.write_lines, {"steps": 0, "evaluations": 0}
+    step, classify, write_lines, calls = (
+        Trainer._step,
+        run.classify,
+        records.write_lines,
+        {"steps": 0, "evaluations": 0},
+    )
 
     def signalled_step(*given):
         calls["steps"] += 1
@@ -71,7 +90,8 @@ def test_a_signal_within_an_epoch_or_its_evaluation_loses_nothing(run_main, tmp_
 
     def signalled_log(path, lines):
         write_lines(path, lines)
-        if place == "after epoch 3" and len(lines) == 3:  # the last: what is left is the evaluation on everything
+        # The last: what is left is the evaluation on everything.
+        if place == "after epoch 3" and len(lines) == 3:
             interruption._asked = True
 
     monkeypatch.setattr(Trainer, "_step", signalled_step)
@@ -83,7 +103,11 @@ def test_a_signal_within_an_epoch_or_its_evaluation_loses_nothing(run_main, tmp_
     assert status == 0
     assert f"resuming {place} of 3" in out
     assert without_times(record_of(tmp_path, loss)) == whole
-    log = (tmp_path / "runs" / "digits" / "smallcnn" / loss / "1" / records.EPOCHS).read_text().splitlines()
+    log = (
+        (tmp_path / "runs" / "digits" / "smallcnn" / loss / "1" / records.EPOCHS)
+        .read_text()
+        .splitlines()
+    )
     assert [json.loads(line)["epoch"] for line in log] == [1, 2, 3]
 
 
@@ -112,7 +136,9 @@ def test_another_runs_checkpoint_is_refused(run_main, tmp_path, monkeypatch):
     assert (status, "is of another run" in err) == (2, True)
 
 
-@pytest.mark.parametrize("content", ["nothing", "a list", "another dict", "a changed byte", "another device's"])
+@pytest.mark.parametrize(
+    "content", ["nothing", "a list", "another dict", "a changed byte", "another device's"]
+)
 def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, content):
     interrupted(run_main, monkeypatch, 1, *QUICK)
     path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.LAST
@@ -122,7 +148,8 @@ def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, con
         path.write_bytes(body)
     elif content == "another device's":
         saved = checkpoint.load(path)
-        saved["trainer"]["processes"][0]["mixing"] = torch.zeros(16, dtype=torch.uint8)  # as the state of a CUDA generator
+        # As the state of a CUDA generator.
+        saved["trainer"]["processes"][0]["mixing"] = torch.zeros(16, dtype=torch.uint8)
         checkpoint.save(path, saved)
     elif content == "nothing":
         path.write_bytes(b"")
@@ -130,14 +157,18 @@ def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, con
         torch.save([] if content == "a list" else {"state_dict": {}}, path)
     status, _, err = run_main(*QUICK)
     assert status == 2
-    what = {"another dict": "is of another run", "another device's": "does not fit"}.get(content, "is damaged or no checkpoint")
+    what = {"another dict": "is of another run", "another device's": "does not fit"}.get(
+        content, "is damaged or no checkpoint"
+    )
     assert what in err
     assert str(path.parent) in err
     assert "delete" in err
     assert err.count("\n") == 1
 
 
-def test_a_checkpoint_that_fails_after_a_signal_is_a_failure_and_no_interruption(run_main, tmp_path, monkeypatch):
+def test_a_checkpoint_that_fails_after_a_signal_is_a_failure_and_no_interruption(
+    run_main, tmp_path, monkeypatch
+):
     monkeypatch.setattr(interruption, "_asked", True)
 
     def full(*_):
@@ -160,7 +191,12 @@ def test_a_checkpoint_whose_contents_do_not_fit_is_named(run_main, tmp_path, mon
     def no_momentum(saved):
         saved["trainer"]["optimizer"]["state"] = {}
 
-    for change in (shorter_momentum, no_momentum, lambda saved: saved.update(trainer=[]), lambda saved: saved.update(history={})):
+    for change in (
+        shorter_momentum,
+        no_momentum,
+        lambda saved: saved.update(trainer=[]),
+        lambda saved: saved.update(history={}),
+    ):
         saved = checkpoint.load(path)
         whole = path.read_bytes()
         change(saved)

@@ -22,7 +22,14 @@ def content_of(loss="isomaxplus", model="smallcnn"):
     network = LOSSES[loss].wrap(build_model(model, 8, LOSSES[loss].head)).eval()
     network.classifier.set_thresholds(torch.randn(50))
     config = RunConfig(model=model, loss=loss, recipe="paper", epochs=3).as_json()
-    content = {"config": config, "classes": list("01234567"), "size": [8, 8], "mean": [0.5] * 3, "std": [0.2] * 3, "margin": 0}
+    content = {
+        "config": config,
+        "classes": list("01234567"),
+        "size": [8, 8],
+        "mean": [0.5] * 3,
+        "std": [0.2] * 3,
+        "margin": 0,
+    }
     return content | {"state_dict": network.state_dict()}
 
 
@@ -71,15 +78,30 @@ CHANGES = {
     "a margin below none": (entry(margin=-1), "margin is -1"),
     "absurd margin": (entry(margin=10**6), "margin is 1000000"),
     "no mean": (lambda content: content.pop("mean"), "it lacks mean"),
-    "a mean that is none": (entry(mean=[0.5, 0.5, float("nan")]), "mean and std are a number a channel"),
+    "a mean that is none": (
+        entry(mean=[0.5, 0.5, float("nan")]),
+        "mean and std are a number a channel",
+    ),
     "a mean of text": (entry(mean="abc"), "mean and std are a number a channel"),
     "a std of 0": (entry(std=[0.0, 0.0, 0.0]), "mean and std are a number a channel"),
     "another number of channels": (entry(mean=[0.5], std=[0.2]), "not of 3 channels"),
     "class names of bytes": (entry(classes=[b"a"] * 8), "class_names are a list of str"),
-    "NaN weights": (weight("body.0.weight", lambda value: value * torch.nan), "body.0.weight is not finite"),
-    "no temperature": (weight("classifier.temperature", torch.zeros_like), "temperature is finite and above 0"),
-    "one number for many": (weight("body.0.weight", lambda value: torch.zeros(1).expand(10**6, 10**6)), "larger than the file"),
-    "weights without numbers": (weight("body.0.weight", lambda value: value.to("meta")), "no run's network"),
+    "NaN weights": (
+        weight("body.0.weight", lambda value: value * torch.nan),
+        "body.0.weight is not finite",
+    ),
+    "no temperature": (
+        weight("classifier.temperature", torch.zeros_like),
+        "temperature is finite and above 0",
+    ),
+    "one number for many": (
+        weight("body.0.weight", lambda value: torch.zeros(1).expand(10**6, 10**6)),
+        "larger than the file",
+    ),
+    "weights without numbers": (
+        weight("body.0.weight", lambda value: value.to("meta")),
+        "no run's network",
+    ),
     "weights that are none": (weight("body.0.weight", lambda value: "none"), "no run's network"),
     "no weights": (entry(state_dict={}), "Missing key"),
     "a list": (lambda content: content.clear(), "KeyError"),
@@ -109,7 +131,9 @@ class _Code:
 def test_a_file_with_code_is_refused_without_advice_to_run_it(tmp_path):
     path = tmp_path / "model.pt"
     torch.save(content_of() | {"classes": _Code()}, path)
-    with pytest.raises(ValueError, match="it holds something else than tensors, numbers and names") as caught:
+    with pytest.raises(
+        ValueError, match="it holds something else than tensors, numbers and names"
+    ) as caught:
         Detector.load(path)
     assert "weights_only" not in str(caught.value)
     path.write_bytes(pickle.dumps(content_of()))
@@ -118,12 +142,16 @@ def test_a_file_with_code_is_refused_without_advice_to_run_it(tmp_path):
 
 
 @pytest.mark.parametrize(("part", "message"), [
-    ({"compress_type": zipfile.ZIP_DEFLATED}, "it is compressed, which a run's is not"),  # it could unpack to any size
+    # It could unpack to any size.
+    ({"compress_type": zipfile.ZIP_DEFLATED}, "it is compressed, which a run's is not"),
     ({"external_attr": 0x10}, "calls itself a folder"),  # torch would not read its weights
 ])  # fmt: skip
 def test_a_file_whose_parts_are_not_as_a_runs_is_refused(tmp_path, part, message):
     torch.save(content_of(), tmp_path / "plain.pt")
-    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(tmp_path / "model.pt", "w") as changed:
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pt") as plain,
+        zipfile.ZipFile(tmp_path / "model.pt", "w") as changed,
+    ):
         largest = max(plain.infolist(), key=lambda info: info.file_size)
         for info in plain.infolist():
             content = plain.read(info)
@@ -144,5 +172,7 @@ def test_what_is_no_file_is_not_opened(tmp_path, kind):
         "nothing": lambda path: None,
     }
     make[kind](path)
-    with pytest.raises(ValueError, match=f"{path} is no file: a finished run keeps its network there"):
+    with pytest.raises(
+        ValueError, match=f"{path} is no file: a finished run keeps its network there"
+    ):
         Detector.load(path)

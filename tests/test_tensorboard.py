@@ -15,7 +15,12 @@ from utils import interruption
 from .conftest import QUICK
 from .test_resume import interrupted
 
-EPOCH = {"loss/train": "loss", "accuracy/train": "train_accuracy", "accuracy/validation": "validation_accuracy", "epoch": "epoch"}
+EPOCH = {
+    "loss/train": "loss",
+    "accuracy/train": "train_accuracy",
+    "accuracy/validation": "validation_accuracy",
+    "epoch": "epoch",
+}
 
 
 @pytest.fixture
@@ -27,7 +32,10 @@ def run(tmp_path):
 def curves_of(folder):
     """Tag → (step, value) in order."""
     events = EventAccumulator(str(folder)).Reload()
-    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    return {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }
 
 
 def log_of(folder):
@@ -36,25 +44,48 @@ def log_of(folder):
 
 def test_the_curves_are_the_log_and_the_reads(run_main, run, monkeypatch):
     monkeypatch.setattr(trainer, "READ_EVERY", 2)
-    assert run_main(*QUICK, "--tensorboard", "--recipe", "openood", "--model", "smallcnn", "--batch-size", "60")[0] == 0
+    assert (
+        run_main(
+            *QUICK,
+            "--tensorboard",
+            "--recipe",
+            "openood",
+            "--model",
+            "smallcnn",
+            "--batch-size",
+            "60",
+        )[0]
+        == 0
+    )
     found, log = curves_of(run), log_of(run)
     for tag, name in EPOCH.items():
         assert found[tag] == [(3 * entry["epoch"], pytest.approx(entry[name])) for entry in log]
     reads = [2, 5, 8]  # each epoch's second step
     assert [step for step, _ in found["loss/epoch so far"]] == reads
     # The step that ends with so many done began with one less.
-    rates = [(step, pytest.approx(RECIPES["openood"].rate((step - 1) / 3, 3))) for step in sorted([*reads, 3, 6, 9])]
+    rates = [
+        (step, pytest.approx(RECIPES["openood"].rate((step - 1) / 3, 3)))
+        for step in sorted([*reads, 3, 6, 9])
+    ]
     assert found["learning_rate"] == rates
 
 
-@pytest.mark.parametrize("stopped", ["in an epoch", "at an epoch's last step", "after an epoch", "killed before a checkpoint"])
+@pytest.mark.parametrize(
+    "stopped",
+    ["in an epoch", "at an epoch's last step", "after an epoch", "killed before a checkpoint"],
+)
 def test_a_resumed_run_goes_on_in_the_same_curves(run_main, run, monkeypatch, stopped):
     monkeypatch.setattr(trainer, "READ_EVERY", 1)
     given = (*QUICK, "--tensorboard")
     run_main(*given)
     whole = curves_of(run)
     run.rename(run.with_name("whole"))
-    step, last = Trainer._step, {"in an epoch": 5, "at an epoch's last step": 6, "killed before a checkpoint": 5}.get(stopped)
+    step, last = (
+        Trainer._step,
+        {"in an epoch": 5, "at an epoch's last step": 6, "killed before a checkpoint": 5}.get(
+            stopped
+        ),
+    )
     monkeypatch.setattr(interruption, "_asked", False)
 
     def stopping(trainer, *rest):
@@ -77,8 +108,12 @@ def test_a_resumed_run_goes_on_in_the_same_curves(run_main, run, monkeypatch, st
     assert curves_of(run) == whole
 
 
-def test_points_that_the_last_checkpoint_does_not_know_of_are_not_there_twice(run_main, run, monkeypatch):
-    """A failure after an epoch's points were written, where the checkpoint is that of its last step."""
+def test_points_that_the_last_checkpoint_does_not_know_of_are_not_there_twice(
+    run_main, run, monkeypatch
+):
+    """A failure after an epoch's points were written, where the checkpoint is that of its last
+    step.
+    """
     given = (*QUICK, "--tensorboard", "--checkpoint-every", "0.000001", "minutes")
     run_main(*given)
     whole = curves_of(run)
@@ -107,7 +142,11 @@ def test_the_option_is_no_part_of_a_runs_identity(run_main, run):
 
 
 def test_without_the_package_one_line_says_so(run_main, tmp_path, monkeypatch):
-    for name in [name for name in sys.modules if name.split(".")[0] == "tensorboard" or name.startswith("torch.utils.tensorboard")]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.split(".")[0] == "tensorboard" or name.startswith("torch.utils.tensorboard")
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     status, _, err = run_main(*QUICK, "--tensorboard")

@@ -1,4 +1,6 @@
-"""What tables call things: no title stands for two of them, whatever they are and wherever they are printed."""
+"""What tables call things: no title stands for two of them, whatever they are and wherever they are
+printed.
+"""
 
 import copy
 import io
@@ -37,12 +39,22 @@ def test_sources_have_the_shortest_endings_that_tell_them_apart(sources, expecte
 
 
 def test_names_of_one_title_stand_behind_it():
-    found = titles.of_names({"a": "Mine", "b": "mine", "c": "Mine of 3", "d": "Mine, preprocessing", "e": "Other"})
-    assert [*found.values()] == ["Mine (a)", "mine (b)", "Mine of 3 (c)", "Mine, preprocessing (d)", "Other"]
+    found = titles.of_names(
+        {"a": "Mine", "b": "mine", "c": "Mine of 3", "d": "Mine, preprocessing", "e": "Other"}
+    )
+    assert [*found.values()] == [
+        "Mine (a)",
+        "mine (b)",
+        "Mine of 3 (c)",
+        "Mine, preprocessing (d)",
+        "Other",
+    ]
 
 
 def with_sets(folder, sources, change=lambda record: None):
-    """Writes one run that was judged by sets of these titles and roles; the metrics of the k-th are all k tenths."""
+    """Writes one run that was judged by sets of these titles and roles; the metrics of the k-th are
+    all k tenths.
+    """
     path = folder / "SoftMax" / "1" / records.METRICS
     record = json.loads(path.read_text())
     for other in [*folder.rglob(records.METRICS)]:
@@ -50,7 +62,12 @@ def with_sets(folder, sources, change=lambda record: None):
     record["detection"] = {}
     for number, (source, (title, role)) in enumerate(sources.items(), 1):
         scores = {name: dict.fromkeys(METRICS, number / 10) for name in ("MPS", "MMLES")}
-        record["detection"][source] = {"title": title, "role": role, "n": 9, "scores": {"t1": scores, "calibrated": scores}}
+        record["detection"][source] = {
+            "title": title,
+            "role": role,
+            "n": 9,
+            "scores": {"t1": scores, "calibrated": scores},
+        }
     change(record)
     path.write_text(json.dumps(record))
     return path, record
@@ -77,7 +94,11 @@ def test_sets_whose_titles_are_alike_are_never_averaged(runs, capsys, sources):
     assert len(set(heads)) == len(heads)
     own = next(row for row in rows if row[0] == "SoftMax (n=1)")
     values = [cell.strip("*") for cell in own[4:]]
-    near = [number for number, (_, role) in enumerate(sources.values(), 1) for _ in range(1 + (role == "near"))]
+    near = [
+        number
+        for number, (_, role) in enumerate(sources.values(), 1)
+        for _ in range(1 + (role == "near"))
+    ]
     assert values == [f"{10 * number}.0" for number in near]
     headings = [line for line in out.splitlines() if line.endswith(", every score")]
     assert len(set(headings)) == len(headings) == 2
@@ -96,14 +117,19 @@ def test_losses_networks_and_data_of_one_title_have_rows_and_tables_of_their_own
         record["titles"]["loss"] = "Mine"
         path.write_text(json.dumps(record))
     _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
-    assert {"Mine (SoftMax) (n=3)", "Mine (DisMax without FPR) (n=3)"} <= {row[0] for row in rows_of(out)[1]}
+    assert {"Mine (SoftMax) (n=3)", "Mine (DisMax without FPR) (n=3)"} <= {
+        row[0] for row in rows_of(out)[1]
+    }
     for number, change in enumerate(({"data": "/b/CIFAR-10"}, {"model": "densenetbc101"})):
         path = folder / f"other{number}" / records.METRICS
         path.parent.mkdir()
         path.write_text(json.dumps(written[0] | {"config": written[0]["config"] | change}))
     _, out, _ = printed(capsys, "--runs", folder, "--no-detail")
     lines = [" ".join(line.split()) for line in out.splitlines()]
-    for heading in ("CIFAR-10, DenseNet-BC-100 (densenetbc100)", "b/CIFAR-10, DenseNet-BC-100 (densenetbc100)"):
+    for heading in (
+        "CIFAR-10, DenseNet-BC-100 (densenetbc100)",
+        "b/CIFAR-10, DenseNet-BC-100 (densenetbc100)",
+    ):
         assert heading in lines
     assert "CIFAR-10, DenseNet-BC-100 (densenetbc101)" in lines
 
@@ -111,18 +137,33 @@ def test_losses_networks_and_data_of_one_title_have_rows_and_tables_of_their_own
 def test_a_detector_titled_like_another_or_like_a_score_has_a_row_of_its_own(runs, capsys):
     def change(record):
         sets = {"/d/one": dict.fromkeys(METRICS, 0.5)}
-        record["detectors"] = {name: {"title": title, "sets": sets} for name, title in (("a", "Mine"), ("b", "MINE"), ("c", "mps"))}
+        record["detectors"] = {
+            name: {"title": title, "sets": sets}
+            for name, title in (("a", "Mine"), ("b", "MINE"), ("c", "mps"))
+        }
 
     with_sets(runs[0], {"/d/one": ("one", "far")}, change)
     _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown")
-    scores = [line.split("|")[2].strip() for line in out[out.index("every score") :].splitlines() if line.startswith("| SoftMax")]
+    scores = [
+        line.split("|")[2].strip()
+        for line in out[out.index("every score") :].splitlines()
+        if line.startswith("| SoftMax")
+    ]
     assert scores == ["MPS", "MMLES", "Mine (a)", "MINE (b)", "mps (c)"]
 
 
 def odin(epsilon, temperature=1000.0, asked=None, version=2):
-    """An entry of ODIN as detect.py writes it: what was asked for, if that is kept, and what was taken."""
-    entry = {"title": "ODIN", "version": version, "parameters": {"epsilon": epsilon, "temperature": temperature}}
-    return entry | ({"constants": {"epsilon": asked, "temperature": temperature}} if asked is not None else {})
+    """An entry of ODIN as detect.py writes it: what was asked for, if that is kept, and what was
+    taken.
+    """
+    entry = {
+        "title": "ODIN",
+        "version": version,
+        "parameters": {"epsilon": epsilon, "temperature": temperature},
+    }
+    return entry | (
+        {"constants": {"epsilon": asked, "temperature": temperature}} if asked is not None else {}
+    )
 
 
 NEVER = [  # two entries that no row may average
@@ -139,18 +180,28 @@ ALWAYS = [  # and two that stand in one
 ]
 
 
-@pytest.mark.parametrize(("first", "second", "count"), [(*pair, n) for n, pairs in ((1, NEVER), (2, ALWAYS)) for pair in pairs])
+@pytest.mark.parametrize(
+    ("first", "second", "count"),
+    [(*pair, n) for n, pairs in ((1, NEVER), (2, ALWAYS)) for pair in pairs],
+)
 def test_only_runs_scored_with_the_same_constants_are_averaged(runs, capsys, first, second, count):
     path, record = with_sets(runs[0], {"/d/one": ("one", "far")})
     for seed, entry in ((1, first), (2, second)):
         sets = {"/d/one": dict.fromkeys(METRICS, seed / 10)}
-        run = record | {"config": record["config"] | {"seed": seed}, "detectors": {"odin": entry | {"sets": sets}}}
+        run = record | {
+            "config": record["config"] | {"seed": seed},
+            "detectors": {"odin": entry | {"sets": sets}},
+        }
         other = path.parent.parent / f"odin{seed}" / records.METRICS
         other.parent.mkdir()
         other.write_text(json.dumps(run))
     path.unlink()
     _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown")
-    rows = [[cell.strip() for cell in line.split("|")] for line in out[out.index("every score") :].splitlines() if "ODIN" in line]
+    rows = [
+        [cell.strip() for cell in line.split("|")]
+        for line in out[out.index("every score") :].splitlines()
+        if "ODIN" in line
+    ]
     assert [row[3] for row in rows] == [str(count)] * (3 - count)
     assert len({row[2] for row in rows}) == len(rows)
 
@@ -192,7 +243,10 @@ def test_no_name_is_a_command_markup_or_a_formula(runs, capsys, style):
         assert "x*" not in out
 
 
-@pytest.mark.parametrize("text", ["plain", "two\nlines", "\x1b]0;title\x07", "\x9b31m", "a\rb", "\u202eabc", "\udcff", "\u2028"])
+@pytest.mark.parametrize(
+    "text",
+    ["plain", "two\nlines", "\x1b]0;title\x07", "\x9b31m", "a\rb", "\u202eabc", "\udcff", "\u2028"],
+)
 def test_what_is_said_holds_no_commands_to_a_terminal(capsys, text):
     output.print_line(text)
     out = capsys.readouterr().out

@@ -65,9 +65,13 @@ def make_trainer(head, make_criterion, epochs=2, seed=1, learning_rate=None, rec
     device = torch.device("cpu")
     model = build_model("smallcnn", 4, head)
     criterion = make_criterion(model.classifier)
-    pixels = torch.randint(256, (44, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(
+        256, (44, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     normalize = Normalizer((0.5,) * 3, (0.3,) * 3, device)
-    batches = TrainingBatches(Images(pixels, torch.arange(44) % 4, ()), normalize, 16, 1, True, device)
+    batches = TrainingBatches(
+        Images(pixels, torch.arange(44) % 4, ()), normalize, 16, 1, True, device
+    )
     how = RECIPES[recipe]
     if learning_rate:
         how = dataclasses.replace(how, learning_rate=learning_rate)
@@ -79,14 +83,21 @@ def test_the_loop_serves_every_hook_of_the_contract():
     assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [1e-4, 0.0]
     reported = []
     summaries = [trainer.run_epoch(lambda images, _: reported.append(images)) for _ in range(2)]
-    assert trainer.criterion.calls == [("before", 1), ("after", 1, 3), ("before", 2), ("after", 2, 3)]
+    assert trainer.criterion.calls == [
+        ("before", 1),
+        ("after", 1, 3),
+        ("before", 2),
+        ("after", 2, 3),
+    ]
     assert sum(reported) == 88
     assert all(summary.loss > 7 for summary in summaries)  # the penalty is in it
 
 
 @pytest.mark.parametrize("model_name", ["densenetbc22", "resnet10", "wideresnet101"])
 def test_two_steps_are_those_of_a_plain_loop_in_float64(model_name):
-    """Channels last, ReLUs in place and the fused optimizer, against NCHW in float64 with torch's plain ones."""
+    """Channels last, ReLUs in place and the fused optimizer, against NCHW in float64 with torch's
+    plain ones.
+    """
     torch.manual_seed(0)
     device = torch.device("cpu")
     model = build_model(model_name, 4, LOSSES["softmax"].head)
@@ -95,14 +106,20 @@ def test_two_steps_are_those_of_a_plain_loop_in_float64(model_name):
         if isinstance(module, nn.ReLU):
             module.inplace = False
     pixels, labels = torch.randint(256, (32, 3, 16, 16), dtype=torch.uint8), torch.arange(32) % 4
-    batches = TrainingBatches(Images(pixels, labels, ()), Normalizer((0.5,) * 3, (0.3,) * 3, device), 16, 2, True, device)
+    batches = TrainingBatches(
+        Images(pixels, labels, ()), Normalizer((0.5,) * 3, (0.3,) * 3, device), 16, 2, True, device
+    )
     model = model.to(memory_format=torch.channels_last)
     criterion = LOSSES["softmax"].criterion(model.classifier)
     recipe = dataclasses.replace(RECIPES["paper"], learning_rate=0.01)
     trainer = Trainer(model, criterion, batches, recipe, 1, 1, "fp32")
-    optimizer = torch.optim.SGD(plain.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4, foreach=False)
+    optimizer = torch.optim.SGD(
+        plain.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4, foreach=False
+    )
     before = copy.deepcopy(plain.state_dict())
-    for inputs, targets in list(batches.epoch(torch.Generator().manual_seed(runtime.seeds(1, 2)[0]))):
+    for inputs, targets in list(
+        batches.epoch(torch.Generator().manual_seed(runtime.seeds(1, 2)[0]))
+    ):
         optimizer.zero_grad()
         nn.functional.cross_entropy(plain(inputs.double().contiguous()), targets).backward()
         optimizer.step()
@@ -111,7 +128,8 @@ def test_two_steps_are_those_of_a_plain_loop_in_float64(model_name):
     for name, expected in plain.state_dict().items():
         if expected.is_floating_point() and "classifier.t" not in name:
             change, right = trained[name].double() - before[name], expected - before[name]
-            # Where rounding moves an activation across a ReLU's zero, a gradient is another one: a few in a thousand.
+            # Where rounding moves an activation across a ReLU's zero, a gradient is another one: a
+            # few in a thousand.
             assert (change - right).norm() <= 1e-2 * right.norm() + 1e-6, name
 
 
@@ -125,9 +143,15 @@ def test_training_state_resumes_bit_for_bit_and_evaluation_does_not_disturb_it(t
                 predict(trainer.model, [torch.randn(5, 3, 8, 8)], trainer.context)
                 state = trainer.state_dict()
                 torch.save(state, interrupted)
-                trainer = make_trainer(LOSSES["dismax"].head, LOSSES["dismax"].criterion, epochs=3, seed=7)
+                trainer = make_trainer(
+                    LOSSES["dismax"].head, LOSSES["dismax"].criterion, epochs=3, seed=7
+                )
                 trainer.load_state_dict(checkpoint.load(interrupted))
-        return summaries, {n: v for n, v in trainer.model.state_dict().items() if "thresholds" not in n}, trainer.learning_rate
+        return (
+            summaries,
+            {n: v for n, v in trainer.model.state_dict().items() if "thresholds" not in n},
+            trainer.learning_rate,
+        )
 
     path = tmp_path / "state.pt"
     summaries, weights, rate = trained(None)
@@ -138,7 +162,9 @@ def test_training_state_resumes_bit_for_bit_and_evaluation_does_not_disturb_it(t
 
 
 def test_the_scale_of_float16_gradients_is_resumed():
-    first, second = (make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion) for _ in range(2))
+    first, second = (
+        make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion) for _ in range(2)
+    )
     for trainer in (first, second):
         trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     first.model.classifier.bias.register_hook(lambda gradient: gradient * torch.inf)
@@ -163,7 +189,9 @@ def test_the_summary_is_the_mean_over_images_and_the_accuracy_of_the_labelled():
     right = [hit for _, _, hits in steps for hit in hits]
     assert len(right) == 8 + 8 + 6  # the mosaics have no one label
     assert summary.accuracy == pytest.approx(sum(right) / len(right))
-    assert summary.loss == pytest.approx(sum(loss * count for loss, count, _ in steps) / 44, rel=1e-5)
+    assert summary.loss == pytest.approx(
+        sum(loss * count for loss, count, _ in steps) / 44, rel=1e-5
+    )
 
 
 def test_a_loss_that_is_not_finite_stops_with_epoch_and_step():
@@ -216,23 +244,38 @@ def step_rates(trainer, epochs):
 def test_every_steps_learning_rate_is_that_of_torchs_own_scheduler(recipe):
     """To the bit where it falls in steps; the cosine is the closed form, torch's a recursion."""
     epochs, steps = 7, 3
-    trainer = make_trainer(LOSSES["scaledcosine"].head, LOSSES["scaledcosine"].criterion, epochs=epochs, recipe=recipe)
+    trainer = make_trainer(
+        LOSSES["scaledcosine"].head, LOSSES["scaledcosine"].criterion, epochs=epochs, recipe=recipe
+    )
     rates = step_rates(trainer, epochs)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     falls = RECIPES[recipe].as_record(epochs).get("decay_after")
     if falls:
-        scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [steps * epoch for epoch in falls], 0.1)
+        scheduler = torch.optim.lr_scheduler.MultiStepLR(
+            optimizer, [steps * epoch for epoch in falls], 0.1
+        )
     else:
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps * epochs)
     for rate in rates:
-        assert rate == (scheduler.get_last_lr()[0] if falls else pytest.approx(scheduler.get_last_lr()[0], rel=1e-9))
+        assert rate == (
+            scheduler.get_last_lr()[0]
+            if falls
+            else pytest.approx(scheduler.get_last_lr()[0], rel=1e-9)
+        )
         optimizer.step()
         scheduler.step()
 
 
 def test_the_cosine_resumes_within_an_epoch():
-    whole = step_rates(make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=3, recipe="openood"), 3)
-    trainer = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=3, recipe="openood")
+    whole = step_rates(
+        make_trainer(
+            LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=3, recipe="openood"
+        ),
+        3,
+    )
+    trainer = make_trainer(
+        LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=3, recipe="openood"
+    )
 
     def stop(*_):
         if trainer.sums.steps == 2:
@@ -240,6 +283,8 @@ def test_the_cosine_resumes_within_an_epoch():
 
     with pytest.raises(KeyboardInterrupt):
         trainer.run_epoch(stop)
-    resumed = make_trainer(LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=3, recipe="openood")
+    resumed = make_trainer(
+        LOSSES["softmax"].head, LOSSES["softmax"].criterion, epochs=3, recipe="openood"
+    )
     resumed.load_state_dict(trainer.state_dict())
     assert step_rates(resumed, 3) == whole[2:]

@@ -1,4 +1,6 @@
-"""What people do with a network besides training it: second derivatives, torch.func, traces, exports, graphs of torch.fx."""
+"""What people do with a network besides training it: second derivatives, torch.func, traces,
+exports, graphs of torch.fx.
+"""
 
 import io
 
@@ -42,7 +44,9 @@ def test_every_gradient_can_be_differentiated(name, training):
 @EACH
 @pytest.mark.parametrize("scalar", SCALARS)
 def test_a_gradient_penalty_has_the_right_gradient(name, scalar):
-    """Also where the scalar is linear in the logits, so that nothing of it needs a second derivative but the head itself."""
+    """Also where the scalar is linear in the logits, so that nothing of it needs a second
+    derivative but the head itself.
+    """
     head, _, targets, tensors = tensors_of(name)
 
     def penalty(features, *_):
@@ -88,11 +92,15 @@ def test_torch_func_takes_every_head_in_evaluation_mode(name):
     weights = {key: value.detach() for key, value in head.named_parameters()}
 
     def loss(weights, features, target):
-        return nn.functional.cross_entropy(func.functional_call(head, weights, features[None]), target[None])
+        return nn.functional.cross_entropy(
+            func.functional_call(head, weights, features[None]), target[None]
+        )
 
     found = func.vmap(func.grad(loss), in_dims=(None, 0, 0))(weights, features.detach(), targets)
     for i in range(3):
-        expected = torch.autograd.grad(loss(dict(head.named_parameters()), features[i], targets[i]), list(head.parameters()))
+        expected = torch.autograd.grad(
+            loss(dict(head.named_parameters()), features[i], targets[i]), list(head.parameters())
+        )
         for (key, gradients), right in zip(found.items(), expected, strict=True):
             torch.testing.assert_close(gradients[i], right, msg=key)
     tangent = torch.randn_like(features)
@@ -125,7 +133,9 @@ def test_an_exported_program_has_the_gradients(name, training, strict):
     # A batch norm in training takes no other batch than the one it was exported with.
     fixed = training and any(isinstance(module, nn.BatchNorm1d) for module in head.modules())
     shapes = None if fixed else {"features": {0: torch.export.Dim("batch", min=2)}}
-    program = torch.export.export(head, (features[: B if fixed else 5].detach(),), dynamic_shapes=shapes, strict=strict)
+    program = torch.export.export(
+        head, (features[: B if fixed else 5].detach(),), dynamic_shapes=shapes, strict=strict
+    )
     compare(program.module(), head, features, targets)
 
 
@@ -134,7 +144,11 @@ def test_a_graph_of_torch_fx_has_the_head_as_one_node(name):
     head, features, targets, _ = tensors_of(name)
     network = nn.Sequential(nn.Linear(D, D), nn.ReLU(), head).double()
     traced = fx.symbolic_trace(network)
-    assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["0", "1", "2"]
+    assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == [
+        "0",
+        "1",
+        "2",
+    ]
     compare(traced, network, features, targets)
 
 
@@ -154,7 +168,9 @@ def compare(one, other, features, targets):
 
 def test_what_torch_func_cannot_do_is_refused_in_a_line():
     head, features, targets, _ = tensors_of("sngp")
-    with pytest.raises(RuntimeError, match="SNGP sums its training images in buffers.*evaluation mode"):
+    with pytest.raises(
+        RuntimeError, match="SNGP sums its training images in buffers.*evaluation mode"
+    ):
         func.grad(lambda features: head(features).sum())(features.detach())
     duq, features, targets, _ = tensors_of("duq")
     func.grad(lambda features: duq(features).sum())(features.detach())
@@ -166,7 +182,9 @@ def test_what_torch_func_cannot_do_is_refused_in_a_line():
 def test_a_compiled_head_refuses_second_derivatives(name):
     torch._dynamo.reset()
     head, features, _, _ = tensors_of(name)
-    (gradient,) = torch.autograd.grad(torch.compile(head, backend="aot_eager")(features).sum(), features, create_graph=True)
+    (gradient,) = torch.autograd.grad(
+        torch.compile(head, backend="aot_eager")(features).sum(), features, create_graph=True
+    )
     with pytest.raises(RuntimeError, match="double backward"):
         gradient.square().sum().backward()
 

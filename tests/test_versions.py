@@ -1,4 +1,6 @@
-"""Runs of an earlier version: neither resumed nor averaged with new ones, and their networks refused."""
+"""Runs of an earlier version: neither resumed nor averaged with new ones, and their networks
+refused.
+"""
 
 import re
 
@@ -46,7 +48,9 @@ def test_every_version_is_that_of_something_there_is():
     families = {re.sub(r"\d+", "", name) for name in EXAMPLES}
     known = {*families, *LOSSES, *RECIPES, *detect.DETECTORS, "mnist", "resizing"}
     assert {*versions.CHANGES} <= known
-    assert not any(change.what.endswith(".") for changes in versions.CHANGES.values() for change in changes)
+    assert not any(
+        change.what.endswith(".") for changes in versions.CHANGES.values() for change in changes
+    )
 
 
 @pytest.mark.parametrize(("fields", "parts"), [
@@ -63,12 +67,18 @@ def test_a_configuration_names_the_versions_of_its_parts(fields, parts):
     assert config["versions"] == dict.fromkeys(parts, 2)
     assert versions.outdated(config) == {}
     assert {*versions.outdated(config | {"versions": {}})} == parts
-    assert {*versions.outdated(config | {"versions": dict.fromkeys(parts, 3)})} == parts  # of a later version than this
+    # Of a later version than this.
+    assert {*versions.outdated(config | {"versions": dict.fromkeys(parts, 3)})} == parts
 
 
-@pytest.mark.parametrize("damaged", [[], "2", {"dismax": "2"}, {"dismax": 0}, {"dismax": -1}, {"dismax": None}, {"dismax": True}])
+@pytest.mark.parametrize(
+    "damaged",
+    [[], "2", {"dismax": "2"}, {"dismax": 0}, {"dismax": -1}, {"dismax": None}, {"dismax": True}],
+)
 def test_damaged_versions_are_an_error(damaged):
-    with pytest.raises(ValueError, match="the versions in a configuration are a name and a whole number each, got"):
+    with pytest.raises(
+        ValueError, match="the versions in a configuration are a name and a whole number each, got"
+    ):
         versions.outdated(config_of(loss="dismax") | {"versions": damaged})
 
 
@@ -117,12 +127,19 @@ def test_records_of_two_versions_have_rows_of_their_own(run, run_main, tmp_path,
     run.rename(tmp_path / "runs" / "old")
     rewritten(tmp_path / "runs" / "old" / records.METRICS, without_versions)
     assert run_main(*QUICK)[0] == 0
-    assert analyze.main(["--runs", str(tmp_path / "runs"), "--format", "markdown", "--no-detail"]) == 0
+    assert (
+        analyze.main(["--runs", str(tmp_path / "runs"), "--format", "markdown", "--no-detail"]) == 0
+    )
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| DisMax")]
-    assert [row.split("|")[1].strip() for row in rows] == ["DisMax (n=1)", "DisMax (version 1) (n=1)"]
+    assert [row.split("|")[1].strip() for row in rows] == [
+        "DisMax (n=1)",
+        "DisMax (version 1) (n=1)",
+    ]
 
 
-def test_records_of_two_networks_have_tables_of_their_own(run, run_main, tmp_path, capsys, monkeypatch):
+def test_records_of_two_networks_have_tables_of_their_own(
+    run, run_main, tmp_path, capsys, monkeypatch
+):
     run.rename(tmp_path / "runs" / "old")
     monkeypatch.setitem(versions.CHANGES, "smallcnn", (versions.Change("it has another layer"),))
     assert run_main(*QUICK)[0] == 0
@@ -157,18 +174,27 @@ def test_a_folder_with_damaged_versions_is_one_line_and_left_alone(run, run_main
     assert (run / records.METRICS).read_bytes() == before
 
 
-def test_runs_whose_images_are_prepared_otherwise_now_are_not_scored_again(run, capsys, monkeypatch):
+def test_runs_whose_images_are_prepared_otherwise_now_are_not_scored_again(
+    run, capsys, monkeypatch
+):
     monkeypatch.setattr(versions, "_parts", lambda config: {"resizing"})
     rewritten(run / records.METRICS, without_versions)
     assert detect.main([str(run), "--scores", "energy", "--device", "cpu"]) == 0  # of kept logits
     capsys.readouterr()
     assert detect.main([str(run), "--scores", "knn", "--device", "cpu"]) == 2
-    assert "its images are prepared in another way now (resizing version 1" in capsys.readouterr().err
+    assert (
+        "its images are prepared in another way now (resizing version 1" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("program", ["predict", "detect", "load"])
-def test_a_network_that_would_compute_something_else_is_refused_by_every_program(run, program, monkeypatch, capsys, tmp_path):
-    changes = versions.Change("it has a stride elsewhere", other_function=True), versions.Change("it starts at 0")
+def test_a_network_that_would_compute_something_else_is_refused_by_every_program(
+    run, program, monkeypatch, capsys, tmp_path
+):
+    changes = (
+        versions.Change("it has a stride elsewhere", other_function=True),
+        versions.Change("it starts at 0"),
+    )
     monkeypatch.setitem(versions.CHANGES, "smallcnn", changes)
     before = (run / records.METRICS).read_bytes()
     said = "smallcnn version 1 (since then, it has a stride elsewhere; it starts at 0)"
@@ -198,10 +224,18 @@ def test_an_old_wideresnet_is_refused_and_an_old_resnet_is_not(tmp_path):
         without_versions(config)
         model = build_model(name, 8, LOSSES["isomaxplus"].head)
         model.classifier.set_thresholds(torch.rand(50))
-        content = {"config": config, "classes": list("01234567"), "size": [8, 8], "mean": [0.5] * 3, "std": [0.2] * 3}
+        content = {
+            "config": config,
+            "classes": list("01234567"),
+            "size": [8, 8],
+            "mean": [0.5] * 3,
+            "std": [0.2] * 3,
+        }
         checkpoint.save(tmp_path / f"{name}.pt", content | {"state_dict": model.state_dict()})
         if refused:
-            with pytest.raises(ValueError, match="the stride is in a block's second 3×3 convolution"):
+            with pytest.raises(
+                ValueError, match="the stride is in a block's second 3×3 convolution"
+            ):
                 Detector.load(tmp_path / f"{name}.pt")
         else:
             Detector.load(tmp_path / f"{name}.pt")

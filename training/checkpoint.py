@@ -14,11 +14,14 @@ from utils.program import out_of_memory
 
 
 def save(path: Path, content: dict[str, Any], previous: Path | None = None) -> None:
-    """Write tensors and plain values, with a CRC-32 of each (torch's zip file has them). Raises OSError where that fails.
+    """Write tensors and plain values, with a CRC-32 of each (torch's zip file has them). Raises
+    OSError where that fails.
 
-    What was there before is kept as `previous`. Killed at any moment, it leaves the new file, or the one before by either name.
+    What was there before is kept as `previous`. Killed at any moment, it leaves the new file, or
+    the one before by either name.
     """
-    # Into memory first: torch.save reports every failed write as the same RuntimeError. Here it can only mean too little memory.
+    # Into memory first: torch.save reports every failed write as the same RuntimeError. Here it can
+    # only mean too little memory.
     buffer = io.BytesIO()
     try:
         torch.save(content, buffer)
@@ -31,16 +34,21 @@ def save(path: Path, content: dict[str, Any], previous: Path | None = None) -> N
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read what `save` wrote, onto the CPU. Raises ValueError, naming the file, if it is damaged or not of that kind.
+    """Read what `save` wrote, onto the CPU. Raises ValueError, naming the file, if it is damaged or
+    not of that kind.
 
     An out-of-memory error is raised as it is, since the file may be whole.
     """
     with open_regular(path) as file:
-        written = io.BytesIO(file.read())  # so an OSError comes from the disk, not from damaged bytes
+        # So an OSError comes from the disk, not from damaged bytes.
+        written = io.BytesIO(file.read())
     try:
         with zipfile.ZipFile(written) as archive:
-            # torch.load compares no checksums, and does not read a part that is marked as a folder (0x10).
-            damaged = archive.testzip() or any(part.external_attr & 0x10 for part in archive.infolist())
+            # torch.load compares no checksums, and does not read a part that is marked as a folder
+            # (0x10).
+            damaged = archive.testzip() or any(
+                part.external_attr & 0x10 for part in archive.infolist()
+            )
         written.seek(0)
         content = None if damaged else torch.load(written, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes raise almost anything
@@ -48,12 +56,15 @@ def load(path: Path) -> dict[str, Any]:
             raise
         content = None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged or no checkpoint: delete it, and run the same command again")
+        raise ValueError(
+            f"{path} is damaged or no checkpoint: delete it, and run the same command again"
+        )
     return content
 
 
 def load_latest(folder: Path) -> tuple[dict[str, Any] | None, str]:
-    """A run's last checkpoint, or the one before if that is damaged or missing, with what there is to say of it; or None.
+    """A run's last checkpoint, or the one before if that is damaged or missing, with what there is
+    to say of it; or None.
 
     Raises ValueError if there were some, and all are damaged.
     """

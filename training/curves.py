@@ -1,4 +1,6 @@
-"""A run's curves while it trains, for TensorBoard, over the steps done: in the run's folder, written by its first process."""
+"""A run's curves while it trains, for TensorBoard, over the steps done: in the run's folder,
+written by its first process.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,9 @@ def check() -> None:
     try:
         import torch.utils.tensorboard  # noqa: F401
     except ImportError as error:
-        raise ValueError(f"--tensorboard needs TensorBoard ({error}): pip install tensorboard, or leave it out") from error
+        raise ValueError(
+            f"--tensorboard needs TensorBoard ({error}): pip install tensorboard, or leave it out"
+        ) from error
 
 
 class Curves:
@@ -19,7 +23,8 @@ class Curves:
 
     Args:
         folder: the run's.
-        after: steps that are done and whose points are kept; later ones, of a process that was killed, go.
+        after: steps that are done and whose points are kept; later ones, of a process that was
+            killed, go.
         silent: write nothing.
     """
 
@@ -36,9 +41,23 @@ class Curves:
             self._add(step, {"loss/epoch so far": so_far.loss, "learning_rate": learning_rate})
 
     def epoch_done(self, step: int, entry: dict[str, Any], split: str) -> None:
-        """An epoch's points, from its line of the log with the last learning rate; `split` is the one that chooses the epoch."""
-        named = {"loss/train": "loss", "accuracy/train": "train_accuracy", f"accuracy/{split}": f"{split}_accuracy"}
-        self._add(step, {tag: entry[name] for tag, name in (named | {"learning_rate": "learning_rate", "epoch": "epoch"}).items()})
+        """An epoch's points, from its line of the log with the last learning rate; `split` is the
+        one that chooses the epoch.
+        """
+        named = {
+            "loss/train": "loss",
+            "accuracy/train": "train_accuracy",
+            f"accuracy/{split}": f"{split}_accuracy",
+        }
+        self._add(
+            step,
+            {
+                tag: entry[name]
+                for tag, name in (
+                    named | {"learning_rate": "learning_rate", "epoch": "epoch"}
+                ).items()
+            },
+        )
 
     def _add(self, step: int, values: dict[str, float]) -> None:
         if self.writer:

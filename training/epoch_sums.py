@@ -1,4 +1,6 @@
-"""What an epoch in training adds up to: mean loss and accuracy, and whether the loss is still a number."""
+"""What an epoch in training adds up to: mean loss and accuracy, and whether the loss is still a
+number.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +27,8 @@ class NonFiniteLoss(ArithmeticError):
 
 
 class EpochSums:
-    """An epoch's sums, kept on the device so that no step waits for a value; each process has its own.
+    """An epoch's sums, kept on the device so that no step waits for a value; each process has its
+    own.
 
     Their tensors stay where they are in memory, so that a CUDA graph can go on adding to them.
     """
@@ -34,7 +37,8 @@ class EpochSums:
         self.loss = torch.zeros((), device=device)
         self.correct = torch.zeros((), device=device, dtype=torch.int64)
         self.first_bad = torch.full((), NEVER, device=device, dtype=torch.int64)
-        self.step = torch.zeros(1, device=device, dtype=torch.int64)  # `steps`, as the device counts them
+        # `steps`, as the device counts them.
+        self.step = torch.zeros(1, device=device, dtype=torch.int64)
         self.images = self.labelled = self.steps = 0
 
     def clear(self) -> None:
@@ -45,11 +49,17 @@ class EpochSums:
         self.images = self.labelled = self.steps = 0
 
     def add(self, loss: Tensor, images: int, logits: Tensor, targets: Tensor) -> None:
-        """On the device: a step's loss (a scalar) and number of images; the logits and targets of the images that are not mixed."""
+        """On the device: a step's loss (a scalar) and number of images; the logits and targets of
+        the images that are not mixed.
+        """
         self.loss += loss * images
         self.correct += (logits.argmax(1) == targets).sum()
         self.step += 1
-        self.first_bad.copy_(torch.where(loss.isfinite(), self.first_bad, torch.minimum(self.first_bad, self.step[0])))
+        self.first_bad.copy_(
+            torch.where(
+                loss.isfinite(), self.first_bad, torch.minimum(self.first_bad, self.step[0])
+            )
+        )
 
     def count(self, images: int, labelled: int) -> None:
         """On the host: a step's number of images, and how many of them are not mixed."""
@@ -58,7 +68,10 @@ class EpochSums:
         self.labelled += labelled
 
     def read(self, world: World) -> Summary:
-        """Collective; one transfer. Raises NonFiniteLoss in every process, naming the step, if the loss of one is no number."""
+        """Collective; one transfer.
+
+        Raises NonFiniteLoss in every process, naming the step, if the loss of one is no number.
+        """
         found = torch.stack([self.loss, self.correct, self.first_bad]).tolist()
         loss, correct, images, labelled = world.all_sum([*found[:2], self.images, self.labelled])
         # The first of all: from there it reaches the others with the gradients.
@@ -69,7 +82,10 @@ class EpochSums:
     def state_dict(self) -> dict[str, Any]:
         """All of it, on the CPU."""
         held = {name: value for name, value in vars(self).items() if name != "step"}
-        return {name: value.cpu() if isinstance(value, Tensor) else value for name, value in held.items()}
+        return {
+            name: value.cpu() if isinstance(value, Tensor) else value
+            for name, value in held.items()
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave. Raises KeyError for what is missing."""

@@ -1,4 +1,6 @@
-"""What ends a program early, put in one line so that a user can do something about it, and its exit status."""
+"""What ends a program early, put in one line so that a user can do something about it, and its exit
+status.
+"""
 
 from collections.abc import Callable
 
@@ -16,7 +18,9 @@ PEERS = ("Connection closed by peer", "Connection reset by peer", "gloo")
 
 
 def lost_a_process(error: BaseException) -> bool:
-    """Whether the processes that torchrun started cannot reach each other, for one, because one has ended."""
+    """Whether the processes that torchrun started cannot reach each other, for one, because one has
+    ended.
+    """
     if dist.is_available() and isinstance(error, dist.DistError):  # NCCL's, and those of meeting
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in PEERS)
@@ -38,13 +42,21 @@ def explained(error: BaseException, batch_size: int | None = None) -> str | None
 
 
 def outcome(work: Callable[[], int], kept: Callable[[], str], batch_size: int | None = None) -> int:
-    """The exit status of work, and one line for what ends it early: 1 if it fails, 75 if it is interrupted.
+    """The exit status of work, and one line for what ends it early: 1 if it fails, 75 if it is
+    interrupted.
 
     `kept` says what is left of it then.
     """
     try:
         return work()
-    except (KeyboardInterrupt, NonFiniteLoss, ValueError, OSError, RuntimeError, MemoryError) as error:
+    except (
+        KeyboardInterrupt,
+        NonFiniteLoss,
+        ValueError,
+        OSError,
+        RuntimeError,
+        MemoryError,
+    ) as error:
         # A Ctrl-C reaches all processes of a run, and others may be the first to go.
         if isinstance(error, KeyboardInterrupt) or (interruption.asked() and lost_a_process(error)):
             if rank():  # the first speaks for all

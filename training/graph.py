@@ -17,14 +17,16 @@ class CaptureError(RuntimeError):
 
 
 class GraphedStep:
-    """A step that runs eagerly three times, is then captured as a CUDA graph, and is replayed from then on.
+    """A step that runs eagerly three times, is then captured as a CUDA graph, and is replayed from
+    then on.
 
-    In the eager steps the libraries choose algorithms and allocate workspaces, which they cannot do during a capture. The eager
-    steps are part of the training, so nothing has to be undone. A capture computes nothing: the replay after it is the fourth step.
+    In the eager steps the libraries choose algorithms and allocate workspaces, which they cannot do
+    during a capture. The eager steps are part of the training, so nothing has to be undone. A
+    capture computes nothing: the replay after it is the fourth step.
 
     Args:
-        step: a function of tensors on the device, which must stay where they are in memory. A Python value that it uses or
-            returns must be the same in every step.
+        step: a function of tensors on the device, which must stay where they are in memory. A
+            Python value that it uses or returns must be the same in every step.
         generator: the one that the step draws from, besides the device's default one.
     """
 
@@ -36,7 +38,10 @@ class GraphedStep:
         self.result: Any = None
 
     def __call__(self) -> Any:
-        """Take a step. Returns what the step returns. Raises CaptureError if it cannot be captured."""
+        """Take a step.
+
+        Returns what the step returns. Raises CaptureError if it cannot be captured.
+        """
         if self.warm_up_left:
             self.warm_up_left -= 1
             return self._eagerly()
@@ -58,9 +63,12 @@ class GraphedStep:
         graph = torch.cuda.CUDAGraph()
         gc.collect()  # a graph that is no longer used must not be freed during a capture
         try:
-            with torch.cuda.device(self.stream.device):  # where PyTorch keeps what the steps of a graph draw from
-                with warnings.catch_warnings(action="ignore"):  # PyTorch 2.14 finds the generators itself, and says so
-                    graph.register_generator_state(self.generator)  # the capture itself registers the default one
+            # Where PyTorch keeps what the steps of a graph draw from.
+            with torch.cuda.device(self.stream.device):
+                # PyTorch 2.14 finds the generators itself, and says so.
+                with warnings.catch_warnings(action="ignore"):
+                    # The capture itself registers the default one.
+                    graph.register_generator_state(self.generator)
                 with torch.cuda.graph(graph, stream=self.stream):
                     self.result = self.step()
         except RuntimeError as error:
@@ -70,5 +78,7 @@ class GraphedStep:
             if out_of_memory(cause):
                 raise cause from None
             reason = str(cause).splitlines()[0]
-            raise CaptureError(f"the training step cannot be a CUDA graph ({reason}): take --cuda-graph off") from error
+            raise CaptureError(
+                f"the training step cannot be a CUDA graph ({reason}): take --cuda-graph off"
+            ) from error
         return graph

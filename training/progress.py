@@ -34,7 +34,8 @@ class Progress:
             unit_scale=True,
             dynamic_ncols=True,
             disable=not self.on_terminal,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}",  # within 80 columns
+            # Within 80 columns.
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}",
         )
         self.started, self.done_before = time.monotonic(), done
         self.last_line = self.started
@@ -44,19 +45,29 @@ class Progress:
         self.bar.update(images)
         if so_far:
             self.bar.set_description(f"epoch {self.epoch + 1}/{self.epochs}", refresh=False)
-            self.bar.set_postfix_str(f"loss {so_far.loss:.3f}, acc {so_far.accuracy:.1%}", refresh=False)
+            self.bar.set_postfix_str(
+                f"loss {so_far.loss:.3f}, acc {so_far.accuracy:.1%}", refresh=False
+            )
 
     def epoch_done(self, entry: dict[str, Any], split: str) -> None:
-        """Show an epoch's end by its line of the log, with the accuracy on the split that chooses the epoch."""
+        """Show an epoch's end by its line of the log, with the accuracy on the split that chooses
+        the epoch.
+        """
         self.epoch += 1
         last, now = self.epoch == self.epochs, time.monotonic()
-        if self.silent or self.on_terminal or not (last or now - self.last_line > SECONDS_BETWEEN_LINES):
+        if (
+            self.silent
+            or self.on_terminal
+            or not (last or now - self.last_line > SECONDS_BETWEEN_LINES)
+        ):
             return
         self.last_line = now
         left = (now - self.started) / (self.epoch - self.done_before) * (self.epochs - self.epoch)
         print_line(
-            f"epoch {self.epoch}/{self.epochs}: loss {entry['loss']:.3f}, accuracy {entry['train_accuracy']:.1%}, "
-            f"{split} {entry[f'{split}_accuracy']:.1%}, {entry['images_per_second'] or 0:.0f} images/s, "
+            f"epoch {self.epoch}/{self.epochs}: loss {entry['loss']:.3f}, accuracy "
+            f"{entry['train_accuracy']:.1%}, "
+            f"{split} {entry[f'{split}_accuracy']:.1%}, {entry['images_per_second'] or 0:.0f} "
+            "images/s, "
             f"{tqdm.format_interval(left)} left"
         )
 

@@ -31,17 +31,23 @@ class World:
         return self.rank == 0
 
     def shard(self, count: int) -> slice:
-        """Slice of `count` items that this process owns. The slices do not overlap; their lengths differ by one at most."""
+        """Slice of `count` items that this process owns.
+
+        The slices do not overlap; their lengths differ by one at most.
+        """
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model whose gradients are the mean of all processes'; the parameters become those of the first.
+        """The model whose gradients are the mean of all processes'; the parameters become those of
+        the first.
 
-        Buffers stay each process's own until they are averaged: a head may sum over its own images in them.
+        Buffers stay each process's own until they are averaged: a head may sum over its own images
+        in them.
         """
         if self.size == 1:
             return model
-        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # newer torches call it forward_sync_buffers
+        # Newer torches call it forward_sync_buffers.
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):
             return DistributedDataParallel(model, broadcast_buffers=False)
 
     def all_sum(self, values: list[float]) -> list[float]:
@@ -93,11 +99,18 @@ class World:
         parts = [torch.empty_like(padded) for _ in range(self.size)]
         dist.all_gather(parts, padded)
         lengths = [World(rank, self.size).shard(count) for rank in range(self.size)]
-        return torch.cat([each[: length.stop - length.start] for each, length in zip(parts, lengths, strict=True)])
+        return torch.cat(
+            [
+                each[: length.stop - length.start]
+                for each, length in zip(parts, lengths, strict=True)
+            ]
+        )
 
     @torch.no_grad()
     def average_statistics(self, model: nn.Module) -> None:
-        """Collective: give the model's batch norms the mean of the processes' running statistics, each of its own images."""
+        """Collective: give the model's batch norms the mean of the processes' running statistics,
+        each of its own images.
+        """
         if self.size == 1:
             return
         for module in model.modules():
@@ -111,29 +124,51 @@ ALONE = World()
 
 
 def size() -> int:
-    """How many processes torchrun started. Raises ValueError for an environment that is not torchrun's."""
+    """How many processes torchrun started.
+
+    Raises ValueError for an environment that is not torchrun's.
+    """
     count, number = os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK", "")
     if count == "1":
         return 1
     if not (count.isdecimal() and number.isdecimal() and int(number) < int(count)):
-        raise ValueError(f"the environment's WORLD_SIZE={count} and RANK={number} name no process: use torchrun, or unset them")
+        raise ValueError(
+            f"the environment's WORLD_SIZE={count} and RANK={number} name no process: use "
+            "torchrun, or unset them"
+        )
     return int(count)
 
 
 def local_size() -> int:
-    """How many processes torchrun started on this machine. Raises ValueError for an environment that is not torchrun's."""
+    """How many processes torchrun started on this machine.
+
+    Raises ValueError for an environment that is not torchrun's.
+    """
     count = os.environ.get("LOCAL_WORLD_SIZE", "1")
     if not (count.isdecimal() and int(count) > 0):
-        raise ValueError(f"the environment's LOCAL_WORLD_SIZE={count} is no number of processes: use torchrun, or unset it")
+        raise ValueError(
+            f"the environment's LOCAL_WORLD_SIZE={count} is no number of processes: use torchrun, "
+            "or unset it"
+        )
     return int(count)
 
 
 def device_name(name: str) -> str:
-    """The device of this process: under torchrun each takes a GPU of its own. Raises ValueError if there are too few."""
+    """The device of this process: under torchrun each takes a GPU of its own.
+
+    Raises ValueError if there are too few.
+    """
     here = local_size()
     if here > 1 and name.startswith("cuda:"):
-        raise ValueError(f"--device {name} would give all {here} processes the same GPU: leave it out, and each takes its own")
-    if "LOCAL_RANK" not in os.environ or name not in ("auto", "cuda") or not torch.cuda.is_available():
+        raise ValueError(
+            f"--device {name} would give all {here} processes the same GPU: leave it out, and "
+            "each takes its own"
+        )
+    if (
+        "LOCAL_RANK" not in os.environ
+        or name not in ("auto", "cuda")
+        or not torch.cuda.is_available()
+    ):
         return name
     if here > (count := torch.cuda.device_count()):
         raise ValueError(f"--nproc-per-node={here} asks for more GPUs than this machine's {count}")
@@ -142,7 +177,10 @@ def device_name(name: str) -> str:
 
 @contextmanager
 def world(device: torch.device) -> Iterator[World]:
-    """Meet the processes that torchrun started; without it, a world of one. Raises RuntimeError if they do not meet."""
+    """Meet the processes that torchrun started; without it, a world of one.
+
+    Raises RuntimeError if they do not meet.
+    """
     if size() == 1:
         yield ALONE
         return

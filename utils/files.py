@@ -16,7 +16,8 @@ PATIENCE = 3  # seconds between two lines that say that a search goes on
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Opens a file to read bytes. Raises ValueError if it is not a regular file, OSError if it cannot be opened.
+    """Opens a file to read bytes. Raises ValueError if it is not a regular file, OSError if it
+    cannot be opened.
 
     Reading a pipe could wait for ever, and a device such as /dev/zero never ends.
     """
@@ -31,7 +32,8 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def named_below(root: Path, name: str) -> tuple[list[Path], list[str]]:
-    """All files with this name in or below a folder, and the folders that this user may not read. Both are sorted.
+    """All files with this name in or below a folder, and the folders that this user may not read.
+    Both are sorted.
 
     Links to folders are followed. Each folder is searched once, however many links lead to it.
     """
@@ -55,21 +57,27 @@ def named_below(root: Path, name: str) -> tuple[list[Path], list[str]]:
         inside.sort()  # so of two links to one folder it is always the same one that counts
         found += [Path(folder) / name] if name in names else []
         if time.monotonic() > told:
-            print_line(f"searching {root}: {len(seen):,} folders so far, {len(found):,} runs found (Ctrl-C stops)", sys.stderr)
+            print_line(
+                f"searching {root}: {len(seen):,} folders so far, {len(found):,} runs found "
+                "(Ctrl-C stops)",
+                sys.stderr,
+            )
             told = time.monotonic() + PATIENCE
     return sorted(found), sorted(unreadable)
 
 
 @contextmanager
 def whole_file(path: Path, previous: Path | None = None) -> Iterator[Path]:
-    """A temporary path in the file's folder that becomes the file if the block ends well, and goes if it does not.
+    """A temporary path in the file's folder that becomes the file if the block ends well, and goes
+    if it does not.
 
     What was there before is kept as `previous`, where given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        temporary.touch(exist_ok=False)  # so it has the mode that the umask allows; tempfile's files are their maker's alone
+        # So it has the mode that the umask allows; tempfile's files are their maker's alone.
+        temporary.touch(exist_ok=False)
         yield temporary
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
@@ -77,7 +85,8 @@ def whole_file(path: Path, previous: Path | None = None) -> Iterator[Path]:
             os.replace(path, previous)
         os.replace(temporary, path)
     except OSError as error:
-        named = str(path) if error.filename in (None, str(temporary)) else error.filename  # a full disk names none
+        # A full disk names none.
+        named = str(path) if error.filename in (None, str(temporary)) else error.filename
         raise OSError(error.errno, error.strerror, named) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,4 +1,6 @@
-"""Ctrl-C, SIGTERM, SIGUSR1 (by which Slurm warns of a time limit) and SIGHUP (a closed terminal): each stops a program."""
+"""Ctrl-C, SIGTERM, SIGUSR1 (by which Slurm warns of a time limit) and SIGHUP (a closed terminal):
+each stops a program.
+"""
 
 import atexit
 import os
@@ -10,10 +12,16 @@ from typing import NoReturn
 
 from .output import print_line
 
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
+SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+    if hasattr(signal, name)
+]
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
-    SIGNALS.remove(signal.SIGHUP)  # the program was started with nohup: a closed terminal shall not stop it
-STATUS = 75  # what a program then leaves with: EX_TEMPFAIL, "try again later"; the same command goes on
+    # The program was started with nohup: a closed terminal shall not stop it.
+    SIGNALS.remove(signal.SIGHUP)
+# What a program then leaves with: EX_TEMPFAIL, "try again later"; the same command goes on.
+STATUS = 75
 _asked = _deferred = _leaving = False
 
 
@@ -45,14 +53,18 @@ def _end(*_) -> NoReturn:
 
 
 def begin() -> None:
-    """Have all of them end the program with one line: for its imports, which take seconds and let no exception out whole."""
+    """Have all of them end the program with one line: for its imports, which take seconds and let
+    no exception out whole.
+    """
     for number in SIGNALS:
         signal.signal(number, _end)
 
 
 @contextmanager
 def immediate() -> Iterator[None]:
-    """While inside, they end the process as they do any other's: where it waits in C++, no handler of Python's is run."""
+    """While inside, they end the process as they do any other's: where it waits in C++, no handler
+    of Python's is run.
+    """
     held = [signal.signal(number, signal.SIG_DFL) for number in SIGNALS]
     try:
         yield
@@ -62,7 +74,9 @@ def immediate() -> Iterator[None]:
 
 
 def listen() -> None:
-    """Have all of them raise KeyboardInterrupt, as Ctrl-C does by itself, so that no half-written file stays behind."""
+    """Have all of them raise KeyboardInterrupt, as Ctrl-C does by itself, so that no half-written
+    file stays behind.
+    """
     for number in SIGNALS:
         signal.signal(number, _interrupt)
     atexit.register(_ignore)  # Python forgets its handlers before it ends
@@ -70,7 +84,11 @@ def listen() -> None:
 
 
 def asked() -> bool:
-    """Whether one came. Python drops an exception that is raised in a destructor or beside a fork, so a long loop has to ask."""
+    """Whether one came.
+
+    Python drops an exception that is raised in a destructor or beside a fork, so a long loop has to
+    ask.
+    """
     return _asked
 
 
@@ -82,7 +100,9 @@ def leave(said: str) -> int:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """While inside, a signal raises nothing: the code inside asks for it where it can stop, and raises KeyboardInterrupt itself."""
+    """While inside, a signal raises nothing: the code inside asks for it where it can stop, and
+    raises KeyboardInterrupt itself.
+    """
     global _deferred, _leaving
     _deferred = True
     try:

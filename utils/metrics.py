@@ -1,4 +1,7 @@
-"""Numbers from logits, labels and score values. Float64 throughout; arrays or CPU tensors come in, Python floats go out."""
+"""Numbers from logits, labels and score values.
+
+Float64 throughout; arrays or CPU tensors come in, Python floats go out.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,9 +16,15 @@ def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
     """
     values, classes = np.asarray(logits, dtype=np.float64), np.asarray(labels)
     if values.ndim != 2 or not len(values) or classes.shape != (len(values),):
-        raise ValueError(f"need logits [N, C] and labels [N], N of 1 or more, got {list(values.shape)} and {list(classes.shape)}")
+        raise ValueError(
+            f"need logits [N, C] and labels [N], N of 1 or more, got {list(values.shape)} and "
+            f"{list(classes.shape)}"
+        )
     if classes.min() < 0 or classes.max() >= values.shape[1]:
-        raise ValueError(f"labels run from {classes.min()} to {classes.max()}, outside 0 to {values.shape[1] - 1}")
+        raise ValueError(
+            f"labels run from {classes.min()} to {classes.max()}, outside 0 to "
+            f"{values.shape[1] - 1}"
+        )
     if not np.isfinite(values).all():
         raise ValueError("the logits are not all finite")
     return values, classes
@@ -40,21 +49,26 @@ def brier_score(logits: ArrayLike, labels: ArrayLike) -> float:
 
 
 def expected_calibration_error(logits: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
-    """ECE: the mean over images of |accuracy - mean confidence| of their bin (Naeini et al. 2015, Guo et al. 2017).
+    """ECE: the mean over images of |accuracy - mean confidence| of their bin (Naeini et al. 2015,
+    Guo et al. 2017).
 
-    Confidence is max p. Bins are of equal width and closed above, (k/bins, (k+1)/bins]; a confidence of exactly 1 lies in the last.
+    Confidence is max p. Bins are of equal width and closed above, (k/bins, (k+1)/bins]; a
+    confidence of exactly 1 lies in the last.
     """
     if bins < 1:
         raise ValueError(f"bins must be 1 or more, got {bins}")
     values, classes = _checked(logits, labels)
     confidence = softmax(values, axis=1).max(1)
-    correct = values.argmax(1) == classes  # not of the probabilities, in which a small difference may be lost
+    # Not of the probabilities, in which a small difference may be lost.
+    correct = values.argmax(1) == classes
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     return float(np.abs(np.bincount(which, correct - confidence, bins)).sum() / len(classes))
 
 
 def classification_metrics(logits: ArrayLike, labels: ArrayLike) -> dict[str, float]:
-    """accuracy, nll, ece and brier of logits [N, C], already divided by the temperature, and labels [N]."""
+    """accuracy, nll, ece and brier of logits [N, C], already divided by the temperature, and labels
+    [N].
+    """
     return {
         "accuracy": accuracy(logits, labels),
         "nll": negative_log_likelihood(logits, labels),
@@ -64,28 +78,37 @@ def classification_metrics(logits: ArrayLike, labels: ArrayLike) -> dict[str, fl
 
 
 def threshold_at(in_scores: ArrayLike, rate: float) -> float:
-    """The highest threshold that keeps the share of in-distribution scores at or above it, ties included, at least `rate`."""
+    """The highest threshold that keeps the share of in-distribution scores at or above it, ties
+    included, at least `rate`.
+    """
     scores = np.asarray(in_scores, dtype=np.float64).ravel()
-    # The k-th largest, k the fewest that make the rate; rounding guards 0.55 * 100 = 55.00000000000001.
+    # The k-th largest, k the fewest that make the rate; rounding guards 0.55 * 100 =
+    # 55.00000000000001.
     fewest = max(1, int(np.ceil(round(rate * len(scores), 9))))
     return float(np.partition(scores, len(scores) - fewest)[len(scores) - fewest])
 
 
 def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, float]:
-    """How well scores [N] and [M] (higher = more in-distribution) tell the two sets apart. All are shares in [0, 1].
+    """How well scores [N] and [M] (higher = more in-distribution) tell the two sets apart. All are
+    shares in [0, 1].
 
     Returns:
-        auroc: the probability that an in-distribution score is above an out-of-distribution one, ties counting half.
-        aupr_in, aupr_out: average precision with in-, with out-of-distribution as the positive class.
-        tnr95: the share of out-of-distribution images rejected at the highest threshold that accepts at least 95 % of the
-            in-distribution ones (those at the threshold are accepted).
+        auroc: the probability that an in-distribution score is above an out-of-distribution one,
+            ties counting half.
+        aupr_in, aupr_out: average precision with in-, with out-of-distribution as the positive
+            class.
+        tnr95: the share of out-of-distribution images rejected at the highest threshold that
+            accepts at least 95 % of the in-distribution ones (those at the threshold are accepted).
         fpr95_in: 1 - tnr95: false positives at 95 % TPR with in-distribution positive.
-        fpr95_out: the share of in-distribution images rejected when at least 95 % of the out-of-distribution ones are.
+        fpr95_out: the share of in-distribution images rejected when at least 95 % of the
+            out-of-distribution ones are.
         dtacc: the best mean of TPR and TNR over all thresholds (detection accuracy).
 
     Raises ValueError for an empty set or non-finite scores.
     """
-    inside, outside = (np.asarray(scores, dtype=np.float64).ravel() for scores in (in_scores, out_scores))
+    inside, outside = (
+        np.asarray(scores, dtype=np.float64).ravel() for scores in (in_scores, out_scores)
+    )
     for name, values in (("in-distribution", inside), ("out-of-distribution", outside)):
         if not len(values) or not np.isfinite(values).all():
             raise ValueError(f"the {name} scores are empty or not all finite")
@@ -95,7 +118,8 @@ def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, 
     tnr95 = float((outside < threshold_at(inside, 0.95)).mean())
     return {
         "auroc": float(auc(false_positives, true_positives)),
-        "aupr_in": min(1.0, float(average_precision_score(is_in, scores))),  # a sum that can round to above 1
+        # A sum that can round to above 1.
+        "aupr_in": min(1.0, float(average_precision_score(is_in, scores))),
         "aupr_out": min(1.0, float(average_precision_score(~is_in, -scores))),
         "tnr95": tnr95,
         "fpr95_in": 1 - tnr95,

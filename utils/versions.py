@@ -30,7 +30,8 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "resnet_imagenet": (Change(ZERO_START),),
     "wideresnet": (
         Change(
-            "the stride is in a block's second 3×3 convolution, and the shortcut is a convolution of the block's raw input",
+            "the stride is in a block's second 3×3 convolution, and the shortcut is a convolution "
+            "of the block's raw input",
             other_function=True,
         ),
     ),
@@ -38,7 +39,8 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "softmax": (Change("the bias starts at 0"),),
     "dismax": (
         Change(
-            "an odd batch has its extra image among the mosaics, and the top-right and bottom-left quadrants changed places",
+            "an odd batch has its extra image among the mosaics, and the top-right and "
+            "bottom-left quadrants changed places",
         ),
     ),
     "scaledcosine": (Change("only the class weights train without weight decay"),),
@@ -46,10 +48,13 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "godin_inner": (Change(f"{GODIN_START}, and its bias at 0"),),
     "godin_euclidean": (Change("h is a mean over the dimensions, not a sum", other_function=True),),
     "godin_dropout": (Change(GODIN_START),),
-    "duq": (Change("the weights and centroids start, and the penalty counts, as in DUQ's own code"),),
+    "duq": (
+        Change("the weights and centroids start, and the penalty counts, as in DUQ's own code"),
+    ),
     "sngp": (
         Change(
-            "the posterior has the ridge, the length scale and the mean-field factor of SNGP's own code",
+            "the posterior has the ridge, the length scale and the mean-field factor of SNGP's "
+            "own code",
             other_function=True,
         ),
     ),
@@ -65,7 +70,9 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "resizing": (Change("the longer side of a resized image is rounded down", other_images=True),),
     # Detectors.
     "scale": (Change("the number of pruned features is rounded to the nearest"),),
-    "mahalanobis_layers": (Change("the stem counts as a layer, and only images that the attack fools count, clamped"),),
+    "mahalanobis_layers": (
+        Change("the stem counts as a layer, and only images that the attack fools count, clamped"),
+    ),
     "odin": (Change("ε is 0.0014 by default"),),
     "preprocessing": (Change("ε is chosen from a list that begins with 0"),),
 }
@@ -85,7 +92,12 @@ def loss_of(config: Mapping[str, Any]) -> str:
 def _parts(config: Mapping[str, Any]) -> set[str]:
     """Everything with a version that a configuration (as JSON) names."""
     sets = [source.partition("=")[2] or source for source in config["ood"]]
-    parts = {re.sub(r"\d+", "", str(config["model"])), loss_of(config), str(config["recipe"]), *sets}
+    parts = {
+        re.sub(r"\d+", "", str(config["model"])),
+        loss_of(config),
+        str(config["recipe"]),
+        *sets,
+    }
     # Their images, and those of a user's own set, can be of any shape. All other sets are square.
     shapes = {"imagenet1k", "textures", "places365", "imagenet_o"}
     if shapes & {config["data"], *sets} or any("/" in each for each in sets):
@@ -102,7 +114,9 @@ def outdated(config: Mapping[str, Any]) -> dict[str, str]:
     """Each part of a configuration (as JSON) that has another version now, with what changed."""
     held = _held(config)
     names = sorted({*held, *current(config)})
-    return {name: _phrase(name, held.get(name, 1)) for name in names if held.get(name, 1) != of(name)}
+    return {
+        name: _phrase(name, held.get(name, 1)) for name in names if held.get(name, 1) != of(name)
+    }
 
 
 def other_function(config: Mapping[str, Any]) -> list[str]:
@@ -131,8 +145,12 @@ def _reasons(config: Mapping[str, Any], counts: Callable[[Change], bool]) -> lis
 def _held(config: Mapping[str, Any]) -> dict[str, int]:
     """The versions that a configuration names. Raises ValueError where they are none."""
     held = config.get("versions", {})
-    if not isinstance(held, dict) or not all(type(version) is int and version > 0 for version in held.values()):
-        raise ValueError(f"the versions in a configuration are a name and a whole number each, got {held!r:.80}")
+    if not isinstance(held, dict) or not all(
+        type(version) is int and version > 0 for version in held.values()
+    ):
+        raise ValueError(
+            f"the versions in a configuration are a name and a whole number each, got {held!r:.80}"
+        )
     return held
 
 
@@ -144,4 +162,6 @@ def _since(name: str, version: int) -> tuple[Change, ...]:
 def _phrase(name: str, held: int) -> str:
     """What to call a part of another version, and what has changed since."""
     changes = "; ".join(change.what for change in _since(name, held))
-    return f"{name} version {held} (" + (f"since then, {changes})" if changes else f"this is version {of(name)})")
+    return f"{name} version {held} (" + (
+        f"since then, {changes})" if changes else f"this is version {of(name)})"
+    )
