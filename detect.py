@@ -113,13 +113,13 @@ def with_constants(row: Detector, given: Mapping[str, float | str | None]) -> De
 
 
 def constants_of(name: str, row: Detector) -> dict[str, float | str]:
-    """The constants, the defaults among them, that the options give this row: its entry keeps them."""
+    """The constants of this row, defaults included: its entry in the record keeps them."""
     taken = inspect.signature(row.fit).parameters
     return {each: taken[each].default for each in CONSTANTS.get(name, ())}
 
 
 class Finished:
-    """A finished run: its record, what it kept, and its network and images once they are asked for."""
+    """A finished run: its record and outputs; its network and images are loaded when needed."""
 
     def __init__(self, folder: Path, device: torch.device, data_dir: Path):
         self.folder, self.device = folder, device
@@ -187,7 +187,7 @@ class Finished:
         return FitData(network, head, parts.get("train"), deciding, std, mean), scored
 
     def _refuse_other_images(self) -> None:
-        """Raises ValueError if this version would show the network other pixels than the run saw."""
+        """Raises ValueError if this version prepares images in another way than the run did."""
         if reasons := versions.other_images(self.record["config"]):
             raise ValueError(
                 f"its images are prepared in another way now ({'; '.join(reasons)}): make the run "

@@ -50,7 +50,7 @@ class Options:
 
 
 def mean_log_probabilities(logits: Sequence[Tensor]) -> Tensor:
-    """log of the members' mean probability [N, C], from each one's logits [N, C] at temperature 1."""
+    """Log of the members' mean probability [N, C], from their logits [N, C] at temperature 1."""
     return torch.stack([each.double().log_softmax(1) for each in logits]).logsumexp(0) - math.log(
         len(logits)
     )
@@ -168,7 +168,10 @@ def perform(options: Options) -> str:
         records.write_predictions(folder, outputs, labels, with_features=False)
         records.write_json(folder / records.METRICS, record)
     accuracy = record["classification"]["test"]["t1"]["accuracy"]
-    return f"{title} of {len(seeds)} (seeds {', '.join(map(str, seeds))}): accuracy {accuracy:.2%}\nwritten to {folder}"
+    return (
+        f"{title} of {len(seeds)} (seeds {', '.join(map(str, seeds))}): accuracy "
+        f"{accuracy:.2%}\nwritten to {folder}"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

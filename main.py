@@ -182,7 +182,10 @@ def perform(session: Session, started: str) -> int:
     Returns the exit status: 0 where nothing was raised.
     """
     run, config = session.run, session.run.config
-    titles = f"{title_of(config.data)}, {model_title(str(config.model))}, {get_loss(config.loss).title}, seed {config.seed}"
+    titles = (
+        f"{title_of(config.data)}, {model_title(str(config.model))}, "
+        f"{get_loss(config.loss).title}, seed {config.seed}"
+    )
     processes = f", {run.world.size} processes" if run.world.size > 1 else ""
     if run.world.first:
         for note in run.data.notes:

@@ -38,7 +38,7 @@ BATCH = 500
 
 @dataclass(frozen=True)
 class Options:
-    """Classify images with a finished run's network, and tell those that are out-of-distribution."""
+    """Classify images with a finished run's network, and mark out-of-distribution ones."""
 
     run: tyro.conf.Positional[Path]
     """The run's folder."""
@@ -151,7 +151,10 @@ def perform(options: Options) -> None:
         cells.append("in" if row["in_distribution"] else "OUT")
     heads = ["file", "class", "probability", "score", f"at {options.tpr:.0%} TPR"]
     table = tabulate(shown, heads, floatfmt=("", "", ".4f", ".4g", ""), disable_numparse=[0, 1])
-    reached = f"in: the score is at least {detector.threshold(options.tpr):.4g}, as for {options.tpr:.0%} of the held-out images"
+    reached = (
+        f"in: the score is at least {detector.threshold(options.tpr):.4g}, as for "
+        f"{options.tpr:.0%} of the held-out images"
+    )
     deliver(f"{table}\n\n{reached}")
 
 

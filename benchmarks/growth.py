@@ -73,7 +73,7 @@ def peak_memory(what: str, size: int) -> float:
 
 
 def exponents(sizes: Sequence[int], values: Sequence[float]) -> list[float]:
-    """Between each size and the next, how the value grows: as size to the power of it; 1 is linear."""
+    """The exponent of growth between each size and the next; 1 is linear."""
     points = list(zip(sizes, values, strict=True))
     return [
         math.log(new / old) / math.log(more / less) for (less, old), (more, new) in pairwise(points)

@@ -131,7 +131,10 @@ def main(
             {"network": model_title(name), "method": method, "efficiency": 100 * each}
             for method, each in shares.items()
         ]
-    title = f"Inference with scores, batches of {batch}, {classes} classes, {precision}: shares of SoftMax's images/s"
+    title = (
+        f"Inference with scores, batches of {batch}, {classes} classes, {precision}: shares of "
+        "SoftMax's images/s"
+    )
     show(f"{title} (ceiling: a 3×3 convolution, {peak / 1e9:.0f} GFLOP/s)", where, rows)
     if out:
         how = {

@@ -88,7 +88,10 @@ def main() -> None:
     if len(given.seeds) < 2:
         parser.error("--seeds takes two or more, whose spread is what a difference is held against")
     rows = [compared(loss, given.seeds, given.runs, options) for loss in METHODS]
-    title = f"{len(given.seeds)} seeds; means in fp32, and bf16's less them ± the standard error of the difference"
+    title = (
+        f"{len(given.seeds)} seeds; means in fp32, and bf16's less them ± the standard error of "
+        "the difference"
+    )
     show(title, torch.device("cpu"), rows)
 
 

@@ -1,4 +1,4 @@
-"""Data that needs no download: scikit-learn's real handwritten digits and photographs, and noise."""
+"""Data that needs no download: scikit-learn's handwritten digits and photographs, and noise."""
 
 import numpy as np
 import torch

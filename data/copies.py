@@ -69,15 +69,27 @@ def load(name: str, split: str, root: Path) -> Images:
         found = files.load_split(path)
     labels = sorted({*found.labels.tolist()})
     height, width = found.size
-    held = f"{len(found)} images of {height}×{width} pixels, with labels from {labels[0]} to {labels[-1]}"
-    wanted = f"{known.images} images of {SIZE[0]}×{SIZE[1]} pixels, with labels from 0 to {known.classes - 1}"
+    held = (
+        f"{len(found)} images of {height}×{width} pixels, with labels from {labels[0]} to "
+        f"{labels[-1]}"
+    )
+    wanted = (
+        f"{known.images} images of {SIZE[0]}×{SIZE[1]} pixels, with labels from 0 to "
+        f"{known.classes - 1}"
+    )
     what = f"{path} is not the {split} split of {title_of(name)}"
-    way_out = f"name its folder, --data {root / name}, to train on it as a set of your own, or take another copy"
+    way_out = (
+        f"name its folder, --data {root / name}, to train on it as a set of your own, or take "
+        "another copy"
+    )
     if len(found) != known.images or found.size != SIZE or labels != [*range(known.classes)]:
         raise ValueError(f"{what}: it holds {held}, instead of {wanted}; {way_out}")
     found = replace(found, classes=found.classes or tuple(map(str, range(known.classes))))
     if known.checksum is None:
-        note = f"{path} is unverified: nobody has computed the checksum of this split of {title_of(name)} yet"
+        note = (
+            f"{path} is unverified: nobody has computed the checksum of this split of "
+            f"{title_of(name)} yet"
+        )
         return replace(found, notes=(*found.notes, note))
     if checksum(found) != known.checksum:
         raise ValueError(

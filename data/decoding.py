@@ -112,7 +112,10 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, Binar
     except PermissionError:
         raise ValueError(f"{path} may not be read: change its permissions, or remove it") from None
     except UnidentifiedImageError as error:
-        message = f"{path} cannot be read as an image (it is no {', '.join(FORMATS)}, or damaged): convert it, or fetch it again"
+        message = (
+            f"{path} cannot be read as an image (it is no {', '.join(FORMATS)}, or damaged): "
+            "convert it, or fetch it again"
+        )
         raise ValueError(message) from error
     except Exception as error:  # damaged bytes raise almost anything in Pillow, even SyntaxError
         raise ValueError(

@@ -272,7 +272,7 @@ def prepare(name: str, root: Path) -> None:
 
 
 def main(names: Sequence[str]) -> int:
-    """Returns the exit status: 0 all there, 1 something failed, 2 an unknown name, 75 interrupted."""
+    """Returns the exit status: 0 all there, 1 a set failed, 2 an unknown name, 75 interrupted."""
     try:
         return prepare_all(names)
     except KeyboardInterrupt:

@@ -112,7 +112,9 @@ def _started(loader: DataLoader) -> Iterator[Iterator]:
         finally:
             started = [child for child in active_children() if child not in earlier]
         yield iterator
-    finally:  # not left to the garbage collector: an error from the loader keeps it alive in a reference cycle
+    finally:
+        # Not left to the garbage collector: an error from the loader keeps it alive in a reference
+        # cycle.
         end()
         atexit.unregister(end)
 

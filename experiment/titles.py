@@ -137,7 +137,7 @@ def _of_detectors(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, 
 
 
 def with_unique_titles(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Copies of records in which each title stands for one thing and holds no control characters."""
+    """Copies of records in which every title is unique and holds no control characters."""
     data = of_sources(_first((run["config"]["data"], run["titles"]["data"]) for run in records))
     models = of_names(_first((run["config"]["model"], run["titles"]["model"]) for run in records))
     losses = of_names(_first((run["config"]["loss"], run["titles"]["loss"]) for run in records))

@@ -159,7 +159,7 @@ class LossFirstPart(nn.Module):
         return super().train(mode)
 
     def forget_calibration(self) -> None:
-        """Set the temperature to 1 and the thresholds to NaN: they do not hold for other weights."""
+        """Set the temperature to 1 and the thresholds to NaN: new weights need new ones."""
         # .data, since a backward pass may still be to come that holds the temperature (at 1: it was
         # training).
         self.temperature.data.fill_(1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class _PreActivationBlock(nn.Module):
-    """BN-ReLU-conv3×3 twice, beside a shortcut that is a 1×1 convolution where the shape changes."""
+    """BN-ReLU-conv3×3 twice, and a shortcut: a 1×1 convolution where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()

@@ -55,7 +55,7 @@ def script():
 
 
 def until(process, happened, seconds=120):
-    """Wait for what a process does; it fails if the process ends, or too much time passes, before."""
+    """Wait until something has happened; fails if the process ends first or time runs out."""
     end = time.monotonic() + seconds
     while not happened():
         assert process.poll() is None, f"it ended with {process.returncode}"

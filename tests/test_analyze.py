@@ -141,9 +141,8 @@ def test_the_table_is_mean_deviation_paper_and_difference(runs, capsys):
     mine = [record for record in written if record["titles"]["loss"] == "DisMax without FPR"]
 
     def expected(values, scale=100, digits=1):
-        return f"{scale * statistics.mean(values):.{digits}f}±{scale * statistics.stdev(values):.{digits}f}".replace(
-            "±0.", "±."
-        )
+        mean, spread = scale * statistics.mean(values), scale * statistics.stdev(values)
+        return f"{mean:.{digits}f}±{spread:.{digits}f}".replace("±0.", "±.")
 
     assert ours[1] == expected(
         [record["classification"]["test"]["t1"]["accuracy"] for record in mine]

@@ -136,13 +136,24 @@ def test_odin_without_perturbation_at_temperature_1_is_mps(runs, capsys):
     assert record["detectors"]["odin"]["constants"] == {"epsilon": 0.0, "temperature": 1.0}
 
 
-@pytest.mark.parametrize(("given", "odin", "own"), [
-    ((), "ODIN", "own, perturbed"),
-    (("--epsilon", "0.0014", "--temperature", "1000"), "ODIN", "own, perturbed, ε 0.0014"),
-    (("--epsilon", "chosen"), "ODIN, ε chosen", "own, perturbed"),
-    (("--epsilon", "0.01", "--temperature", "10"), "ODIN, ε 0.01, T 10", "own, perturbed, ε 0.01"),
-    (("--epsilon", "0.01234567", "--temperature", "123456.7"), "ODIN, ε 0.01234567, T 123456.7", "own, perturbed, ε 0.01234567"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "odin", "own"),
+    [
+        ((), "ODIN", "own, perturbed"),
+        (("--epsilon", "0.0014", "--temperature", "1000"), "ODIN", "own, perturbed, ε 0.0014"),
+        (("--epsilon", "chosen"), "ODIN, ε chosen", "own, perturbed"),
+        (
+            ("--epsilon", "0.01", "--temperature", "10"),
+            "ODIN, ε 0.01, T 10",
+            "own, perturbed, ε 0.01",
+        ),
+        (
+            ("--epsilon", "0.01234567", "--temperature", "123456.7"),
+            "ODIN, ε 0.01234567, T 123456.7",
+            "own, perturbed, ε 0.01234567",
+        ),
+    ],
+)
 def test_a_title_names_the_constants_that_are_not_the_defaults(given, odin, own):
     options = command_line.read(detect.Options, "detect.py", ["runs", *given])
     options.check()

@@ -198,15 +198,18 @@ def test_what_a_detector_would_leave_out_of_a_head_is_refused():
         Detector(hooked.fc, [0.5] * 3, [0.25] * 3)
 
 
-@pytest.mark.parametrize("arguments", [
-    {"mean": [123.7, 116.3, 103.5]},  # of pixels up to 255
-    {"mean": [0.5, 0.5]},
-    {"mean": [math.nan, 0.5, 0.5]},
-    {"std": [0, 0.25, 0.25]},
-    {"std": [0.25, 0.25, -0.25]},
-    {"std": [0.25, math.inf, 0.25]},
-    {"mean": [], "std": []},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"mean": [123.7, 116.3, 103.5]},  # of pixels up to 255
+        {"mean": [0.5, 0.5]},
+        {"mean": [math.nan, 0.5, 0.5]},
+        {"std": [0, 0.25, 0.25]},
+        {"std": [0.25, 0.25, -0.25]},
+        {"std": [0.25, math.inf, 0.25]},
+        {"mean": [], "std": []},
+    ],
+)
 def test_a_normalisation_of_no_such_pixels_is_refused(arguments):
     with pytest.raises(ValueError, match="mean and std are a number a channel, of pixels in"):
         Detector(Ending(plainly), **{"mean": [0.5] * 3, "std": [0.25] * 3} | arguments)
@@ -226,16 +229,26 @@ IMAGES = {
     "NaN": (PIXELS.masked_fill(PIXELS == 1, math.nan), "floats in [0, 1], got nan to nan"),
     "infinite": (PIXELS / (1 - PIXELS), "floats in [0, 1], got 0 to inf"),
     "halves up to 255": ((255 * PIXELS).half(), "floats in [0, 1], got 0 to 255"),
-    **{str(dtype): (PIXELS.to(dtype), f"or of floats in [0, 1], got {dtype}") for dtype in (
-        torch.bool, torch.int8, torch.int16, torch.uint16, torch.int32, torch.int64, torch.complex64, torch.float8_e5m2
-    )},
+    **{
+        str(dtype): (PIXELS.to(dtype), f"or of floats in [0, 1], got {dtype}")
+        for dtype in (
+            torch.bool,
+            torch.int8,
+            torch.int16,
+            torch.uint16,
+            torch.int32,
+            torch.int64,
+            torch.complex64,
+            torch.float8_e5m2,
+        )
+    },
     "an array": (PIXELS.numpy(), "takes a tensor of images, got ndarray"),
     "one image": (PIXELS[0], "takes images [B, 3, H, W], got [3, 4, 4]"),
     "grey": (PIXELS[:, :1], "takes images [B, 3, H, W], got [2, 1, 4, 4]"),
     "with alpha": (torch.rand(2, 4, 4, 4), "takes images [B, 3, H, W], got [2, 4, 4, 4]"),
     "channels last": (torch.rand(2, 4, 5, 3), "takes images [B, 3, H, W], got [2, 4, 5, 3]"),
     "no pixels": (torch.rand(2, 3, 0, 4), "takes images [B, 3, H, W], got [2, 3, 0, 4]"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("given", IMAGES)
@@ -303,13 +316,16 @@ def test_a_compiled_detector_refuses_such_a_network_too_or_answers_nan():
 @pytest.mark.parametrize(
     "first_part", [losses.DisMaxLossFirstPart, losses.DUQLossFirstPart, losses.SNGPLossFirstPart]
 )
-@pytest.mark.parametrize("changed", [
-    lambda detector: detector.half(),
-    lambda detector: detector.bfloat16(),
-    lambda detector: detector.double(),
-    lambda detector: detector.to("cpu", torch.float16).float(),
-    lambda detector: detector.half().to(memory_format=torch.channels_last),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda detector: detector.half(),
+        lambda detector: detector.bfloat16(),
+        lambda detector: detector.double(),
+        lambda detector: detector.to("cpu", torch.float16).float(),
+        lambda detector: detector.half().to(memory_format=torch.channels_last),
+    ],
+)
 def test_a_detector_in_another_precision_says_nearly_the_same(first_part, changed):
     images = torch.randint(256, (40, 3, 4, 4), dtype=torch.uint8)
     exact = small(first_part=first_part)

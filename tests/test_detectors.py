@@ -732,11 +732,14 @@ def test_ash_and_scale_are_their_definitions(d):
     assert (ash_b(features) > 0).equal(ash_s(features) > 0)
 
 
-@pytest.mark.parametrize(("name", "theirs"), [
-    ("ash_b", lambda head: pytorch_ood.ASH(lambda x: x, head, variant="ash-b", percentile=0.9)),
-    ("ash_s", lambda head: pytorch_ood.ASH(lambda x: x, head, variant="ash-s", percentile=0.9)),
-    ("scale", lambda head: pytorch_ood.SCALE(lambda x: x, head, percentile=0.85)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("ash_b", lambda head: pytorch_ood.ASH(lambda x: x, head, variant="ash-b", percentile=0.9)),
+        ("ash_s", lambda head: pytorch_ood.ASH(lambda x: x, head, variant="ash-s", percentile=0.9)),
+        ("scale", lambda head: pytorch_ood.SCALE(lambda x: x, head, percentile=0.85)),
+    ],
+)
 def test_ash_and_scale_are_pytorch_oods(name, theirs):
     head = linear_head(20)  # 90 and 85 % of 20 are whole
     train, test = some_features(50, 20), some_features(40, 20, seed=1)
@@ -866,10 +869,16 @@ def test_the_chosen_epsilon_is_the_one_with_the_largest_mean_score(best):
     assert choose_epsilon(batches(), score, STD) == best
 
 
-@pytest.mark.parametrize(("fit", "score"), [
-    (lambda known, epsilon="chosen": fit_odin(known, epsilon, 3.0), lambda logits: softmax(logits / 3, axis=1).max(1)),
-    (fit_preprocessing, lambda logits: softmax(logits, axis=1).max(1)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fit", "score"),
+    [
+        (
+            lambda known, epsilon="chosen": fit_odin(known, epsilon, 3.0),
+            lambda logits: softmax(logits / 3, axis=1).max(1),
+        ),
+        (fit_preprocessing, lambda logits: softmax(logits, axis=1).max(1)),
+    ],
+)
 def test_epsilon_is_chosen_on_the_deciding_images_alone(fit, score):
     known = known_of()
     known = FitData(

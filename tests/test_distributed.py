@@ -201,7 +201,9 @@ def test_a_run_in_several_processes_goes_on_to_the_same_record(
     if count == 2:
         assert without_times(record_of(tmp_path, loss)) == whole
         assert log() == whole_log
-    else:  # three are summed in another order at the first step after: equal, but for rounding from there on
+    else:
+        # Three are summed in another order at the first step after: equal, but for rounding from
+        # there on.
         before = int(place[1]) - 1
         assert log()[:before] == whole_log[:before]
         assert log()[before]["loss"] == pytest.approx(whole_log[before]["loss"], rel=1e-3)

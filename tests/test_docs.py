@@ -132,7 +132,7 @@ def test_the_table_of_rates_is_what_its_snippet_computes(there):
 
 
 def commands(page):
-    """The commands of a page's bash blocks, and those that stand in a sentence, as lists of words."""
+    """The commands of a page, in bash blocks and in sentences, as lists of words."""
     text = page.read_text()
     lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
     lines += [

@@ -196,7 +196,7 @@ def test_what_is_not_there_is_said_in_one_line(run_main, folder, tmp_path):
 def test_a_run_is_interrupted_resumed_judged_and_used(
     run_main, folder, tmp_path, monkeypatch, side
 ):
-    """With smaller images, which train faster, and an OOD set that is streamed too; and as it is."""
+    """Smaller images train faster; the OOD set is streamed too."""
     if side == 64:
         monkeypatch.setattr(files, "IN_MEMORY", 0)
         monkeypatch.setitem(

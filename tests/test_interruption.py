@@ -83,7 +83,10 @@ def test_a_closed_terminal_stops_the_run_and_leaves_whole_files(tmp_path):
 
 @pytest.mark.parametrize("ignored", [True, False])
 def test_a_closed_terminal_ends_nothing_under_nohup(ignored):
-    program = "import signal; from utils import interruption as i; i.begin(); i.listen(); print(signal.getsignal(signal.SIGHUP))"
+    program = (
+        "import signal; from utils import interruption as i; i.begin(); i.listen(); "
+        "print(signal.getsignal(signal.SIGHUP))"
+    )
     started = signal.SIG_IGN if ignored else signal.SIG_DFL
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -127,7 +130,10 @@ def test_a_signal_during_the_imports_ends_in_one_line(tmp_path, program):
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_benchmark_in_one_line(signal_):
-    program = f"import os; from benchmarks import common; common.end_well(lambda: os.kill(os.getpid(), {int(signal_)}))"
+    program = (
+        "import os; from benchmarks import common; common.end_well(lambda: os.kill(os.getpid(), "
+        f"{int(signal_)}))"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == interruption.STATUS
     assert done.stderr.endswith("\ninterrupted: the table is not complete\n")
@@ -174,7 +180,7 @@ except KeyboardInterrupt:
 
 
 def ignore_nothing():
-    """In a new process: what ran the tests may have ignored these, as nohup or a script's `&` does."""
+    """In a new process: nohup, or a script's `&`, may make this one ignore the signals."""
     for each in (signal.SIGINT, signal.SIGHUP):
         signal.signal(each, signal.SIG_DFL)
 
@@ -237,7 +243,10 @@ def test_a_signal_while_a_script_looks_for_its_packages_is_said(tmp_path):
 
 @pytest.mark.parametrize("streams", [">&- 2>&-", "2>&1 | true", "> /dev/full 2>&1"])
 def test_output_that_nobody_reads_ends_no_run(tmp_path, streams):
-    command = f"{sys.executable} main.py {' '.join((*CPU, *QUICK))} --runs {tmp_path}/runs {streams}; exit ${{PIPESTATUS[0]}}"
+    command = (
+        f"{sys.executable} main.py {' '.join((*CPU, *QUICK))} --runs {tmp_path}/runs {streams}; "
+        f"exit ${{PIPESTATUS[0]}}"
+    )
     assert subprocess.run(["bash", "-c", command], cwd=ROOT).returncode == 0
     assert record_of(tmp_path)["best"]["epoch"]
 

@@ -1,4 +1,4 @@
-"""main.py end to end on the built-in digits, the training loop's contract, and what bad input says."""
+"""main.py end to end on the built-in digits, and its messages for bad input."""
 
 import json
 import math
@@ -185,7 +185,10 @@ def test_a_folder_that_cannot_be_written_is_named(capsys, tmp_path):
 
 def test_a_file_that_cannot_be_written_whole_is_not_written(script, run_main, tmp_path):
     # A limit on the size of files stands for a full disk.
-    limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000,) * 2); import main; sys.exit(main.main())"
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000,) * 2); import "
+        "main; sys.exit(main.main())"
+    )
     # As `run_main` has them.
     given = ("--runs", str(tmp_path / "runs"), "--device", "cpu", "--precision", "fp32")
     done = script("-c", limited, *QUICK, *given)

@@ -26,7 +26,8 @@ from dismax.losses import DisMaxLossFirstPart, DisMaxLossSecondPart, replace_cla
 assert dismax.__file__.startswith(sys.argv[1]), dismax.__file__
 new = {name.split(".")[0] for name in sys.modules} - before - set(sys.stdlib_module_names)
 found = Detector.load(sys.argv[2])(torch.zeros(3, 3, 8, 8))
-print(sorted(new), found.probabilities.shape[0], calibration.fit_temperature(torch.eye(2), torch.arange(2)) > 0)
+temperature = calibration.fit_temperature(torch.eye(2), torch.arange(2))
+print(sorted(new), found.probabilities.shape[0], temperature > 0)
 """
 
 

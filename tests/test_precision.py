@@ -1,4 +1,4 @@
-"""The choice of --precision auto: the run's own training steps are timed, and leave nothing behind."""
+"""--precision auto times the run's own training steps, and leaves nothing behind."""
 
 import math
 import os

@@ -82,7 +82,7 @@ HOSTILE = {
 
 @pytest.fixture
 def sends():
-    """A server that sends the pieces that it is given, whatever it is asked for; gives its address."""
+    """Starts a server that sends the given pieces to every request. Returns its address."""
     running = []
 
     def start(pieces) -> str:
@@ -191,7 +191,10 @@ def test_a_signal_ends_the_preparation_and_what_has_arrived_is_kept(tmp_path, se
 
 def test_a_set_is_ready_whether_or_not_that_can_be_printed(tmp_path):
     """A full disk, or `| head`."""
-    program = "from data import prepare; prepare.prepare = lambda *_: None; sys.exit(prepare.main(['svhn', 'mnist']))"
+    program = (
+        "from data import prepare; prepare.prepare = lambda *_: None; "
+        "sys.exit(prepare.main(['svhn', 'mnist']))"
+    )
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             [sys.executable, "-c", "import sys; " + program],

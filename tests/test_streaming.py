@@ -227,7 +227,10 @@ def test_a_program_ends_with_its_images_half_read(many, script, monkeypatch):
 
 
 def test_with_little_shared_memory_images_take_another_way(many):
-    command = f"{sys.executable} -c '{READING}print(sum(each.sum() for each in files.batches(16)).item())' {many}"
+    command = (
+        f"{sys.executable} -c '{READING}print(sum(each.sum() for each in "
+        f"files.batches(16)).item())' {many}"
+    )
     mounted = [
         "unshare",
         "-m",

@@ -21,19 +21,31 @@ runs = test_analyze.runs
 METRICS = ("auroc", "aupr_in", "aupr_out", "tnr95", "fpr95_in", "fpr95_out", "dtacc")
 
 
-@pytest.mark.parametrize(("sources", "expected"), [
-    ({"/d/svhn/test": "test", "/d/birds/test": "test"}, ["svhn/test", "birds/test"]),
-    ({"/d/x/test.npz": "test", "/d/y/test.npz": "test"}, ["x/test", "y/test"]),
-    ({"/a/x/test": "test", "/b/x/test": "test", "/c/y/test": "test"}, ["a/x/test", "b/x/test", "y/test"]),
-    ({"/d/svhn.npz": "svhn", "/d/svhn": "svhn", "/d/svhn.txt": "svhn"}, ["svhn.npz", "d/svhn", "svhn.txt"]),
-    ({"cifar100": "CIFAR-100", "/d/CIFAR-100.npz": "CIFAR-100"}, ["CIFAR-100", "CIFAR-100.npz"]),
-    ({"/a/SVHN": "SVHN", "/b/svhn": "svhn"}, ["a/SVHN", "b/svhn"]),
-    ({"/d/SVHN": "SVHN", "/d/svhn": "svhn"}, ["/d/SVHN [1]", "/d/svhn [2]"]),
-    ({"/a/e\u0301": "e\u0301", "/b/\u00e9": "\u00e9"}, ["a/e\u0301", "b/\u00e9"]),
-    ({"/a/x [MPS]": "x [MPS]", "/b/x": "x"}, ["a/x [MPS]", "b/x"]),
-    ({"/a/x\x1b[1m": "x\x1b[1m", "/b/y\udcff": "y\udcff"}, ["x\\x1b[1m", "y\\udcff"]),
-    ({"/d/one": "one", "svhn": "SVHN"}, ["one", "SVHN"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ({"/d/svhn/test": "test", "/d/birds/test": "test"}, ["svhn/test", "birds/test"]),
+        ({"/d/x/test.npz": "test", "/d/y/test.npz": "test"}, ["x/test", "y/test"]),
+        (
+            {"/a/x/test": "test", "/b/x/test": "test", "/c/y/test": "test"},
+            ["a/x/test", "b/x/test", "y/test"],
+        ),
+        (
+            {"/d/svhn.npz": "svhn", "/d/svhn": "svhn", "/d/svhn.txt": "svhn"},
+            ["svhn.npz", "d/svhn", "svhn.txt"],
+        ),
+        (
+            {"cifar100": "CIFAR-100", "/d/CIFAR-100.npz": "CIFAR-100"},
+            ["CIFAR-100", "CIFAR-100.npz"],
+        ),
+        ({"/a/SVHN": "SVHN", "/b/svhn": "svhn"}, ["a/SVHN", "b/svhn"]),
+        ({"/d/SVHN": "SVHN", "/d/svhn": "svhn"}, ["/d/SVHN [1]", "/d/svhn [2]"]),
+        ({"/a/e\u0301": "e\u0301", "/b/\u00e9": "\u00e9"}, ["a/e\u0301", "b/\u00e9"]),
+        ({"/a/x [MPS]": "x [MPS]", "/b/x": "x"}, ["a/x [MPS]", "b/x"]),
+        ({"/a/x\x1b[1m": "x\x1b[1m", "/b/y\udcff": "y\udcff"}, ["x\\x1b[1m", "y\\udcff"]),
+        ({"/d/one": "one", "svhn": "SVHN"}, ["one", "SVHN"]),
+    ],
+)
 def test_sources_have_the_shortest_endings_that_tell_them_apart(sources, expected):
     assert [*titles.of_sources(sources).values()] == expected
 

@@ -29,7 +29,7 @@ def config_of(**fields):
 
 
 def rewritten(path, change):
-    """A file of a run, with its configuration changed as an earlier version would have written it."""
+    """Changes a run's file to what an earlier version would have written."""
     if path.suffix == ".json":
         content = records.read_json(path)
         change(content.get("config", content))
@@ -53,15 +53,24 @@ def test_every_version_is_that_of_something_there_is():
     )
 
 
-@pytest.mark.parametrize(("fields", "parts"), [
-    ({"loss": "isomaxplus", "ood": ("near=cifar100", "far=svhn")}, set()),
-    ({"loss": "dismax"}, {"dismax"}),
-    ({"loss": "sngp", "model": "wideresnet2810"}, {"sngp", "wideresnet"}),
-    ({"loss": "isomax", "model": "resnet18_imagenet", "data": "imagenet1k"}, {"resnet_imagenet", "resizing"}),
-    ({"loss": "dismax_nofpr", "recipe": "openood", "ood": ("far=mnist", "near=textures")}, {"openood", "mnist", "resizing"}),
-    ({"loss": "isomaxplus", "ood": ("far=/my/photos", "near=svhn")}, {"resizing"}),
-    ({"loss": "isomaxplus", "ood": ("far=/my/photos.npz", "near=svhn")}, {"resizing"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "parts"),
+    [
+        ({"loss": "isomaxplus", "ood": ("near=cifar100", "far=svhn")}, set()),
+        ({"loss": "dismax"}, {"dismax"}),
+        ({"loss": "sngp", "model": "wideresnet2810"}, {"sngp", "wideresnet"}),
+        (
+            {"loss": "isomax", "model": "resnet18_imagenet", "data": "imagenet1k"},
+            {"resnet_imagenet", "resizing"},
+        ),
+        (
+            {"loss": "dismax_nofpr", "recipe": "openood", "ood": ("far=mnist", "near=textures")},
+            {"openood", "mnist", "resizing"},
+        ),
+        ({"loss": "isomaxplus", "ood": ("far=/my/photos", "near=svhn")}, {"resizing"}),
+        ({"loss": "isomaxplus", "ood": ("far=/my/photos.npz", "near=svhn")}, {"resizing"}),
+    ],
+)
 def test_a_configuration_names_the_versions_of_its_parts(fields, parts):
     config = config_of(**fields)
     assert config["versions"] == dict.fromkeys(parts, 2)

@@ -13,7 +13,7 @@ from utils.distributed import World
 
 @dataclass(frozen=True)
 class Summary:
-    """An epoch so far: mean loss, and the accuracy on the images that show what their labels say."""
+    """An epoch so far: mean loss, and accuracy on the images that are not mixed."""
 
     loss: float
     accuracy: float

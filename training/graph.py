@@ -1,4 +1,4 @@
-"""A training step as one CUDA graph: the host starts it with one call instead of several hundred."""
+"""A training step as one CUDA graph: one call starts it instead of several hundred."""
 
 import gc
 import warnings

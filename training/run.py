@@ -208,7 +208,7 @@ def refuse(
     world: World,
     batch: int,
 ) -> None:
-    """Raises ValueError, before anything is written, for what the method or the machine cannot do."""
+    """Raises ValueError for what the method or the machine cannot do; nothing is written."""
     if config.tensorboard:
         curves.check()
     if config.sync_batchnorm and (world.size == 1 or device.type != "cuda"):

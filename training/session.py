@@ -140,7 +140,9 @@ class Session:
             except KeyboardInterrupt:
                 self._keep()
                 raise
-            except ValueError:  # a damaged image, which can be mended; of several processes one alone would wait for the others
+            except ValueError:
+                # A damaged image, which can be mended; of several processes one alone would wait
+                # for the others.
                 if run.world.size == 1:
                     self.fingerprints = {}  # which mending it changes
                     self._keep()

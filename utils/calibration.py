@@ -64,7 +64,7 @@ class _Confidences:
         return 1 / (self.gaps * 10 ** -points[:, None, None]).exp_().sum(2)
 
     def nearly(self, points: Tensor) -> Tensor:
-        """As `exactly`, of sorted points, by Lagrange's cubic through the four nodes around each."""
+        """As `exactly`, for sorted points, by cubic interpolation from four nodes each."""
         place = (points - LOW) / self.spacing
         first = place.long().sub(1).clamp(0, len(self.nodes) - 4)
         x = place - first
@@ -207,7 +207,10 @@ def _doubts(logits: Tensor, faultless: bool, objective: str, best: float) -> Ite
             f"look at the logits, which differ by up to {apart:.0e} within an example"
         )
     if best in (LOW, HIGH):
-        yield f"the best temperature by {objective.upper()} lies at the bound {10**best:g} of [{LOWEST}, {HIGHEST:g}]"
+        yield (
+            f"the best temperature by {objective.upper()} lies at the bound {10**best:g} of "
+            f"[{LOWEST}, {HIGHEST:g}]"
+        )
 
 
 def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> float:

@@ -20,7 +20,7 @@ from . import interruption
 
 @dataclass(frozen=True)
 class World:
-    """The processes that make a run together; they call the collective functions in the same order."""
+    """The processes of one run. All call the collective functions in the same order."""
 
     rank: int = 0
     size: int = 1
@@ -91,7 +91,7 @@ class World:
         return found or []
 
     def all_gather(self, part: Tensor, count: int) -> Tensor:
-        """Collective: the tensor [count, ...], on the CPU, of which each process has its `share`."""
+        """Collective: the whole tensor [count, ...] on the CPU; each process gives its shard."""
         if self.size == 1:
             return part
         longest = -(-count // self.size)

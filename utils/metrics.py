@@ -31,7 +31,7 @@ def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
 
 
 def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
-    """The share of images whose largest logit is their label's; of equal logits the first counts."""
+    """The share of images whose largest logit is their label's. The first wins a tie."""
     values, classes = _checked(logits, labels)
     return float((values.argmax(1) == classes).mean())
 

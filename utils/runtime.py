@@ -1,4 +1,4 @@
-"""Where and how a run computes: device, precision, seeds, and what there is to know of the machine."""
+"""Device, precision, seeds, and facts about the machine."""
 
 import ctypes
 import os
@@ -32,7 +32,8 @@ def find_device(name: str) -> torch.device:
         with warnings.catch_warnings(action="ignore"):  # of a name that is no device's any more
             device = torch.device(name)
             torch.zeros(1, device=device).item()
-    except Exception as error:  # each backend has its own: a ModuleNotFoundError for "hpu", an AssertionError for "xpu"
+    except Exception as error:
+        # Each backend has its own: a ModuleNotFoundError for "hpu", an AssertionError for "xpu".
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"--device {name} cannot be used here ({reason}): take --device cpu, or auto"
