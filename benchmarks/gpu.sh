@@ -34,13 +34,13 @@ tests() { # NAME ARGUMENTS...
     part "$1" "$python" -m pytest -p no:cacheprovider "${@:2}"
 }
 { git rev-parse HEAD; nvidia-smi --query-gpu=name,driver_version --format=csv,noheader; } 2>&1 | tee "$folder/summary.txt"
-tests waits -m cuda tests/test_placement.py # names the operation that waits; a capture that fails does not
-tests graph -m "cuda and not slow" tests/test_graph.py tests/test_precision.py
+tests waits -m cuda tests/training/test_placement.py # names the operation that waits; a capture that fails does not
+tests graph -m "cuda and not slow" tests/training/test_graph.py tests/training/test_precision.py
 for network in resnet34 densenetbc100 wideresnet2810; do
     part "training_$network" "$python" -m benchmarks.training --models $network --images 1280 --repeats 3
 done
 part epoch "$python" -m benchmarks.epoch --model resnet34 --precision bf16 --images 20000 --epochs 7
-tests others -m "cuda and not slow" tests --ignore=tests/test_graph.py --ignore=tests/test_placement.py --ignore=tests/test_precision.py
+tests others -m "cuda and not slow" tests --ignore=tests/training/test_graph.py --ignore=tests/training/test_placement.py --ignore=tests/training/test_precision.py
 tests killed -m "cuda and slow" tests
 part together "$python" -m benchmarks.together --models resnet34 --counts 1 4 --seconds 5
 part compiled "$python" -m benchmarks.training --models resnet34 --images 1280 --repeats 3 --compiled

@@ -2,18 +2,14 @@
 
 import os
 import sys
-import time
-from pathlib import Path
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 
-from experiment import records
+from tests.common import ROOT
 
-ROOT = Path(__file__).parent.parent
-QUICK = ("--epochs", "3")
-# Losses of one equation; the others: test_methods.py.
-PROTOTYPES = ("softmax", "isomax", "isomaxplus", "dismax", "dismax_nofpr")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
 
@@ -54,26 +50,28 @@ def script():
     return run
 
 
-def until(process, happened, seconds=120):
-    """Wait until something has happened; fails if the process ends first or time runs out."""
-    end = time.monotonic() + seconds
-    while not happened():
-        assert process.poll() is None, f"it ended with {process.returncode}"
-        assert time.monotonic() < end
-        time.sleep(0.05)
+@pytest.fixture
+def server():
+    """A web server on this machine that serves bytes with ranges, and can cut a connection."""
+    content: dict[str, bytes] = {}
+    cut: dict[str, int] = {}
 
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path not in content:
+                return self.send_error(404)
+            body = content[self.path]
+            start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(body) - start))
+            self.end_headers()
+            self.wfile.write(body[start : cut.pop(self.path, len(body))])
+            return None
 
-def record_of(tmp_path, loss="dismax", seed=1):
-    """The record of a run that `run_main` made."""
-    return records.read_record(
-        tmp_path / "runs" / "digits" / "smallcnn" / loss / str(seed) / records.METRICS
-    )
+        def log_message(self, *_):
+            pass
 
-
-def without_times(record):
-    """What two runs of one identity have in common."""
-    return {
-        name: value
-        for name, value in record.items()
-        if name not in ("started", "seconds", "environment", "config")
-    }
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}", content, cut
+        running.shutdown()

@@ -123,3 +123,21 @@ def on_a_gpu(loss_name, capture=GraphedStep, precision="bf16", **changes):
     a graph computes.
     """
     return trainer_of(loss_name, CUDA, capture, precision, count=201, **changes)
+
+
+def make_trainer(head, make_criterion, epochs=2, seed=1, learning_rate=None, recipe="paper"):
+    torch.manual_seed(seed)
+    device = torch.device("cpu")
+    model = build_model("smallcnn", 4, head)
+    criterion = make_criterion(model.classifier)
+    pixels = torch.randint(
+        256, (44, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    normalize = Normalizer((0.5,) * 3, (0.3,) * 3, device)
+    batches = TrainingBatches(
+        Images(pixels, torch.arange(44) % 4, ()), normalize, 16, 1, True, device
+    )
+    how = RECIPES[recipe]
+    if learning_rate:
+        how = dataclasses.replace(how, learning_rate=learning_rate)
+    return Trainer(model, criterion, batches, how, epochs, seed, "fp32")

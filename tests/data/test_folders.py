@@ -1,0 +1,385 @@
+"""Folders of images as users have them: what counts, and what is said of what does not."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import predict
+from data import downloaded, files, sources
+from data.decoding import decode
+from data.folders import search
+from tests.common import ROOT
+
+REFERENCE = torch.randint(
+    256, (1, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
+
+
+def image(path, colour="red", size=(8, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path, "png")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of two images."""
+    for name in ("a/1", "a/2", "b/3", "b/4"):
+        image(tmp_path / "set" / f"{name}.png")
+    return tmp_path / "set"
+
+
+def counts(place):
+    """How many images every reader of folders sees below a place, and what is said of the rest."""
+    found, cropped = files.load_split(place), files.load_cropped(place, (8, 8), 0)
+    assert (found.classes, found.labels.tolist(), found.notes) == (
+        cropped.classes,
+        cropped.labels.tolist(),
+        cropped.notes,
+    )
+    outside, (paths, notes) = files.load_out(place, REFERENCE), predict.find_images([place])
+    assert len(found) == len(outside) == len(paths)
+    assert found.notes == outside.notes == tuple(notes)
+    return found, " ".join(notes)
+
+
+SYSTEMS = [
+    ".ipynb_checkpoints",
+    "@eaDir",
+    "#recycle",
+    "#snapshot",
+    "__MACOSX",
+    "$RECYCLE.BIN",
+    ".thumbnails",
+    "@Recycle",
+]
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("below", ["", "a"])
+def test_a_folder_of_the_system_is_no_class_and_holds_no_images(folder, name, below):
+    image(folder / below / name / "1-checkpoint.png")
+    image(folder / below / name / "deeper" / "2.png")
+    found, notes = counts(folder)
+    assert (found.classes, len(found)) == (("a", "b"), 4)
+    assert "left out 2 images in hidden or system folders" in notes
+
+
+@pytest.mark.parametrize(
+    "name", ["Thumbs.db", ".DS_Store", "desktop.ini", "._1.png", ".hidden.jpg"]
+)
+@pytest.mark.parametrize("below", ["", "a"])
+def test_a_file_of_the_system_is_no_image_and_no_class(folder, name, below):
+    (folder / below / name).write_bytes(b"something")
+    found, notes = counts(folder)
+    assert (found.classes, len(found)) == (("a", "b"), 4)
+    assert ("1 hidden images" in notes) == name.endswith(("png", "jpg"))
+
+
+def test_what_is_left_out_is_counted_and_said(folder):
+    for name in ("a/notes.txt", "b/1.XML", "b/2.xml", "README"):
+        (folder / name).write_text("text")
+    _, notes = counts(folder)
+    assert notes == f"{folder}: left out 1 .txt files, 2 .xml files, 1 other files"
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".AVIF", ".jxl", ".dng", ".svg", ".tga"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_images_in_a_format_that_is_not_read_are_an_error(folder, suffix, alone):
+    (folder / "b" / f"5{suffix}").write_bytes(b"something")
+    if alone:
+        for name in ("3.png", "4.png"):
+            (folder / "b" / name).unlink()
+    for read in (
+        files.load_split,
+        lambda place: files.load_out(place, REFERENCE),
+        lambda place: predict.find_images([place]),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"not read \(1 {suffix.lower()}\): convert them to PNG or JPEG"
+        ):
+            read(folder)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".jfif", ".JPE", ".pgm", ".JPG"])
+def test_a_class_whose_files_have_another_usual_name_is_there(folder, suffix):
+    for name in ("3", "4"):
+        (folder / "b" / f"{name}.png").unlink()
+        kind = {".gif": "gif", ".pgm": "ppm"}.get(suffix, "jpeg")
+        Image.new("L", (8, 8)).save(folder / "b" / f"{name}{suffix}", kind)
+    found, _ = counts(folder)
+    assert (found.classes, found.labels.tolist()) == (("a", "b"), [0, 0, 1, 1])
+
+
+def test_an_empty_class_and_images_beside_the_classes_are_an_error(folder):
+    (folder / "c").mkdir()
+    (folder / "c" / "list.txt").write_text("text")
+    for read in (files.load_split, lambda place: files.load_cropped(place, (8, 8), 0)):
+        with pytest.raises(
+            ValueError, match=r"class folders without images \(c\): put images there, or remove"
+        ):
+            read(folder)
+    image(folder / "5.png")
+    with pytest.raises(ValueError, match="lie in no class folder"):
+        files.load_cropped(folder, (8, 8), 0)
+    assert len(files.load_out(folder, REFERENCE)) == 5  # whose folders are no classes
+
+
+def test_linked_folders_are_followed_once(folder, tmp_path):
+    image(tmp_path / "elsewhere" / "deep" / "5.png")
+    (folder / "a" / "more").symlink_to(tmp_path / "elsewhere")
+    (folder / "a" / "again").symlink_to(tmp_path / "elsewhere" / "deep")
+    (folder / "b" / "back").symlink_to(folder)
+    (folder / "b" / "above").symlink_to(tmp_path)
+    found, notes = counts(folder)
+    assert found.labels.tolist() == [0, 0, 0, 1, 1]
+    assert "left out 3 links to folders that are there already" in notes
+
+
+def test_one_folder_in_two_classes_is_an_error_and_no_endless_walk(folder):
+    (folder / "a" / "to_b").symlink_to(folder / "b")
+    (folder / "b" / "to_a").symlink_to(folder / "a")
+    with pytest.raises(ValueError, match="belongs to two classes, (a, b|b, a): remove a link"):
+        files.load_split(folder)
+    assert len(files.load_out(folder, REFERENCE)) == 4
+
+
+@pytest.mark.parametrize("kind", ["pipe", "broken link"])
+def test_an_image_that_is_no_file_is_an_error_before_anything_is_read(folder, kind):
+    path = folder / "b" / "5.png"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("nothing")
+    message = (
+        "is a pipe, a socket or a device"
+        if kind == "pipe"
+        else "is a link to a file that is missing"
+    )
+    for read in (
+        files.load_split,
+        lambda place: files.load_cropped(place, (8, 8), 0),
+        lambda place: predict.find_images([place]),
+    ):
+        with pytest.raises(ValueError, match=f"5.png {message}"):
+            read(folder)
+
+
+def test_a_folder_that_may_not_be_read_is_an_error():
+    # Which others may enter, unlike pytest's own.
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        os.chmod(name, 0o755)
+        folder = Path(name) / "set"
+        for path in ("a/1.png", "b/deep/2.png"):
+            image(folder / path)
+        os.chmod(folder / "b" / "deep", 0)
+        os.chmod(folder / "a" / "1.png", 0)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            for read in (files.load_split, lambda place: files.load_out(place, REFERENCE), search):
+                with pytest.raises(PermissionError, match="b/deep"):
+                    read(folder)
+            with pytest.raises(ValueError, match=r"1\.png may not be read: change its permissions"):
+                decode(folder / "a" / "1.png")
+        finally:
+            if root:
+                os.seteuid(0)
+            os.chmod(folder / "b" / "deep", 0o755)
+
+
+def test_the_order_is_that_of_folders_and_names(tmp_path):
+    names = ["a-b/1.png", "a/2.png", "a/10.png", "a/b/0.png", "a.b/3.png"]
+    for name in names:
+        image(tmp_path / name)
+    assert files.image_files(tmp_path) == sorted(tmp_path / name for name in names)
+
+
+def test_names_in_any_encoding_are_read_and_can_be_printed(folder):
+    (folder / "b").rename(folder / os.fsdecode(b"caf\xe9"))
+    image(folder / os.fsdecode(b"caf\xe9") / os.fsdecode(b"\xff.png"))
+    found, _ = counts(folder)
+    assert found.classes == ("a", r"caf\xe9")
+    assert found.labels.tolist() == [0, 0, 1, 1, 1]
+    (folder / os.fsdecode(b"caf\xe9") / "1.txt").write_text("")
+    assert counts(folder)[1].isprintable()
+
+
+def test_a_run_says_what_it_leaves_out_and_so_does_predict(folder, run_main, tmp_path, capsys):
+    for split in ("train", "test"):
+        for name in ("a", "b"):
+            for number in range(8):
+                image(
+                    tmp_path / "mine" / split / name / f"{number}.png",
+                    (number, 200, 30 if name == "a" else 220),
+                )
+    (tmp_path / "mine" / "train" / "a" / "about.txt").write_text("text")
+    (folder / "about.md").write_text("text")
+    given = (
+        "--model",
+        "smallcnn",
+        "--loss",
+        "softmax",
+        "--epochs",
+        "1",
+        "--protocol",
+        "paper",
+        "--ood",
+        str(folder),
+    )
+    status, out, _ = run_main("--data", str(tmp_path / "mine"), *given)
+    assert status == 0
+    assert (
+        f"warning: {tmp_path}/mine/train: left out 1 .txt files\nwarning: {folder}: left out 1 "
+        ".md files\n" in out
+    )
+    run = tmp_path / "runs" / "mine" / "smallcnn" / "softmax" / "1"
+    assert predict.main([str(run), str(folder), "--device", "cpu"]) == 0
+    assert f"warning: {folder}: left out 1 .md files" in capsys.readouterr().err
+
+
+def save(path, pixels, labels, **more):
+    np.savez(path, images=pixels, labels=labels, **more)
+
+
+def class_folders(place, pixels, labels, names):
+    for number, (each, label) in enumerate(zip(pixels, labels, strict=True)):
+        (place / names[label]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(each).save(place / names[label] / f"{number:04}.png")
+
+
+@pytest.mark.parametrize(
+    "coloured", [[], [0], [150], [299], range(300)], ids=["none", "first", "middle", "last", "all"]
+)
+def test_greyness_is_judged_by_all_images_and_alike_in_every_form(tmp_path, coloured, monkeypatch):
+    rng = np.random.default_rng(0)
+    pixels = np.repeat(rng.integers(0, 256, (300, 4, 4, 1)).astype(np.uint8), 3, axis=3)
+    pixels[list(coloured), 0, 0] = (255, 0, 0)
+    labels, names = np.arange(300) // 150, ("a", "b")
+    save(tmp_path / "train.npz", pixels, labels, class_names=np.array(names))
+    class_folders(tmp_path / "folders" / "train", pixels, labels, names)
+    mixed = np.concatenate(
+        [
+            np.repeat(rng.integers(0, 256, (150, 4, 4, 1)).astype(np.uint8), 3, axis=3),
+            pixels[:1] * 0 + (255, 0, 0),
+        ]
+    )
+    mixed = mixed.astype(np.uint8)
+    np.savez(tmp_path / "out.npz", images=mixed)
+    class_folders(tmp_path / "out", mixed, np.zeros(151, int), ("x",))
+    found = []
+    for train in (
+        files.load_npz(tmp_path / "train.npz"),
+        files.load_split(tmp_path / "folders" / "train"),
+    ):
+        reference = sources.reference(train)
+        found += [files.load_out(tmp_path / name, reference).pixels for name in ("out.npz", "out")]
+    monkeypatch.setattr(files, "IN_MEMORY", 0)
+    found.append(
+        files.load_out(
+            tmp_path / "out", sources.reference(files.load_split(tmp_path / "folders" / "train"))
+        ).first(151)
+    )
+    assert all(each.equal(found[0]) for each in found)
+    grey = found[0].eq(found[0][:, :1]).flatten(1).all(1)
+    assert grey[:150].all()
+    assert bool(grey[150]) == (not coloured)
+    # Grey images stay as they are.
+    assert found[0][:150].equal(torch.from_numpy(mixed[:150]).permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("form", ["npz", "folders", "bytes"])
+@pytest.mark.parametrize("place", ["test", "val"])
+def test_a_test_set_is_matched_by_name_and_need_not_have_every_class(
+    tmp_path, form, place, monkeypatch
+):
+    names = [f"class{number:03}" for number in range(200)]
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 4, 4, 3)).astype(np.uint8)
+    root = tmp_path / "imagenet1k" if place == "val" else tmp_path / "mine"
+
+    def load():
+        return sources.load_in("imagenet1k" if place == "val" else str(root), tmp_path)
+
+    class_folders(root / "train", pixels, np.arange(200), names)
+    if form == "folders" or place == "val":
+        class_folders(root / place, pixels[:3], np.arange(3), ["class199", "class007", "class150"])
+    else:
+        named = np.array(["class199", "class007", "class150"]).astype(
+            "S" if form == "bytes" else "U"
+        )
+        save(root / "test.npz", pixels[:3], np.arange(3), class_names=named)
+    train, test = load()
+    assert test.classes == train.classes
+    expected = [7, 150, 199] if form == "folders" or place == "val" else [199, 7, 150]
+    assert test.labels.tolist() == expected
+    assert (
+        f"no images of 197 of 200 classes (class000, {', '.join(names[1:5])} and 192 more)"
+        in test.notes[0]
+    )
+    if form == "folders" or place == "val":
+        (root / place / "class007").rename(root / place / "class7")
+    else:
+        save(
+            root / "test.npz",
+            pixels[:3],
+            np.arange(3),
+            class_names=np.array(["class7", "class199", "class150"]),
+        )
+    with pytest.raises(
+        ValueError,
+        match=r"different classes: of the test set's, class7 is not among the training set's",
+    ) as error:
+        load()
+    assert len(str(error.value)) < 400 + len(str(root))
+
+
+def test_a_list_may_end_in_capitals(folder, tmp_path):
+    for name in ("train.TXT", "Test.txt"):
+        (tmp_path / name).write_text("set/a/1.png 0\nset/b/3.png 1\n")
+    train, test = sources.load_in(str(tmp_path), tmp_path)
+    assert len(train) == len(test) == 2
+    assert len(sources.load_out(str(tmp_path / "train.TXT"), tmp_path, REFERENCE)) == 2
+    assert sources.title_of(str(tmp_path / "near.TXT")) == "near"
+
+
+@pytest.mark.parametrize("name", ["digits", "photos", "noise", "svhn", "digits89"])
+def test_a_name_of_the_catalog_that_is_a_path_too_is_refused_with_both_ways_to_name_it(
+    folder, tmp_path, run_main, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    folder.rename(tmp_path / name)
+    option = "--data" if name == "digits" else "--ood"
+    for given in (name, f"far={name}") if option == "--ood" else (name,):
+        status, _, err = run_main(option, given)
+        assert (status, err.count("\n")) == (2, 1)
+        assert (
+            f"{name} is a set of the catalog and a path here: write ./{name} for the path, "
+            f"catalog:{name} for the set" in err
+        )
+    root = tmp_path / "downloads"
+    assert sources.absolute_source(f"./{name}", root) == str(tmp_path / name)
+    assert sources.absolute_source(f"catalog:{name}", root) == name
+    assert sources.absolute_source(f"near=catalog:{name}", root) == f"near={name}"
+    assert sources.absolute_source("gone", root) == "gone"
+    with pytest.raises(ValueError, match="catalog:nothing is no set of the catalog: choose from"):
+        sources.absolute_source("catalog:nothing", root)
+
+
+def test_a_set_of_the_catalog_that_lies_here_is_no_other_path(tmp_path, monkeypatch):
+    (tmp_path / "imagenet1k").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert sources.absolute_source("imagenet1k", Path()) == "imagenet1k"
+    with pytest.raises(ValueError, match="write ./imagenet1k for the path"):
+        sources.absolute_source("imagenet1k", ROOT)
+
+
+@pytest.mark.parametrize("name", ["svhn", "cifar10", "cifar100", "fashionmnist", "mnist"])
+def test_a_pipe_among_the_downloads_is_said_and_not_opened(tmp_path, name):
+    path = tmp_path / downloaded.TORCHVISION[name].replace("*", "test")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(FileNotFoundError, match="is missing or damaged in"):
+        sources.load_out(name, tmp_path, REFERENCE)

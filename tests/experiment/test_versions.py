@@ -1,0 +1,249 @@
+"""Runs of an earlier version: neither resumed nor averaged with new ones, and their networks
+refused.
+"""
+
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+import analyze
+import detect
+import predict
+from dismax.detector import Detector
+from experiment import records
+from experiment.config import RunConfig, identity_of
+from experiment.recipes import RECIPES
+from losses import LOSSES
+from models import EXAMPLES
+from tests.common import QUICK
+from training import checkpoint
+from utils import versions
+
+
+def config_of(**fields):
+    """A finished configuration, as JSON."""
+    return RunConfig(**{"model": "smallcnn", "recipe": "paper", "epochs": 3} | fields).as_json()
+
+
+def rewritten(path, change):
+    """Changes a run's file to what an earlier version would have written."""
+    if path.suffix == ".json":
+        content = records.read_json(path)
+        change(content.get("config", content))
+        records.write_json(path, content)
+    else:
+        content = checkpoint.load(path)
+        change(content["identity" if "identity" in content else "config"])
+        checkpoint.save(path, content)
+
+
+def without_versions(config):
+    del config["versions"]
+
+
+def test_every_version_is_that_of_something_there_is():
+    families = {re.sub(r"\d+", "", name) for name in EXAMPLES}
+    known = {*families, *LOSSES, *RECIPES, *detect.DETECTORS, "mnist", "resizing"}
+    assert {*versions.CHANGES} <= known
+    assert not any(
+        change.what.endswith(".") for changes in versions.CHANGES.values() for change in changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "parts"),
+    [
+        ({"loss": "isomaxplus", "ood": ("near=cifar100", "far=svhn")}, set()),
+        ({"loss": "dismax"}, {"dismax"}),
+        ({"loss": "sngp", "model": "wideresnet2810"}, {"sngp", "wideresnet"}),
+        (
+            {"loss": "isomax", "model": "resnet18_imagenet", "data": "imagenet1k"},
+            {"resnet_imagenet", "resizing"},
+        ),
+        (
+            {"loss": "dismax_nofpr", "recipe": "openood", "ood": ("far=mnist", "near=textures")},
+            {"openood", "mnist", "resizing"},
+        ),
+        ({"loss": "isomaxplus", "ood": ("far=/my/photos", "near=svhn")}, {"resizing"}),
+        ({"loss": "isomaxplus", "ood": ("far=/my/photos.npz", "near=svhn")}, {"resizing"}),
+    ],
+)
+def test_a_configuration_names_the_versions_of_its_parts(fields, parts):
+    config = config_of(**fields)
+    assert config["versions"] == dict.fromkeys(parts, 2)
+    assert versions.outdated(config) == {}
+    assert {*versions.outdated(config | {"versions": {}})} == parts
+    # Of a later version than this.
+    assert {*versions.outdated(config | {"versions": dict.fromkeys(parts, 3)})} == parts
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [[], "2", {"dismax": "2"}, {"dismax": 0}, {"dismax": -1}, {"dismax": None}, {"dismax": True}],
+)
+def test_damaged_versions_are_an_error(damaged):
+    with pytest.raises(
+        ValueError, match="the versions in a configuration are a name and a whole number each, got"
+    ):
+        versions.outdated(config_of(loss="dismax") | {"versions": damaged})
+
+
+def test_an_ensemble_has_its_members_loss():
+    assert versions.loss_of({"loss": "ensemble"}) == "softmax"
+    assert versions.loss_of({"loss": "ensemble_dismax"}) == "dismax"
+
+
+def test_what_has_not_changed_is_the_same_run_as_before():
+    config = config_of(loss="isomaxplus")
+    before = {name: value for name, value in config.items() if name != "versions"}
+    assert identity_of(before) == identity_of(config)
+    assert records.differences(before, identity_of(config)) == []
+
+
+@pytest.fixture
+def run(run_main, tmp_path):
+    """The folder of a short run of DisMax on the digits."""
+    assert run_main(*QUICK)[0] == 0
+    return tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
+
+
+def test_a_finished_run_of_an_earlier_version_is_not_taken_for_this_one(run, run_main):
+    rewritten(run / records.CONFIG, without_versions)
+    before = (run / records.METRICS).read_bytes()
+    status, _, err = run_main(*QUICK)
+    assert status == 2
+    assert len(err.strip().splitlines()) == 1
+    assert "dismax version 1 (since then, an odd batch" in err
+    assert (run / records.METRICS).read_bytes() == before
+
+
+def test_a_checkpoint_of_an_earlier_version_is_not_resumed(run_main, tmp_path, monkeypatch):
+    from .test_resume import interrupted
+
+    interrupted(run_main, monkeypatch, 2, *QUICK)
+    run = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
+    rewritten(run / records.LAST, without_versions)
+    (run / records.PREVIOUS).unlink(missing_ok=True)
+    status, _, err = run_main(*QUICK)
+    assert status == 2
+    assert "dismax version 1 (since then" in err
+
+
+def test_records_of_two_versions_have_rows_of_their_own(run, run_main, tmp_path, capsys):
+    run.rename(tmp_path / "runs" / "old")
+    rewritten(tmp_path / "runs" / "old" / records.METRICS, without_versions)
+    assert run_main(*QUICK)[0] == 0
+    assert (
+        analyze.main(["--runs", str(tmp_path / "runs"), "--format", "markdown", "--no-detail"]) == 0
+    )
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| DisMax")]
+    assert [row.split("|")[1].strip() for row in rows] == [
+        "DisMax (n=1)",
+        "DisMax (version 1) (n=1)",
+    ]
+
+
+def test_records_of_two_networks_have_tables_of_their_own(
+    run, run_main, tmp_path, capsys, monkeypatch
+):
+    run.rename(tmp_path / "runs" / "old")
+    monkeypatch.setitem(versions.CHANGES, "smallcnn", (versions.Change("it has another layer"),))
+    assert run_main(*QUICK)[0] == 0
+    assert analyze.main(["--runs", str(tmp_path / "runs"), "--no-detail"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert out.count("Digits 0-7, small CNN") == 2
+    assert out.count("smallcnn version 1 (since then, it has another layer)") == 1
+
+
+def test_detectors_of_two_versions_have_rows_of_their_own(run, tmp_path, capsys):
+    assert detect.main([str(run), "--scores", "energy", "--device", "cpu"]) == 0
+    record = records.read_record(run / records.METRICS)
+    later = {"energy": record["detectors"]["energy"] | {"version": 3}}
+    other = record | {"config": record["config"] | {"seed": 2}, "detectors": later}
+    (tmp_path / "runs" / "other").mkdir()
+    records.write_json(tmp_path / "runs" / "other" / records.METRICS, other)
+    capsys.readouterr()
+    assert analyze.main(["--runs", str(tmp_path / "runs"), "--format", "csv"]) == 0
+    out = capsys.readouterr().out
+    assert ",Energy," in out
+    assert ",Energy (version 3)," in out
+
+
+@pytest.mark.parametrize("damaged", [None, [], "x", 2, {"dismax": None}])
+def test_a_folder_with_damaged_versions_is_one_line_and_left_alone(run, run_main, damaged):
+    rewritten(run / records.CONFIG, lambda config: config.update(versions=damaged))
+    before = (run / records.METRICS).read_bytes()
+    status, _, err = run_main(*QUICK)
+    assert status == 2
+    assert len(err.strip().splitlines()) == 1
+    assert "its configuration is damaged" in err
+    assert (run / records.METRICS).read_bytes() == before
+
+
+def test_runs_whose_images_are_prepared_otherwise_now_are_not_scored_again(
+    run, capsys, monkeypatch
+):
+    monkeypatch.setattr(versions, "_parts", lambda config: {"resizing"})
+    rewritten(run / records.METRICS, without_versions)
+    assert detect.main([str(run), "--scores", "energy", "--device", "cpu"]) == 0  # of kept logits
+    capsys.readouterr()
+    assert detect.main([str(run), "--scores", "knn", "--device", "cpu"]) == 2
+    assert (
+        "its images are prepared in another way now (resizing version 1" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("program", ["predict", "detect", "load"])
+def test_a_network_that_would_compute_something_else_is_refused_by_every_program(
+    run, program, monkeypatch, capsys, tmp_path
+):
+    changes = (
+        versions.Change("it has a stride elsewhere", other_function=True),
+        versions.Change("it starts at 0"),
+    )
+    monkeypatch.setitem(versions.CHANGES, "smallcnn", changes)
+    before = (run / records.METRICS).read_bytes()
+    said = "smallcnn version 1 (since then, it has a stride elsewhere; it starts at 0)"
+    if program == "load":
+        with pytest.raises(ValueError, match=f"{re.escape(said)}.*train this network again"):
+            Detector.load(run / records.MODEL)
+        return
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
+    main = {
+        "predict": lambda: predict.main([str(run), str(tmp_path / "image.png")]),
+        "detect": lambda: detect.main([str(run), "--scores", "knn", "--device", "cpu"]),
+    }[program]
+    capsys.readouterr()
+    assert main() == 2
+    err = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(err) == 1
+    assert said in err[0]
+    assert (run / records.METRICS).read_bytes() == before
+
+
+def test_an_old_wideresnet_is_refused_and_an_old_resnet_is_not(tmp_path):
+    """Of the first the function has changed, of the second only how its training starts."""
+    from models import build_model
+
+    for name, refused in (("wideresnet101", True), ("resnet10", False)):
+        config = config_of(model=name, loss="isomaxplus")
+        without_versions(config)
+        model = build_model(name, 8, LOSSES["isomaxplus"].head)
+        model.classifier.set_thresholds(torch.rand(50))
+        content = {
+            "config": config,
+            "classes": list("01234567"),
+            "size": [8, 8],
+            "mean": [0.5] * 3,
+            "std": [0.2] * 3,
+        }
+        checkpoint.save(tmp_path / f"{name}.pt", content | {"state_dict": model.state_dict()})
+        if refused:
+            with pytest.raises(
+                ValueError, match="the stride is in a block's second 3×3 convolution"
+            ):
+                Detector.load(tmp_path / f"{name}.pt")
+        else:
+            Detector.load(tmp_path / f"{name}.pt")

@@ -1,0 +1,194 @@
+"""What people do with a network besides training it: second derivatives, torch.func, traces,
+exports, graphs of torch.fx.
+"""
+
+import io
+
+import pytest
+import torch
+from torch import func, fx, nn
+
+import losses
+from losses import LOSSES
+from tests.heads import B, C, D, batch, build
+
+EACH = pytest.mark.parametrize("name", LOSSES)
+SCALARS = {
+    "label logits": lambda logits, targets: logits.gather(1, targets[:, None]).sum(),
+    "sum": lambda logits, targets: logits.sum(),
+    "cross-entropy": nn.functional.cross_entropy,
+}
+
+
+def tensors_of(name, training=True):
+    """A head, features and targets in float64, and all that the head's outputs are functions of."""
+    head, _ = build(name)
+    features, targets = batch()
+    head.train(training)
+    return head, features.requires_grad_(), targets, [features, *head.parameters()]
+
+
+@EACH
+@pytest.mark.parametrize("training", [True, False])
+def test_every_gradient_can_be_differentiated(name, training):
+    head, _, _, tensors = tensors_of(name, training)
+
+    def logits(features, *_):
+        torch.manual_seed(0)  # of the dropout
+        return head(features)
+
+    assert torch.autograd.gradgradcheck(logits, tensors, fast_mode=True)
+
+
+@EACH
+@pytest.mark.parametrize("scalar", SCALARS)
+def test_a_gradient_penalty_has_the_right_gradient(name, scalar):
+    """Also where the scalar is linear in the logits, so that nothing of it needs a second
+    derivative but the head itself.
+    """
+    head, _, targets, tensors = tensors_of(name)
+
+    def penalty(features, *_):
+        torch.manual_seed(0)
+        value = SCALARS[scalar](head(features), targets)
+        (gradient,) = torch.autograd.grad(value, features, create_graph=True)
+        return gradient.square().sum()
+
+    assert torch.autograd.gradcheck(penalty, tensors, fast_mode=True)
+
+
+@EACH
+def test_the_gradient_is_the_same_with_a_graph_and_without(name):
+    head, features, targets, tensors = tensors_of(name)
+    with torch.no_grad():
+        features[1] = 0  # no direction
+        if hasattr(head, "prototypes"):
+            features[2] = head.prototypes[0]  # and no distance
+    gradients = []
+    for graph in (False, True):
+        torch.manual_seed(0)
+        value = nn.functional.cross_entropy(head(features), targets)
+        gradients.append(torch.autograd.grad(value, tensors, create_graph=graph, allow_unused=True))
+    torch.testing.assert_close(*gradients)
+    penalty = sum(gradient.square().sum() for gradient in gradients[1] if gradient is not None)
+    for second in torch.autograd.grad(penalty, tensors, allow_unused=True):
+        assert second is None or second.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["isomax", "isomaxplus", "dismax_nofpr"])
+def test_what_is_frozen_stays_out_of_second_derivatives(name):
+    head, features, _, _ = tensors_of(name)
+    head.prototypes.requires_grad_(False)
+    (gradient,) = torch.autograd.grad(head(features).sum(), features, create_graph=True)
+    gradient.square().sum().backward()
+    assert features.grad.isfinite().all()
+    assert head.prototypes.grad is None
+
+
+@EACH
+def test_torch_func_takes_every_head_in_evaluation_mode(name):
+    head, features, targets, _ = tensors_of(name, training=False)
+    weights = {key: value.detach() for key, value in head.named_parameters()}
+
+    def loss(weights, features, target):
+        return nn.functional.cross_entropy(
+            func.functional_call(head, weights, features[None]), target[None]
+        )
+
+    found = func.vmap(func.grad(loss), in_dims=(None, 0, 0))(weights, features.detach(), targets)
+    for i in range(3):
+        expected = torch.autograd.grad(
+            loss(dict(head.named_parameters()), features[i], targets[i]), list(head.parameters())
+        )
+        for (key, gradients), right in zip(found.items(), expected, strict=True):
+            torch.testing.assert_close(gradients[i], right, msg=key)
+    tangent = torch.randn_like(features)
+    values, forward = func.jvp(head, (features.detach(),), (tangent,))
+    torch.testing.assert_close(values, head(features))
+    upstream = torch.randn_like(values)
+    (backward,) = torch.autograd.grad(head(features), features, upstream)
+    torch.testing.assert_close((forward * upstream).sum(), (backward * tangent).sum())
+
+
+@EACH
+@pytest.mark.parametrize("training", [True, False])
+def test_a_trace_can_be_saved_and_has_the_gradients(name, training):
+    if name == "godin_dropout" and training:
+        return  # torch.jit keeps the seed of no dropout
+    head, features, targets, _ = tensors_of(name, training)
+    written = io.BytesIO()
+    torch.jit.save(torch.jit.trace(head, features[:5], check_trace=False), written)
+    written.seek(0)
+    compare(torch.jit.load(written), head, features, targets)
+
+
+# dynamo's way of exporting takes seconds a head.
+@pytest.mark.parametrize("strict", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("training", [True, pytest.param(False, marks=pytest.mark.slow)])
+@EACH
+def test_an_exported_program_has_the_gradients(name, training, strict):
+    head, features, targets, _ = tensors_of(name, training)
+    torch._dynamo.reset()
+    # A batch norm in training takes no other batch than the one it was exported with.
+    fixed = training and any(isinstance(module, nn.BatchNorm1d) for module in head.modules())
+    shapes = None if fixed else {"features": {0: torch.export.Dim("batch", min=2)}}
+    program = torch.export.export(
+        head, (features[: B if fixed else 5].detach(),), dynamic_shapes=shapes, strict=strict
+    )
+    compare(program.module(), head, features, targets)
+
+
+@EACH
+def test_a_graph_of_torch_fx_has_the_head_as_one_node(name):
+    head, features, targets, _ = tensors_of(name)
+    network = nn.Sequential(nn.Linear(D, D), nn.ReLU(), head).double()
+    traced = fx.symbolic_trace(network)
+    assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == [
+        "0",
+        "1",
+        "2",
+    ]
+    compare(traced, network, features, targets)
+
+
+def compare(one, other, features, targets):
+    """Two forms of a network give the same logits and the same gradients."""
+    results = []
+    for network in (one, other):
+        features.grad = None
+        network.zero_grad()
+        torch.manual_seed(0)
+        logits = network(features)
+        nn.functional.cross_entropy(logits, targets).backward()
+        gradients = {key.replace("_", "."): value.grad for key, value in network.named_parameters()}
+        results.append((logits.detach(), features.grad, gradients))
+    torch.testing.assert_close(*results)
+
+
+def test_what_torch_func_cannot_do_is_refused_in_a_line():
+    head, features, targets, _ = tensors_of("sngp")
+    with pytest.raises(
+        RuntimeError, match="SNGP sums its training images in buffers.*evaluation mode"
+    ):
+        func.grad(lambda features: head(features).sum())(features.detach())
+    duq, features, targets, _ = tensors_of("duq")
+    func.grad(lambda features: duq(features).sum())(features.detach())
+    with pytest.raises(RuntimeError, match="centroids move after a forward pass"):
+        duq.move_centroids(targets)
+
+
+@pytest.mark.parametrize("name", ["isomax", "dismax_nofpr"])
+def test_a_compiled_head_refuses_second_derivatives(name):
+    torch._dynamo.reset()
+    head, features, _, _ = tensors_of(name)
+    (gradient,) = torch.autograd.grad(
+        torch.compile(head, backend="aot_eager")(features).sum(), features, create_graph=True
+    )
+    with pytest.raises(RuntimeError, match="double backward"):
+        gradient.square().sum().backward()
+
+
+def test_losses_are_traced_by_their_heads_alone():
+    head = losses.IsoMaxPlusLossFirstPart(D, C)
+    with pytest.raises(TypeError, match="a network with a head"):
+        fx.symbolic_trace(head)

@@ -1,0 +1,249 @@
+"""Promises of the repository: who imports whom, scripts whose every line parses, a code map that is
+whole.
+"""
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import main
+from losses import LOSSES
+from reporting.paper import paper_rows
+from tests.common import ROOT
+
+README = (ROOT / "README.md").read_text()
+SCRIPTS = [
+    *sorted(ROOT.glob("*.sh")),
+    ROOT / "data" / "prepare-cifar.sh",
+    ROOT / ".ci" / "run",
+    *sorted((ROOT / "utils").glob("*.sh")),
+]
+RUN_SCRIPTS = [path for path in SCRIPTS if path.name.startswith(("run_cifar", "run_digits"))]
+# Each folder with the folders it may import from. No arrow runs back up.
+MAY_IMPORT = {
+    "utils": set(),
+    "losses": set(),
+    "models": set(),
+    "detectors": set(),
+    "data": {"utils"},
+    "dismax": {"losses", "models", "utils"},
+    "experiment": {"data", "dismax", "losses", "models", "utils"},
+    "training": {"experiment", "data", "losses", "models", "utils"},
+    "reporting": {"experiment", "data", "losses", "utils"},
+}
+PROGRAMS = {path.stem for path in ROOT.glob("*.py")}
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules a file imports, from the top of their names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_a_folder_imports_only_from_those_below_it(package):
+    for path in (ROOT / package).rglob("*.py"):
+        tops = {name.split(".")[0] for name in imports_of(path)}
+        assert not tops & ((MAY_IMPORT.keys() | PROGRAMS) - MAY_IMPORT[package] - {package}), path
+
+
+def test_the_losses_need_torch_alone():
+    for path in (ROOT / "losses").glob("*.py"):
+        tops = {name.split(".")[0] for name in imports_of(path)}
+        assert tops - set(sys.stdlib_module_names) <= {"torch"}, path
+
+
+def test_analyze_reads_records_without_torch(script):
+    done = script("-c", "import sys, analyze; print('torch' in sys.modules)")
+    assert done.stdout.strip() == "False", done.stderr
+
+
+def test_only_records_opens_result_files():
+    for path in [
+        *ROOT.glob("*.py"),
+        *(file for package in MAY_IMPORT for file in (ROOT / package).glob("*.py")),
+    ]:
+        if path.name != "records.py":
+            assert not re.search(
+                r"""["'](metrics\.json|config\.json|epochs\.jsonl)["']""", path.read_text()
+            ), path
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_are_bash(path):
+    assert subprocess.run(["bash", "-n", path], capture_output=True).returncode == 0
+    assert path.name in ("environment.sh", "paths.sh", "stopping.sh") or path.stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("path", RUN_SCRIPTS, ids=lambda path: path.name)
+def test_every_run_of_every_script_parses(path, tmp_path):
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": "python"}
+    given = ["bash", path, "--epochs", "7", "--list", "--runs", str(tmp_path)]
+    done = subprocess.run(given, capture_output=True, text=True, env=environment, cwd="/")
+    lines = [shlex.split(line)[1:] for line in done.stdout.splitlines()]
+    assert {line[0] for line in lines} == {"main.py"}
+    configs = [main.parse(line[1:]) for line in lines]
+    data, model = ("digits", "smallcnn") if "digits" in path.name else path.stem.split("_")[1:]
+    assert {(config.data, config.model, config.epochs) for config in configs} == {(data, model, 7)}
+    losses = {config.loss for config in configs}
+    # What needs runs of these is listed once they are finished.
+    later = {"godin_preprocessing": "GODIN, preprocessing", "ensemble": "Deep Ensemble"}
+    words = re.search(r"LOSSES:-([^}]*)}", path.read_text())[1].split()
+    titles = {LOSSES[loss].title for loss in losses} | {
+        later[word] for word in words if word in later
+    }
+    if data == "digits":
+        assert titles == {"SoftMax", "IsoMax+", "DisMax", "DisMax without FPR"}
+    else:  # the paper's rows; GODIN is trained where only its row with preprocessing is the paper's
+        published = set(paper_rows(data, main.model_title(model)))
+        assert titles == published | ({"GODIN"} if "GODIN, preprocessing" in published else set())
+    seeds = {config.seed for config in configs}
+    assert len(configs) == len(seeds) * len(losses)
+    if data == "digits":
+        assert {config.precision for config in configs} == {"fp32"}
+    else:
+        assert len(seeds) == 5
+        assert {config.protocol for config in configs} == {"paper"}
+    assert len({config.folder for config in configs}) == len(configs)
+    chosen = subprocess.run(
+        given,
+        capture_output=True,
+        text=True,
+        env=environment | {"LOSSES": "dismax", "SEEDS": "8 9"},
+    ).stdout
+    assert [main.parse(shlex.split(line)[2:]).seed for line in chosen.splitlines()] == [8, 9]
+
+
+def pretend_finished(folder: Path, *seeds: int) -> None:
+    for seed in seeds:
+        (folder / str(seed)).mkdir(parents=True)
+        (folder / str(seed) / "metrics.json").write_text("{}")
+
+
+def test_every_method_and_detector_is_in_the_long_run_of_the_digits(tmp_path):
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHON": "python",
+        "SEEDS": "1 2",
+        "RUNS": str(tmp_path),
+    }
+
+    def listed():
+        given = ["bash", ROOT / "run_digits.sh", "--all", "--list"]
+        done = subprocess.run(given, capture_output=True, text=True, env=environment)
+        return [shlex.split(line)[1:] for line in done.stdout.splitlines()]
+
+    configs = [main.parse(line[1:]) for line in listed()]
+    assert sorted((config.loss, config.seed) for config in configs) == sorted(
+        (loss, seed) for loss in LOSSES for seed in (1, 2)
+    )
+    pretend_finished(tmp_path / "digits" / "smallcnn" / "softmax", 1, 2)
+    assert ["ensemble.py", f"{tmp_path}/digits/smallcnn/softmax", "--members", "1", "2"] in listed()
+
+
+def test_preprocessed_inputs_are_scored_for_the_seeds_and_folder_of_the_runs(tmp_path):
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHON": "python",
+        "SEEDS": "1 2",
+        "LOSSES": "godin_preprocessing ensemble",
+    }
+    runs = tmp_path / "else where"
+    for loss in ("godin", "softmax"):
+        pretend_finished(runs / "cifar10" / "densenetbc100" / loss, 1, 2)
+    given = ["--runs", str(runs), "--device", "cpu", "--epochs", "3", "--list"]
+    command = ["bash", ROOT / "run_cifar10_densenetbc100.sh", *given]
+    lines = subprocess.run(
+        command, capture_output=True, text=True, env=environment
+    ).stdout.splitlines()
+    folder = f"{runs}/cifar10/densenetbc100"
+    scored = [
+        [
+            "python",
+            "detect.py",
+            f"{folder}/godin/{seed}",
+            "--scores",
+            "preprocessing",
+            "--device",
+            "cpu",
+        ]
+        for seed in (1, 2)
+    ]
+    assert [shlex.split(line) for line in lines] == [
+        *scored,
+        ["python", "ensemble.py", f"{folder}/softmax", "--members", "1", "2"],
+    ]
+
+
+def test_the_code_map_names_every_file_at_the_top_and_in_the_packages():
+    code_map = (ROOT / "docs" / "code-map.md").read_text(encoding="utf-8")
+    for path in ROOT.glob("*.py"):
+        assert path.name in code_map, path
+    for package in MAY_IMPORT:
+        for path in (ROOT / package).glob("*.py"):
+            assert path.name == "__init__.py" or path.name in code_map, path
+
+
+@pytest.mark.slow
+def test_the_example_trains_and_detects(script):
+    done = script("example.py")
+    assert done.returncode == 0, done.stderr
+    accuracy = float(re.search(r"accuracy ([\d.]+)%", done.stdout)[1])
+    accepted = {
+        name: float(share)
+        for share, name in re.findall(r"accepted: ([\d.]+)% of (?:the )?(\w+)", done.stdout)
+    }
+    assert accuracy > 90
+    assert accepted["test"] > 85
+    assert accepted["digits89"] < accepted["test"] - 20  # the far sets swing with the seed
+
+
+@pytest.mark.slow
+def test_run_digits_trains_resumes_skips_and_prints_the_table(tmp_path):
+    """The script in a copy of the work tree, with this environment active."""
+    copy = tmp_path / "copy"
+    files = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in files.stdout.splitlines():
+        target = copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / name).read_bytes())
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    environment = {
+        "PATH": path,
+        "LOSSES": "softmax dismax",
+        "SEEDS": "1",
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "120",
+    }
+    first, second = (
+        subprocess.run(
+            ["bash", "run_digits.sh", "--epochs", "5"],
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        for _ in range(2)
+    )
+    assert first.returncode == second.returncode == 0, first.stderr
+    assert not (copy / ".venv").exists()  # the active environment has everything
+    for done, skipped in ((first, 0), (second, 2)):
+        assert "SoftMax (n=1)" in done.stdout
+        assert "DisMax (n=1)" in done.stdout
+        assert done.stdout.count("is finished: skipped") == skipped

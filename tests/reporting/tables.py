@@ -1,0 +1,21 @@
+"""Reads what analyze.py prints."""
+
+import analyze
+
+SETS = (("cifar100", "CIFAR-100", "near"), ("tinyimagenet_resize", "TinyImageNet-resize", "far"))
+
+
+def printed(capsys, *arguments):
+    status = analyze.main(list(map(str, arguments)))
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def rows_of(out):
+    """A markdown table's rows: first cell → the others."""
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in out.splitlines()
+        if line.startswith("|")
+    ]
+    return lines[0], lines[2:]
