@@ -201,7 +201,7 @@ class Finished:
         """
         normalize = Normalizer(data.mean, data.std, self.device)
         sets: dict[str, ImageSet] = {"train": data.train, **data.evaluation}
-        sets |= {source: part for source, (_, part) in data.outside.items()}
+        sets |= {source: part for source, (_, part) in data.ood.items()}
         parts = {}
         for name, images in sets.items():
             batches = partial(plain_batches, images, normalize, EVALUATION_BATCH, self.device)

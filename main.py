@@ -97,13 +97,13 @@ def finish(session: Session, started: str) -> dict[str, Any]:
     )
     begun, data, head = time.monotonic(), run.data, run.model.classifier
     labels = {split: part.labels for split, part in data.evaluation.items()}
-    roles = {source: role for source, (role, _) in data.outside.items()}
-    outputs = {name: run.outputs(part) for name, part in data.judged_on.items()}
+    roles = {source: role for source, (role, _) in data.ood.items()}
+    outputs = {name: run.outputs(part) for name, part in data.evaluation_sets.items()}
     seen = run.outputs(data.train) if config.keep_features else {}
     if not run.world.first:
         return {}
-    temperature = temperature_results(outputs[data.deciding]["logits"], labels[data.deciding])
-    calibrate(head, outputs[data.deciding], temperature["value"])
+    temperature = temperature_results(outputs[data.calibration_split]["logits"], labels[data.calibration_split])
+    calibrate(head, outputs[data.calibration_split], temperature["value"])
     loss, recipe = get_loss(config.loss), RECIPES[str(config.recipe)]
     record = {
         "format": records.FORMAT,
@@ -122,9 +122,9 @@ def finish(session: Session, started: str) -> dict[str, Any]:
         "best": {
             "epoch": session.best["epoch"],
             "accuracy": session.best["accuracy"],
-            "split": data.deciding,
+            "split": data.calibration_split,
         },
-        "temperature": temperature | {"split": data.deciding},
+        "temperature": temperature | {"split": data.calibration_split},
         **evaluation_results(head.all_scores, outputs, labels, roles, temperature["value"]),
         "started": started,
         "seconds": {

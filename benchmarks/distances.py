@@ -58,7 +58,7 @@ def seen(folder: Path, images: int, device: torch.device) -> list[dict[str, obje
     config = RunConfig.from_json(records.read_record(folder / records.METRICS)["config"])
     data, network = load_data(config), load_network(folder, device)
     sets = changed(data.evaluation["test"].first(images))
-    sets |= {Path(source).stem: part.first(images) for source, (_, part) in data.outside.items()}
+    sets |= {Path(source).stem: part.first(images) for source, (_, part) in data.ood.items()}
     normalize, rows = Normalizer(data.mean, data.std, device), []
     for name, pixels in sets.items():
         outputs = predict(

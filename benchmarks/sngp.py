@@ -59,7 +59,7 @@ def features_of(folder: Path, device: torch.device) -> tuple[nn.Module, dict[str
         runtime.autocast(device, config.precision),
     )
     sets = {"test": data.evaluation["test"]} | {
-        Path(name).stem: part for name, (_, part) in data.outside.items()
+        Path(name).stem: part for name, (_, part) in data.ood.items()
     }
     features = {
         name: predict(network, plain_batches(part, normalize, 500, device), context)[

@@ -20,20 +20,20 @@ class Data:
 
     train: ImageSet
     evaluation: dict[str, ImageSet]  # "test", and "validation" under the held-out protocol
-    outside: dict[str, tuple[str, ImageSet]]  # source → role, images
+    ood: dict[str, tuple[str, ImageSet]]  # source → role, images
     mean: Sequence[float]
     std: Sequence[float]
     notes: tuple[str, ...] = ()  # on what was left out of the sets, a line each
 
     @property
-    def deciding(self) -> str:
+    def calibration_split(self) -> str:
         """The split that chooses the epoch and fits the temperature."""
         return "validation" if "validation" in self.evaluation else "test"
 
     @property
-    def judged_on(self) -> dict[str, ImageSet]:
+    def evaluation_sets(self) -> dict[str, ImageSet]:
         """Split or source → images: everything that a trained network is judged by."""
-        return self.evaluation | {source: part for source, (_, part) in self.outside.items()}
+        return self.evaluation | {source: part for source, (_, part) in self.ood.items()}
 
 
 def load_data(config: RunConfig) -> Data:
@@ -54,15 +54,15 @@ def load_data(config: RunConfig) -> Data:
         split: part.take(sources.limited(len(part), config.limit_eval))
         for split, part in evaluation.items()
     }
-    outside = {}
+    ood = {}
     for role, source in sources.ood_sets(config.data, config.ood, config.recipe):
         part = sources.load_out(source, config.data_dir, reference, entry.margin)
         notes += part.notes
-        outside[source] = role, part.take(sources.limited(len(part), config.limit_eval))
+        ood[source] = role, part.take(sources.limited(len(part), config.limit_eval))
     mean, std = entry.mean, entry.std
     if not (mean and std):
         mean, std = images.channel_statistics(train.batches(EVALUATION_BATCH))
-    return Data(train, evaluation, outside, mean, std, tuple(notes))
+    return Data(train, evaluation, ood, mean, std, tuple(notes))
 
 
 def refuse_runs_among_images(config: RunConfig) -> None:

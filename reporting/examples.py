@@ -33,7 +33,7 @@ def most_wrong(run: Outcome, data: Data) -> list[Strip]:
     Raises ValueError if the data are not those that the run was judged by.
     """
     classes, test, found = data.train.classes, data.evaluation["test"], run.record["detection"]
-    sizes = {"test": len(test)} | {source: len(part) for source, (_, part) in data.outside.items()}
+    sizes = {"test": len(test)} | {source: len(part) for source, (_, part) in data.ood.items()}
     if any(sizes.get(name) != len(run.scores[name]) for name in ("test", *found)):
         raise ValueError("the data have changed since the run")
 
@@ -53,7 +53,7 @@ def most_wrong(run: Outcome, data: Data) -> list[Strip]:
     for source, each in found.items():
         highest = np.argsort(-run.scores[source], kind="stable")[:SHOWN]
         strips.append(
-            strip(source, f"{each['title']}: highest scores", highest, data.outside[source][1])
+            strip(source, f"{each['title']}: highest scores", highest, data.ood[source][1])
         )
     lowest = np.argsort(run.scores["test"], kind="stable")[:SHOWN]
     strips.append(strip("test", "Test images: lowest scores", lowest, test))

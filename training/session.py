@@ -58,7 +58,7 @@ class Session:
         # Of all that training sees.
         self.fingerprints = {
             "train": fingerprint.of(data.train),
-            data.deciding: fingerprint.of(data.evaluation[data.deciding]),
+            data.calibration_split: fingerprint.of(data.evaluation[data.calibration_split]),
         }
         self.resumed = time.monotonic()  # or when `seconds` was last brought up to date
 
@@ -66,7 +66,7 @@ class Session:
         """Split or source → fingerprint. Those that the session knows are not computed again."""
         others = {
             name: part
-            for name, part in self.run.data.judged_on.items()
+            for name, part in self.run.data.evaluation_sets.items()
             if name not in self.fingerprints
         }
         return self.fingerprints | {name: fingerprint.of(part) for name, part in others.items()}
@@ -204,7 +204,7 @@ class Session:
         self.trained["images_per_second"] = speed
 
     def _judge_epoch(self) -> None:
-        run, deciding = self.run, self.run.data.deciding
+        run, deciding = self.run, self.run.data.calibration_split
         reached = run.accuracy(run.data.evaluation[deciding])
         if reached >= self.best["accuracy"]:  # of equally good epochs the latest
             state = {name: value.clone() for name, value in run.model.state_dict().items()}

@@ -48,7 +48,7 @@ def test_a_runs_detector_exported_says_the_same_of_real_images(run_main, tmp_pat
     export.to_onnx(detector, tmp_path / "detector.onnx")
     assert {path.name for path in tmp_path.iterdir()} == {"runs", "detector.onnx"}  # weights inside
     agree(detector, tmp_path / "detector.onnx", data.evaluation["test"].pixels)
-    outside = next(iter(data.outside.values()))[1].pixels
+    outside = next(iter(data.ood.values()))[1].pixels
     agree(detector, tmp_path / "detector.onnx", outside)
     export.to_safetensors(detector, tmp_path / "detector.safetensors")
     with safe_open(tmp_path / "detector.safetensors", "pt") as kept:

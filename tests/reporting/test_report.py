@@ -165,14 +165,14 @@ def test_examples_come_from_streamed_sets_too(outcomes, tmp_path, monkeypatch):
     run = next(run for run in outcomes if run.record["config"]["loss"] == "dismax")
     data = load_data(RunConfig.from_json(run.record["config"]))
     (tmp_path / "noise").mkdir()
-    for number, pixels in enumerate(data.outside["noise"][1].pixels):
+    for number, pixels in enumerate(data.ood["noise"][1].pixels):
         Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(
             tmp_path / "noise" / f"{number:04}.png"
         )
     in_memory = examples.most_wrong(run, data)
     monkeypatch.setattr(files, "IN_MEMORY", 0)
-    data.outside["noise"] = "very_far", files.load_out(tmp_path / "noise", data.train.pixels)
-    assert isinstance(data.outside["noise"][1], ImageFiles)
+    data.ood["noise"] = "very_far", files.load_out(tmp_path / "noise", data.train.pixels)
+    assert isinstance(data.ood["noise"][1], ImageFiles)
     assert examples.most_wrong(run, data) == in_memory
 
 

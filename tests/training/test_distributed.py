@@ -137,7 +137,7 @@ def test_a_run_in_three_processes_keeps_every_images_logits_and_is_repeatable(
     network, data = load_network(folder, torch.device("cpu")), load_data(config)
     network.classifier.temperature.fill_(1)
     normalize = Normalizer(data.mean, data.std, torch.device("cpu"))
-    sets = data.evaluation | {source: part for source, (_, part) in data.outside.items()}
+    sets = data.evaluation | {source: part for source, (_, part) in data.ood.items()}
     for name, part in sets.items():
         expected = predict(network, [normalize(part.pixels)], torch.autocast("cpu", enabled=False))[
             "logits"
