@@ -102,8 +102,9 @@ def finish(session: Session, started: str) -> dict[str, Any]:
     seen = run.outputs(data.train) if config.keep_features else {}
     if not run.world.first:
         return {}
-    temperature = temperature_results(outputs[data.calibration_split]["logits"], labels[data.calibration_split])
-    calibrate(head, outputs[data.calibration_split], temperature["value"])
+    split = data.calibration_split
+    temperature = temperature_results(outputs[split]["logits"], labels[split])
+    calibrate(head, outputs[split], temperature["value"])
     loss, recipe = get_loss(config.loss), RECIPES[str(config.recipe)]
     record = {
         "format": records.FORMAT,
