@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data import fingerprint, images, sources
+from data.catalog import DataSet
 from data.streaming import ImageSet
 
 from .config import RunConfig
@@ -23,6 +24,7 @@ class Data:
     ood: dict[str, tuple[str, ImageSet]]  # source → role, images
     mean: Sequence[float]
     std: Sequence[float]
+    entry: DataSet  # the training set's row of the catalog, with what the recipe changes
     notes: tuple[str, ...] = ()  # on what was left out of the sets, a line each
 
     @property
@@ -62,7 +64,7 @@ def load_data(config: RunConfig) -> Data:
     mean, std = entry.mean, entry.std
     if not (mean and std):
         mean, std = images.channel_statistics(train.batches(EVALUATION_BATCH))
-    return Data(train, evaluation, ood, mean, std, tuple(notes))
+    return Data(train, evaluation, ood, mean, std, entry, tuple(notes))
 
 
 def refuse_runs_among_images(config: RunConfig) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch._dynamo.utils import counters
 
 import main as program
+from data.catalog import DATA_SETS
 from data.images import Images
 from data.streaming import ImageFiles
 from experiment import records
@@ -142,7 +143,7 @@ def data_of(files):
     )
     if files:
         images = ImageFiles(np.zeros(10, "S1"), images.labels, images.classes, (8, 8))
-    return Data(images, {}, {}, (0.5,) * 3, (0.2,) * 3)
+    return Data(images, {}, {}, (0.5,) * 3, (0.2,) * 3, DATA_SETS["cifar10"])
 
 
 @pytest.mark.parametrize(
