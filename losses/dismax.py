@@ -15,12 +15,11 @@ from .criterion import LossSecondPart
 from .geometry import direction_logits
 from .isomaxplus import IsoMaxPlusLossFirstPart
 
-SMALLEST_BATCH = 2 * fpr.SOURCES - 1  # its larger half is just enough for mosaics
-
 
 class DisMaxLossFirstPart(IsoMaxPlusLossFirstPart):
-    """Logits -(d_j + mean_k d_k), d_j = |s|·‖f̂ - p̂_j‖/√2: IsoMax+'s distances, in [0, √2]·|s|,
-    and their mean.
+    """Head with logits -(d_j + mean_k d_k), d_j = |s|·‖f̂ - p̂_j‖/√2.
+
+    These are IsoMax+'s distances, in [0, √2]·|s|, and their mean.
 
     Parameters: `prototypes` p [C, D], from N(0, 1); `distance_scale` s [1], from 1.
     """
@@ -37,15 +36,15 @@ class DisMaxLossFirstPart(IsoMaxPlusLossFirstPart):
 class DisMaxLossSecondPart(LossSecondPart):
     """DisMax's criterion.
 
-    In training with FPR, the batch that `preprocess` returned gives ½·CE(E·logits) on its plain
-    half plus ½·α·KL(q ‖ softmax(E·logits)) on its mosaics, with q as `fpr.fractional_targets`
-    defines it and E = 10. Without FPR, and on a tail too small for mosaics, it is CE(E·logits). In
+    With FPR the training loss is ½·CE(E·logits) of the plain half of the batch plus
+    ½·α·KL(q ‖ softmax(E·logits)) of its mosaics, with E = 10 and q from `fpr.fractional_targets`.
+    Without FPR, and for a last batch that is too small for mosaics, it is CE(E·logits). In
     evaluation mode it is CE(logits).
 
     Args:
         classifier: the model's `DisMaxLossFirstPart`.
-        regularization: "fpr", or None to train without.
-        alpha: the weight α of the mosaics' half, 0 or more.
+        regularization: "fpr", or None to train without it.
+        alpha: the weight α of the mosaics' loss, 0 or more.
     """
 
     entropic_scale = 10.0
@@ -58,9 +57,8 @@ class DisMaxLossSecondPart(LossSecondPart):
             raise ValueError(f'regularization is "fpr" or None, got {regularization!r}')
         if not (math.isfinite(alpha) and alpha >= 0):
             raise ValueError(f"alpha is a finite number of 0 or more, got {alpha}")
-        self.regularization, self.alpha = regularization, alpha
-        self._targets: Tensor | None = None  # what `preprocess` returned last
-        self._plain = 0  # how many of them, from the start, are images as they were
+        self.regularization = regularization
+        self.alpha = alpha
 
     def preprocess(
         self,
@@ -72,63 +70,70 @@ class DisMaxLossSecondPart(LossSecondPart):
     ) -> tuple[Tensor, Tensor]:
         """Shuffle the batch, keep its first ⌊B/2⌋ images and turn the rest into mosaics.
 
-        In evaluation mode or without FPR it changes nothing.
+        In evaluation mode, or without FPR, the batch does not change.
 
-        The returned targets are class indices [B], for a mosaic those of its top-left image. Pass
-        them to the criterion as they are: it knows them by identity. Raises ValueError for a batch
-        under 7 images (unless it is a tail) or of odd sides, and RuntimeError for a batch that has
-        been through it.
+        Returns:
+            The inputs, and the class indices [B, 4] of each image's quadrants. A plain image has
+            its own class four times. Give the criterion the whole batch in this order: its first
+            half counts as plain.
+
+        Raises:
+            ValueError: for a batch under 7 images (unless it is a tail), images of odd height or
+                width, or inputs that are not images.
+            RuntimeError: for a batch that has been preprocessed before.
         """
         if self.regularization is None or not self.classifier.training:
             return inputs, targets
-        if inputs.ndim < 4 or targets.shape != inputs.shape[:1]:
-            given = f"{list(inputs.shape)} and {list(targets.shape)}"
-            raise ValueError(
-                f"FPR mixes images [B, channels, H, W] with class indices [B], got {given}: for "
-                "inputs that are no images "
-                "make the criterion with regularization=None"
-            )
-        if targets is self._targets and self._plain < len(targets):
+        if targets.shape == (len(inputs), fpr.SOURCES) and not targets.is_floating_point():
             raise RuntimeError(
                 "this batch was preprocessed already: keep preprocess's outputs under names of "
                 "their own"
             )
-        if len(inputs) < SMALLEST_BATCH:
+        if inputs.ndim < 4 or targets.shape != inputs.shape[:1]:
+            raise ValueError(
+                "FPR mixes images [B, channels, H, W] with class indices [B], got "
+                f"{list(inputs.shape)} and {list(targets.shape)}: for inputs that are not images, "
+                "make the criterion with regularization=None"
+            )
+        if len(inputs) < fpr.SMALLEST_BATCH:
             if tail:
-                self._targets, self._plain = targets, len(targets)
-                return inputs, targets
+                return inputs, fpr.quadrant_classes(targets)
             raise ValueError(
                 f"a batch of {len(inputs)} is too small for FPR, which mixes half of it in fours: "
-                f"take {SMALLEST_BATCH} images "
-                "or more (for a DataLoader's short last batch: drop_last=True, or tail=True here)"
+                f"take {fpr.SMALLEST_BATCH} images or more (for a DataLoader's short last batch: "
+                "drop_last=True, or tail=True here)"
             )
         order = torch.randperm(len(inputs), device=inputs.device, generator=generator)
         inputs, targets = inputs[order], targets[order.to(targets.device)]
-        plain = len(targets) // 2
+        plain = fpr.plain_count(len(inputs))
         mixed = torch.cat([inputs[:plain], fpr.mosaics(inputs[plain:])])
-        self._targets, self._plain = targets, plain
-        return mixed, targets
+        return mixed, fpr.quadrant_classes(targets)
 
     def unmixed(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        return (
-            (logits[: self._plain], targets[: self._plain])
-            if targets is self._targets
-            else (logits, targets)
-        )
+        if targets.ndim == 1:
+            return logits, targets
+        plain = fpr.plain_count(len(targets))
+        return logits[:plain], targets[:plain, 0]
+
+    def target_shapes(self, batch_size: int) -> list[tuple[int, ...]]:
+        shapes = super().target_shapes(batch_size)
+        if self.regularization is not None and self.classifier.training:
+            shapes.append((batch_size, fpr.SOURCES))
+        return shapes
 
     def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         if self.regularization is None:
             return super().training_loss(logits, targets)
-        if targets is not self._targets:
+        if targets.ndim == 1:
             raise RuntimeError(
-                "FPR needs `inputs, targets = criterion.preprocess(inputs, targets)` before each "
-                "forward pass, and the targets it "
-                "returned here (move the batch to its device before preprocess; "
-                "regularization=None trains without FPR)"
+                "FPR needs the targets that preprocess returns: call `inputs, targets = "
+                "criterion.preprocess(inputs, targets)` before each forward pass, or make the "
+                "criterion with regularization=None to train without FPR"
             )
-        plain = super().training_loss(logits[: self._plain], targets[: self._plain])
-        if self._plain == len(targets):
-            return plain
-        q = fpr.fractional_targets(targets[self._plain :], logits.shape[1], logits.dtype)
-        log_p = F.log_softmax(self.entropic_scale * logits[self._plain :], dim=1)
-        return 0.5 * plain + 0.5 * self.alpha * F.kl_div(log_p, q, reduction="batchmean")
+        plain_loss = super().training_loss(*self.unmixed(logits, targets))
+        plain = fpr.plain_count(len(targets))
+        if plain == len(targets):
+            return plain_loss
+        q = fpr.fractional_targets(targets[plain:], logits.shape[1], logits.dtype)
+        log_p = F.log_softmax(self.entropic_scale * logits[plain:], dim=1)
+        return 0.5 * plain_loss + 0.5 * self.alpha * F.kl_div(log_p, q, reduction="batchmean")

@@ -5,11 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .batch import one_hot, sum_over_processes
 from .contract import LossFirstPart
 from .criterion import LossSecondPart
 from .precision import in_one_precision, without_autocast
-from .processes import summed_over_processes
-from .targets import one_hot
 from .transforms import being_recorded, in_backward, in_torch_func
 
 # The paper's for CIFAR-10.
@@ -77,9 +76,9 @@ class DUQLossFirstPart(LossFirstPart):
         embeddings, self._last = self._last.to(self.sums.dtype), None
         with without_autocast(embeddings):
             own = one_hot(targets, self.num_classes, self.sums.dtype)  # [B, C]
-            self.counts.lerp_(summed_over_processes(own.sum(0)), 1 - MOMENTUM)
+            self.counts.lerp_(sum_over_processes(own.sum(0)), 1 - MOMENTUM)
             self.sums.lerp_(
-                summed_over_processes(torch.einsum("bcn,bc->cn", embeddings, own)), 1 - MOMENTUM
+                sum_over_processes(torch.einsum("bcn,bc->cn", embeddings, own)), 1 - MOMENTUM
             )
 
 

@@ -1,24 +1,34 @@
-"""FPR, fractional probability regularization (arXiv 2205.05874): 2×2 mosaics of images, and what
-their targets are.
+"""FPR, fractional probability regularization (arXiv 2205.05874): 2×2 mosaics of images, and the
+classes of their quadrants.
 
-Half of a batch becomes mosaics. A mosaic's top-left quadrant is its own image's. Its bottom-left,
-top-right and bottom-right quadrants are those of the images 1, 2 and 3 places before it in the half
-(the half rolled by 1, 2 and 3).
+The first half of a batch, rounded down, stays plain. The second half becomes mosaics. A mosaic
+keeps the top-left quadrant of its own image. Its bottom-left, top-right and bottom-right quadrants
+come from the images 1, 2 and 3 places before it (the half is rolled by 1, 2 and 3).
 """
 
 import torch
 from torch import Tensor
 
-from .targets import one_hot
+from .batch import one_hot
 
-SOURCES = 4  # images a mosaic is made of
+SOURCES = 4  # images that make one mosaic
+SMALLEST_BATCH = 2 * SOURCES - 1  # 7: its second half has the 4 images that a mosaic needs
+
+
+def plain_count(batch_size: int) -> int:
+    """Return how many images of a batch stay plain: half, rounded down, or all of a batch under
+    7.
+    """
+    return batch_size // 2 if batch_size >= SMALLEST_BATCH else batch_size
 
 
 def mosaics(images: Tensor) -> Tensor:
-    """Mosaics [M, channels, H, W] of images of that shape.
+    """Return mosaics [M, channels, H, W] of images of that shape.
 
-    Raises ValueError for an odd height or width (the quadrants' shares would differ from the
-    targets') and for fewer than four images (a mosaic would repeat one).
+    Raises:
+        ValueError: if the height or width is odd, since the quadrants' shares would differ from
+            those of the targets; or if there are fewer than four images, since a mosaic would
+            repeat one.
     """
     count, (height, width) = len(images), images.shape[-2:]
     if height % 2 or width % 2:
@@ -35,11 +45,24 @@ def mosaics(images: Tensor) -> Tensor:
     return mixed
 
 
-def fractional_targets(targets: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
-    """q [M, C]: a quarter of each mosaic's probability to each of its four images' classes;
-    repeated classes add up.
+def quadrant_classes(targets: Tensor) -> Tensor:
+    """Return the classes [B, 4] of the quadrants of a batch whose second half becomes mosaics.
 
-    `targets` [M] are the class indices of the half before it was mixed.
+    A plain image has its own class four times. A mosaic has its own class first, then those of the
+    images 1, 2 and 3 places before it.
+
+    Args:
+        targets: class indices [B] of the batch before it is mixed.
     """
-    own = one_hot(targets, num_classes, dtype)
-    return sum((own.roll(places, dims=0) for places in range(1, SOURCES)), own) / SOURCES
+    plain, mixed = targets.long().tensor_split([plain_count(len(targets))])
+    rolled = torch.stack([mixed.roll(places) for places in range(SOURCES)], dim=1)
+    return torch.cat([plain[:, None].expand(-1, SOURCES), rolled])
+
+
+def fractional_targets(classes: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
+    """Return the probabilities q [M, C] of mosaics: a quarter for each of the four classes [M, 4].
+
+    A class that occurs several times gets the sum of its quarters.
+    """
+    quarters = one_hot(classes.flatten(), num_classes, dtype) / SOURCES
+    return quarters.view(-1, SOURCES, num_classes).sum(1)

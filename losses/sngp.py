@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .batch import sum_over_processes
 from .contract import LossFirstPart
 from .criterion import LossSecondPart
-from .processes import summed_over_processes
 from .transforms import in_backward, in_torch_func
 
 RANDOM_FEATURES = 1024  # M, the paper's and the reference code's
@@ -154,7 +154,7 @@ class SNGPLossFirstPart(LossFirstPart):
         """The covariance of the images since the last `reset`, of all processes that share them."""
         own = _wide(self.precision) - _wide(self.rounding)
         prior = RIDGE * torch.eye(RANDOM_FEATURES, device=own.device, dtype=own.dtype)
-        total = prior + summed_over_processes(own - prior)
+        total = prior + sum_over_processes(own - prior)
         # Positive definite: the ridge and a sum of squares.
         factor, _ = torch.linalg.cholesky_ex(total)
         self.covariance.copy_(torch.cholesky_inverse(factor))

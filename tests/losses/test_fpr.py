@@ -1,4 +1,4 @@
-"""FPR: mosaics, their targets, and the batches it refuses."""
+"""FPR: mosaics, the classes of their quadrants, and the batches that it refuses."""
 
 import re
 
@@ -12,47 +12,92 @@ from losses import fpr
 from tests.heads import C, D, batch, build
 
 
-def test_mosaics_and_targets_follow_the_pixels():
-    # Every image is one colour, its position: a mosaic's pixels then say which images it was made
-    # of.
+def numbered_images(count, height=2, width=2):
+    """Images of one colour each: the image's number. A mosaic's pixels then name its sources."""
+    return torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, height, width).float()
+
+
+def test_targets_name_the_classes_of_the_four_quadrants():
     _head, criterion = build("dismax")
-    count, classes = 16, 4
-    inputs = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 6, 4).float()
-    targets = torch.arange(count) % classes
-    mixed, returned = criterion.preprocess(inputs, targets)
-    half = count // 2
-    assert mixed.shape == inputs.shape
-    for image, target in zip(mixed[:half], returned[:half], strict=True):
-        assert image.unique().numel() == 1
-        assert int(image[0, 0, 0]) % classes == target
-    q = fpr.fractional_targets(returned[half:], classes, torch.float64)
-    for image, target, shares in zip(mixed[half:], returned[half:], q, strict=True):
-        assert image.unique().numel() == 4
-        assert int(image[0, 0, 0]) % classes == target  # its own quadrant is top-left
-        counted = (
-            torch.bincount(image[0].flatten().long() % classes, minlength=classes)
-            / image[0].numel()
-        )
-        assert counted.tolist() == shares.tolist()
-    shown = torch.cat([mixed[:half, 0, 0, 0], mixed[half:, 0, 0, 0]])
-    # The batch is shuffled, and no image is lost.
-    assert sorted(shown.tolist()) == list(range(count))
+    count, classes = 16, 5
+    inputs, targets = criterion.preprocess(numbered_images(count), torch.arange(count) % classes)
+    assert targets.dtype == torch.int64
+    for image, quadrants in zip(inputs[:, 0].long(), targets, strict=True):
+        (top_left, top_right), (bottom_left, bottom_right) = (image % classes).tolist()
+        assert quadrants.tolist() == [top_left, bottom_left, top_right, bottom_right]
+
+
+def test_fractional_targets_are_the_classes_shares_of_the_pixels():
+    _head, criterion = build("dismax")
+    count, classes = 16, 3
+    inputs, targets = criterion.preprocess(
+        numbered_images(count, 6, 4), torch.arange(count) % classes
+    )
+    shares = fpr.fractional_targets(targets, classes, torch.float64)
+    for image, expected in zip(inputs[:, 0].long(), shares, strict=True):
+        pixels = (image % classes).flatten()
+        counts = torch.bincount(pixels, minlength=classes)
+        assert (counts / len(pixels)).tolist() == expected.tolist()
+
+
+def test_the_batch_is_shuffled_and_no_image_is_lost():
+    _head, criterion = build("dismax")
+    mixed, _targets = criterion.preprocess(numbered_images(16), torch.zeros(16).long())
+    top_left = mixed[:, 0, 0, 0].tolist()
+    assert top_left != sorted(top_left)
+    assert sorted(top_left) == list(range(16))
 
 
 def test_a_mosaics_quadrants_come_from_the_images_1_2_and_3_places_before_it():
-    images = torch.arange(5.0).view(5, 1, 1, 1).expand(-1, 1, 2, 2)
-    # Image 4's mosaic, row by row: its own and that of image 2 on top, those of 3 and 1 below.
+    images = numbered_images(5)
+    # The mosaic of image 4: images 4 and 2 at the top, images 3 and 1 at the bottom.
     assert fpr.mosaics(images)[4, 0].tolist() == [[4, 2], [3, 1]]
 
 
 @pytest.mark.parametrize(("count", "plain"), [(7, 3), (8, 4), (9, 4), (64, 32)])
 def test_the_smaller_half_of_a_batch_stays_plain(count, plain):
     _head, criterion = build("dismax")
-    inputs = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
-    mixed, targets = criterion.preprocess(inputs, torch.arange(count) % C)
+    mixed, targets = criterion.preprocess(numbered_images(count), torch.arange(count) % C)
     assert [image.unique().numel() for image in mixed] == [1] * plain + [4] * (count - plain)
     logits, labels = criterion.unmixed(torch.zeros(count, C), targets)
-    assert len(logits) == len(labels) == plain
+    assert len(logits) == plain
+    assert labels.equal(mixed[:plain, 0, 0, 0].long() % C)
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        torch.clone,
+        lambda targets: targets[:],
+        lambda targets: targets.int(),
+        lambda targets: torch.stack(list(targets)),
+    ],
+)
+def test_a_copy_of_the_targets_gives_the_same_loss_and_labels(copied):
+    head, criterion = build("dismax")
+    features, targets = batch()
+    _, targets = criterion.preprocess(torch.zeros(len(targets), 1, 2, 2), targets)
+    logits = head(features)
+    assert criterion(logits, copied(targets)).equal(criterion(logits, targets))
+    for plain, expected in zip(
+        criterion.unmixed(logits, copied(targets)), criterion.unmixed(logits, targets), strict=True
+    ):
+        torch.testing.assert_close(plain, expected, rtol=0, atol=0, check_dtype=False)
+
+
+def test_two_batches_may_be_preprocessed_before_either_is_trained_on():
+    head, criterion = build("dismax")
+    features, labels = batch()
+    logits = head(features)
+    images = torch.zeros(len(labels), 1, 2, 2)
+    first, second = (criterion.preprocess(images, labels)[1] for _ in range(2))
+    short = criterion.preprocess(images[:5], labels[:5], tail=True)[1]
+    found = [criterion(logits[: len(targets)], targets) for targets in (short, second, first)]
+    other = losses.DisMaxLossSecondPart(head)  # it keeps nothing of a batch either
+    expected = [other(logits[: len(targets)], targets) for targets in (short, second, first)]
+    assert torch.stack(found).equal(torch.stack(expected))
+    assert len(criterion.unmixed(logits, first)[1]) == len(labels) // 2
+    assert len(criterion.unmixed(logits[:5], short)[1]) == 5
 
 
 def test_preprocess_repeats_with_its_generator_and_leaves_the_global_one():
@@ -68,26 +113,58 @@ def test_preprocess_repeats_with_its_generator_and_leaves_the_global_one():
     assert torch.get_rng_state().equal(before)
 
 
-def test_fpr_refuses_what_it_cannot_mix():
-    head, criterion = build("dismax")
-    few = torch.zeros(6).long()
+def test_a_batch_under_7_images_is_refused():
+    _head, criterion = build("dismax")
     with pytest.raises(ValueError, match="batch of 6 is too small.*take 7 images"):
-        criterion.preprocess(torch.zeros(6, 3, 4, 4), few)
-    # What was refused is not trained on all the same.
-    with pytest.raises(RuntimeError, match="preprocess"):
-        criterion(torch.zeros(6, C), few)
+        criterion.preprocess(torch.zeros(6, 3, 4, 4), torch.zeros(6).long())
+
+
+def test_images_of_odd_width_are_refused():
+    _head, criterion = build("dismax")
     with pytest.raises(ValueError, match="even height and width, got 4×5"):
         criterion.preprocess(torch.zeros(8, 3, 4, 5), torch.zeros(8).long())
-    for shape in ([8, 48], [8, 6, 4], [8, 5, 7]):  # tabular data, and sequences of vectors
-        with pytest.raises(
-            ValueError, match=re.escape(f"got {shape} and [8]") + ".*regularization=None"
-        ):
-            criterion.preprocess(torch.zeros(shape), torch.zeros(8).long())
-    with pytest.raises(RuntimeError, match="preprocess"):
-        criterion(torch.zeros(8, C), torch.zeros(8).long())
+
+
+@pytest.mark.parametrize("shape", [[8, 48], [8, 6, 4], [8, 5, 7]])
+def test_inputs_that_are_not_images_are_refused(shape):
+    _head, criterion = build("dismax")
+    message = re.escape(f"got {shape} and [8]") + ".*regularization=None"
+    with pytest.raises(ValueError, match=message):
+        criterion.preprocess(torch.zeros(shape), torch.zeros(8).long())
+
+
+def test_one_hot_targets_are_refused():
+    _head, criterion = build("dismax")
+    with pytest.raises(ValueError, match=r"class indices \[B\], got .*\[8, 4\]"):
+        criterion.preprocess(torch.zeros(8, 3, 4, 4), torch.eye(4).repeat(2, 1))
+
+
+def test_a_batch_is_not_preprocessed_twice():
+    _head, criterion = build("dismax")
     mixed = criterion.preprocess(torch.zeros(8, 3, 4, 4), torch.zeros(8).long())
     with pytest.raises(RuntimeError, match="already"):
         criterion.preprocess(*mixed)
+
+
+def test_a_batch_that_was_not_preprocessed_is_an_error():
+    _head, criterion = build("dismax")
+    for count in (6, 8):
+        with pytest.raises(RuntimeError, match="criterion.preprocess.*regularization=None"):
+            criterion(torch.zeros(count, C), torch.zeros(count).long())
+
+
+@pytest.mark.parametrize(
+    ("loss", "training"), [("dismax", False), ("dismax_nofpr", True), ("softmax", True)]
+)
+def test_a_preprocessed_batch_has_no_loss_without_fpr(loss, training):
+    head, criterion = build(loss)
+    head.train(training)
+    with pytest.raises(ValueError, match=r"class indices \[B\], got \[8, 4\] and .* \[8, 4\]"):
+        criterion(torch.zeros(8, C), torch.zeros(8, 4).long())
+
+
+def test_wrong_arguments_of_the_criterion_are_refused():
+    head, _criterion = build("dismax")
     with pytest.raises(ValueError, match="regularization"):
         losses.DisMaxLossSecondPart(head, regularization="mixup")
     with pytest.raises(TypeError, match="head"):
@@ -108,7 +185,7 @@ def test_a_tail_too_small_for_mosaics_trains_without_fpr():
     )
 
 
-def test_evaluation_mode_neither_mixes_nor_needs_it():
+def test_evaluation_mode_does_not_mix_and_needs_no_preprocess():
     head, criterion = build("dismax")
     head.eval()
     inputs, targets = torch.randn(3, 3, 5, 5), torch.tensor([0, 1, 2])
@@ -117,26 +194,3 @@ def test_evaluation_mode_neither_mixes_nor_needs_it():
     torch.testing.assert_close(
         criterion(logits, targets), nn.functional.cross_entropy(logits, targets)
     )
-
-
-def test_hooks_keep_their_old_names_with_a_warning():
-    _head, criterion = build("dismax")
-    batch = torch.zeros(4, C), torch.arange(4)
-    with pytest.warns(DeprecationWarning, match="labelled is now named unmixed"):
-        assert criterion.labelled(*batch) == batch
-    with pytest.warns(DeprecationWarning, match="Own.undecayed is now named no_decay_parameters"):
-
-        class Own(type(criterion)):
-            def undecayed(self):
-                return list(self.classifier.parameters())
-
-            def labelled(self, logits, targets):
-                return super().labelled(logits, targets)
-
-    head, _ = build("dismax")
-    own = Own(head)
-    assert own.parameter_groups(head, 0.1)[-1]["weight_decay"] == 0.0
-    with pytest.warns(DeprecationWarning, match="labelled is now named unmixed"):
-        assert own.unmixed(*batch) == batch
-    with pytest.warns(DeprecationWarning, match="undecayed is now named no_decay_parameters"):
-        assert criterion.undecayed() == []

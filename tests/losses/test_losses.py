@@ -69,6 +69,7 @@ def test_dismax_with_fpr_is_the_definition(alpha):
     features, targets = batch()
     _, targets = criterion.preprocess(torch.zeros(B, 1, 2, 2), targets)
     value = criterion(head(features), targets)
+    targets = targets[:, 0]  # each image's own class
     log_p = log_softmax(10 * expected_logits("dismax", head, features), axis=1)
     half = B // 2
     plain = -log_p[np.arange(half), targets[:half]].mean()
@@ -429,7 +430,7 @@ def test_wrong_shapes_and_names_say_so():
             criterion(torch.zeros(C, C), targets)
     # As torch has it, in the mosaics' half too.
     with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
-        fpr.fractional_targets(torch.tensor([0, 1, 2, C]), C, torch.float32)
+        fpr.fractional_targets(torch.tensor([[0, 1, 2, C]]), C, torch.float32)
     with pytest.raises(ValueError, match="1 feature or more.*num_features=0"):
         losses.DisMaxLossFirstPart(0, 3)
     with pytest.raises(ValueError, match="the criterion got logits of 3 classes, its head has 4"):

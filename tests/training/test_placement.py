@@ -38,8 +38,8 @@ def test_networks_losses_and_scores_stay_on_a_pretended_gpu(model_name, loss_nam
             model = LOSSES[loss_name].wrap(build_model(model_name, 10, LOSSES[loss_name].head))
         criterion = LOSSES[loss_name].criterion(model.classifier)
         inputs = torch.rand(64, 3, 32, 32, device="cuda")
-        targets = torch.zeros(64, dtype=torch.int64, device="cuda")
-        inputs, targets = criterion.preprocess(inputs, targets)
+        labels = torch.zeros(64, dtype=torch.int64, device="cuda")
+        inputs, targets = criterion.preprocess(inputs, labels)
         criterion.before_epoch(1)
         logits = model(inputs)  # a backward pass needs a real one
         results = [logits, criterion(logits, targets), *criterion.unmixed(logits, targets)]
@@ -47,7 +47,7 @@ def test_networks_losses_and_scores_stay_on_a_pretended_gpu(model_name, loss_nam
         criterion.after_epoch(1)
         results += model.buffers()
         model.eval()
-        results.append(criterion(model(inputs), targets))
+        results.append(criterion(model(inputs), labels))
         results.append(classify(model, [inputs, inputs], nullcontext()))
         outputs = model.classifier.named_outputs(model.forward_features(inputs))
         results += [
