@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from experiment import records, titles
+from experiment import search, titles
 from reporting.aggregation import (
     Efficiencies,
     detail_rows,
@@ -134,7 +134,7 @@ def print_csv(found: list[dict[str, Any]]) -> None:
 def perform(options: Options) -> int:
     """Returns the exit status. Raises ValueError or an OSError for what cannot be."""
     measured = efficiencies(options.runs)
-    folders, problems, unreadable = records.find_records(options.runs)
+    folders, problems, unreadable = search.find_records(options.runs)
     for problem in (*problems, *unreadable[:SHOWN]):
         print_line(f"warning: {' '.join(problem.split())}: left out", sys.stderr)
     if unreadable[SHOWN:]:
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 printed, 2 bad input, nothing to print or not all of it readable,
     75 interrupted.
     """
-    return program.status_of(
+    return program.exit_status(
         lambda: perform(program.read(Options, "analyze.py", arguments)), "not all was printed"
     )
 

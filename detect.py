@@ -28,10 +28,11 @@ from data.batches import Normalizer, plain_batches
 from data.streaming import ImageSet
 from detectors import DETECTORS, Detector, FitData, NotApplicable, SetOutputs, get_detector
 from detectors.odin import TEMPERATURE
-from experiment import records
+from experiment import predictions, records, search
 from experiment.config import RunConfig
 from experiment.data import Data, load_data, refuse_other_training_data
 from experiment.evaluation import EVALUATION_BATCH, predict
+from experiment.folder import delete_temporary_files
 from experiment.lock import locked
 from experiment.network import load_network
 from experiment.titles import as_suffix, with_unique_titles
@@ -131,7 +132,7 @@ class Finished:
     @cached_property
     def kept(self) -> dict[str, dict[str, Any]]:
         """What the run was judged by: set → output → array."""
-        return records.predictions_of(self.folder, self.record)
+        return predictions.predictions_of(self.folder, self.record)
 
     def able(self, detectors: dict[str, Detector], named: bool) -> dict[str, Detector]:
         """The detectors for which this run has kept enough.
@@ -306,7 +307,7 @@ def add(run: Finished, entries: dict[str, dict[str, Any]]) -> None:
     with locked(run.folder, wait=60):
         # Another process may have added to it meanwhile.
         record = records.refuse_another(run.folder, run.record)
-        records.sweep(run.folder)
+        delete_temporary_files(run.folder)
         record["detectors"] = record.get("detectors", {}) | entries
         records.write_json(run.folder / records.METRICS, record)
 
@@ -318,7 +319,7 @@ def perform(options: Options) -> None:
     """
     options.check()
     detectors, device = options.detectors(), runtime.find_device(options.device)
-    folders = records.run_folders(options.runs)
+    folders = search.run_folders(options.runs)
     found = [Finished(folder, device, options.data_dir) for folder in folders]
     runs = [(run, run.able(detectors, named=bool(options.scores))) for run in found]
     del found
@@ -335,7 +336,7 @@ def perform(options: Options) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
-    return program.status_of(
+    return program.exit_status(
         lambda: perform(program.read(Options, "detect.py", arguments)), "what was scored is kept"
     )
 

@@ -26,9 +26,10 @@ import torch
 import tyro
 from torch import Tensor
 
-from experiment import records
+from experiment import predictions, records, search
 from experiment.config import identity_of
 from experiment.evaluation import evaluation_results, temperature_results
+from experiment.folder import is_finished, prepare
 from experiment.lock import locked
 from losses.scores import SCORES
 from utils import interruption, program, runtime
@@ -68,7 +69,7 @@ def find_members(options: Options) -> list[tuple[Path, dict[str, Any]]]:
     """
     found = [
         (folder, records.read_record(folder / records.METRICS))
-        for folder in records.run_folders(options.runs)
+        for folder in search.run_folders(options.runs)
     ]
     wanted = [
         (folder, record)
@@ -107,7 +108,7 @@ def average(
     Raises ValueError if sets differ.
     """
     kept, folders = (
-        [records.predictions_of(*member) for member in members],
+        [predictions.predictions_of(*member) for member in members],
         [folder for folder, _ in members],
     )
     names = [name for name in kept[0] if name != "train"]
@@ -142,7 +143,7 @@ def perform(options: Options) -> str:
     name = "ensemble" if loss == "softmax" else f"ensemble_{loss}"
     config = pattern["config"] | {"loss": name, "seed": "+".join(map(str, seeds))}
     folder = first.resolve().parent.parent / name / config["seed"]
-    if records.finished(folder, identity_of(config)):
+    if is_finished(folder, identity_of(config)):
         return f"{folder} is finished: skipped"
     outputs, labels = average(members)
     for member, held in members:  # the record and the outputs of a member shall be of one run
@@ -163,9 +164,8 @@ def perform(options: Options) -> str:
         "environment": runtime.environment(torch.device("cpu")),
     }
     with locked(folder, wait=60):
-        records.sweep(folder)
-        records.claim(folder, config)
-        records.write_predictions(folder, outputs, labels, with_features=False)
+        prepare(folder, config)
+        predictions.write_predictions(folder, outputs, labels, with_features=False)
         records.write_json(folder / records.METRICS, record)
     accuracy = record["classification"]["test"]["t1"]["accuracy"]
     return (
@@ -176,7 +176,7 @@ def perform(options: Options) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
-    return program.status_of(
+    return program.exit_status(
         lambda: print_line(perform(program.read(Options, "ensemble.py", arguments))),
         "nothing was written",
     )

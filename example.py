@@ -127,4 +127,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     interruption.listen()
-    sys.exit(program.status_of(main, "nothing is kept"))
+    sys.exit(program.exit_status(main, "nothing is kept"))

@@ -59,7 +59,7 @@ class Options:
         if self.out and (self.out.suffix.lower() not in (".csv", ".json") or self.out.is_dir()):
             raise ValueError(f"--out takes a .csv or a .json file, got {self.out}")
         if self.out:
-            records.refuse_runs_own(self.out)
+            records.refuse_result_file(self.out)
         if not self.images:
             raise ValueError("no images given: name files, or folders of them")
 
@@ -160,7 +160,7 @@ def perform(options: Options) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
-    return program.status_of(
+    return program.exit_status(
         lambda: perform(program.read(Options, "predict.py", arguments)), "nothing was written"
     )
 

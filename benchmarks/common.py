@@ -21,19 +21,13 @@ from torchvision import transforms
 
 from data.catalog import DATA_SETS
 from models import model_title
-from training.failures import explained
 from utils import interruption, program, runtime
-from utils.output import print_error
 
 HIGHEST = 10**12  # of any option; PyTorch's own sizes end at 2^63
 
 
 def start(main: Callable[..., None], description: str | None) -> None:
-    """Run a benchmark with the command line's arguments.
-
-    Bad arguments, and too little memory for large ones, are said in one line, with exit status 2,
-    and a signal with 75.
-    """
+    """Run a benchmark with the command line's arguments. Exits as `program.exit_status` says."""
 
     @wraps(main)
     def given(*arguments, **options):
@@ -47,16 +41,14 @@ def start(main: Callable[..., None], description: str | None) -> None:
 
 
 def end_well(work: Callable[[], object]) -> None:
-    """Do a benchmark's work, as `start` has it."""
+    """Do a benchmark's work. Exits if an error or a signal ends it."""
     interruption.listen()
-    try:
+
+    def complete() -> None:
         work()
-    except KeyboardInterrupt:
-        sys.exit(interruption.leave("the table is not complete"))
-    except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        if not (said := explained(error)):
-            raise
-        sys.exit(print_error(said))
+
+    if status := program.exit_status(complete, "the table is not complete"):
+        sys.exit(status)
 
 
 def check_positive(**values: float) -> None:

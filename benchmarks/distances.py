@@ -12,7 +12,7 @@ from torch import Tensor
 
 from data.batches import Normalizer
 from data.images import resize
-from experiment import records
+from experiment import records, search
 from experiment.config import RunConfig
 from experiment.data import load_data
 from experiment.evaluation import predict
@@ -93,7 +93,7 @@ def main(
     """
     check_positive(images=images)
     where = find_device(device)
-    rows = [row for folder in records.run_folders(runs) for row in seen(folder, images, where)]
+    rows = [row for folder in search.run_folders(runs) for row in seen(folder, images, where)]
     print(tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True))
 
 

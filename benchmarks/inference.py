@@ -105,7 +105,7 @@ def main(
     check_positive(classes=classes, batch=batch, size=size, members=members)
     check_models(models)
     if out:
-        records.refuse_runs_own(out)
+        records.refuse_result_file(out)
     for method in methods:
         get_loss(method)
     keep_freed_memory()  # as main.py does

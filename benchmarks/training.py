@@ -17,7 +17,7 @@ from torch import nn
 
 import main as program
 from models import build_model
-from training.run import build
+from training.build import build
 from training.trainer import Trainer
 from utils.runtime import find_device
 

@@ -1,7 +1,7 @@
 """DisMax in your own projects: `dismax.losses`, `dismax.calibration`, `dismax.detector`.
 
-Installed, all of it lies in this package. In a checkout these are the repository's own `losses`,
-`models`, `utils.calibration` and `utils.versions`.
+The installed package holds all of it. In a checkout these names are the repository's own folders
+`losses` and `models`, and three files of `utils`.
 """
 
 import sys
@@ -14,16 +14,13 @@ __version__ = "0.1.0"
 if not (Path(__file__).parent / "losses").is_dir():
     import losses
     import models
-    from utils import calibration, versions
+    from utils import calibration, files, versions
 
-    parts = [losses, models, calibration, versions]
-    # Each file of the folders too: Python would load it a second time under its name in this
-    # package, and a head of the one copy is no head for the criterion of the other.
-    for folder in (losses, models):
-        parts += [
-            import_module(found.name)
-            for found in iter_modules(folder.__path__, f"{folder.__name__}.")
-        ]
-    sys.modules |= {
-        f"{__name__}.{module.__name__.removeprefix('utils.')}": module for module in parts
-    }
+    modules = [losses, models, calibration, files, versions]
+    # Every file of the folders too: else Python would load it a second time as `dismax.losses.X`,
+    # and the criterion of one copy would refuse the head of the other.
+    for package in (losses, models):
+        names = [found.name for found in iter_modules(package.__path__, f"{package.__name__}.")]
+        modules += [import_module(name) for name in names]
+    for module in modules:
+        sys.modules[f"{__name__}.{module.__name__.removeprefix('utils.')}"] = module

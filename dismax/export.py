@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from .detector import Detector
+from .files import whole_file, whole_files
 
 OUTPUTS = ("logits", "probabilities", "score", "accepted")
 
@@ -26,21 +24,6 @@ class _Outputs(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         found = self.detector(images)
         return found.logits, found.probabilities, found.scores, found.accepted
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A path of the same name in a temporary folder beside: if the block ends well, what was
-    written there takes its place.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        yield Path(folder) / path.name
-        # Weights in a .data file before what refers to it by name.
-        for written in sorted(Path(folder).iterdir(), reverse=True):
-            with open(written, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(written, path.parent / written.name)
 
 
 def _examples(detector: Detector, size: tuple[int, int] | None) -> Tensor:
@@ -90,7 +73,7 @@ def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None =
     a detector that refuses images of that size.
     """
     images = _examples(detector, size or detector.size)
-    with _whole(Path(path)) as temporary:
+    with whole_files(Path(path)) as temporary:
         torch.onnx.export(
             _Outputs(detector).eval(),
             (images,),
@@ -114,12 +97,10 @@ def to_safetensors(detector: Detector, path: str | Path) -> None:
     """
     from safetensors.torch import save
 
-    shown = (
-        name.encode("utf-8", "backslashreplace").decode() for name in detector.class_names
-    )  # a folder's can be in any encoding
-    names = {f"class_{number}": name for number, name in enumerate(shown)}
-    with _whole(Path(path)) as temporary:
-        # Written here, since safetensors makes files that only their maker can read.
-        temporary.write_bytes(
-            save({name: value.contiguous() for name, value in detector.state_dict().items()}, names)
-        )
+    # A class is named after its folder, whose name can be in any encoding.
+    names = [name.encode("utf-8", "backslashreplace").decode() for name in detector.class_names]
+    metadata = {f"class_{number}": name for number, name in enumerate(names)}
+    weights = {name: value.contiguous() for name, value in detector.state_dict().items()}
+    # `safetensors.torch.save_file` would make a file that only its owner can read.
+    with whole_file(Path(path)) as temporary:
+        temporary.write_bytes(save(weights, metadata))

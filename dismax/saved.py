@@ -1,81 +1,95 @@
-"""Reads a finished run's network from its model.pt."""
+"""A finished run's network: writes and reads its model.pt."""
 
 from __future__ import annotations
 
 import os
 import pickle
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import versions
+from . import archive, versions
 from .losses import get_loss
 from .models import build_model
 
-# Marks a folder in a zip file. torch does not read a part with this mark: its values are whatever
-# was in memory.
-FOLDER = 0x10
-PIXELS = 2**26  # of the largest image that a network may have been trained on: 8,192 × 8,192
+# Pixels of the largest image that a network may have been trained on: 8,192 × 8,192.
+PIXELS = 2**26
+
+
+def save_network(
+    path: Path,
+    network: nn.Module,
+    config: Mapping[str, Any],
+    classes: Sequence[str],
+    size: Sequence[int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    margin: int,
+) -> None:
+    """Write a calibrated network, and everything that is needed to use it, as model.pt.
+
+    Args:
+        path: the file.
+        network: the network with its calibrated head.
+        config: the run's configuration as JSON. The network is rebuilt from it.
+        classes: the names of the classes.
+        size: (height, width) of the images.
+        mean: of each channel, for pixels in [0, 1].
+        std: of each channel, for pixels in [0, 1].
+        margin: by how many pixels images are resized larger before they are cropped to `size`.
+    """
+    content = {
+        "config": dict(config),
+        "classes": list(classes),
+        "size": list(size),
+        "mean": list(mean),
+        "std": list(std),
+        "margin": margin,
+        "state_dict": network.state_dict(),
+    }
+    archive.save(path, content)
 
 
 def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The network of a run's model.pt, on the CPU in evaluation mode, and everything else in the
-    file.
+    """Read a model.pt.
 
     Runs no code that the file holds, and takes no more memory than the file is long.
 
-    Raises ValueError if the file is damaged (its checksums are compared), if it is no model.pt, or
-    if it is of an earlier version whose weights would give other outputs now; OSError if it cannot
-    be read.
+    Returns:
+        the network, on the CPU in evaluation mode, and everything else in the file.
+
+    Raises ValueError if the file is damaged or no model.pt, or if its weights would give other
+    outputs in this version; OSError if it cannot be read.
     """
     if not Path(path).is_file():  # a pipe would never end
         raise ValueError(f"{path} is no file: a finished run keeps its network there, so name one")
     with open(path, "rb") as file:
         try:
-            saved = _read(file)
-            changed = versions.other_function(saved["config"])
-            network = _built(saved["config"], len(saved["classes"]), saved.pop("state_dict"))
-            _check(saved)
+            content = archive.load(file)
+            weights = content.pop("state_dict")
+            if sum(value.nbytes for value in weights.values()) > os.fstat(file.fileno()).st_size:
+                # A stride of 0 repeats one stored number.
+                raise ValueError("its weights are larger than the file")
+            changes = versions.other_function(content["config"])
+            network = _built(content["config"], len(content["classes"]), weights)
+            _check(content)
         except Exception as error:  # damaged bytes raise almost anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            # Torch's message advises weights_only=False, which is unsafe.
+            # torch's own message advises weights_only=False, which is unsafe.
             if isinstance(error, pickle.UnpicklingError):
                 reason = "it holds something else than tensors, numbers and names"
             raise ValueError(
                 f"{path} is no run's network, or damaged ({reason}): make the run again"
             ) from error
-    if changed:
+    if changes:
         raise ValueError(
-            f"{path}: its weights would give other outputs now ({'; '.join(changed)}): train this "
+            f"{path}: its weights would give other outputs now ({'; '.join(changes)}): train this "
             "network again"
         )
-    return network.eval(), saved
-
-
-def _read(file: BinaryIO) -> dict[str, Any]:
-    """What the file holds."""
-    with zipfile.ZipFile(file) as archive:
-        for part in archive.infolist():
-            if part.compress_type:
-                # A small file could unpack to any size.
-                raise ValueError("it is compressed, which a run's is not")
-            if part.external_attr & FOLDER:
-                raise ValueError(f"{part.filename} calls itself a folder")
-        if part := archive.testzip():  # torch.load does not compare the checksums
-            raise ValueError(f"{part} has a wrong checksum: it changed after it was written")
-    file.seek(0)
-    saved = torch.load(file, map_location="cpu", weights_only=True)
-    if (
-        sum(value.nbytes for value in saved["state_dict"].values())
-        > os.fstat(file.fileno()).st_size
-    ):
-        # A stride of 0 repeats one stored number.
-        raise ValueError("its weights are larger than the file")
-    return saved
+    return network.eval(), content
 
 
 def _built(config: Mapping[str, Any], num_classes: int, weights: dict[str, Tensor]) -> nn.Module:

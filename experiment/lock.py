@@ -1,5 +1,6 @@
-"""One process at a time in a run's folder, on this host and, where the file system carries locks
-between them, on others.
+"""One process at a time in a run's folder.
+
+The lock holds on this host, and on others where the file system carries locks between them.
 """
 
 import json
@@ -14,38 +15,42 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-LOCK, HOLDER = ".lock", ".holder"  # the lock is filelock's, who has it is written beside it
-# Of this process: a host may change its name, and another have a process of the same number.
+LOCK = ".lock"  # filelock's file
+HOLDER = ".holder"  # says which process has the lock
+# Identifies this process. A host may change its name, and another host may have a process with the
+# same number.
 TOKEN = secrets.token_hex(16)
 
 
-class Held(OSError):
-    """Another process is at work in the folder."""
+class Locked(OSError):
+    """Another process works in the folder."""
+
+    exit_status = 3
 
 
 @contextmanager
 def locked(folder: Path, wait: float = 0) -> Iterator[None]:
-    """Hold the folder, which is made if it is not there. Raises Held if another process still does
-    after `wait` seconds, and ValueError if it cannot be written to.
+    """Hold the lock of a folder, which is made if it does not exist.
 
-    The lock is the system's own (flock), which goes with its process, however that ends. On a file
-    system without such locks it is the file itself, which filelock takes away only from a dead
-    process of the same host.
+    The lock is the system's own (flock), which ends with its process. On a file system without
+    such locks it is the file itself, which filelock takes away only from a dead process of the same
+    host.
+
+    Args:
+        folder: the folder.
+        wait: seconds to wait for another process to leave.
+
+    Raises Locked if another process stays, ValueError if the folder cannot be written to.
     """
     lock = FileLock(folder / LOCK)
     now = f"{datetime.now(UTC):%F %T} UTC"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=wait)
-        holder = {
-            "process": os.getpid(),
-            "host": socket.gethostname(),
-            "since": now,
-            "token": TOKEN,
-        }
-        (folder / HOLDER).write_text(json.dumps(holder))
+        holder = {"process": os.getpid(), "host": socket.gethostname(), "since": now}
+        (folder / HOLDER).write_text(json.dumps(holder | {"token": TOKEN}))
     except Timeout:
-        raise Held(f"{folder} is being worked on by {_holder(folder)}") from None
+        raise Locked(f"{folder} is being worked on by {_describe_holder(folder)}") from None
     except OSError as error:
         lock.release()
         raise ValueError(
@@ -59,25 +64,23 @@ def locked(folder: Path, wait: float = 0) -> Iterator[None]:
 
 
 def check(folder: Path) -> None:
-    """Raises OSError if the folder that this process has locked is not its own any more: deleted,
-    or another in its place.
-    """
-    if _held(folder).get("token") != TOKEN:
+    """Raises OSError if the folder that this process has locked was deleted or replaced."""
+    if _holder(folder).get("token") != TOKEN:
         raise OSError(f"{folder} was deleted, moved or replaced while the run was at work in it")
 
 
-def _holder(folder: Path) -> str:
-    held = _held(folder)
+def _describe_holder(folder: Path) -> str:
+    holder = _holder(folder)
     try:
-        return f"process {held['process']} on {held['host']}, since {held['since']}"
+        return f"process {holder['process']} on {holder['host']}, since {holder['since']}"
     except LookupError:
         return "another process"
 
 
-def _held(folder: Path) -> dict[str, Any]:
-    """What is written of who holds a folder; {} if that cannot be read."""
+def _holder(folder: Path) -> dict[str, Any]:
+    """What the holder's file says; {} if it cannot be read."""
     try:
-        held = json.loads((folder / HOLDER).read_text())
+        holder = json.loads((folder / HOLDER).read_text())
     except (OSError, ValueError):
         return {}
-    return held if isinstance(held, dict) else {}
+    return holder if isinstance(holder, dict) else {}

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from experiment import records, titles
-from experiment.config import identity_of, usual
+from experiment.config import defaults, identity_of
 from utils import versions
 from utils.output import visible
 
@@ -61,7 +61,7 @@ def group_of(record: dict[str, Any]) -> tuple[str, ...]:
     rest = {
         name: value
         for name, value in identity_of(config).items()
-        if name not in said and value != usual(config).get(name)
+        if name not in said and value != defaults(config).get(name)
     }
     how += "".join(f", {name.replace('_', '-')} {value}" for name, value in rest.items())
     # An outdated loss has a row of its own instead, since a table has several losses.

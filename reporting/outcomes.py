@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from experiment import records
+from experiment import predictions, records
 from losses import LOSSES, scores
 
 
@@ -44,7 +44,7 @@ def load_outcome(folder: Path, record: dict[str, Any]) -> Outcome:
     if not (folder / records.PREDICTIONS).exists():
         raise ValueError(f"no {records.PREDICTIONS} is kept")
     kept, temperature = (
-        records.predictions_of(folder, record),
+        predictions.predictions_of(folder, record),
         float(record["temperature"]["value"]),
     )
     wanted = dict.fromkeys(("test", record["temperature"]["split"], *record["detection"]))

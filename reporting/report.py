@@ -44,7 +44,7 @@ def write_report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Effic
 
     Args:
         folder: is made if it is not there; files of the same names in it are replaced.
-        runs: the finished runs' records by folder, as `records.find_records` gives them.
+        runs: the finished runs' records by folder, as `search.find_records` gives them.
         measured: inference efficiencies.
 
     Returns the exit status: 0 written, 2 not possible.

@@ -8,6 +8,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from data.batches import Normalizer, TrainingBatches
 from data.images import Images
+from dismax import archive
 from experiment.recipes import RECIPES
 from losses import LOSSES
 from models import build_model
@@ -111,7 +112,7 @@ def gone_on(trainer, stop, resumed, path):
         for _ in range(3):
             trainer.run_epoch(report)
     assert next(steps) == stop + 1
-    checkpoint.save(path, trainer.state_dict())
+    archive.save(path, trainer.state_dict())
     resumed.load_state_dict(checkpoint.load(path))
     while resumed.epoch < 3:
         resumed.run_epoch(lambda *_: None)

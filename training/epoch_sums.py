@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from utils.distributed import World
+from utils.program import Failure
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Summary:
 NEVER = 2**31  # stands for a step that no epoch has
 
 
-class NonFiniteLoss(ArithmeticError):
+class NonFiniteLoss(Failure):
     """The loss became NaN or infinite."""
 
 

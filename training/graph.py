@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from utils.program import out_of_memory
+from utils.program import Failure, out_of_memory
 
 WARM_UP = 3  # steps before the capture, as PyTorch's documentation advises
 
 
-class CaptureError(RuntimeError):
+class CaptureError(Failure):
     """A training step could not be captured as a CUDA graph."""
 
 

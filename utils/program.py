@@ -1,4 +1,4 @@
-"""The command line of a program, made from a dataclass."""
+"""What all programs share: the command line, made from a dataclass, and the exit status."""
 
 import io
 import sys
@@ -10,69 +10,83 @@ from typing import TypeVar
 import tyro
 
 from . import interruption
-from .output import print_error, tolerate
+from .output import print_error, rank, tolerate
 
 T = TypeVar("T")
-# torch has no class of its own for these; what its messages hold.
+# torch has no error class for these. Their messages contain one of these texts.
 MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+PEERS = ("Connection closed by peer", "Connection reset by peer", "gloo")
+
+
+class Failure(RuntimeError):
+    """The work failed. The message tells the user, in one line, what happened and what to do."""
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ended, the processor's or a GPU's."""
-    return isinstance(error, MemoryError) or any(sign in str(error) for sign in MEMORY)
+    """Whether the processor's or a GPU's memory ended."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in MEMORY)
 
 
 def lost_a_decoder(error: BaseException) -> bool:
-    """Whether a process that decodes images has ended; torch has no class of its own for it."""
+    """Whether a process that decodes images has ended. torch has no error class for this."""
     return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
 
 
-def status_of(work: Callable[[], int | None], interrupted: str) -> int:
-    """Do a program's work, saying in one line what is wrong. Returns the exit status.
+def lost_a_process(error: BaseException) -> bool:
+    """Whether one of torchrun's processes has ended or cannot be reached."""
+    # By its name, because this file does not import torch. NCCL's errors are of this class.
+    if any(kind.__name__ == "DistError" for kind in type(error).__mro__):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in PEERS)
 
-    It is 0 done, 1 a process that decodes images was killed, 2 bad input, 75 interrupted.
+
+def explain(error: BaseException) -> str | None:
+    """What happened and what to do, in one line; None if the error is a fault of the code."""
+    message = " ".join(str(error).split())
+    if out_of_memory(error):
+        reason = message[:120] or "for an array"
+        return (
+            f"out of memory ({reason}): take a smaller --batch-size or network, or end other "
+            "programs"
+        )
+    if isinstance(error, (Failure, ValueError, OSError)):
+        return message
+    if lost_a_decoder(error):
+        return f"{message}: a process that decodes images was killed (out of memory?): try again"
+    if lost_a_process(error):
+        return f"another process of this run has ended, or cannot be reached ({message[:300]})"
+    return None
+
+
+def exit_status(work: Callable[[], int | None], interrupted: str) -> int:
+    """Do a program's work. If an error ends it, print one line.
+
+    An error's notes (`add_note`) say what is kept of work that had begun, and end the line.
 
     Args:
-        work: raises ValueError or OSError for bad input; may return another status.
-        interrupted: what an interruption leaves behind.
+        work: raises ValueError or OSError for bad input. May return another status.
+        interrupted: what an interruption leaves behind, if its error has no notes.
+
+    Returns:
+        the exit status: 0 done, 1 failed, 2 bad input, 75 interrupted. An error chooses another
+        with an attribute `exit_status`. A fault of the code is raised.
     """
     try:
         return work() or 0
-    except (ValueError, OSError) as error:
-        return print_error(error)
-    except (MemoryError, RuntimeError) as error:
-        if out_of_memory(error):
-            said = " ".join(str(error).split())[:120] or "for an array"
-            return print_error(
-                f"out of memory ({said}): end other programs, or take a machine with more"
-            )
-        if lost_a_decoder(error):
-            return print_error(
-                f"{error}: a process that decodes images was killed (out of memory?): try again",
-                status=1,
-            )
-        raise  # a fault of ours: its traceback says where
-    except KeyboardInterrupt:
-        return interruption.leave(interrupted)
-
-
-def refuse_empty(arguments: Sequence[str]) -> None:
-    """Raises ValueError for an argument without a character: as a path it would mean the current
-    folder.
-    """
-    for before, given in pairwise(("", *arguments)):
-        if before == "--device":  # whose own check refuses it
-            continue
-        if not given or (given.startswith("--") and given.endswith("=")):
-            option = (
-                f"{(given or before).rstrip('=')} has"
-                if (given or before).startswith("--")
-                else "an argument has"
-            )
-            raise ValueError(
-                f"{option} no value: is a variable of the shell empty? (leave it out, or give it "
-                "one)"
-            )
+    except (KeyboardInterrupt, ValueError, OSError, RuntimeError, MemoryError) as error:
+        notes = getattr(error, "__notes__", [])
+        # Ctrl-C reaches all processes of a run, and another one may end first.
+        lost_by_interruption = interruption.asked() and lost_a_process(error)
+        if isinstance(error, KeyboardInterrupt) or lost_by_interruption:
+            if rank() > 0:  # the first process speaks for all
+                return interruption.STATUS
+            return interruption.leave("; ".join(notes) or interrupted)
+        message = explain(error)
+        if message is None:
+            raise
+        bad_input = isinstance(error, (ValueError, OSError)) and not notes
+        status = getattr(error, "exit_status", 2 if bad_input else 1)
+        return print_error("; ".join([message, *notes]), status)
 
 
 def read(
@@ -81,25 +95,45 @@ def read(
     arguments: Sequence[str] | None = None,
     description: str | None = None,
 ) -> T:
-    """The arguments (`sys.argv` by default) as an instance of a dataclass, whose docstrings are the
-    help, or for a function.
+    """Read a command line.
 
-    Raises ValueError, in one line, for what cannot be parsed.
+    Args:
+        kind: a dataclass, whose docstrings are the help; or a function.
+        program: the program's name in the help.
+        arguments: `sys.argv` by default.
+        description: the help's first lines, by default the docstring of `kind`.
+
+    Returns an instance of the dataclass, or what the function returns.
+
+    Raises ValueError, in one line, if the arguments cannot be parsed.
     """
     tolerate()
-    refuse_empty(sys.argv[1:] if arguments is None else arguments)
-    said = io.StringIO()
+    _refuse_empty(sys.argv[1:] if arguments is None else arguments)
+    output = io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(output):
             return tyro.cli(
                 kind, prog=program, args=arguments, description=description or kind.__doc__
             )
     except SystemExit as stop:
         if not stop.code:  # --help
             raise
-        # tyro frames its message; the first paragraph says what is wrong.
-        lines = [line.strip("│ ") for line in said.getvalue().splitlines()]
-        message = " ".join(takewhile(lambda line: line and not line.startswith("─"), lines[1:]))
-        raise ValueError(
-            f"{message or ' '.join(lines)} (python {program} --help lists the options)"
-        ) from None
+        # tyro draws a frame around its message. The first paragraph says what is wrong.
+        lines = [line.strip("│ ") for line in output.getvalue().splitlines()]
+        first = takewhile(lambda line: line and not line.startswith("─"), lines[1:])
+        message = " ".join(first) or " ".join(lines)
+        raise ValueError(f"{message} (python {program} --help lists the options)") from None
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """Raises ValueError for an empty argument: as a path it would mean the current folder."""
+    for before, argument in pairwise(("", *arguments)):
+        if before == "--device":  # its own check refuses an empty one
+            continue
+        if not argument or (argument.startswith("--") and argument.endswith("=")):
+            option = (argument or before).rstrip("=")
+            subject = option if option.startswith("--") else "an argument"
+            raise ValueError(
+                f"{subject} has no value: is a variable of the shell empty? (leave it out, or "
+                "give it one)"
+            )

@@ -11,6 +11,7 @@ from PIL import Image
 import detect
 from data import files, fingerprint, sources
 from data.images import Images
+from dismax import archive
 from experiment import records
 from tests.common import interrupted
 from training import checkpoint
@@ -136,7 +137,7 @@ def test_a_checkpoint_without_a_fingerprint_still_resumes(mine, tmp_path, run_ma
     path = tmp_path / "runs" / "mine" / "smallcnn" / "softmax" / "1" / records.LAST
     saved = checkpoint.load(path)
     assert saved.pop("data").keys() == {"train", "validation"}
-    checkpoint.save(path, saved)
+    archive.save(path, saved)
     status, out, _ = run_main(*given)
     assert (status, "resuming after epoch 1" in out) == (0, True)
 

@@ -347,7 +347,7 @@ def test_a_killed_process_that_decodes_is_no_damaged_record(capsys):
     def work():
         raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
 
-    assert program.status_of(work, "") == 1
+    assert program.exit_status(work, "") == 1
     assert capsys.readouterr().err.endswith(
         "a process that decodes images was killed (out of memory?): try again\n"
     )

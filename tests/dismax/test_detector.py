@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import losses
 from dismax.detector import Detector
-from experiment import records
+from experiment import predictions, records
 from experiment.config import RunConfig
 from experiment.data import load_data
 from tests.common import QUICK, record_of
@@ -24,7 +24,10 @@ def test_a_detector_says_what_the_run_recorded(run_main, tmp_path, loss):
     assert run_main("--loss", loss, *QUICK)[0] == 0
     record = record_of(tmp_path, loss)
     folder = tmp_path / "runs" / "digits" / "smallcnn" / loss / "1"
-    kept, data = records.read_predictions(folder), load_data(RunConfig.from_json(record["config"]))
+    kept, data = (
+        predictions.read_predictions(folder),
+        load_data(RunConfig.from_json(record["config"])),
+    )
     detector = Detector.load(folder / records.MODEL)
     assert detector.class_names == data.train.classes
     for name, part in data.evaluation.items():

@@ -8,12 +8,12 @@ import zipfile
 import pytest
 import torch
 
+from dismax import archive
 from dismax.detector import Detector
 from dismax.saved import load_network
 from experiment.config import RunConfig
 from losses import LOSSES
 from models import build_model
-from training import checkpoint
 
 
 def content_of(loss="isomaxplus", model="smallcnn"):
@@ -36,7 +36,7 @@ def content_of(loss="isomaxplus", model="smallcnn"):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_network_comes_back_as_it_was(tmp_path, loss):
     content = content_of(loss)
-    checkpoint.save(tmp_path / "model.pt", content)
+    archive.save(tmp_path / "model.pt", content)
     random = torch.get_rng_state()
     network, said = load_network(tmp_path / "model.pt")
     assert torch.get_rng_state().equal(random)

@@ -11,8 +11,9 @@ from PIL import Image
 import analyze
 import detect
 import predict
+from dismax import archive
 from dismax.detector import Detector
-from experiment import records
+from experiment import folder, records
 from experiment.config import RunConfig, identity_of
 from experiment.recipes import RECIPES
 from losses import LOSSES
@@ -36,7 +37,7 @@ def rewritten(path, change):
     else:
         content = checkpoint.load(path)
         change(content["identity" if "identity" in content else "config"])
-        checkpoint.save(path, content)
+        archive.save(path, content)
 
 
 def without_versions(config):
@@ -99,7 +100,7 @@ def test_what_has_not_changed_is_the_same_run_as_before():
     config = config_of(loss="isomaxplus")
     before = {name: value for name, value in config.items() if name != "versions"}
     assert identity_of(before) == identity_of(config)
-    assert records.differences(before, identity_of(config)) == []
+    assert folder.differences(before, identity_of(config)) == []
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ def test_an_old_wideresnet_is_refused_and_an_old_resnet_is_not(tmp_path):
             "mean": [0.5] * 3,
             "std": [0.2] * 3,
         }
-        checkpoint.save(tmp_path / f"{name}.pt", content | {"state_dict": model.state_dict()})
+        archive.save(tmp_path / f"{name}.pt", content | {"state_dict": model.state_dict()})
         if refused:
             with pytest.raises(
                 ValueError, match="the stride is in a block's second 3×3 convolution"

@@ -15,7 +15,8 @@ import detect
 import ensemble
 import main
 from detectors import DETECTORS
-from experiment import records
+from dismax import archive
+from experiment import predictions, records, search
 from losses import LOSSES
 from tests.common import QUICK, in_time, special
 from training import checkpoint
@@ -60,7 +61,7 @@ def contents(folder):
 
 
 def test_every_detector_adds_to_every_runs_record_and_changes_nothing_else(runs, capsys):
-    before = {folder: record_in(folder) for folder in records.run_folders([runs])}
+    before = {folder: record_in(folder) for folder in search.run_folders([runs])}
     status, out, err = called(detect, capsys, runs, "--device", "cpu")
     assert (status, err) == (0, "")
     for folder, record in before.items():
@@ -90,7 +91,7 @@ def test_what_is_recorded_is_the_scores_of_what_the_run_kept(runs, capsys):
     assert called(detect, capsys, runs / "softmax" / "1", "--scores", "energy", "maxlogit")[0] == 0
     record, kept = (
         record_in(runs / "softmax" / "1"),
-        records.read_predictions(runs / "softmax" / "1"),
+        predictions.read_predictions(runs / "softmax" / "1"),
     )
     for source in SETS:
         inside, outside = (
@@ -200,9 +201,9 @@ def test_detectors_can_turn_inputs_back_into_pixels(runs):
 
 def test_kept_features_need_no_images_and_give_what_the_network_gives(runs, capsys, monkeypatch):
     folder = runs / "dismax" / "1"
-    kept = records.read_predictions(folder)
+    kept = predictions.read_predictions(folder)
     assert kept["train"]["features"].shape == (180, 64)
-    assert "features" not in records.read_predictions(runs / "softmax" / "1")["test"]
+    assert "features" not in predictions.read_predictions(runs / "softmax" / "1")["test"]
     names = ("knn", "mahalanobis", "react")
     with monkeypatch.context() as without_images:
         without_images.setattr(detect, "load_data", None)
@@ -213,7 +214,7 @@ def test_kept_features_need_no_images_and_give_what_the_network_gives(runs, caps
         name: {key: value for key, value in part.items() if key != "features"}
         for name, part in kept.items()
     }
-    records.write_predictions(folder, short, {}, with_features=False)
+    predictions.write_predictions(folder, short, {}, with_features=False)
     assert called(detect, capsys, folder, "--scores", *names)[0] == 0
     for name in names:
         for source, metrics in record_in(folder)["detectors"][name]["sets"].items():
@@ -279,12 +280,12 @@ def test_features_without_a_meaning_for_a_detector_are_not_applicable_and_bad_on
     runs, capsys
 ):
     folder = runs / "softmax" / "2"
-    kept = records.read_predictions(folder)
+    kept = predictions.read_predictions(folder)
 
     def scored_with(name, features):
         changed = {key: dict(part) for key, part in kept.items()}
         changed[name]["features"] = features
-        records.write_predictions(folder, changed, {}, with_features=True)
+        predictions.write_predictions(folder, changed, {}, with_features=True)
         return called(detect, capsys, folder, "--scores", "vim")
 
     bad = kept["noise"]["features"].copy()
@@ -319,7 +320,7 @@ def test_damaged_predictions_are_named(runs, capsys, damage):
     path = folder / records.PREDICTIONS
     arrays = {
         f"{name}/{key}": value
-        for name, part in records.read_predictions(folder).items()
+        for name, part in predictions.read_predictions(folder).items()
         for key, value in part.items()
     }
     if damage == "cut":
@@ -377,12 +378,12 @@ def test_another_network_or_other_images_than_the_runs_are_noticed(runs, capsys)
     folder = runs / "softmax" / "1"
     saved = checkpoint.load(folder / records.MODEL)
     saved["state_dict"]["classifier.weight"] = saved["state_dict"]["classifier.weight"].roll(1, 0)
-    checkpoint.save(folder / records.MODEL, saved)
+    archive.save(folder / records.MODEL, saved)
     status, _, err = called(detect, capsys, folder, "--scores", "knn")
     assert status == 2
     assert "are not those that the run kept" in err
     del saved["state_dict"]["classifier.weight"]
-    checkpoint.save(folder / records.MODEL, saved)
+    archive.save(folder / records.MODEL, saved)
     status, _, err = called(detect, capsys, folder, "--scores", "knn")
     assert status == 2
     assert "is no run's network, or damaged" in err
@@ -394,8 +395,8 @@ def test_an_ensemble_is_the_mean_of_its_members_probabilities(runs, capsys):
     assert status == 0
     assert "Deep Ensemble of 2 (seeds 1, 2)" in out
     folder = runs / "ensemble" / "1+2"
-    record, kept = record_in(folder), records.read_predictions(folder)
-    members = [records.read_predictions(runs / "softmax" / seed) for seed in ("1", "2")]
+    record, kept = record_in(folder), predictions.read_predictions(folder)
+    members = [predictions.read_predictions(runs / "softmax" / seed) for seed in ("1", "2")]
     for name in ("test", "validation", *SETS):
         np.testing.assert_allclose(
             np.exp(kept[name]["logits"].astype(float)), p_of(members, name), rtol=1e-5
@@ -469,10 +470,10 @@ def test_an_ensemble_of_what_does_not_belong_together_is_refused(runs, capsys):
     cases.append(([runs / "softmax", copied], "seeds are given twice", "1, 2, 1"))
     fewer = shutil.copytree(runs / "softmax" / "1", runs.parent / "fewer" / "4")
     change(fewer, "seed", 4)
-    kept = records.read_predictions(fewer)
+    kept = predictions.read_predictions(fewer)
     kept["noise"]["logits"] = kept["noise"]["logits"][:10]
     labels = {name: part["labels"] for name, part in kept.items() if "labels" in part}
-    records.write_predictions(
+    predictions.write_predictions(
         fewer, {n: {"logits": p["logits"]} for n, p in kept.items()}, labels, with_features=False
     )
     record = record_in(fewer)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data import files, prepare
-from experiment import records
+from experiment import predictions, records
 from experiment.config import RunConfig
 from tests.common import ROOT
 from utils import program
@@ -174,7 +174,7 @@ def test_damaged_predictions_and_records_are_named_or_mean_what_they_did(positio
         (folder / records.PREDICTIONS).write_bytes(
             damaged(npz(**{"test/logits": np.eye(5, dtype=np.float32)}), position, change)
         )
-        for _, part in (read(records.read_predictions, folder) or {}).items():
+        for _, part in (read(predictions.read_predictions, folder) or {}).items():
             assert np.array_equal(part["logits"], np.eye(5))
         (folder / records.METRICS).write_bytes(damaged(RECORD.read_bytes(), position, change))
         if found := read(records.read_record, folder / records.METRICS):

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiment import records
+from experiment import records, search
 from reporting import aggregation
 from reporting.aggregation import DETAIL
 from reporting.paper import PAPER
@@ -324,8 +324,8 @@ def test_runs_behind_a_link_are_found(runs):
     (root / "DisMax without FPR").rename(root.parent / "elsewhere")
     (root / "DisMax without FPR").symlink_to(root.parent / "elsewhere")
     (root / "SoftMax" / "loop").symlink_to(root)
-    assert len(records.find_records(root)[0]) == len(written)
-    assert len(records.run_folders([root])) == len(written)
+    assert len(search.find_records(root)[0]) == len(written)
+    assert len(search.run_folders([root])) == len(written)
 
 
 def test_a_copy_of_a_run_does_not_count_twice(runs, capsys):
@@ -481,7 +481,7 @@ def test_what_may_not_be_read_is_named_and_the_rest_printed_with_status_2(unread
         "left out",
     ]
     with pytest.raises(ValueError, match="SoftMax/1 cannot be read"):
-        records.run_folders([unreadable])
+        search.run_folders([unreadable])
 
 
 def test_two_folders_with_links_to_each_other_are_searched_once(runs):
@@ -490,9 +490,9 @@ def test_two_folders_with_links_to_each_other_are_searched_once(runs):
         for name in ("a", "b", "c"):
             (root / one / name).symlink_to(root / other)
     with in_time():
-        folders, problems, _ = records.find_records(root)
+        folders, problems, _ = search.find_records(root)
         assert (len(folders), problems) == (len(written), [])
-        assert len(records.run_folders([root, root / "SoftMax"])) == len(written)
+        assert len(search.run_folders([root, root / "SoftMax"])) == len(written)
 
 
 def test_a_long_search_says_what_it_searches(runs, capsys, monkeypatch):

@@ -18,7 +18,7 @@ import main
 import reporting
 from data import builtin, files
 from data.streaming import ImageFiles
-from experiment import records
+from experiment import records, search
 from experiment.config import RunConfig
 from experiment.data import load_data
 from reporting import curves, examples
@@ -62,7 +62,7 @@ def page(finished):
 @pytest.fixture(scope="module")
 def outcomes(finished):
     return [
-        load_outcome(folder, record) for folder, record in records.find_records(finished)[0].items()
+        load_outcome(folder, record) for folder, record in search.find_records(finished)[0].items()
     ]
 
 

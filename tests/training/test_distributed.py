@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from data.batches import Normalizer, TrainingBatches
 from data.images import Images
-from experiment import records
+from dismax import archive
+from experiment import predictions, records
 from experiment.config import RunConfig
 from experiment.data import load_data
 from experiment.evaluation import predict
@@ -132,7 +133,7 @@ def test_a_run_in_three_processes_keeps_every_images_logits_and_is_repeatable(
     best = record["best"]  # whose accuracy the processes counted together
     assert best["accuracy"] == record["classification"][best["split"]]["t1"]["accuracy"]
     folder = tmp_path / "runs" / "digits" / "smallcnn" / loss / "1"
-    kept = records.read_predictions(folder)
+    kept = predictions.read_predictions(folder)
     config = RunConfig.from_json(record["config"])
     network, data = load_network(folder, torch.device("cpu")), load_data(config)
     network.classifier.temperature.fill_(1)
@@ -305,7 +306,7 @@ def test_a_checkpoint_of_two_processes_is_refused_by_one(run_main, tmp_path, mon
     path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.LAST
     saved = checkpoint.load(path)
     saved["trainer"]["processes"] *= 2
-    checkpoint.save(path, saved)
+    archive.save(path, saved)
     before = path.read_bytes()
     status, _, err = run_main(*QUICK)
     assert status == 2

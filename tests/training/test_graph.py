@@ -17,6 +17,7 @@ import main as program
 from data.catalog import DATA_SETS
 from data.images import Images
 from data.streaming import ImageFiles
+from dismax import archive
 from experiment import records
 from experiment.config import RunConfig
 from experiment.data import Data
@@ -34,7 +35,7 @@ from tests.stepping import (
     trained,
     trainer_of,
 )
-from training import checkpoint, run
+from training import build, checkpoint
 from training.epoch_sums import NonFiniteLoss
 from training.graph import GraphedStep
 from utils import runtime
@@ -100,7 +101,7 @@ def test_a_compiled_network_does_not_depend_on_which_batch_came_first(monkeypatc
     config = program.parse(
         ["--compile", "--loss", "softmax", "--precision", "fp32", "--runs", str(tmp_path)]
     )
-    trainer = run.build(config, CPU).trainer
+    trainer = build.build(config, CPU).trainer
     for size in (5, 7, 9):
         trainer.model(torch.zeros(size, 3, 8, 8))
     assert for_any_size == [False] * 3
@@ -120,7 +121,7 @@ def test_a_step_is_captured_anew_after_a_checkpoint_was_loaded(tmp_path):
     """The optimizer has other tensors then: those of the checkpoint."""
     trainer = trainer_of("softmax", capture=TracedStep)
     trained(trainer, epochs=1)
-    checkpoint.save(tmp_path / "last.pt", trainer.state_dict())
+    archive.save(tmp_path / "last.pt", trainer.state_dict())
     whole = trained(trainer)
     trainer.load_state_dict(checkpoint.load(tmp_path / "last.pt"))
     assert_same(whole, trained(trainer))
@@ -161,7 +162,7 @@ def test_what_cannot_be_a_graph_is_said(changes, device, processes, files, captu
     criterion = trainer_of("softmax").criterion
     criterion.capturable = capturable
     assert (
-        run.why_no_graph(
+        build.why_no_graph(
             RunConfig(**changes), data_of(files), criterion, device, World(0, processes)
         )
         == said
@@ -172,14 +173,14 @@ def test_what_cannot_be_a_graph_is_said(changes, device, processes, files, captu
 def test_a_trial_has_a_graph_where_its_run_has_one(monkeypatch, files):
     """A trial's images are in memory, so they do not say it."""
     monkeypatch.setattr(
-        run,
+        build,
         "make_trainer",
         lambda config, data, device, world, images, batch: (config, data, images),
     )
-    config, data, images = run.trial(RunConfig(batch_size=4), "fp32", data_of(files), CUDA, ALONE)
+    config, data, images = build.trial(RunConfig(batch_size=4), data_of(files), CUDA, ALONE, "fp32")
     assert isinstance(images, Images)
     criterion = trainer_of("softmax").criterion
-    assert bool(run.why_no_graph(config, data, criterion, CUDA, ALONE)) == files
+    assert bool(build.why_no_graph(config, data, criterion, CUDA, ALONE)) == files
 
 
 ASKING = """

@@ -17,7 +17,7 @@ from utils.distributed import ALONE, World
 @pytest.fixture
 def may_gain(monkeypatch):
     """A CPU that has bf16 instructions, as far as the program can tell."""
-    monkeypatch.setattr(precision, "_may_gain", lambda device: True)
+    monkeypatch.setattr(precision, "_may_be_faster", lambda device: True)
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,10 @@ def may_gain(monkeypatch):
 def test_auto_takes_the_faster_precision_and_its_trial_changes_nothing(
     run_main, tmp_path, monkeypatch, may_gain, loss, faster, other
 ):
-    seconds = precision._seconds
+    seconds = precision._epoch_seconds
     monkeypatch.setattr(
         precision,
-        "_seconds",
+        "_epoch_seconds",
         lambda training, name, world: seconds(training, name, world) + 9 * (name == other),
     )
     given = ("--loss", loss, "--epochs", "1", "--limit-train", "72")
@@ -50,11 +50,11 @@ def test_auto_takes_the_faster_precision_and_its_trial_changes_nothing(
 def test_a_begun_run_keeps_its_precision(run_main, monkeypatch, may_gain):
     given = ("--precision", "auto", *QUICK)
     monkeypatch.setattr(
-        precision, "_seconds", lambda training, name, world: {"fp32": 2, "bf16": 1}[name]
+        precision, "_epoch_seconds", lambda make, name, world: {"fp32": 2, "bf16": 1}[name]
     )
     assert run_main(*given)[0] == 0
     monkeypatch.setattr(
-        precision, "_seconds", lambda training, name, world: {"fp32": 1, "bf16": 2}[name]
+        precision, "_epoch_seconds", lambda make, name, world: {"fp32": 1, "bf16": 2}[name]
     )
     status, out, _ = run_main(*given)
     assert status == 0
@@ -75,7 +75,7 @@ def test_of_two_that_begin_at_once_and_choose_differently_one_gives_way(
             others.append(run_main("--precision", "fp32", *given)[0])
         return {"fp32": 2, "bf16": 1}[name]
 
-    monkeypatch.setattr(precision, "_seconds", seconds)
+    monkeypatch.setattr(precision, "_epoch_seconds", seconds)
     status, _, error = run_main("--precision", "auto", *given)
     assert (others, status) == ([0], 3)
     assert "in fp32: run the same command again" in error
@@ -104,7 +104,9 @@ def test_a_run_that_cannot_be_is_refused_by_its_own_number_of_images(run_main, m
 )
 def test_bf16_has_to_be_clearly_faster(monkeypatch, may_gain, single, half, chosen):
     monkeypatch.setattr(
-        precision, "_seconds", lambda training, name, world: {"fp32": single, "bf16": half}[name]
+        precision,
+        "_epoch_seconds",
+        lambda make, name, world: {"fp32": single, "bf16": half}[name],
     )
     assert precision.faster(None, torch.device("cpu"), ALONE) == chosen
 
@@ -126,31 +128,31 @@ def test_a_precision_without_enough_memory_is_not_taken():
     def broken(name):
         raise RuntimeError("another error")
 
-    assert precision._seconds(too_large, "fp32", ALONE) == math.inf
+    assert precision._epoch_seconds(too_large, "fp32", ALONE) == math.inf
     with pytest.raises(RuntimeError, match="another error"):
-        precision._seconds(broken, "fp32", ALONE)
+        precision._epoch_seconds(broken, "fp32", ALONE)
     # One of several would go on to other steps than those in which the rest wait for it.
     with pytest.raises(MemoryError, match="name a precision"):
-        precision._seconds(too_large, "fp32", World(1, 2))
+        precision._epoch_seconds(too_large, "fp32", World(1, 2))
 
 
 def test_a_trial_does_not_learn_and_so_cannot_diverge():
     def diverging(name):
         return trainer_of("softmax", precision=name, learning_rate=1e30)
 
-    assert precision._seconds(diverging, "fp32", ALONE) < math.inf
+    assert precision._epoch_seconds(diverging, "fp32", ALONE) < math.inf
 
 
 def test_a_gpu_is_timed_with_whole_batches_and_a_cpu_with_few_images():
-    assert precision.sizes(torch.device("cuda"), 64, 1)[0] == 64
-    assert precision.sizes(torch.device("cpu"), 64, 2)[0] == 16
-    assert precision.sizes(torch.device("cpu"), 6, 1)[0] == 6
+    assert precision.trial_size(torch.device("cuda"), 64, 1)[0] == 64
+    assert precision.trial_size(torch.device("cpu"), 64, 2)[0] == 16
+    assert precision.trial_size(torch.device("cpu"), 6, 1)[0] == 6
 
 
 IN_TWO_PROCESSES = """
 import sys
 from utils import precision
-precision._may_gain = lambda device: True
+precision._may_be_faster = lambda device: True
 import main
 sys.exit(main.main(sys.argv[1:]))
 """
@@ -188,7 +190,7 @@ def test_two_processes_time_their_steps_together(tmp_path):
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_on_a_gpu_graphs_are_timed(run_main, tmp_path, monkeypatch):
-    made, seconds = [], precision._seconds
+    made, seconds = [], precision._epoch_seconds
 
     def watched(training, name, world):
         def keep(name):
@@ -197,7 +199,7 @@ def test_on_a_gpu_graphs_are_timed(run_main, tmp_path, monkeypatch):
 
         return seconds(keep, name, world)
 
-    monkeypatch.setattr(precision, "_seconds", watched)
+    monkeypatch.setattr(precision, "_epoch_seconds", watched)
     assert run_main("--precision", "auto", "--device", "cuda", *QUICK)[0] == 0
     assert [trainer.whole_step.graph is not None for trainer in made] == [True, True]
     first = record_of(tmp_path)

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from dismax import archive
 from experiment import records
 from tests.common import QUICK, interrupted, record_of, without_times
 from training import checkpoint, run
@@ -133,7 +134,7 @@ def test_a_checkpoint_that_is_none_is_named(run_main, tmp_path, monkeypatch, con
         saved = checkpoint.load(path)
         # As the state of a CUDA generator.
         saved["trainer"]["processes"][0]["mixing"] = torch.zeros(16, dtype=torch.uint8)
-        checkpoint.save(path, saved)
+        archive.save(path, saved)
     elif content == "nothing":
         path.write_bytes(b"")
     else:
@@ -157,7 +158,7 @@ def test_a_checkpoint_that_fails_after_a_signal_is_a_failure_and_no_interruption
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save", full)
+    monkeypatch.setattr(archive, "save", full)
     status, _, err = run_main(*QUICK)
     assert status == 1
     assert "No space left on device; no checkpoint was written yet" in err

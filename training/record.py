@@ -1,0 +1,109 @@
+"""Computes a finished run's record, and writes its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from data.catalog import title_of
+from dismax import saved
+from experiment import lock, records
+from experiment.evaluation import evaluation_results
+from experiment.folder import delete_checkpoints
+from experiment.predictions import write_predictions
+from experiment.recipes import RECIPES
+from losses import get_loss
+from models import model_title
+from utils import runtime
+
+from .session import Session
+
+Outputs = Mapping[str, Mapping[str, Tensor]]  # split or source → output → values
+
+
+def make_record(
+    session: Session, outputs: Outputs, temperature: dict[str, Any], started: str
+) -> dict[str, Any]:
+    """The content of metrics.json, except the seconds of the evaluation.
+
+    Args:
+        session: the finished training. Its network is calibrated.
+        outputs: the network's outputs for every split and out-of-distribution set.
+        temperature: the fitted temperature, from `temperature_results`.
+        started: when the run started, in ISO format.
+    """
+    run = session.run
+    config, data, head = run.config, run.data, run.model.classifier
+    split = data.calibration_split
+    labels = {name: images.labels for name, images in data.evaluation.items()}
+    roles = {source: role for source, (role, _) in data.ood.items()}
+    return {
+        "format": records.FORMAT,
+        "config": config.as_json(),
+        "titles": {
+            "data": title_of(config.data),
+            "model": model_title(config.model),
+            "loss": get_loss(config.loss).title,
+        },
+        "recipe": RECIPES[config.recipe].as_record(run.trainer.epoch),
+        "score": head.score_type,
+        "scores_at": "t1" if config.protocol == "paper" else "calibrated",
+        "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+        "train_images": len(data.train),
+        "fingerprints": session.all_fingerprints(),
+        "best": {
+            "epoch": session.best["epoch"],
+            "accuracy": session.best["accuracy"],
+            "split": split,
+        },
+        "temperature": temperature | {"split": split},
+        **evaluation_results(head.all_scores, outputs, labels, roles, temperature["value"]),
+        "started": started,
+        "seconds": {"training": round(session.seconds, 1)},
+        "environment": runtime.environment(run.device) | {"processes": run.world.size},
+    }
+
+
+def write_results(session: Session, record: dict[str, Any], outputs: Outputs) -> None:
+    """Write predictions.npz, model.pt and, last of all, metrics.json. Delete the checkpoints.
+
+    Raises OSError if the folder is no longer this run's, or cannot be written to.
+    """
+    run = session.run
+    config, data, folder = run.config, run.data, run.config.folder
+    labels = {name: images.labels for name, images in data.evaluation.items()}
+    if "train" in outputs:
+        labels["train"] = data.train.labels
+    lock.check(folder)
+    write_predictions(folder, outputs, labels, config.keep_features)
+    saved.save_network(
+        folder / records.MODEL,
+        run.model,
+        config.as_json(),
+        data.train.classes,
+        data.train.size,
+        data.mean,
+        data.std,
+        data.entry.margin,
+    )
+    records.write_json(folder / records.METRICS, record)
+    delete_checkpoints(folder)
+
+
+def summary(record: dict[str, Any]) -> str:
+    """A run's results in a few lines."""
+    at, score = record["scores_at"], record["score"]
+    test, temperature = record["classification"]["test"], record["temperature"]
+    aurocs = [
+        f"{detection['title']} {detection['scores'][at][score]['auroc']:.1%}"
+        for detection in record["detection"].values()
+    ]
+    lines = [
+        f"accuracy {test['t1']['accuracy']:.2%} (epoch {record['best']['epoch']}), "
+        f"ECE {test['t1']['ece']:.4f} -> {test['calibrated']['ece']:.4f} "
+        f"at T = {temperature['value']:.3g}",
+        f"AUROC [{score}, {'T = 1' if at == 't1' else 'fitted T'}]: {', '.join(aurocs)}",
+    ]
+    return "\n".join(lines + [f"warning: {warning}" for warning in temperature["warnings"]])
