@@ -1,5 +1,6 @@
-"""What the README and the pages in docs/ show: their Python runs, their commands parse, their links
-lead somewhere.
+"""The pages: their Python runs, their commands parse, and their links lead to a file.
+
+The pages are README.md, CONTRIBUTING.md, dismax/README.md, and everything in docs/.
 """
 
 import importlib
@@ -19,26 +20,35 @@ import detect
 import ensemble
 import main
 import predict
+from benchmarks import picture
 from detectors import DETECTORS
 from experiment.config import RunConfig
 from losses import LOSSES
 from tests.common import ROOT
 from tests.stepping import make_trainer
+from utils import program
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "dismax" / "README.md",
+    *sorted(DOCS.rglob("*.md")),
+]
 OPTIONS = {
     "main.py": RunConfig,
     "detect.py": detect.Options,
     "ensemble.py": ensemble.Options,
     "predict.py": predict.Options,
+    "analyze.py": analyze.Options,
 }
-OPTIONS |= {"analyze.py": analyze.Options}
-# Run, not only parsed, where what they are given is there.
+# These commands are cheap: they are run, not only parsed, if their files are there.
 CHEAP = {"analyze.py": analyze.main, "predict.py": predict.main}
-NOT_OURS = {"git", "cd", "source", "parallel", "pip"}
-THE_PAGE = pytest.mark.parametrize(
-    "page", PAGES, ids=lambda page: page.name if page.parent == ROOT else f"docs/{page.name}"
-)
+# Commands that are not checked.
+FOREIGN = {"git", "cd", "source", "parallel", "pip", "ruff", "mkdocs", "pre-commit"}
+EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+QUICK_RUN = ("--epochs", "3", "--precision", "fp32", "--device", "cpu")
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
@@ -47,20 +57,9 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A folder as the pages take it: with a short run of the digits, and a few images."""
+    """A folder with what the pages assume: a short run of the digits, and an image."""
     folder = tmp_path_factory.mktemp("docs")
-    run = (
-        "--loss",
-        "dismax",
-        "--seed",
-        "1",
-        "--epochs",
-        "3",
-        "--precision",
-        "fp32",
-        "--device",
-        "cpu",
-    )
+    run = ("--loss", "dismax", "--seed", "1", *QUICK_RUN)
     assert main.main([*run, "--runs", str(folder / "runs")]) == 0
     (folder / "path" / "to" / "images").mkdir(parents=True)
     Image.new("RGB", (12, 12)).save(folder / "path" / "to" / "images" / "black.png")
@@ -68,8 +67,8 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture
-def there(finished, monkeypatch):
-    """In that folder, with tables of losses and detectors to which a page may add."""
+def workplace(finished, monkeypatch):
+    """Work in that folder. What a page adds to the tables of losses and detectors is undone."""
     monkeypatch.chdir(finished)
     tables = [(table, dict(table)) for table in (LOSSES, DETECTORS)]
     yield finished
@@ -78,63 +77,22 @@ def there(finished, monkeypatch):
         table.update(rows)
 
 
-def blocks(page, language):
+def code_blocks(page, language):
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.S)
 
 
-def ran(page):
-    """The names that a page's Python leaves, run from its first line to its last."""
-    namespace = {"__package__": "losses"}  # where a new loss would lie
-    for block in blocks(page, "python"):
+def run_python(page):
+    """Run a page's Python blocks in order. Return the names that they define."""
+    namespace = {"__package__": "losses"}  # the folder of a new loss
+    for block in code_blocks(page, "python"):
         exec(compile(block, page.name, "exec"), namespace)
     return namespace
 
 
-def test_the_loss_and_the_detector_that_a_page_adds_work_like_the_others(there, capsys):
-    added = ran(ROOT / "docs" / "add-a-loss.md")
-    trainer = make_trainer(LOSSES["softmax"].head, added["LogitNormLossSecondPart"], epochs=30)
-    first, *_, last = (trainer.run_epoch(lambda *_: None).loss for _ in range(30))
-    assert last < 0.8 * first
-    assert (
-        main.main(
-            [
-                "--loss",
-                "logitnorm",
-                "--epochs",
-                "3",
-                "--precision",
-                "fp32",
-                "--device",
-                "cpu",
-                "--runs",
-                "added",
-            ]
-        )
-        == 0
-    )
-    assert detect.main(["added", "--scores", "featurenorm"]) == 0
-    capsys.readouterr()
-    assert analyze.main(["--runs", "added", "--format", "markdown"]) == 0
-    printed = capsys.readouterr().out
-    assert "LogitNorm (n=1)" in printed
-    assert re.search(r"LogitNorm +\| Feature norm \(at T = 1\) +\| 1 +\| \d", printed)
-
-
-def test_the_table_of_rates_is_what_its_snippet_computes(there):
-    page = ROOT / "docs" / "choose-a-threshold.md"
-    rate = ran(page)["rate"]
-    rows = re.findall(r"^\| ([\d,]+) \| (.*) %.*\| (.*) %.*\| (.*) % \|$", page.read_text(), re.M)
-    assert len(rows) == 4
-    for images, *cells in rows:
-        for tpr, cell in zip((0.95, 0.99, 0.999), cells, strict=True):
-            low, high = rate(int(images.replace(",", "")), tpr).ppf([0.05, 0.95])
-            assert cell == f"{100 * low:.1f} to {100 * high:.1f}", images
-
-
 def commands(page):
-    """The commands of a page, in bash blocks and in sentences, as lists of words."""
+    """Yield the commands in a page's bash blocks and sentences, as lists of words."""
     text = page.read_text()
-    lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
+    lines = [line for block in code_blocks(page, "bash") for line in block.splitlines()]
     lines += [
         " ".join(code.split())
         for code in re.findall(r"(?<!`)`((?:\w+=\S+ )*(?:python|bash|torchrun)\s[^`]+)`(?!`)", text)
@@ -151,61 +109,109 @@ def commands(page):
                 command.append(word)
 
 
-def check(command):
-    """Fails for a command with a wrong option, or of a file that is not there."""
-    program, *rest = command
-    if program == "torchrun":
-        program, rest = "python", rest[rest.index("main.py") :]
-    if program == "bash":
-        assert (ROOT / rest[0]).is_file(), command
-        if rest[0].startswith(("run_cifar", "run_digits", "run_imagenet")):
-            listed = subprocess.run(
-                [*command, "--list"],
-                cwd=ROOT,
-                env={"PATH": "/usr/bin:/bin"},
-                capture_output=True,
-                text=True,
-            )
-            assert listed.returncode == 0, listed.stderr
-            for line in listed.stdout.splitlines():
-                check(shlex.split(line))
-    elif program == "python" and rest[0] == "-m":
-        benchmark = importlib.import_module(rest[1].replace("NAME", "heads")).main
-        if inspect.signature(benchmark).parameters:  # else it is not made by tyro
-            tyro.extras.get_parser(benchmark).parse_args(rest[2:])
-    elif program == "python" and "--help" not in rest:
-        name, *arguments = rest
-        program.read(OPTIONS[name], name, arguments)
-        if name == "main.py" and not any("path/to" in word for word in arguments):
-            main.parse(arguments)
-        if name in CHEAP and not any(word.startswith("runs/cifar") for word in arguments):
-            assert CHEAP[name](arguments) == 0, command
+def check_script(script, arguments):
+    """Check that a script is there, and every command that it would run."""
+    assert (ROOT / script).is_file(), script
+    if script.startswith(("run_cifar", "run_digits", "run_imagenet")):
+        command = ["bash", script, *arguments, "--list"]
+        environment = {"PATH": "/usr/bin:/bin"}
+        listed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert listed.returncode == 0, listed.stderr
+        for line in listed.stdout.splitlines():
+            check(shlex.split(line))
+
+
+def check_module(name, arguments):
+    """Check the options of `python -m`. Modules of other packages are not checked."""
+    if name.startswith("benchmarks."):
+        benchmark = importlib.import_module(name.replace("NAME", "heads")).main
+        if inspect.signature(benchmark).parameters:  # else it does not parse with tyro
+            tyro.extras.get_parser(benchmark).parse_args(arguments)
     else:
-        assert program in NOT_OURS or "--help" in rest, command
+        assert name in ("venv", "pip"), name
 
 
-@THE_PAGE
-def test_the_python_of_a_page_runs_and_its_commands_parse(page, there):
+def check_program(name, arguments):
+    """Check the options of one of the programs, and run it if it is cheap."""
+    program.read(OPTIONS[name], name, arguments)
+    if name == "main.py" and not any("path/to" in word for word in arguments):
+        main.parse(arguments)
+    if name in CHEAP and not any(word.startswith(("runs/cifar", "results")) for word in arguments):
+        assert CHEAP[name](arguments) == 0, (name, arguments)
+
+
+def check(command):
+    """Fail for a command with a wrong option, or with a file that does not exist."""
+    name, *rest = command
+    if name == "torchrun":
+        name, rest = "python", rest[rest.index("main.py") :]
+    if name.startswith("./"):
+        name, rest = "bash", [name.removeprefix("./"), *rest]
+    if name == "bash":
+        check_script(rest[0], rest[1:])
+    elif name == "python" and rest[0] == "-m":
+        check_module(rest[1], rest[2:])
+    elif name == "python" and "--help" not in rest:
+        check_program(rest[0], rest[1:])
+    else:
+        assert name in FOREIGN or "--help" in rest, command
+
+
+@EACH_PAGE
+def test_the_python_of_a_page_runs_and_its_commands_parse(page, workplace):
     torch.manual_seed(0)
-    ran(page)
-    for block in blocks(page, "bash"):
-        assert (
-            subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True).returncode
-            == 0
-        ), block
+    run_python(page)
+    for block in code_blocks(page, "bash"):
+        done = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True)
+        assert done.returncode == 0, block
     for command in commands(page):
         check(command)
 
 
-def test_commands_with_a_slip_do_not_pass(there):
-    for slip in (
+@pytest.mark.parametrize(
+    "command",
+    [
         "python main.py --losss dismax",
         "python main.py --loss nope",
         "bash run_cifar10_resnet43.sh",
+        "./analyse.sh",
         "conda activate x",
-    ):
-        with pytest.raises((ValueError, AssertionError)):
-            check(slip.split())
+    ],
+)
+def test_a_wrong_command_does_not_pass(workplace, command):
+    with pytest.raises((ValueError, AssertionError)):
+        check(command.split())
+
+
+def test_a_loss_added_as_the_page_says_trains_and_is_printed(workplace, capsys):
+    added = run_python(DOCS / "add-a-loss.md")
+    trainer = make_trainer(LOSSES["softmax"].head, added["LogitNormLossSecondPart"], epochs=30)
+    first, *_, last = (trainer.run_epoch(lambda *_: None).loss for _ in range(30))
+    assert last < 0.8 * first
+    assert main.main(["--loss", "logitnorm", *QUICK_RUN, "--runs", "added"]) == 0
+    capsys.readouterr()
+    assert analyze.main(["--runs", "added", "--format", "markdown"]) == 0
+    assert "LogitNorm (n=1)" in capsys.readouterr().out
+
+
+def test_a_detector_added_as_the_page_says_scores_a_run(workplace, capsys):
+    run_python(DOCS / "add-a-detector.md")
+    assert detect.main(["runs", "--scores", "featurenorm"]) == 0
+    capsys.readouterr()
+    assert analyze.main(["--runs", "runs", "--format", "markdown"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"DisMax +\| Feature norm \(at T = 1\) +\| 1 +\| \d", printed)
+
+
+def test_the_table_of_rates_is_what_the_code_beside_it_computes(workplace):
+    page = DOCS / "choose-a-threshold.md"
+    rate = run_python(page)["rate"]
+    rows = re.findall(r"^\| ([\d,]+) \| (.*) %.*\| (.*) %.*\| (.*) % \|$", page.read_text(), re.M)
+    assert len(rows) == 4
+    for images, *cells in rows:
+        for tpr, cell in zip((0.95, 0.99, 0.999), cells, strict=True):
+            low, high = rate(int(images.replace(",", "")), tpr).ppf([0.05, 0.95])
+            assert cell == f"{100 * low:.1f} to {100 * high:.1f}", images
 
 
 def without_code(page):
@@ -213,20 +219,19 @@ def without_code(page):
 
 
 def anchors(page):
-    """The names that GitHub gives to a page's headings."""
+    """Return the names that GitHub gives to a page's headings."""
     heads = re.findall(r"^#+ (.*)$", without_code(page), re.M)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-@THE_PAGE
-def test_the_links_of_a_page_lead_somewhere(page):
-    links = [
-        link
-        for link in re.findall(r"\]\(([^)\s]+)\)", without_code(page))
-        if not link.startswith("https://")
-    ]
-    assert links
-    for link in links:
+def relative_links(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", without_code(page))
+    return [link for link in links if not link.startswith("https://")]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("results/*/README.md")], ids=str)
+def test_the_links_of_a_page_lead_to_files_and_headings(page):
+    for link in relative_links(page):
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
         assert target.is_relative_to(ROOT), link
@@ -234,7 +239,29 @@ def test_the_links_of_a_page_lead_somewhere(page):
         assert not anchor or anchor in anchors(target), link
 
 
+def test_the_pages_have_links():
+    assert sum(len(relative_links(page)) for page in PAGES) > 100
+
+
 def test_the_index_names_every_page():
-    index = (ROOT / "docs" / "README.md").read_text()
-    for page in (ROOT / "docs").glob("*.md"):
-        assert page.name == "README.md" or f"({page.name})" in index
+    links = relative_links(DOCS / "README.md")
+    for page in (*DOCS.rglob("*.md"), *DOCS.glob("*.ipynb")):
+        name = page.relative_to(DOCS).as_posix()
+        assert name == "README.md" or name in links
+
+
+def test_the_readme_is_at_most_8_kb():
+    assert len(README.read_bytes()) <= 8192
+
+
+def test_the_picture_of_the_readme_is_small_and_drawn_by_the_command_beside_it(finished, tmp_path):
+    assert "(docs/picture.png)" in README.read_text()
+    assert ["python", "-m", "benchmarks.picture"] in list(commands(README))
+    assert (DOCS / "picture.png").stat().st_size < 150_000
+    picture.main(finished / "runs" / "digits" / "smallcnn" / "dismax" / "1", tmp_path / "new.png")
+    with Image.open(DOCS / "picture.png") as committed, Image.open(tmp_path / "new.png") as drawn:
+        assert committed.size == drawn.size
+
+
+def test_the_page_of_the_installed_package_has_no_relative_links():
+    assert relative_links(ROOT / "dismax" / "README.md") == []
