@@ -1,4 +1,4 @@
-"""Runs a network over a data set once; all that is reported are pure functions of what it gave."""
+"""Runs a network over data sets once, and computes everything that a record says of the outputs."""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -16,65 +16,74 @@ from utils.metrics import classification_metrics, detection_metrics
 from .titles import of_sources
 
 EVALUATION_BATCH = 500
-
-
-@torch.inference_mode()
-def _each_batch(
-    model: nn.Module,
-    batches: Iterable[Tensor],
-    context: AbstractContextManager,
-    take: Callable[[dict[str, Tensor]], Any],
-) -> list[Any]:
-    """Run the network over the batches.
-
-    Returns what `take` makes of each batch's named outputs and features, on the device.
-    """
-    model.eval()
-    found = []
-    with context, parametrize.cached():  # a parametrized weight is computed once
-        for inputs in batches:
-            features = model.forward_features(inputs)
-            found.append(
-                take({**model.classifier.named_outputs(features), "features": features.float()})
-            )
-    return found
+Outputs = Mapping[str, Tensor]  # a head's named outputs for N images; `logits` are [N, C]
+AllScores = Callable[[Outputs, float], dict[str, Tensor]]  # outputs, temperature → scores [N]
 
 
 def predict(
     model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager
 ) -> dict[str, Tensor]:
-    """The head's named outputs (`logits` [N, C] at temperature 1, and what else it offers) and the
-    `features` [N, D], on the CPU.
+    """The network's outputs for all images, on the CPU.
 
     Args:
-        model: with `forward_features` and a `classifier` that keeps the contract of a head; left in
+        model: a network with `forward_features` and a `classifier`, which is a head. It is left in
             evaluation mode.
         batches: the network's inputs.
-        context: in which the forward pass runs (autocast).
+        context: the context of the forward pass (autocast).
+
+    Returns:
+        the head's named outputs, `logits` [N, C] at temperature 1 among them, and the `features`
+        [N, D].
     """
-    parts = _each_batch(model, batches, context, dict)
+    parts = _map_batches(model, batches, context, dict)
     return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
 
 
 def classify(
     model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager
 ) -> Tensor:
-    """The class of each image's largest logit, int64 [N], on the device; -1 where a logit is NaN or
-    infinite.
+    """The class with the largest logit for each image, int64 [N], on the device.
 
-    Of equal logits the first counts. The arguments are those of `predict`.
+    The first class wins a tie. The class is -1 if a logit is NaN or infinite. The arguments are
+    those of `predict`.
     """
 
     def largest(outputs: dict[str, Tensor]) -> Tensor:
         logits = outputs["logits"]
         return torch.where(logits.isfinite().all(1), logits.argmax(1), -1)
 
-    return torch.cat(_each_batch(model, batches, context, largest))
+    return torch.cat(_map_batches(model, batches, context, largest))
+
+
+@torch.inference_mode()
+def _map_batches(
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    context: AbstractContextManager,
+    function: Callable[[dict[str, Tensor]], Any],
+) -> list[Any]:
+    """The results of a function of the outputs and features of each batch, on the device."""
+    model.eval()
+    results = []
+    with context, parametrize.cached():  # computes a parametrized weight once
+        for inputs in batches:
+            features = model.forward_features(inputs)
+            outputs = dict(model.classifier.named_outputs(features))
+            outputs["features"] = features.float()
+            results.append(function(outputs))
+    return results
 
 
 def temperature_results(logits: Tensor, labels: Tensor) -> dict[str, Any]:
-    """The temperature fitted to logits [N, C] and labels [N]: `value`, its `objective`, the other's
-    (`by_nll`), `warnings`.
+    """The fitted temperature, as a record has it.
+
+    Args:
+        logits: [N, C] at temperature 1.
+        labels: classes [N].
+
+    Returns:
+        `value`, fitted by the `objective`; `by_nll`, fitted by the negative log-likelihood for
+        comparison; and `warnings`.
     """
     fitted, messages = {}, {}
     for objective in ("ece", "nll"):
@@ -83,22 +92,24 @@ def temperature_results(logits: Tensor, labels: Tensor) -> dict[str, Any]:
             fitted[objective] = fit_temperature(logits, labels, objective)
         messages[objective] = [str(warning.message) for warning in caught]
     # Some warnings hold for both objectives.
-    only_nll = [
-        f"{message}; it is only recorded, not used"
-        for message in messages["nll"]
-        if message not in messages["ece"]
-    ]
+    only_nll = [message for message in messages["nll"] if message not in messages["ece"]]
     return {
         "value": fitted["ece"],
         "objective": "ece",
         "by_nll": fitted["nll"],
-        "warnings": messages["ece"] + only_nll,
+        "warnings": messages["ece"]
+        + [f"{message}; it is only recorded, not used" for message in only_nll],
     }
 
 
-def calibrate(head: nn.Module, outputs: Mapping[str, Tensor], temperature: float) -> None:
-    """Put a temperature, and the thresholds of the head's own score of these named outputs, into
-    the head; in evaluation mode.
+def calibrate(head: nn.Module, outputs: Outputs, temperature: float) -> None:
+    """Give a head its temperature and the thresholds of its own score. Sets evaluation mode.
+
+    Args:
+        head: the head.
+        outputs: its outputs for the calibration split. The thresholds are percentiles of their
+            scores.
+        temperature: the fitted temperature.
     """
     head.eval()
     head.temperature.fill_(temperature)
@@ -109,67 +120,74 @@ def classification_results(
     logits: Tensor, labels: Tensor, temperatures: Mapping[str, float]
 ) -> dict[str, Any]:
     """The number of images `n`, and `classification_metrics` at each named temperature."""
-    # As the fit has them: rounding could move an image to another bin of the ECE.
+    # In float64, like the fit: rounding could move an image to another bin of the ECE.
     logits = logits.double()
-    return {"n": len(labels)} | {
-        name: classification_metrics(logits / t, labels) for name, t in temperatures.items()
-    }
+    results: dict[str, Any] = {"n": len(labels)}
+    for name, temperature in temperatures.items():
+        results[name] = classification_metrics(logits / temperature, labels)
+    return results
 
 
 def detection_results(
-    all_scores: Callable[[Mapping[str, Tensor], float], dict[str, Tensor]],
-    inside: Mapping[str, Tensor],
-    outside: Mapping[str, Mapping[str, Tensor]],
+    all_scores: AllScores,
+    in_outputs: Outputs,
+    ood_outputs: Mapping[str, Outputs],
     temperatures: Mapping[str, float],
 ) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
     """Out-of-distribution set → temperature's name → score → metric.
 
     Args:
-        all_scores: named outputs and a temperature to scores [N] by name, as a head's `all_scores`.
-        inside: the in-distribution images' named outputs.
-        outside: those of each out-of-distribution set.
-        temperatures: by name.
+        all_scores: computes all scores, such as a head's method `all_scores`.
+        in_outputs: outputs for the in-distribution images.
+        ood_outputs: set → outputs for its images.
+        temperatures: name → temperature.
     """
 
-    def scores(part: Mapping[str, Tensor], temperature: float) -> dict[str, Tensor]:
-        # In float64 fewer of the largest probabilities round to 1 and tie.
-        return all_scores(
-            {name: value.double() for name, value in part.items() if name != "features"},
-            temperature,
-        )
+    def scores_of(outputs: Outputs, temperature: float) -> dict[str, Tensor]:
+        # In float64, fewer of the largest probabilities round to 1 and tie.
+        values = {name: value.double() for name, value in outputs.items() if name != "features"}
+        return all_scores(values, temperature)
 
-    results: dict[str, dict[str, Any]] = {source: {} for source in outside}
+    results: dict[str, dict[str, Any]] = {source: {} for source in ood_outputs}
     for name, temperature in temperatures.items():
-        scores_in = scores(inside, temperature)
-        for source, part in outside.items():
-            scores_out = scores(part, temperature)
+        in_scores = scores_of(in_outputs, temperature)
+        for source, outputs in ood_outputs.items():
+            ood_scores = scores_of(outputs, temperature)
             results[source][name] = {
-                score: detection_metrics(scores_in[score], scores_out[score]) for score in scores_in
+                score: detection_metrics(in_scores[score], ood_scores[score]) for score in in_scores
             }
     return results
 
 
 def evaluation_results(
-    all_scores: Callable[[Mapping[str, Tensor], float], dict[str, Tensor]],
-    outputs: Mapping[str, Mapping[str, Tensor]],
+    all_scores: AllScores,
+    outputs: Mapping[str, Outputs],
     labels: Mapping[str, Tensor],
     roles: Mapping[str, str],
     temperature: float,
 ) -> dict[str, Any]:
-    """What a record says of named outputs: `classification` of each split with labels, `detection`
-    of each source with a role.
+    """The metrics of a record.
+
+    Args:
+        all_scores: computes all scores, such as a head's method `all_scores`.
+        outputs: split or out-of-distribution set → outputs.
+        labels: split → classes [N].
+        roles: out-of-distribution set → near, far or very_far.
+        temperature: the fitted temperature.
+
+    Returns:
+        `classification` of each split, and `detection` of each out-of-distribution set.
     """
     at = {"t1": 1.0, "calibrated": temperature}
-    detected = detection_results(
-        all_scores, outputs["test"], {source: outputs[source] for source in roles}, at
-    )
+    ood_outputs = {source: outputs[source] for source in roles}
+    scores = detection_results(all_scores, outputs["test"], ood_outputs, at)
     titles = of_sources({source: title_of(source) for source in roles})
     detection = {
         source: {
             "title": titles[source],
             "role": role,
             "n": len(outputs[source]["logits"]),
-            "scores": detected[source],
+            "scores": scores[source],
         }
         for source, role in roles.items()
     }

@@ -17,40 +17,38 @@ from .recipes import RECIPES
 
 
 def build_network(config: RunConfig, num_classes: int, device: torch.device) -> Network:
-    """A new network with the loss's head, changed as the loss asks for; its weights are drawn from
-    torch's global generator.
+    """A new network with the loss's head, and with the changes that the loss needs.
+
+    Its weights are drawn from torch's global generator.
     """
     loss = get_loss(config.loss)
-    start = RECIPES[str(config.recipe)].start
-    network = loss.wrap(build_model(str(config.model), num_classes, loss.head, start))
-    # As the batches are; faster on CPUs and GPUs.
+    start = RECIPES[config.recipe].start
+    network = loss.wrap(build_model(config.model, num_classes, loss.head, start))
+    # The batches have this memory format too. It is faster on CPUs and GPUs.
     return network.to(device, memory_format=torch.channels_last)
 
 
 def refuse_small_images(
     config: RunConfig, network: Network, size: tuple[int, int], device: torch.device
 ) -> None:
-    """Raises ValueError for a (height, width) of which nothing is left where the network makes
-    images smaller.
-    """
+    """Raises ValueError if images of this (height, width) are too small for the network."""
     try:
         with torch.no_grad():
             network.eval().forward_features(torch.zeros(1, 3, *size, device=device))
     except RuntimeError as error:
         if "size" not in str(error):
             raise
-        shown = "×".join(map(str, size))
         raise ValueError(
-            f"--model {config.model} cannot take images of {shown} pixels: take larger ones, or "
-            "another network"
+            f"--model {config.model} cannot take images of {size[0]}×{size[1]} pixels: take larger "
+            "ones, or another network"
         ) from error
     network.train()
 
 
 def load_network(folder: Path, device: torch.device) -> nn.Module:
-    """A run's trained network, in evaluation mode at its temperature.
+    """A finished run's network, in evaluation mode, with its fitted temperature.
 
-    Raises ValueError if the folder does not hold it whole.
+    Raises ValueError if the folder does not hold a whole network.
     """
     network, _ = saved.load_network(folder / records.MODEL)
     return network.to(device, memory_format=torch.channels_last)

@@ -1,6 +1,4 @@
-"""How to train: SGD with Nesterov momentum, and a learning rate that is a function of the epochs
-done. Imports no torch.
-"""
+"""How to train: SGD with Nesterov momentum, and the learning rate of each step. Imports no torch."""
 
 import math
 from dataclasses import dataclass
@@ -9,47 +7,42 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train, and what that means for what the command line leaves open; None: as the data
-    set has it.
-    """
+    """How to train. The batch size and the epochs are defaults of the command line."""
 
-    learning_rate: float  # at first
+    learning_rate: float  # of the first step
     momentum: float
     weight_decay: float
-    # Fractions of the epochs, as exact ratios, after which the rate falls by `decay`; without any
-    # it follows half a cosine to 0.
+    # Fractions of the epochs after which the rate falls by `decay`. Without milestones, the rate
+    # follows half a cosine to 0.
     milestones: tuple[tuple[int, int], ...] = ()
     decay: float = 0.1
     batch_size: int = 64
-    epochs: int | None = None
-    # How a new network's weights are drawn, as `models.Network` has it.
+    epochs: int | None = None  # None: the data set's own
+    # How a new network's weights are drawn: see `models.Network`.
     start: Literal["paper", "pytorch"] = "paper"
 
     def epochs_of_decay(self, epochs: int) -> list[int]:
-        """After how many epochs the learning rate falls, rounded up."""
+        """The numbers of epochs after which the learning rate falls, rounded up."""
         return [-(-epochs * numerator // denominator) for numerator, denominator in self.milestones]
 
     def rate(self, done: float, epochs: int) -> float:
-        """The learning rate after `done` of `epochs` epochs, fractions of one included.
+        """The learning rate after `done` of `epochs` epochs. `done` may be a fraction.
 
-        Without milestones it is ½(1 + cos πt) of the first, t the share of the training that is
-        done (arXiv 1608.03983).
+        Without milestones it is the first rate times ½(1 + cos πt), where t is the share of the
+        training that is done (arXiv 1608.03983).
         """
         if not self.milestones:
             return self.learning_rate * (1 + math.cos(math.pi * done / epochs)) / 2
-        return self.learning_rate * self.decay ** sum(
-            done >= epoch for epoch in self.epochs_of_decay(epochs)
-        )
+        falls = sum(done >= epoch for epoch in self.epochs_of_decay(epochs))
+        return self.learning_rate * self.decay**falls
 
     def as_record(self, epochs: int) -> dict[str, Any]:
-        """The recipe as JSON values, for the record of a run of so many epochs."""
-        said: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("learning_rate", "momentum", "weight_decay", "start")
-        }
+        """The recipe as JSON values, for the record of a run of that many epochs."""
+        names = ("learning_rate", "momentum", "weight_decay", "start")
+        values: dict[str, Any] = {name: getattr(self, name) for name in names}
         if not self.milestones:
-            return said | {"schedule": "cosine to 0, a step at a time"}
-        return said | {
+            return values | {"schedule": "cosine to 0, a step at a time"}
+        return values | {
             "milestones": self.milestones,
             "decay": self.decay,
             "decay_after": self.epochs_of_decay(epochs),

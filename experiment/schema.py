@@ -1,6 +1,6 @@
-"""What a run's record must hold.
+"""The names and values that a run's record must have.
 
-Every record is checked when it is read, so the programs need not check it again.
+Every record is checked when it is read, so no program needs to check it again.
 """
 
 from collections.abc import Callable
@@ -8,40 +8,41 @@ from typing import Any
 
 from .recipes import RECIPES
 
-Wanted = tuple[str, Callable[[Any], bool]]  # what a value must be: in words, and as a test
+# What a value must be, in words, and a function that tests it.
+Rule = tuple[str, Callable[[Any], bool]]
 
-TEXT: Wanted = ("text", lambda value: isinstance(value, str))
-TEXTS: Wanted = (
+TEXT: Rule = ("text", lambda value: isinstance(value, str))
+TEXTS: Rule = (
     "a list of texts",
     lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
 )
-WHOLE: Wanted = ("a whole number above 0", lambda value: type(value) is int and 0 < value < 2**63)
-POSITIVE: Wanted = (
+WHOLE: Rule = ("a whole number above 0", lambda value: type(value) is int and 0 < value < 2**63)
+POSITIVE: Rule = (
     "a number above 0",
     lambda value: type(value) in (int, float) and 0 < value < float("inf"),
 )
 # Sums may round to slightly more than 1.
-SHARE: Wanted = (
+SHARE: Rule = (
     "a number from 0 to 1",
     lambda value: type(value) in (int, float) and -1e-9 <= value <= 1 + 1e-9,
 )
-CONSTANT: Wanted = ("a number or text", lambda value: type(value) in (int, float, str))
-# ensemble.py names a folder after the loss and the seed: neither may lead to another place, as ../
-# would.
-NAME: Wanted = (
+CONSTANT: Rule = ("a number or text", lambda value: type(value) in (int, float, str))
+# ensemble.py names a folder after the loss and the seed, so neither may contain ../ or the like.
+NAME: Rule = (
     "a name",
     lambda value: isinstance(value, str) and value.strip(". ") != "" and not {*"/\\\0"} & {*value},
 )
-SEED: Wanted = (
+SEED: Rule = (
     "a seed, or an ensemble's seeds such as 1+2",
     lambda value: _is_seed(value) or _are_seeds(value),
 )
-SEEDS: Wanted = (
+SEEDS: Rule = (
     "a list of seeds",
     lambda value: isinstance(value, list) and value != [] and all(map(_is_seed, value)),
 )
 
-EACH = "*"  # stands for every name in the record; a name that ends in ? may be missing
+EACH = "*"  # stands for every name in the record
+# A name that ends in ? may be missing.
 METRICS = dict.fromkeys(("auroc", "aupr_in", "aupr_out", "tnr95", "dtacc"), SHARE)
 SCORES = {EACH: METRICS | dict.fromkeys(("fpr95_in", "fpr95_out"), SHARE)}
 CLASSIFIED = {"accuracy": SHARE, "ece": SHARE}
@@ -88,36 +89,37 @@ RECORD = {
 
 
 def check(record: Any) -> None:
-    """Raises ValueError, naming the place, for a record in which a value is missing or wrong."""
+    """Raises ValueError, naming the place, if a value is missing or wrong."""
     _check(record, RECORD, "")
     score = record["score"]
-    for source, found in record["detection"].items():
-        for at, scores in found["scores"].items():
+    for source, detection in record["detection"].items():
+        for at, scores in detection["scores"].items():
             if score not in scores:
                 raise ValueError(
                     f"detection.{source}.scores.{at} lacks {score}, the run's own score"
                 )
-    for name, added in record.get("detectors", {}).items():
-        if "sets" in added and added["sets"].keys() != record["detection"].keys():
+    for name, detector in record.get("detectors", {}).items():
+        if "sets" in detector and detector["sets"].keys() != record["detection"].keys():
             raise ValueError(f"detectors.{name}.sets are not the sets of detection")
 
 
-def _check(value: Any, wanted: Any, place: str) -> None:
-    if isinstance(wanted, tuple):
-        said, holds = wanted
-        if not holds(value):
+def _check(value: Any, rule: Rule | dict[str, Any], place: str) -> None:
+    """Check a value of the record against a rule, or a dict against a dict of rules."""
+    if isinstance(rule, tuple):
+        description, test = rule
+        if not test(value):
             shown = f"{value!r:.60}" if type(value) in (int, float, str) else type(value).__name__
-            raise ValueError(f"{place} must be {said}, got {shown}")
+            raise ValueError(f"{place} must be {description}, got {shown}")
         return
     if not isinstance(value, dict):
         raise ValueError(f"{place or 'it'} must hold names and values, got {type(value).__name__}")
-    for name, inner in wanted.items():
-        held = [*value] if name == EACH else [name.removesuffix("?")]
-        for each in held:
-            if each in value:
-                _check(value[each], inner, f"{place}.{each}".lstrip("."))
-            elif not name.endswith("?"):
-                raise ValueError(f"{place or 'it'} lacks {each}")
+    for rule_name, inner in rule.items():
+        names = list(value) if rule_name == EACH else [rule_name.removesuffix("?")]
+        for name in names:
+            if name in value:
+                _check(value[name], inner, f"{place}.{name}".lstrip("."))
+            elif not rule_name.endswith("?"):
+                raise ValueError(f"{place or 'it'} lacks {name}")
 
 
 def _is_seed(value: Any) -> bool:

@@ -1,6 +1,4 @@
-"""What an epoch in training adds up to: mean loss and accuracy, and whether the loss is still a
-number.
-"""
+"""Loss and accuracy of an epoch in training, and whether the loss is still finite."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,69 +26,80 @@ class NonFiniteLoss(Failure):
 
 
 class EpochSums:
-    """An epoch's sums, kept on the device so that no step waits for a value; each process has its
-    own.
+    """The sums of an epoch in one process. They are kept on the device, so no step waits for them.
 
-    Their tensors stay where they are in memory, so that a CUDA graph can go on adding to them.
+    Their tensors never move in memory, because a CUDA graph adds to them.
     """
 
     def __init__(self, device: torch.device):
         self.loss = torch.zeros((), device=device)
         self.correct = torch.zeros((), device=device, dtype=torch.int64)
+        # The first step whose loss was not finite.
         self.first_bad = torch.full((), NEVER, device=device, dtype=torch.int64)
-        # `steps`, as the device counts them.
+        # The number of steps, on the device.
         self.step = torch.zeros(1, device=device, dtype=torch.int64)
+        # On the host: the numbers of images, of images that are not mixed, and of steps.
         self.images = self.labelled = self.steps = 0
 
     def clear(self) -> None:
-        """Begin a new epoch."""
-        for value in (self.loss, self.correct, self.step):
-            value.zero_()
+        """Start a new epoch."""
+        self.loss.zero_()
+        self.correct.zero_()
+        self.step.zero_()
         self.first_bad.fill_(NEVER)
         self.images = self.labelled = self.steps = 0
 
     def add(self, loss: Tensor, images: int, logits: Tensor, targets: Tensor) -> None:
-        """On the device: a step's loss (a scalar) and number of images; the logits and targets of
-        the images that are not mixed.
+        """Add a step on the device.
+
+        Args:
+            loss: the step's mean loss, a scalar.
+            images: the step's number of images.
+            logits: [N, C], of the images that are not mixed.
+            targets: their classes [N].
         """
         self.loss += loss * images
         self.correct += (logits.argmax(1) == targets).sum()
         self.step += 1
-        self.first_bad.copy_(
-            torch.where(
-                loss.isfinite(), self.first_bad, torch.minimum(self.first_bad, self.step[0])
-            )
-        )
+        first_bad = torch.minimum(self.first_bad, self.step[0])
+        self.first_bad.copy_(torch.where(loss.isfinite(), self.first_bad, first_bad))
 
-    def count(self, images: int, labelled: int) -> None:
-        """On the host: a step's number of images, and how many of them are not mixed."""
+    def count(self, images: int, unmixed: int) -> None:
+        """Count a step on the host: its images, and those that are not mixed."""
         self.steps += 1
         self.images += images
-        self.labelled += labelled
+        self.labelled += unmixed
 
     def read(self, world: World) -> Summary:
-        """Collective; one transfer.
+        """Collective: the sums over all processes, read from the device once.
 
-        Raises NonFiniteLoss in every process, naming the step, if the loss of one is no number.
+        Raises NonFiniteLoss in every process, naming the step, if a loss was not finite.
         """
-        found = torch.stack([self.loss, self.correct, self.first_bad]).tolist()
-        loss, correct, images, labelled = world.all_sum([*found[:2], self.images, self.labelled])
-        # The first of all: from there it reaches the others with the gradients.
-        if (first_bad := -world.all_max(-int(found[2]))) < NEVER:
+        loss, correct, first_bad = torch.stack([self.loss, self.correct, self.first_bad]).tolist()
+        loss, correct, images, labelled = world.all_sum([loss, correct, self.images, self.labelled])
+        # The first step of any process: the gradients carry it to the others.
+        first_bad = -world.all_max(-int(first_bad))
+        if first_bad < NEVER:
             raise NonFiniteLoss(f"at step {first_bad}")
         return Summary(loss / images, correct / labelled)
 
     def state_dict(self) -> dict[str, Any]:
-        """All of it, on the CPU."""
-        held = {name: value for name, value in vars(self).items() if name != "step"}
+        """The sums, on the CPU."""
         return {
-            name: value.cpu() if isinstance(value, Tensor) else value
-            for name, value in held.items()
+            "loss": self.loss.cpu(),
+            "correct": self.correct.cpu(),
+            "first_bad": self.first_bad.cpu(),
+            "images": self.images,
+            "labelled": self.labelled,
+            "steps": self.steps,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave. Raises KeyError for what is missing."""
-        for name in ("loss", "correct", "first_bad"):
-            getattr(self, name).copy_(state[name])
-        self.images, self.labelled, self.steps = state["images"], state["labelled"], state["steps"]
+        """Go back to sums from `state_dict`. Raises KeyError if one is missing."""
+        self.loss.copy_(state["loss"])
+        self.correct.copy_(state["correct"])
+        self.first_bad.copy_(state["first_bad"])
+        self.images = state["images"]
+        self.labelled = state["labelled"]
+        self.steps = state["steps"]
         self.step.fill_(self.steps)

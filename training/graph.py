@@ -17,17 +17,16 @@ class CaptureError(Failure):
 
 
 class GraphedStep:
-    """A step that runs eagerly three times, is then captured as a CUDA graph, and is replayed from
-    then on.
+    """A step that is captured as a CUDA graph after three eager steps, and replayed from then on.
 
-    In the eager steps the libraries choose algorithms and allocate workspaces, which they cannot do
-    during a capture. The eager steps are part of the training, so nothing has to be undone. A
-    capture computes nothing: the replay after it is the fourth step.
+    In the eager steps, libraries choose algorithms and allocate workspaces. They cannot do that
+    during a capture. The eager steps are part of the training. A capture computes nothing: the
+    first replay is the fourth step.
 
     Args:
-        step: a function of tensors on the device, which must stay where they are in memory. A
-            Python value that it uses or returns must be the same in every step.
-        generator: the one that the step draws from, besides the device's default one.
+        step: a function that works on tensors on the device. These tensors must never move in
+            memory. A Python value that it uses or returns must be the same in every step.
+        generator: the generator that the step draws from, besides the device's default one.
     """
 
     def __init__(self, step: Callable[[], Any], generator: torch.Generator):
@@ -44,14 +43,14 @@ class GraphedStep:
         """
         if self.warm_up_left:
             self.warm_up_left -= 1
-            return self._eagerly()
+            return self._run_eagerly()
         if self.graph is None:
-            self.graph = self._captured()
+            self.graph = self._capture()
         self.graph.replay()
         return self.result
 
-    def _eagerly(self) -> Any:
-        # On the stream of the capture, so that autograd's nodes belong to it.
+    def _run_eagerly(self) -> Any:
+        # On the stream of the capture, because autograd's nodes keep the stream of their first use.
         current = torch.cuda.current_stream(self.stream.device)
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
@@ -59,20 +58,21 @@ class GraphedStep:
         current.wait_stream(self.stream)
         return result
 
-    def _captured(self) -> torch.cuda.CUDAGraph:
+    def _capture(self) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
         gc.collect()  # a graph that is no longer used must not be freed during a capture
         try:
-            # Where PyTorch keeps what the steps of a graph draw from.
+            # PyTorch keeps the state of a graph's generators on the current device.
             with torch.cuda.device(self.stream.device):
-                # PyTorch 2.14 finds the generators itself, and says so.
+                # PyTorch 2.14 finds the generators itself, and warns that this call is not needed.
                 with warnings.catch_warnings(action="ignore"):
-                    # The capture itself registers the default one.
+                    # The capture registers the device's default generator.
                     graph.register_generator_state(self.generator)
                 with torch.cuda.graph(graph, stream=self.stream):
                     self.result = self.step()
         except RuntimeError as error:
-            cause: BaseException = error  # the end of a failed capture raises an error of its own
+            # The end of a failed capture raises another error. The first one is the cause.
+            cause: BaseException = error
             while isinstance(cause.__context__, RuntimeError):
                 cause = cause.__context__
             if out_of_memory(cause):

@@ -1,4 +1,4 @@
-"""What a run shows while it trains: a bar on a terminal, a line now and then in a file."""
+"""Shows the progress of a run: a bar on a terminal, otherwise a line from time to time."""
 
 import sys
 import time
@@ -10,22 +10,24 @@ from utils.output import print_line
 
 from .epoch_sums import Summary
 
-SECONDS_BETWEEN_LINES = 20  # where the output is no terminal
+SECONDS_BETWEEN_LINES = 20  # if the output is no terminal
 
 
 class Progress:
-    """Images done, rate, time left, epoch, loss and accuracy of a whole run.
+    """Images, speed, time left, epoch, loss and accuracy of a whole run.
 
     Args:
-        epochs: of the run.
-        images: of all its epochs.
-        done: epochs done already (a resumed run).
-        images_done: images done already.
-        silent: show nothing.
+        epochs: the run's number of epochs.
+        images: the number of images of all epochs together.
+        done: finished epochs of a resumed run.
+        images_done: finished images of a resumed run.
+        silent: whether to show nothing.
     """
 
     def __init__(self, epochs: int, images: int, done: int, images_done: int, silent: bool):
-        self.epochs, self.epoch, self.silent = epochs, done, silent
+        self.epochs = epochs
+        self.epoch = done
+        self.silent = silent
         self.on_terminal = sys.stderr is not None and sys.stderr.isatty() and not silent
         self.bar = tqdm(
             total=images,
@@ -34,14 +36,15 @@ class Progress:
             unit_scale=True,
             dynamic_ncols=True,
             disable=not self.on_terminal,
-            # Within 80 columns.
+            # Fits into 80 columns.
             bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}",
         )
-        self.started, self.done_before = time.monotonic(), done
+        self.done_before = done
+        self.started = time.monotonic()
         self.last_line = self.started
 
     def report(self, images: int, so_far: Summary | None) -> None:
-        """Count images, and show the epoch so far if it was read."""
+        """Count the images of a step. Show the epoch so far if it was read."""
         self.bar.update(images)
         if so_far:
             self.bar.set_description(f"epoch {self.epoch + 1}/{self.epochs}", refresh=False)
@@ -50,27 +53,26 @@ class Progress:
             )
 
     def epoch_done(self, entry: dict[str, Any], split: str) -> None:
-        """Show an epoch's end by its line of the log, with the accuracy on the split that chooses
-        the epoch.
+        """Show a finished epoch.
+
+        Args:
+            entry: the epoch's entry in the training log.
+            split: the calibration split. The entry has the accuracy on it.
         """
         self.epoch += 1
-        last, now = self.epoch == self.epochs, time.monotonic()
-        if (
-            self.silent
-            or self.on_terminal
-            or not (last or now - self.last_line > SECONDS_BETWEEN_LINES)
-        ):
+        now = time.monotonic()
+        due = self.epoch == self.epochs or now - self.last_line > SECONDS_BETWEEN_LINES
+        if self.silent or self.on_terminal or not due:
             return
         self.last_line = now
-        left = (now - self.started) / (self.epoch - self.done_before) * (self.epochs - self.epoch)
+        seconds_per_epoch = (now - self.started) / (self.epoch - self.done_before)
+        left = tqdm.format_interval(seconds_per_epoch * (self.epochs - self.epoch))
         print_line(
-            f"epoch {self.epoch}/{self.epochs}: loss {entry['loss']:.3f}, accuracy "
-            f"{entry['train_accuracy']:.1%}, "
-            f"{split} {entry[f'{split}_accuracy']:.1%}, {entry['images_per_second'] or 0:.0f} "
-            "images/s, "
-            f"{tqdm.format_interval(left)} left"
+            f"epoch {self.epoch}/{self.epochs}: loss {entry['loss']:.3f}, "
+            f"accuracy {entry['train_accuracy']:.1%}, {split} {entry[f'{split}_accuracy']:.1%}, "
+            f"{entry['images_per_second'] or 0:.0f} images/s, {left} left"
         )
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """End the bar."""
         self.bar.close()
