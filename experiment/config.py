@@ -8,6 +8,7 @@ from utils import versions
 
 from .recipes import RECIPES
 
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 # Fields that do not identify a run: where and how it runs, where its files lie, what else it keeps.
 NOT_IDENTITY = (
     "device",
@@ -57,7 +58,7 @@ class Options:
     """For quick tries: train on this many images."""
     limit_eval: int | None = None
     """For quick tries: evaluate on this many images of each set."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
     """Precision of the network's forward pass; heads and losses are always float32. auto: the
     precision that the run began with, or else bf16 if the hardware has it and it makes the run's
     training steps at least a tenth faster."""

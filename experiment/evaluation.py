@@ -6,10 +6,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import parametrize
 
 from data.catalog import title_of
+from losses import LossFirstPart
+from models import Network
 from utils.calibration import fit_temperature
 from utils.metrics import classification_metrics, detection_metrics
 
@@ -21,7 +23,7 @@ AllScores = Callable[[Outputs, float], dict[str, Tensor]]  # outputs, temperatur
 
 
 def predict(
-    model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager
+    model: Network, batches: Iterable[Tensor], context: AbstractContextManager
 ) -> dict[str, Tensor]:
     """The network's outputs for all images, on the CPU.
 
@@ -39,9 +41,7 @@ def predict(
     return {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
 
 
-def classify(
-    model: nn.Module, batches: Iterable[Tensor], context: AbstractContextManager
-) -> Tensor:
+def classify(model: Network, batches: Iterable[Tensor], context: AbstractContextManager) -> Tensor:
     """The class with the largest logit for each image, int64 [N], on the device.
 
     The first class wins a tie. The class is -1 if a logit is NaN or infinite. The arguments are
@@ -57,7 +57,7 @@ def classify(
 
 @torch.inference_mode()
 def _map_batches(
-    model: nn.Module,
+    model: Network,
     batches: Iterable[Tensor],
     context: AbstractContextManager,
     function: Callable[[dict[str, Tensor]], Any],
@@ -102,7 +102,7 @@ def temperature_results(logits: Tensor, labels: Tensor) -> dict[str, Any]:
     }
 
 
-def calibrate(head: nn.Module, outputs: Outputs, temperature: float) -> None:
+def calibrate(head: LossFirstPart, outputs: Outputs, temperature: float) -> None:
     """Give a head its temperature and the thresholds of its own score. Sets evaluation mode.
 
     Args:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from data import sources
 from losses import get_loss
@@ -31,7 +32,7 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     model = options.model or entry.model
     get_loss(options.loss)  # an unknown name raises
     model_title(model)
-    resolved = {
+    resolved: dict[str, Any] = {
         "data": data,
         "ood": ood,
         "recipe": recipe_name,
@@ -39,4 +40,4 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
         "epochs": options.epochs or recipe.epochs or entry.epochs,
         "batch_size": options.batch_size or recipe.batch_size,
     }
-    return RunConfig(**asdict(options) | resolved)
+    return RunConfig(**(asdict(options) | resolved))

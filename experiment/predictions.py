@@ -26,7 +26,9 @@ def write_predictions(
         labels: set → int array [N], for the sets that have labels.
         with_features: whether to write the output `features`, which is large.
     """
-    arrays = {f"{name}/labels": np.asarray(values) for name, values in labels.items()}
+    arrays: dict[str, Any] = {
+        f"{name}/labels": np.asarray(values) for name, values in labels.items()
+    }
     for name, set_outputs in outputs.items():
         for output, values in set_outputs.items():
             if output != "features" or with_features:

@@ -1,4 +1,4 @@
-"""How to train: SGD with Nesterov momentum, and the learning rate of each step. Imports no torch."""
+"""How to train: SGD with Nesterov momentum, and the learning rate of each step. No torch here."""
 
 import math
 from dataclasses import dataclass

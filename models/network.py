@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from itertools import takewhile
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -24,6 +24,8 @@ class Network(nn.Module):
             0, the head as its class says. "pytorch": everything as PyTorch's own layers start, a
             linear head too.
     """
+
+    classifier: Any  # the module that `head` makes
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from torch import nn
 from data.batches import Normalizer, TrainingBatches
 from data.images import Images
 from data.streaming import ImageFiles, ImageSet
-from experiment.config import RunConfig
+from experiment.config import Precision, RunConfig
 from experiment.data import Data, load_data
 from experiment.network import build_network, refuse_small_images
 from experiment.recipes import RECIPES
@@ -115,7 +115,7 @@ def why_no_graph(
 
 
 def trial(
-    config: RunConfig, data: Data, device: torch.device, world: World, precision_name: str
+    config: RunConfig, data: Data, device: torch.device, world: World, precision_name: Precision
 ) -> Trainer:
     """A trainer like the run's, in the named precision, on a few random images, to time it."""
     batch_size, steps = precision.trial_size(device, config.batch_size, world.size)

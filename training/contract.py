@@ -1,7 +1,7 @@
 """What the training loop needs of the training data. `data.batches.TrainingBatches` provides it."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,18 +13,21 @@ class Plan(Protocol):
     rows: Tensor  # int64 [steps, ...], on the device
 
 
-class Batches(Protocol):
+EpochPlan = TypeVar("EpochPlan", bound=Plan)
+
+
+class Batches(Protocol[EpochPlan]):
     """The batches of an epoch."""
 
     batch_size: int
     sizes: list[int]  # images of each step, over all processes
     shares: list[int]  # images of each step in this process
 
-    def draw(self, generator: torch.Generator) -> Plan:
+    def draw(self, generator: torch.Generator) -> EpochPlan:
         """An epoch's plan, drawn from a CPU generator."""
         ...
 
-    def decoded(self, plan: Plan, start: int = 0) -> Iterator[Tensor | None]:
+    def decoded(self, plan: EpochPlan, start: int = 0) -> Iterator[Tensor | None]:
         """The images that the host reads for each step, from step `start` (from 0) on.
 
         None for each step if all images are on the device.

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from experiment.config import Precision
 from utils.distributed import World
 from utils.program import out_of_memory
 
@@ -31,7 +32,9 @@ def trial_size(device: torch.device, batch_size: int, processes: int) -> tuple[i
     return batch_size, 8
 
 
-def faster(make_trainer: Callable[[str], Trainer], device: torch.device, world: World) -> str:
+def faster(
+    make_trainer: Callable[[Precision], Trainer], device: torch.device, world: World
+) -> Precision:
     """Collective: "bf16" if the device has it and it is more than `GAIN` times as fast, or "fp32".
 
     Args:
@@ -72,7 +75,9 @@ def _convolution_seconds(dtype: torch.dtype) -> float:
     return time.perf_counter() - started
 
 
-def _epoch_seconds(make_trainer: Callable[[str], Trainer], precision: str, world: World) -> float:
+def _epoch_seconds(
+    make_trainer: Callable[[Precision], Trainer], precision: Precision, world: World
+) -> float:
     """The seconds of an epoch in a precision; infinity if the device has too little memory for it.
 
     Raises MemoryError if one of several processes has too little memory. It must end, because the

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from data import fingerprint
 from data.catalog import title_of
 from dismax import saved
 from experiment import lock, records
@@ -52,7 +53,7 @@ def make_record(
         "scores_at": "t1" if config.protocol == "paper" else "calibrated",
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "train_images": len(data.train),
-        "fingerprints": session.all_fingerprints(),
+        "fingerprints": _fingerprints(session),
         "best": {
             "epoch": session.best["epoch"],
             "accuracy": session.best["accuracy"],
@@ -64,6 +65,15 @@ def make_record(
         "seconds": {"training": round(session.seconds, 1)},
         "environment": runtime.environment(run.device) | {"processes": run.world.size},
     }
+
+
+def _fingerprints(session: Session) -> dict[str, str]:
+    """Split or source → fingerprint, for all images of the run."""
+    fingerprints = dict(session.fingerprints)
+    for name, images in session.run.data.evaluation_sets.items():
+        if name not in fingerprints:
+            fingerprints[name] = fingerprint.of(images)
+    return fingerprints
 
 
 def write_results(session: Session, record: dict[str, Any], outputs: Outputs) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from data.batches import plain_batches
+from data.batches import Normalizer, plain_batches
 from data.streaming import ImageSet
 from experiment.config import RunConfig
 from experiment.data import Data
@@ -81,7 +81,7 @@ class Run:
             )
 
     def _batches(self, images: ImageSet) -> Iterator[Tensor]:
-        normalize = self.trainer.batches.normalize
+        normalize = Normalizer(self.data.mean, self.data.std, self.device)
         for batch in plain_batches(images, normalize, EVALUATION_BATCH, self.device):
             # Of several processes, each could stop at another batch.
             if interruption.asked() and self.world.size == 1:

@@ -61,14 +61,6 @@ class Session:
         }
         self.counted_until = time.monotonic()  # `seconds` counts up to this moment
 
-    def all_fingerprints(self) -> dict[str, str]:
-        """Split or source → fingerprint, for all images of the run."""
-        fingerprints = dict(self.fingerprints)
-        for name, images in self.run.data.evaluation_sets.items():
-            if name not in fingerprints:
-                fingerprints[name] = fingerprint.of(images)
-        return fingerprints
-
     def resume(self) -> None:
         """Collective: go back to the last whole checkpoint, if there is one.
 
@@ -158,11 +150,10 @@ class Session:
     def _train_epoch(self) -> None:
         trainer = self.run.trainer
         learning_rate, started = trainer.learning_rate, time.monotonic()
-        images = 0  # in this process; a resumed epoch has fewer
+        images: list[int] = []  # of each step; a resumed epoch has fewer steps
 
         def after_step(count: int, so_far: Summary | None) -> None:
-            nonlocal images
-            images += count
+            images.append(count)
             self.progress.report(count, so_far)
             # The epoch's own points follow its last step.
             if trainer.steps < len(trainer.batches.sizes):
@@ -170,7 +161,7 @@ class Session:
             self._obey(self._request())
 
         summary = trainer.run_epoch(after_step)
-        speed = round(images / (time.monotonic() - started), 1) if images else None
+        speed = round(sum(images) / (time.monotonic() - started), 1) if images else None
         self.trained = {
             "epoch": trainer.epoch,
             "learning_rate": learning_rate,

@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from experiment.recipes import Recipe
+from models import Network
 from utils.distributed import ALONE, World
 from utils.runtime import autocast, seeds
 
@@ -45,9 +46,9 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Network,
         criterion: Any,
-        batches: Batches,
+        batches: Batches[Any],
         recipe: Recipe,
         epochs: int,
         seed: int,
@@ -80,7 +81,7 @@ class Trainer:
         self.sums = EpochSums(self.device)  # of the epoch that has begun
         # The epoch's plan and learning rates. A CUDA graph reads them, so their place in memory
         # never changes.
-        self.plan: Tensor | None = None
+        self.plan = torch.empty(0, device=self.device)
         self.rates = torch.zeros(len(batches.sizes), device=self.device)
         self.capture = capture
         self._prepare_step()
@@ -145,7 +146,10 @@ class Trainer:
 
     def _copy_plan(self, rows: Tensor) -> None:
         """Copy the epoch's plan and learning rates into the tensors that the steps read."""
-        self.plan = rows if self.plan is None else self.plan.copy_(rows)
+        if self.plan.shape == rows.shape:
+            self.plan.copy_(rows)
+        else:  # the first epoch
+            self.plan = rows
         rates = [self._rate(self.epoch, step) for step in range(len(self.rates))]
         self.rates.copy_(torch.tensor(rates))
 
@@ -231,7 +235,7 @@ class Trainer:
         self._prepare_step()  # the optimizer now has the checkpoint's tensors
 
 
-def _make_optimizer(criterion: Any, model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+def _make_optimizer(criterion: Any, model: Network, recipe: Recipe) -> torch.optim.SGD:
     # Fused: the device skips a step whose scaled gradients overflowed. Otherwise the host would ask
     # the device at every step.
     optimizer = torch.optim.SGD(
