@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""DisMax in a plain PyTorch training loop: the loss is two lines, the detection at inference one
-more.
+"""DisMax in an ordinary PyTorch program: train, calibrate, set a threshold, detect.
 
-python example.py                     # the built-in digits, seconds on a laptop
-python example.py --data cifar100     # once `bash prepare-cifar.sh cifar100` has fetched it
+python example.py                     # the built-in digits: seconds on a laptop
+python example.py --data cifar100     # after `bash prepare-cifar.sh cifar100`
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import losses
@@ -26,9 +25,12 @@ from data import sources
 from utils import interruption, program
 from utils.calibration import fit_temperature
 
+DATA = Path("data/downloads")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
 
 class Classifier(nn.Module):
-    """Any network will do: what counts is that the last layer is the loss's first part."""
+    """A small network. Any network can be used if its last layer is the first part of the loss."""
 
     def __init__(self, num_classes: int, num_features: int = 64):
         super().__init__()
@@ -45,24 +47,60 @@ class Classifier(nn.Module):
                 nn.ReLU(),
             ]
         self.body = nn.Sequential(*layers)
-        self.classifier = losses.DisMaxLossFirstPart(num_features, num_classes)  # for nn.Linear
+        # Instead of nn.Linear:
+        self.classifier = losses.DisMaxLossFirstPart(num_features, num_classes)
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> Tensor:
         return self.classifier(self.body(images).mean((2, 3)))
 
 
-def as_dataset(part) -> TensorDataset:
-    return TensorDataset(part.pixels.float() / 255, part.labels)
+def as_dataset(images) -> TensorDataset:
+    """Return images of this repository as a PyTorch data set, with pixels in [0, 1]."""
+    return TensorDataset(images.pixels.float() / 255, images.labels)
+
+
+def train(model: Classifier, dataset: TensorDataset, epochs: int) -> None:
+    """Train the model. Two lines differ from training with nn.CrossEntropyLoss."""
+    criterion = losses.DisMaxLossSecondPart(model.classifier)  # instead of nn.CrossEntropyLoss
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
+    )
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    loader = DataLoader(dataset, batch_size=64, shuffle=True, drop_last=True)
+    for epoch in range(epochs):
+        model.train()
+        for inputs, targets in loader:
+            inputs, targets = inputs.to(DEVICE), targets.to(DEVICE)
+            inputs, targets = criterion.preprocess(inputs, targets)  # before the forward pass
+            loss = criterion(model(inputs), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        scheduler.step()
+        print(f"epoch {epoch + 1:3}: last loss {loss.item():.3f}")
 
 
 @torch.no_grad()
-def infer(model, dataset, device):
-    """Logits and labels of a data set."""
+def infer(model: Classifier, dataset: TensorDataset) -> tuple[Tensor, Tensor]:
+    """Return the logits [N, C] and labels [N] of a data set."""
     model.eval()
-    parts = [
-        (model(images.to(device)).cpu(), labels) for images, labels in DataLoader(dataset, 500)
-    ]
-    return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    batches = DataLoader(dataset, batch_size=500)
+    logits = [model(images.to(DEVICE)).cpu() for images, _ in batches]
+    return torch.cat(logits), dataset.tensors[1]
+
+
+def calibrate(model: Classifier, held_out: TensorDataset) -> None:
+    """Fit the temperature, then set the thresholds, on images that were not used for training."""
+    head = model.classifier
+    head.temperature.fill_(fit_temperature(*infer(model, held_out)))
+    logits, _ = infer(model, held_out)  # now divided by the temperature
+    head.set_thresholds(head.scores(logits))
+
+
+def share_accepted(model: Classifier, logits: Tensor) -> float:
+    """Return the share of images that the model accepts as in-distribution."""
+    head = model.classifier
+    return (head.scores(logits) >= head.threshold(tpr=0.95)).float().mean().item()
 
 
 def main() -> None:
@@ -74,55 +112,23 @@ def main() -> None:
     options = parser.parse_args()
     if options.epochs < 1:
         raise ValueError(f"--epochs must be 1 or more, got {options.epochs}")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(1)
-    train, test = sources.load_in(options.data, Path("data/downloads"))
-    train, validation = sources.hold_out(train, sources.describe(options.data).validation)
+    training_images, test = sources.load_in(options.data, DATA)
+    share = sources.describe(options.data).validation
+    training_images, held_out = sources.hold_out(training_images, share)
 
-    model = Classifier(len(train.classes)).to(device)
-    criterion = losses.DisMaxLossSecondPart(model.classifier)  # for nn.CrossEntropyLoss
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
-    )
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.epochs)
-    loader = DataLoader(as_dataset(train), batch_size=64, shuffle=True, drop_last=True)
-    for epoch in range(options.epochs):
-        model.train()
-        for inputs, targets in loader:
-            inputs, targets = inputs.to(device), targets.to(device)
-            inputs, targets = criterion.preprocess(inputs, targets)  # before the forward pass
-            loss = criterion(model(inputs), targets)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        scheduler.step()
-        print(f"epoch {epoch + 1:3}: last loss {loss.item():.3f}")
+    model = Classifier(len(training_images.classes)).to(DEVICE)
+    train(model, as_dataset(training_images), options.epochs)
+    calibrate(model, as_dataset(held_out))
 
-    # Calibrate, and keep thresholds, on images that were not trained on.
-    logits, labels = infer(model, as_dataset(validation), device)
-    model.classifier.temperature.fill_(fit_temperature(logits, labels))
-    logits, _ = infer(model, as_dataset(validation), device)
-    model.classifier.set_thresholds(model.classifier.scores(logits))
-
-    logits, labels = infer(model, as_dataset(test), device)
-    threshold = model.classifier.threshold(tpr=0.95)
-    print(
-        f"accuracy {(logits.argmax(1) == labels).float().mean():.1%}, temperature "
-        f"{model.classifier.temperature.item():.3g}"
-    )
-    print(
-        f"accepted: {(model.classifier.scores(logits) >= threshold).float().mean():.1%} of the "
-        "test images"
-    )
+    logits, labels = infer(model, as_dataset(test))
+    accuracy = (logits.argmax(1) == labels).float().mean()
+    print(f"accuracy {accuracy:.1%}, temperature {model.classifier.temperature.item():.3g}")
+    print(f"accepted: {share_accepted(model, logits):.1%} of the test images")
     for role, source in sources.ood_sets(options.data, ()):
-        pixels = sources.load_out(source, Path("data/downloads"), train.pixels).pixels
-        logits, _ = infer(
-            model, TensorDataset(pixels.float() / 255, torch.zeros(len(pixels))), device
-        )
-        print(
-            f"accepted: {(model.classifier.scores(logits) >= threshold).float().mean():.1%} of "
-            f"{source} ({role})"
-        )
+        images = sources.load_out(source, DATA, training_images.pixels)
+        logits, _ = infer(model, as_dataset(images))
+        print(f"accepted: {share_accepted(model, logits):.1%} of {source} ({role})")
 
 
 if __name__ == "__main__":
