@@ -1,7 +1,5 @@
 #!/usr/bin/env python3
-"""What a finished run's network says of images: class, calibrated probability, score, and whether
-it takes them for its own.
-"""
+"""Classifies images with a finished run's network, and marks out-of-distribution ones."""
 
 from __future__ import annotations
 
@@ -16,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -23,17 +22,15 @@ import torch
 import tyro
 from tabulate import tabulate
 
-from data.decoding import SUFFIXES
-from data.folders import search
+from data.folders import none_in, search
 from data.streaming import ImageFiles, fitting
 from dismax.detector import Detector
 from experiment import records
+from experiment.evaluation import EVALUATION_BATCH
 from reporting import tables
 from utils import interruption, program, runtime
 from utils.files import whole_file
 from utils.output import deliver, print_line, visible
-
-BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -53,68 +50,97 @@ class Options:
     """auto (a GPU if there is one), cpu, cuda, cuda:N or mps."""
 
     def check(self) -> None:
-        """Raises ValueError for what cannot be."""
+        """Raises ValueError for a bad value."""
         if not 0 <= self.tpr <= 1:
             raise ValueError(f"--tpr is a share in [0, 1], got {self.tpr}")
-        if self.out and (self.out.suffix.lower() not in (".csv", ".json") or self.out.is_dir()):
-            raise ValueError(f"--out takes a .csv or a .json file, got {self.out}")
         if self.out:
-            records.refuse_result_file(self.out)
+            check_out(self.out)
         if not self.images:
             raise ValueError("no images given: name files, or folders of them")
 
 
-def find_images(given: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """The image files given and those below the folders given, and notes on what is left out there.
+def check_out(path: Path) -> None:
+    """Raises ValueError if no results can be written to a file.
 
-    Raises ValueError for a path without any.
+    Makes no file or folder, so that nothing stays behind if the program fails later.
     """
-    found, notes = [], []
-    for path in given:
-        below = [path] if path.exists() else []
+    if path.suffix.lower() not in (".csv", ".json") or path.is_dir():
+        raise ValueError(f"--out takes a .csv or a .json file, got {path}")
+    records.refuse_result_file(path)
+    folder = path.absolute().parent
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    try:
+        # Only trying tells: root may write anywhere but to a read-only disk.
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"--out {path} cannot be written ({error.strerror}): name a file elsewhere"
+        ) from error
+
+
+def find_images(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the image files at or below these paths, and a note on each kind of files left out.
+
+    Raises ValueError for a path without images.
+    """
+    images, notes = [], []
+    for path in paths:
         if path.is_dir():
-            inside = search(path)
-            below = [Path(each) for each, _ in inside.images]
-            notes += inside.notes
-        if not below:
-            raise ValueError(
-                f"{path} is no image file and no folder with some ({', '.join(sorted(SUFFIXES))})"
-            )
-        found += below
-    return found, notes
+            found = search(path)
+            if not found.images:
+                raise ValueError(none_in(path))
+            images += [Path(name) for name, _ in found.images]
+            notes += found.notes
+        elif path.exists():
+            images.append(path)
+        else:
+            reason = "a link that leads nowhere" if path.is_symlink() else "no file"
+            raise ValueError(f"{path} is {reason}: name image files, or folders of them")
+    return images, notes
 
 
 def predictions(
     detector: Detector, paths: Sequence[Path], device: torch.device
 ) -> list[dict[str, Any]]:
-    """A row an image: file, class, probability, score, in_distribution.
+    """Return a row for each image: file, class, probability, score, in_distribution.
 
-    Raises ValueError, naming it, for a damaged image.
+    Raises ValueError, naming the file, for a damaged image.
     """
-    names, rows = np.array([os.fsencode(path) for path in paths]), []
-    images = ImageFiles(names, torch.full((len(paths),), -1), (), detector.size, detector.margin)
-    size = fitting(BATCH, detector.size)
-    for start, pixels in zip(range(0, len(paths), size), images.batches(size), strict=True):
-        part, found = paths[start : start + size], detector(pixels.to(device))
-        best = found.probabilities.amax(1)
-        for path, number, *values in zip(
-            part, found.classes, best, found.scores, found.accepted, strict=True
-        ):
-            probability, score, accepted = (value.item() for value in values)
-            named = {
+    if detector.size is None:
+        raise ValueError("the detector does not know its images' size")
+    names = np.array([os.fsencode(path) for path in paths])
+    no_labels = torch.full((len(paths),), -1)
+    images = ImageFiles(names, no_labels, (), detector.size, detector.margin)
+    rows = []
+    for pixels in images.batches(fitting(EVALUATION_BATCH, detector.size)):
+        found = detector(pixels.to(device))
+        columns = zip(
+            paths[len(rows) : len(rows) + len(pixels)],
+            found.classes.tolist(),
+            found.probabilities.amax(1).tolist(),
+            found.scores.tolist(),
+            found.accepted.tolist(),
+            strict=True,
+        )
+        for path, number, probability, score, accepted in columns:
+            row = {
                 "file": str(path),
                 "class": detector.class_names[number],
                 "probability": probability,
+                "score": score,
+                "in_distribution": accepted,
             }
-            rows.append(named | {"score": score, "in_distribution": accepted})
+            rows.append(row)
     return rows
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the rows whole or not at all, as the path's ending says.
+    """Write the rows as JSON or CSV, by the path's suffix. The file is whole or not there.
 
-    In a CSV no cell is a formula: before a class's name comes a ' where it would be one, before a
-    file's ./ as it may.
+    A spreadsheet takes a cell that begins with = + - or @ for a formula. So such a class name gets
+    a ' in front, and such a file name gets ./ in front, which keeps it a name of the same file.
     """
     if path.suffix.lower() == ".json":
         records.write_json(path, rows)
@@ -126,36 +152,44 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         for row in rows:
-            # A spreadsheet takes some names for formulas. The path stays that of the file.
-            named = (
-                row["file"] if tables.as_text(row["file"]) == row["file"] else f"./{row['file']}"
-            )
-            writer.writerow(row | {"file": named, "class": tables.as_text(row["class"])})
+            name = row["file"]
+            if tables.as_text(name) != name:
+                name = f"./{name}"
+            writer.writerow(row | {"file": name, "class": tables.as_text(row["class"])})
+
+
+def table(rows: list[dict[str, Any]], tpr: float) -> str:
+    """Return the rows as a table to print."""
+    cells = [
+        [
+            visible(row["file"]),
+            visible(row["class"]),
+            row["probability"],
+            row["score"],
+            "in" if row["in_distribution"] else "OUT",
+        ]
+        for row in rows
+    ]
+    headers = ["file", "class", "probability", "score", f"at {tpr:.0%} TPR"]
+    return tabulate(cells, headers, floatfmt=("", "", ".4f", ".4g", ""), disable_numparse=[0, 1])
 
 
 def perform(options: Options) -> None:
-    """Raises ValueError or an OSError for what cannot be."""
+    """Classify the images. Raises ValueError or an OSError for bad input."""
     options.check()
-    (paths, notes), device = find_images(options.images), runtime.find_device(options.device)
+    paths, notes = find_images(options.images)
+    device = runtime.find_device(options.device)
     detector = Detector.load(options.run / records.MODEL, options.tpr).to(device)
     rows = predictions(detector, paths, device)
     for note in notes:
         print_line(f"warning: {note}", sys.stderr)
     if options.out:
         write(options.out, rows)
-    shown = [
-        [visible(row["file"]), visible(row["class"]), row["probability"], row["score"]]
-        for row in rows
-    ]
-    for row, cells in zip(rows, shown, strict=True):
-        cells.append("in" if row["in_distribution"] else "OUT")
-    heads = ["file", "class", "probability", "score", f"at {options.tpr:.0%} TPR"]
-    table = tabulate(shown, heads, floatfmt=("", "", ".4f", ".4g", ""), disable_numparse=[0, 1])
-    reached = (
+    threshold = (
         f"in: the score is at least {detector.threshold(options.tpr):.4g}, as for "
         f"{options.tpr:.0%} of the held-out images"
     )
-    deliver(f"{table}\n\n{reached}")
+    deliver(f"{table(rows, options.tpr)}\n\n{threshold}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

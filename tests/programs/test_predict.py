@@ -1,4 +1,4 @@
-"""predict.py: images in, a table and a file out."""
+"""predict.py on a finished run of the digits."""
 
 import csv
 import json
@@ -25,101 +25,132 @@ from tests.common import QUICK, ROOT, record_of
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run's folder, and one with a few of its test images, which the run says what of."""
+    """The folder of a finished run, a folder with seven of its test images, and what the run's
+    detector returns for these images.
+    """
     place = tmp_path_factory.mktemp("predict")
     assert main.main(["--runs", str(place / "runs"), "--device", "cpu", *QUICK]) == 0
-    pixels = (
-        load_data(RunConfig.from_json(record_of(place)["config"])).evaluation["test"].pixels[:7]
-    )
+    config = RunConfig.from_json(record_of(place)["config"])
+    pixels = load_data(config).evaluation["test"].pixels[:7]
     (place / "images" / "some").mkdir(parents=True)
     for number, image in enumerate(pixels):
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(
-            place / "images" / "some" / f"{number}.png"
-        )
+        path = place / "images" / "some" / f"{number}.png"
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
     folder = place / "runs" / "digits" / "smallcnn" / "dismax" / "1"
     return folder, place / "images", Detector.load(folder / records.MODEL)(pixels)
 
 
-@pytest.mark.parametrize("kind", ["csv", "JSON"])
-def test_it_prints_and_writes_what_the_detector_says(run, tmp_path, capsys, kind):
+def read_rows(path):
+    if path.suffix.lower() == ".json":
+        return json.loads(path.read_text())
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "JSON"])
+def test_the_rows_of_the_file_are_what_the_detector_returns(run, tmp_path, suffix):
     folder, images, expected = run
-    out = tmp_path / f"found.{kind}"
+    out = tmp_path / f"found.{suffix}"
     assert predict.main([str(folder), str(images), "--device", "cpu", "--out", str(out)]) == 0
-    printed = capsys.readouterr().out
-    rows = (
-        json.loads(out.read_text())
-        if kind == "JSON"
-        else list(csv.DictReader(out.read_text().splitlines()))
-    )
-    assert [row["file"] for row in rows] == [
-        str(images / "some" / f"{number}.png") for number in range(7)
-    ]
-    assert all(row["file"] in printed for row in rows)
+    rows = read_rows(out)
+    files = [str(images / "some" / f"{number}.png") for number in range(7)]
+    assert [row["file"] for row in rows] == files
     names = Detector.load(folder / records.MODEL).class_names
     assert [row["class"] for row in rows] == [names[number] for number in expected.classes]
-    torch.testing.assert_close(torch.tensor([float(row["score"]) for row in rows]), expected.scores)
-    torch.testing.assert_close(
-        torch.tensor([float(row["probability"]) for row in rows]), expected.probabilities.amax(1)
+    scores, probabilities = (
+        torch.tensor([float(row[column]) for row in rows]) for column in ("score", "probability")
     )
-    assert [str(row["in_distribution"]) for row in rows] == [
-        str(bool(value)) for value in expected.accepted
-    ]
+    torch.testing.assert_close(scores, expected.scores)
+    torch.testing.assert_close(probabilities, expected.probabilities.amax(1))
+    accepted = [str(bool(value)) for value in expected.accepted]
+    assert [str(row["in_distribution"]) for row in rows] == accepted
+
+
+def test_the_table_marks_rejected_images_and_names_the_threshold(run, capsys):
+    folder, images, expected = run
+    assert predict.main([str(folder), str(images), "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert all(str(images / "some" / f"{number}.png") in printed for number in range(7))
     assert printed.count("OUT") == int((~expected.accepted).sum())
     threshold = float(printed.split("at least ")[1].split(",")[0])
-    assert threshold == pytest.approx(
-        Detector.load(folder / records.MODEL).threshold(0.95), rel=1e-3
-    )
+    detector = Detector.load(folder / records.MODEL)
+    assert threshold == pytest.approx(detector.threshold(0.95), rel=1e-3)
 
 
-def test_a_lower_rate_refuses_more_and_single_files_of_another_size_are_taken(
-    run, tmp_path, capsys
-):
+def test_a_lower_rate_rejects_more_images(run, capsys):
     folder, images, _ = run
-    Image.new("RGB", (40, 30), "red").save(tmp_path / "red.webp")
-    assert predict.main([str(folder), str(images), str(tmp_path / "red.webp"), "--tpr", "0"]) == 0
+    assert predict.main([str(folder), str(images), "--tpr", "0"]) == 0
     printed = capsys.readouterr().out
     assert "at 0% TPR" in printed
-    assert "red.webp" in printed
     assert printed.count("OUT") > 4
 
 
+def test_an_image_of_another_size_is_resized(run, tmp_path, capsys):
+    folder, _, _ = run
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "red.webp")
+    assert predict.main([str(folder), str(tmp_path / "red.webp")]) == 0
+    assert "red.webp" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         (["RUN"], "no images given"),
-        (["RUN", "nowhere.png"], "nowhere.png is no image file and no folder with some"),
+        (["RUN", "nowhere.png"], "nowhere.png is no file: name image files, or folders of them"),
+        (["RUN", "TMP/loop.png"], "loop.png is a link that leads nowhere"),
+        (["RUN", "TMP/empty"], "empty holds no image files (.bmp, "),
+        (["RUN", "TMP/pipe.png"], "pipe.png is no file but a pipe"),
+        (["RUN", "TMP/damaged.png"], "damaged.png cannot be read as an image"),
+        (["IMAGES", "IMAGES"], "model.pt is no file: a finished run keeps its network there"),
         (["RUN", "IMAGES", "--tpr", "2"], "--tpr is a share in [0, 1], got 2.0"),
         (["RUN", "IMAGES", "--out", "IMAGES"], "--out takes a .csv or a .json file, got "),
+        (["RUN", "IMAGES", "--out", "x.txt"], "--out takes a .csv or a .json file, got x.txt"),
         (
             ["RUN", "IMAGES", "--out", "RUN/metrics.json"],
             "metrics.json would overwrite a file of a run: name another",
         ),
-        (["RUN", "PIPE"], "pipe.png is no file but a pipe"),
-        (
-            ["RUN", "IMAGES", "--out", "found.txt"],
-            "--out takes a .csv or a .json file, got found.txt",
-        ),
-        (["IMAGES", "IMAGES"], "model.pt is no file: a finished run keeps its network there"),
-        (["RUN", "DAMAGED"], "damaged.png cannot be read as an image"),
     ],
 )
-def test_bad_input_is_said_in_one_line(run, tmp_path, capsys, given, message):
+def test_bad_input_is_an_error_in_one_line(run, tmp_path, capsys, arguments, message):
     folder, images, _ = run
     (tmp_path / "damaged.png").write_bytes(b"nothing")
+    (tmp_path / "empty").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
-    names = {
-        "RUN": folder,
-        "IMAGES": images,
-        "DAMAGED": tmp_path / "damaged.png",
-        "PIPE": tmp_path / "pipe.png",
-    }
-    places = {name: str(place) for name, place in names.items()} | {
-        "RUN/metrics.json": str(folder / records.METRICS)
-    }
-    assert predict.main([places.get(word, word) for word in given]) == 2
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    for name, place in (("RUN", folder), ("IMAGES", images), ("TMP", tmp_path)):
+        arguments = [word.replace(name, str(place)) for word in arguments]
+    assert predict.main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("out", ["/proc/new/found.csv", "FILE/found.csv", "LINK/found.json"])
+def test_an_impossible_out_is_an_error_before_the_network_is_loaded(
+    run, tmp_path, capsys, monkeypatch, out
+):
+    folder, images, _ = run
+    monkeypatch.setattr(Detector, "load", None)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("missing")
+    out = out.replace("FILE", str(tmp_path / "file")).replace("LINK", str(tmp_path / "link"))
+    assert predict.main([str(folder), str(images), "--out", out]) == 2
+    error = capsys.readouterr().err
+    assert f"--out {out} cannot be written (" in error
+    assert error.count("\n") == 1
+
+
+def test_the_folder_of_out_is_made(run, tmp_path):
+    folder, images, _ = run
+    out = tmp_path / "new" / "folder" / "found.csv"
+    assert predict.main([str(folder), str(images), "--out", str(out)]) == 0
+    assert len(read_rows(out)) == 7
+
+
+def test_a_program_that_fails_does_not_make_the_folder_of_out(run, tmp_path):
+    (tmp_path / "damaged.png").write_bytes(b"nothing")
+    out = tmp_path / "new" / "found.csv"
+    assert predict.main([str(run[0]), str(tmp_path / "damaged.png"), "--out", str(out)]) == 2
+    assert not out.parent.exists()
 
 
 @pytest.mark.parametrize("name", ["=1+1.png", "+1.png", "-1.png", "@x.png", "＝1.png"])
@@ -144,7 +175,7 @@ ODD = [
 
 @pytest.fixture
 def odd(run, tmp_path, monkeypatch):
-    """The run's folder, with the working directory one of images with odd names."""
+    """The run's folder. The working directory holds images with odd names."""
     folder, images, _ = run
     (tmp_path / "odd").mkdir()
     monkeypatch.chdir(tmp_path / "odd")
@@ -154,27 +185,28 @@ def odd(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
-def test_odd_names_are_printed_on_any_output_and_found_again(odd, tmp_path, monkeypatch, encoding):
-    before = sorted(os.listdir(b"."))
+def test_odd_names_are_printed_in_any_encoding(odd, tmp_path, monkeypatch, encoding):
     with open(tmp_path / "printed", "w", encoding=encoding) as output:
         monkeypatch.setattr(sys, "stdout", output)
-        found = [tmp_path / "found.CSV", tmp_path / "found.json"]
-        for out in found:
-            assert predict.main([str(odd), ".", "--device", "cpu", "--out", str(out)]) == 0
+        assert predict.main([str(odd), ".", "--device", "cpu"]) == 0
         monkeypatch.undo()
     printed = (tmp_path / "printed").read_bytes()
-    assert len(printed.splitlines()) == 2 * (2 + len(ODD) + 2)  # heads, rows, the threshold
+    assert len(printed.splitlines()) == 2 + len(ODD) + 2  # headers, rows, the threshold
     assert b"\x1b" not in printed
-    with open(found[0], newline="", encoding="utf-8", errors="surrogateescape") as file:
-        rows = list(csv.DictReader(file))
-    assert not any(row["file"].startswith(("=", "+", "-", "@")) for row in rows)
-    monkeypatch.chdir(tmp_path / "odd")
-    for files in (
-        [row["file"] for row in rows],
-        [row["file"] for row in json.loads(found[1].read_text())],
-    ):
-        assert sorted(os.fsencode(Path(name)) for name in files) == before
-        assert all(Path(name).is_file() for name in files)
+
+
+@pytest.mark.parametrize("suffix", ["CSV", "json"])
+def test_odd_names_in_the_file_name_the_images(odd, tmp_path, suffix):
+    before = sorted(os.listdir(b"."))
+    out = tmp_path / f"found.{suffix}"
+    assert predict.main([str(odd), ".", "--device", "cpu", "--out", str(out)]) == 0
+    with open(out, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        rows = json.load(file) if suffix == "json" else list(csv.DictReader(file))
+    names = [row["file"] for row in rows]
+    assert sorted(os.fsencode(Path(name)) for name in names) == before
+    assert all(Path(name).is_file() for name in names)
+    if suffix == "CSV":
+        assert not any(name.startswith(("=", "+", "-", "@")) for name in names)
 
 
 @pytest.mark.parametrize("output", ["full", "closed"])
@@ -184,35 +216,25 @@ def test_a_table_that_cannot_be_printed_is_an_error_and_the_file_is_written(
     folder, images, _ = run
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full if output == "full" else None)
-        assert (
-            predict.main(
-                [str(folder), str(images), "--device", "cpu", "--out", str(tmp_path / "found.csv")]
-            )
-            == 2
-        )
+        out = tmp_path / "found.csv"
+        assert predict.main([str(folder), str(images), "--device", "cpu", "--out", str(out)]) == 2
         monkeypatch.undo()
     assert "standard output" in capsys.readouterr().err
-    assert len((tmp_path / "found.csv").read_text().splitlines()) == 8
+    assert len(read_rows(out)) == 7
 
 
 def test_ctrl_c_ends_it_with_one_line(run, tmp_path):
     folder, images, _ = run
-    command = [
-        sys.executable,
-        "predict.py",
-        str(folder),
-        *[str(images)] * 3000,
-        "--out",
-        str(tmp_path / "found.csv"),
-    ]
+    out = str(tmp_path / "found.csv")
+    command = [sys.executable, "predict.py", str(folder), *[str(images)] * 3000, "--out", out]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         time.sleep(1)
         process.send_signal(signal.SIGINT)
-        printed, said = process.communicate(timeout=60)
+        printed, error = process.communicate(timeout=60)
     assert process.returncode == 75
-    assert said.strip().startswith("interrupted: nothing was ")
-    assert len(said.strip().splitlines()) == 1
+    assert error.strip().startswith("interrupted: nothing was ")
+    assert len(error.strip().splitlines()) == 1
     assert not printed
     assert not list(tmp_path.glob("*.csv"))

@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "detectors": set(),
     "data": {"utils"},
     "dismax": {"losses", "models", "utils"},
-    "experiment": {"data", "dismax", "losses", "models", "utils"},
+    "experiment": {"data", "detectors", "dismax", "losses", "models", "utils"},
     "training": {"experiment", "data", "losses", "models", "utils"},
     "reporting": {"experiment", "data", "losses", "utils"},
 }

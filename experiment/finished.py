@@ -1,0 +1,146 @@
+"""A finished run: its record, and the outputs of its network for its images, saved or new."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence, Set
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data.batches import Normalizer, plain_batches
+from detectors import FitData, SetOutputs
+from models import Network
+from utils import runtime, versions
+
+from .config import RunConfig
+from .data import Data, load_data, refuse_other_training_data
+from .evaluation import EVALUATION_BATCH, predict
+from .network import load_network
+from .predictions import predictions_of
+from .records import METRICS, MODEL, read_record
+
+# Share of images whose class must be the recorded one. Rounding changes the class of a few.
+SAME_CLASS = 0.97
+
+
+class FinishedRun:
+    """A finished run. An ensemble is one too: it has saved outputs, but no network.
+
+    Args:
+        folder: the run's folder.
+        device: where its network runs.
+        data_dir: where the data sets were downloaded to.
+
+    Raises ValueError if its record is damaged or of another version.
+    """
+
+    def __init__(self, folder: Path, device: torch.device, data_dir: Path):
+        self.folder = folder
+        self.device = device
+        self.record = read_record(folder / METRICS)
+        self.has_network = (folder / MODEL).exists()
+        self.precision = "fp32"
+        if self.has_network:  # main.py cannot read the configuration of an ensemble
+            config = RunConfig.from_json(self.record["config"])
+            self.config = replace(config, data_dir=data_dir)
+            self.precision = config.precision
+
+    @cached_property
+    def arrays(self) -> dict[str, dict[str, NDArray]]:
+        """Set → output → array [N, ...], as saved in the run's predictions.npz.
+
+        Raises ValueError if the file is missing, damaged or of another run.
+        """
+        return predictions_of(self.folder, self.record)
+
+    def outputs(self, needs: Set[str]) -> tuple[FitData, dict[str, SetOutputs]]:
+        """Return what detectors are fitted to, and the sets that they score.
+
+        These are the test set and the out-of-distribution sets. Logits are read from the run's
+        predictions.npz, and features too if the run saved them. Everything else is computed with
+        the run's network and images.
+
+        Args:
+            needs: what the detectors need: "logits", "features" or "network".
+
+        Raises ValueError if the images or the network are not those of the run.
+        """
+        network = head = None
+        mean: Sequence[float] = ()
+        std: Sequence[float] = ()
+        if needs - {"logits"}:
+            network = self._load_network()
+            head = copy.deepcopy(network.classifier).cpu()
+        has_features = "features" in self.arrays.get("train", {})
+        if network is not None and ("network" in needs or not has_features):
+            data = self._load_data()
+            mean, std = data.mean, data.std
+            sets = self._infer(network, data)
+        else:
+            sets = self._saved_outputs()
+        split = self.record["temperature"]["split"]
+        fit_data = FitData(network, head, sets.get("train"), sets[split], std, mean)
+        return fit_data, {name: sets[name] for name in ("test", *self.record["detection"])}
+
+    def _load_network(self) -> Network:
+        """Return the trained network at temperature 1, for which the detectors are defined."""
+        network = load_network(self.folder, self.device)
+        network.classifier.temperature.fill_(1)
+        return network
+
+    def _load_data(self) -> Data:
+        """Return the run's images.
+
+        Raises ValueError if this version prepares images in another way than the run did, or if
+        the training images have changed.
+        """
+        if reasons := versions.other_images(self.record["config"]):
+            raise ValueError(
+                f"its images are prepared in another way now ({'; '.join(reasons)}): make the run "
+                "again"
+            )
+        data = load_data(self.config)
+        refuse_other_training_data(data, self.record)
+        return data
+
+    def _infer(self, network: Network, data: Data) -> dict[str, SetOutputs]:
+        """Run the network over all images."""
+        normalize = Normalizer(data.mean, data.std, self.device)
+        sets = {}
+        for name, images in {"train": data.train, **data.evaluation_sets}.items():
+            batches = partial(plain_batches, images, normalize, EVALUATION_BATCH, self.device)
+            outputs = predict(network, batches(), runtime.autocast(self.device, self.precision))
+            self._refuse_other_logits(name, outputs["logits"])
+            sets[name] = SetOutputs(outputs, batches, images.labels)
+        return sets
+
+    def _refuse_other_logits(self, name: str, logits: Tensor) -> None:
+        """Raises ValueError if the logits [N, C] of a set are not those that the run saved."""
+        if name not in self.arrays:  # runs save outputs for the training set only if asked to
+            return
+        saved = torch.as_tensor(self.arrays[name]["logits"])
+        same_shape = saved.shape == logits.shape
+        if same_shape and (saved.argmax(1) == logits.argmax(1)).float().mean() >= SAME_CLASS:
+            return
+        raise ValueError(
+            f"{self.folder}: the network's outputs for {name} are not those that the run saved: "
+            "the data in --data-dir has changed, or model.pt has"
+        )
+
+    def _saved_outputs(self) -> dict[str, SetOutputs]:
+        """Return the outputs in the run's predictions.npz, without images."""
+        sets = {}
+        for name, arrays in self.arrays.items():
+            outputs = {output: torch.as_tensor(values) for output, values in arrays.items()}
+            sets[name] = SetOutputs(outputs, _no_images, outputs.get("labels"))
+        return sets
+
+
+def _no_images() -> NoReturn:
+    raise RuntimeError("a detector of logits or features asked for images")
