@@ -113,8 +113,8 @@ def main() -> None:
     if options.epochs < 1:
         raise ValueError(f"--epochs must be 1 or more, got {options.epochs}")
     torch.manual_seed(1)
-    training_images, test = sources.load_in(options.data, DATA)
-    share = sources.describe(options.data).validation
+    training_images, test = sources.load_train_and_test(options.data, DATA)
+    share = sources.entry_of(options.data).validation
     training_images, held_out = sources.hold_out(training_images, share)
 
     model = Classifier(len(training_images.classes)).to(DEVICE)
@@ -126,7 +126,7 @@ def main() -> None:
     print(f"accuracy {accuracy:.1%}, temperature {model.classifier.temperature.item():.3g}")
     print(f"accepted: {share_accepted(model, logits):.1%} of the test images")
     for role, source in sources.ood_sets(options.data, ()):
-        images = sources.load_out(source, DATA, training_images.pixels)
+        images = sources.load_ood(source, DATA, training_images.pixels)
         logits, _ = infer(model, as_dataset(images))
         print(f"accepted: {share_accepted(model, logits):.1%} of {source} ({role})")
 

@@ -23,10 +23,10 @@ import tyro
 from tabulate import tabulate
 
 from data.folders import none_in, search
-from data.streaming import ImageFiles, fitting
+from data.images import EVALUATION_BATCH
+from data.streaming import ImageFiles, limit_batch
 from dismax.detector import Detector
 from experiment import records
-from experiment.evaluation import EVALUATION_BATCH
 from reporting import tables
 from utils import interruption, program, runtime
 from utils.files import whole_file
@@ -114,7 +114,7 @@ def predictions(
     no_labels = torch.full((len(paths),), -1)
     images = ImageFiles(names, no_labels, (), detector.size, detector.margin)
     rows = []
-    for pixels in images.batches(fitting(EVALUATION_BATCH, detector.size)):
+    for pixels in images.batches(limit_batch(EVALUATION_BATCH, detector.size)):
         found = detector(pixels.to(device))
         columns = zip(
             paths[len(rows) : len(rows) + len(pixels)],

@@ -19,7 +19,7 @@ from torch.utils.benchmark import timer
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from data.catalog import DATA_SETS
+from data.sources import entry_of
 from models import model_title
 from utils import interruption, program, runtime
 
@@ -147,7 +147,7 @@ def usual_loader(pixels: np.ndarray, labels: np.ndarray, batch_size: int) -> Dat
         batch_size: images a batch.
     """
     crop, flip = transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()
-    normalize = transforms.Normalize(DATA_SETS["cifar10"].mean, DATA_SETS["cifar10"].std)
+    normalize = transforms.Normalize(entry_of("cifar10").mean, entry_of("cifar10").std)
     # To PIL first, as torchvision's CIFAR does with each image it is asked for.
     augment = transforms.Compose(
         [transforms.ToPILImage(), crop, flip, transforms.ToTensor(), normalize]

@@ -6,8 +6,8 @@ transforms, one thread each.
 import torch
 
 from data.batches import Normalizer, TrainingBatches
-from data.catalog import DATA_SETS
 from data.images import Images
+from data.sources import entry_of
 from utils.runtime import find_device
 
 from .common import in_turns, pictures, show, start, usual_loader
@@ -18,7 +18,7 @@ BATCH = 64
 def main(device: str = "cpu", images: int = 2048, repeats: int = 9) -> None:
     """Print the microseconds an image takes either way, and their ratio."""
     torch.set_num_threads(1)
-    where, entry = find_device(device), DATA_SETS["cifar10"]
+    where, entry = find_device(device), entry_of("cifar10")
     pixels, labels = pictures(images)
     usual = usual_loader(pixels, labels, BATCH)
     in_memory = Images(

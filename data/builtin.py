@@ -1,4 +1,8 @@
-"""Data that needs no download: scikit-learn's handwritten digits and photographs, and noise."""
+"""Data sets that need no download: scikit-learn's handwritten digits and photographs, and noise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -6,62 +10,87 @@ from sklearn.datasets import load_digits, load_sample_images
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from .images import Images, resize
+from .entries import DataSet
+from .images import Images, as_ood, resize
 
-IN_CLASSES = 8  # digits 0-7 are in-distribution
-SPLIT_SEED = 0  # the splits and the made-up sets are the same in every run
-MADE = 1000  # images in each made-up set
+NUM_CLASSES = 8  # digits 0-7 are in-distribution
+SEED = 0  # the splits, crops and noise are the same in every run
+COUNT = 1000  # number of images of photographs, and of noise
 
 
-def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """All 1,797 digits, uint8 [N, 3, 8, 8], and their labels.
-
-    Their values 0-16 are spread over 0-255.
-    """
+def _all_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Return all 1,797 digits, uint8 [N, 3, 8, 8], and their labels. Values 0-16 become 0-255."""
     digits = load_digits()
     grey = np.round(digits.images * 255 / 16).astype(np.uint8)
     return np.repeat(grey[:, None], 3, axis=1), digits.target.astype(np.int64)
 
 
 def digits() -> tuple[Images, Images]:
-    """Digits 0-7: a training and a test set, half and half, stratified, always the same.
+    """Return a training and a test set of digits 0-7: two stratified halves, always the same.
 
-    Most of the training set is for validation (the catalog says how much): with more of these
-    digits to train on, a network makes no errors there, and nothing is left to calibrate.
+    In the catalog, most of the training set is for validation. With more of these digits to train
+    on, a network makes no errors on the validation set, and there is nothing to calibrate.
     """
-    pixels, labels = _digits()
-    known = np.flatnonzero(labels < IN_CLASSES)
-    parts = train_test_split(known, test_size=0.5, stratify=labels[known], random_state=SPLIT_SEED)
-    names = tuple(map(str, range(IN_CLASSES)))
+    pixels, labels = _all_digits()
+    chosen = np.flatnonzero(labels < NUM_CLASSES)
+    splits = train_test_split(chosen, test_size=0.5, stratify=labels[chosen], random_state=SEED)
+    names = tuple(map(str, range(NUM_CLASSES)))
     train, test = (
-        Images(torch.from_numpy(pixels[part]), torch.from_numpy(labels[part]), names)
-        for part in parts
+        Images(torch.from_numpy(pixels[split]), torch.from_numpy(labels[split]), names)
+        for split in splits
     )
     return train, test
 
 
 def digits89() -> Tensor:
-    """Digits 8 and 9, never trained on: uint8 [354, 3, 8, 8]."""
-    pixels, labels = _digits()
-    return torch.from_numpy(pixels[labels >= IN_CLASSES])
+    """Return digits 8 and 9, which are never trained on: uint8 [354, 3, 8, 8]."""
+    pixels, labels = _all_digits()
+    return torch.from_numpy(pixels[labels >= NUM_CLASSES])
 
 
 def photos(size: tuple[int, int]) -> Tensor:
-    """Square crops of scikit-learn's two photographs, four times the size each way where they allow
-    it, scaled down to it.
+    """Return square crops of scikit-learn's two photographs, scaled down to (height, width).
+
+    A crop's side is four times the longer side of `size`, or the photograph's shorter side if that
+    is less.
     """
-    generator = torch.Generator().manual_seed(SPLIT_SEED)
+    generator = torch.Generator().manual_seed(SEED)
     crops = []
     for photograph in load_sample_images().images:
         pixels = torch.from_numpy(photograph.copy()).permute(2, 0, 1)
         side = min(4 * max(size), *pixels.shape[1:])
-        top = torch.randint(pixels.shape[1] - side + 1, (MADE // 2,), generator=generator).tolist()
-        left = torch.randint(pixels.shape[2] - side + 1, (MADE // 2,), generator=generator).tolist()
-        crops += [pixels[:, y : y + side, x : x + side] for y, x in zip(top, left, strict=True)]
+        count = (COUNT // 2,)
+        tops = torch.randint(pixels.shape[1] - side + 1, count, generator=generator).tolist()
+        lefts = torch.randint(pixels.shape[2] - side + 1, count, generator=generator).tolist()
+        crops += [pixels[:, y : y + side, x : x + side] for y, x in zip(tops, lefts, strict=True)]
     return torch.cat([resize(crop[None], size) for crop in crops])
 
 
 def noise(size: tuple[int, int]) -> Tensor:
-    """Every value uniform in 0-255 and independent."""
-    generator = torch.Generator().manual_seed(SPLIT_SEED)
-    return torch.randint(256, (MADE, 3, *size), dtype=torch.uint8, generator=generator)
+    """Return images of (height, width) whose values are independent and uniform in 0-255."""
+    generator = torch.Generator().manual_seed(SEED)
+    return torch.randint(256, (COUNT, 3, *size), dtype=torch.uint8, generator=generator)
+
+
+@dataclass(frozen=True)
+class GeneratedSet:
+    """An out-of-distribution set that a function makes for any image size.
+
+    Args:
+        name: in the catalog.
+        title: in tables.
+        make: returns the images, uint8 [N, 3, H, W], for a (height, width).
+    """
+
+    name: str
+    title: str
+    make: Callable[[tuple[int, int]], Tensor]
+
+    def ood_set(self) -> DataSet:
+        """Return the entry for the catalog."""
+        return DataSet(name=self.name, title=self.title, load_ood=self.load_ood)
+
+    def load_ood(self, root: Path, reference: Tensor, margin: int) -> Images:
+        """Return the images in the format of the reference images."""
+        height, width = reference.shape[-2:]
+        return as_ood(self.make((height, width)), reference)

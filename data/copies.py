@@ -1,44 +1,31 @@
-"""Users' own copies of known data sets.
+"""Users' own copies of data sets that torchvision reads.
 
-A copy from anywhere counts as the real set if its content is right.
+A copy from anywhere is accepted if it holds the right images and labels.
 """
 
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import files
-from .catalog import title_of
+from . import files, npz
 from .images import Images
-
-SIZE = (32, 32)  # of all their images
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What one split of a data set holds. `checksum` is None where nobody has computed it yet."""
+    """What one split of a data set holds."""
 
     images: int
     classes: int
-    checksum: str | None = None
-
-
-KNOWN = {
-    "cifar10": {
-        "train": Contents(50_000, 10, "2c035c53cf357f82"),
-        "test": Contents(10_000, 10, "58b695a9064f71e1"),
-    },
-    "cifar100": {"train": Contents(50_000, 100), "test": Contents(10_000, 100, "530d9f40e4bd736d")},
-    "svhn": {"train": Contents(73_257, 10), "test": Contents(26_032, 10)},
-}
+    checksum: str | None = None  # see `checksum`; None: it has not been computed yet
+    size: tuple[int, int] = (32, 32)  # (height, width) of all images
 
 
 def checksum(images: Images) -> str:
-    """16 hexadecimal digits of all pixels and labels, which do not depend on the order of the
-    images.
+    """Return a checksum of all pixels and labels, as 16 hexadecimal digits.
 
-    The checksum is the sum, modulo 2^64, of a 64-bit BLAKE2b hash of each image: its label as 8
-    bytes, then its pixels [3, H, W].
+    It does not depend on the order of the images: it is the sum, modulo 2^64, of a 64-bit BLAKE2b
+    hash of each image. What is hashed is the label as 8 bytes, then the pixels [3, H, W].
     """
     total = 0
     for pixels, label in zip(images.pixels, images.labels.tolist(), strict=True):
@@ -47,52 +34,60 @@ def checksum(images: Images) -> str:
     return f"{total % 2**64:016x}"
 
 
-def has(name: str, split: str, root: Path) -> bool:
-    """Whether there is a copy of a set's train or test split below `root`."""
-    return name in KNOWN and any(
-        (root / name / f"{split}{ending}").exists() for ending in ("", ".npz")
-    )
+def exists(name: str, split: str, root: Path) -> bool:
+    """Return whether there is a copy of a split: ROOT/NAME/SPLIT.npz, or a folder without .npz."""
+    return any((root / name / f"{split}{ending}").exists() for ending in ("", ".npz"))
 
 
-def load(name: str, split: str, root: Path) -> Images:
-    """A copy of a set's train or test split, from ROOT/NAME/SPLIT.npz or class folders in
-    ROOT/NAME/SPLIT.
+def load(name: str, title: str, split: str, contents: Contents, root: Path) -> Images:
+    """Return a copy of a split, from ROOT/NAME/SPLIT.npz or class folders in ROOT/NAME/SPLIT.
 
-    Raises ValueError if it does not hold that split. A copy that cannot be verified has a note that
-    says so.
+    If the copy cannot be verified, its notes say so.
+
+    Args:
+        name: of the data set in the catalog.
+        title: of the data set in messages.
+        split: "train" or "test".
+        contents: what the copy must hold.
+        root: the data directory.
+
+    Raises ValueError if the copy does not hold that split.
     """
-    known, path = KNOWN[name][split], root / name / f"{split}.npz"
+    path = root / name / f"{split}.npz"
     if path.is_file():
-        found = files.load_npz(path)
+        images = npz.load(path)
     else:
         path = path.with_suffix("")
-        found = files.load_split(path)
-    labels = sorted({*found.labels.tolist()})
-    height, width = found.size
-    held = (
-        f"{len(found)} images of {height}×{width} pixels, with labels from {labels[0]} to "
-        f"{labels[-1]}"
-    )
-    wanted = (
-        f"{known.images} images of {SIZE[0]}×{SIZE[1]} pixels, with labels from 0 to "
-        f"{known.classes - 1}"
-    )
-    what = f"{path} is not the {split} split of {title_of(name)}"
-    way_out = (
-        f"name its folder, --data {root / name}, to train on it as a set of your own, or take "
+        images = files.load_split(path)
+    problem = f"{path} is not the {split} split of {title}"
+    remedy = (
+        f"name its folder, --data {root / name}, to train on it as a data set of your own, or take "
         "another copy"
     )
-    if len(found) != known.images or found.size != SIZE or labels != [*range(known.classes)]:
-        raise ValueError(f"{what}: it holds {held}, instead of {wanted}; {way_out}")
-    found = replace(found, classes=found.classes or tuple(map(str, range(known.classes))))
-    if known.checksum is None:
-        note = (
-            f"{path} is unverified: nobody has computed the checksum of this split of "
-            f"{title_of(name)} yet"
-        )
-        return replace(found, notes=(*found.notes, note))
-    if checksum(found) != known.checksum:
+    labels = sorted(set(images.labels.tolist()))
+    if (
+        len(images) != contents.images
+        or images.size != contents.size
+        or labels != list(range(contents.classes))
+    ):
+        actual = _summary(len(images), images.size, labels[0], labels[-1])
+        expected = _summary(contents.images, contents.size, 0, contents.classes - 1)
+        raise ValueError(f"{problem}: it holds {actual}, instead of {expected}; {remedy}")
+    numbers = tuple(map(str, range(contents.classes)))
+    images = replace(images, classes=images.classes or numbers)
+    if contents.checksum is None:
+        note = f"{path} is not verified: the checksum of this split of {title} is not known yet"
+        return replace(images, notes=(*images.notes, note))
+    if checksum(images) != contents.checksum:
         raise ValueError(
-            f"{what}: its pixels or labels differ (are the classes in the usual order?); {way_out}"
+            f"{problem}: its pixels or labels differ (are the classes in the usual order?); "
+            f"{remedy}"
         )
-    return found
+    return images
+
+
+def _summary(count: int, size: tuple[int, int], first_label: int, last_label: int) -> str:
+    height, width = size
+    return (
+        f"{count} images of {height}×{width} pixels, with labels from {first_label} to {last_label}"
+    )

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from .decoding import opened
+from .images import EVALUATION_BATCH
 from .sources import limited
 from .streaming import ImageFiles, ImageSet
 
@@ -31,6 +32,6 @@ def of(images: ImageSet) -> str:
             with opened(Path(os.fsdecode(images.paths[position]))) as file:
                 digest.update(file.read())
     else:
-        for pixels in images.batches(500):
+        for pixels in images.batches(EVALUATION_BATCH):
             digest.update(pixels.contiguous().numpy())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Images in memory, and changes of their format."""
+"""Images in memory, and functions that change their format."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,107 +8,124 @@ from torch import Tensor
 from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as transforms
 
+EVALUATION_BATCH = 500  # images at a time if they are evaluated, or only read
+
 
 @dataclass(frozen=True)
 class Images:
-    """A data set's split in memory."""
+    """A split of a data set, in memory."""
 
     pixels: Tensor  # uint8 [N, 3, H, W]
     labels: Tensor  # int64 [N]
     classes: tuple[str, ...]
-    notes: tuple[str, ...] = ()  # on what was left out when it was loaded, a line each
+    notes: tuple[str, ...] = ()  # lines that say what was left out when it was loaded
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width)."""
+        """Height and width of every image."""
         return self.pixels.shape[2], self.pixels.shape[3]
 
     def take(self, positions: Tensor) -> "Images":
-        """The images at these positions."""
+        """Return the images at these positions."""
         return Images(self.pixels[positions], self.labels[positions], self.classes)
 
     def first(self, count: int) -> Tensor:
-        """uint8 [count, 3, H, W]."""
+        """Return the first images, uint8 [count, 3, H, W]."""
         return self.pixels[:count]
 
     def batches(self, batch_size: int) -> Iterable[Tensor]:
-        """All images in order, uint8 [B, 3, H, W]."""
+        """Yield all images in order, uint8 [B, 3, H, W]."""
         return self.pixels.split(batch_size)
 
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 [..., 3, H, W] at another (height, width), bilinear with antialiasing."""
+    """Return images, uint8 [..., 3, H, W], resized to (height, width): bilinear, antialiased."""
     if tuple(pixels.shape[-2:]) == size:
         return pixels
     return transforms.resize(pixels, list(size), antialias=True)
 
 
 def resize_and_center_crop(pixels: Tensor, size: tuple[int, int], margin: int = 0) -> Tensor:
-    """uint8 [..., 3, H, W] at another (height, width): resized without distortion, then cropped.
+    """Return images, uint8 [..., 3, H, W], resized without distortion, then cropped to `size`.
 
-    The resized images just cover `size` with each of its sides longer by `margin`: one side fits
-    exactly. The other side is rounded down, as torchvision's `Resize` rounds it. The crop is the
+    Each side of `size` plus `margin` is the least that the resized images may have. One side has
+    exactly that, and the other is rounded down, as torchvision's `Resize` does. The crop is the
     centre.
     """
     height, width = pixels.shape[-2:]
     least_height, least_width = size[0] + margin, size[1] + margin
     if least_height * width >= least_width * height:  # the height fits exactly
-        scaled = least_height, least_height * width // height
+        resized = least_height, least_height * width // height
     else:
-        scaled = least_width * height // width, least_width
-    return transforms.center_crop(resize(pixels, scaled), list(size))
+        resized = least_width * height // width, least_width
+    return transforms.center_crop(resize(pixels, resized), list(size))
 
 
 def random_crop(pixels: Tensor, size: tuple[int, int], seed: int) -> Tensor:
-    """uint8 [3, H, W] at another (height, width): a part of it, of 8 % to 100 % of its area, 3:4 to
-    4:3 before it is resized.
+    """Return a random part of an image, uint8 [3, H, W], resized to (height, width).
+
+    The part has 8 % to 100 % of the area, and an aspect ratio from 3:4 to 4:3.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return RandomResizedCrop(size)(pixels)
 
 
-def coloured(pixels: Tensor) -> Tensor:
-    """Which images [N, 3, H, W] carry colour, that is, have channels that differ: bool [N]."""
-    return torch.cat([(part != part[:, :1]).flatten(1).any(1) for part in pixels.split(500)])
+def has_colour(pixels: Tensor) -> Tensor:
+    """Return which images [N, 3, H, W] have colour, that is, channels that differ: bool [N]."""
+    batches = pixels.split(EVALUATION_BATCH)
+    return torch.cat([(batch != batch[:, :1]).flatten(1).any(1) for batch in batches])
 
 
 def is_grey(pixels: Tensor) -> bool:
-    """Whether no image [N, 3, H, W] carries colour."""
-    return not coloured(pixels).any()
+    """Return whether no image [N, 3, H, W] has colour."""
+    return not has_colour(pixels).any()
 
 
 def to_grey(pixels: Tensor) -> Tensor:
-    """The luminance of those images [N, 3, H, W] that carry colour, in three equal channels; the
-    others as they are.
+    """Return images [N, 3, H, W] with colour replaced by luminance, in three equal channels.
+
+    Images without colour do not change.
     """
-    chosen = coloured(pixels)
-    if chosen.any():
+    coloured = has_colour(pixels)
+    if coloured.any():
         pixels = pixels.clone()
-        pixels[chosen] = transforms.rgb_to_grayscale(pixels[chosen], num_output_channels=3)
+        pixels[coloured] = transforms.rgb_to_grayscale(pixels[coloured], num_output_channels=3)
     return pixels
 
 
 def match_format(pixels: Tensor, reference: Tensor, margin: int = 0) -> Tensor:
-    """Images in a reference's format: its size, and grey where it is, so that neither gives an
-    image away.
+    """Return images in the format of the reference images: their size, and grey if those are grey.
+
+    Otherwise the format alone would tell the two sets apart.
     """
     pixels = resize_and_center_crop(pixels, tuple(reference.shape[-2:]), margin)
     return to_grey(pixels) if is_grey(reference) else pixels
 
 
+def as_ood(
+    pixels: Tensor, reference: Tensor, margin: int = 0, notes: tuple[str, ...] = ()
+) -> Images:
+    """Return an out-of-distribution set from images [N, 3, H, W], in the format of the reference
+    images; its labels are -1.
+    """
+    pixels = match_format(pixels, reference, margin)
+    return Images(pixels, torch.full((len(pixels),), -1), (), notes)
+
+
 def channel_statistics(batches: Iterable[Tensor]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the channels in [0, 1], with a floor of 1/255 on the latter
-    (constant channels).
+    """Return the mean and the standard deviation of each channel, for values in [0, 1].
+
+    A standard deviation is at least 1/255, as for a constant channel.
     """
     # A histogram of the 256 values is exact and needs no float copy of the images.
-    counts = sum(
-        torch.stack([torch.bincount(part.flatten(), minlength=256) for part in b.transpose(0, 1)])
-        for b in batches
-    )
+    counts = torch.zeros(3, 256, dtype=torch.int64)
+    for batch in batches:
+        for channel, pixels in enumerate(batch.transpose(0, 1)):
+            counts[channel] += torch.bincount(pixels.flatten(), minlength=256)
     values = torch.arange(256, dtype=torch.float64) / 255
     share = counts / counts.sum(1, keepdim=True).double()
     mean = share @ values

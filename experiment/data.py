@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from data import fingerprint, images, sources
-from data.catalog import DataSet
+from data.entries import TrainingSet
+from data.images import EVALUATION_BATCH
 from data.streaming import ImageSet
 
 from .config import RunConfig
-from .evaluation import EVALUATION_BATCH
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Data:
     ood: dict[str, tuple[str, ImageSet]]  # source → role, images
     mean: Sequence[float]
     std: Sequence[float]
-    entry: DataSet  # the training set's row of the catalog, with what the recipe changes
+    entry: TrainingSet  # catalog entry of the in-distribution set, with the recipe's changes
     notes: tuple[str, ...] = ()  # on what was left out of the sets, a line each
 
     @property
@@ -44,11 +44,11 @@ def load_data(config: RunConfig) -> Data:
     Raises ValueError or an OSError, in one line, for what is bad or not there.
     """
     refuse_runs_among_images(config)
-    train, test = sources.load_in(config.data, config.data_dir)
+    train, test = sources.load_train_and_test(config.data, config.data_dir)
     # Before any are left out, so that the same images give the same.
     reference = sources.reference(train)
     notes = [*train.notes, *test.notes]
-    entry, evaluation = sources.by_recipe(config.data, config.recipe), {"test": test}
+    entry, evaluation = sources.entry_of(config.data, config.recipe), {"test": test}
     if config.protocol == "heldout":
         train, evaluation["validation"] = sources.hold_out(train, entry.validation)
     train = train.take(sources.limited(len(train), config.limit_train))
@@ -58,7 +58,7 @@ def load_data(config: RunConfig) -> Data:
     }
     ood = {}
     for role, source in sources.ood_sets(config.data, config.ood, config.recipe):
-        part = sources.load_out(source, config.data_dir, reference, entry.margin)
+        part = sources.load_ood(source, config.data_dir, reference, entry.margin)
         notes += part.notes
         ood[source] = role, part.take(sources.limited(len(part), config.limit_eval))
     mean, std = entry.mean, entry.std

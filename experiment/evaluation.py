@@ -17,7 +17,6 @@ from utils.metrics import classification_metrics, detection_metrics
 
 from .titles import of_sources
 
-EVALUATION_BATCH = 500
 Outputs = Mapping[str, Tensor]  # a head's named outputs for N images; `logits` are [N, C]
 AllScores = Callable[[Outputs, float], dict[str, Tensor]]  # outputs, temperature → scores [N]
 

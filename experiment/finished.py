@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.batches import Normalizer, plain_batches
+from data.images import EVALUATION_BATCH
 from detectors import FitData, SetOutputs
 from models import Network
 from utils import runtime, versions
 
 from .config import RunConfig
 from .data import Data, load_data, refuse_other_training_data
-from .evaluation import EVALUATION_BATCH, predict
+from .evaluation import predict
 from .network import load_network
 from .predictions import predictions_of
 from .records import METRICS, MODEL, read_record

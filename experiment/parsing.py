@@ -25,8 +25,8 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     # The same data is the same run, however its path is written.
     data = sources.absolute_source(options.data, options.data_dir)
     ood = tuple(sources.absolute_source(source, options.data_dir) for source in options.ood)
-    recipe_name = options.recipe or sources.describe(data).recipe
-    recipe, entry = RECIPES[recipe_name], sources.by_recipe(data, recipe_name)
+    recipe_name = options.recipe or sources.entry_of(data).recipe
+    recipe, entry = RECIPES[recipe_name], sources.entry_of(data, recipe_name)
     if ood:
         ood = tuple(f"{role}={source}" for role, source in sources.ood_sets(data, ood, recipe_name))
     model = options.model or entry.model

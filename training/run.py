@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from data.batches import Normalizer, plain_batches
+from data.images import EVALUATION_BATCH
 from data.streaming import ImageSet
 from experiment.config import RunConfig
 from experiment.data import Data
-from experiment.evaluation import EVALUATION_BATCH, classify, predict
+from experiment.evaluation import classify, predict
 from models import Network
 from utils import interruption
 from utils.distributed import World

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data import fingerprint
-from data.streaming import WHILE_WAITING
 from experiment import lock, records
 from experiment.folder import differences
-from utils import distributed, interruption
+from utils import interruption
 from utils.output import print_line
 
 from . import checkpoint
@@ -24,15 +23,6 @@ from .run import Run
 CONTINUE, SAVE, STOP = range(3)
 
 START_AFRESH = f"delete {records.LAST} and {records.PREVIOUS} to start afresh"
-
-
-def _stop_if_asked() -> None:
-    """Raises KeyboardInterrupt if a signal came and one process runs. torchrun ends several."""
-    if interruption.asked() and distributed.size() == 1:
-        raise KeyboardInterrupt
-
-
-WHILE_WAITING.append(_stop_if_asked)
 
 
 @dataclass

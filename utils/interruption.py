@@ -46,18 +46,18 @@ def _ignore() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _end(*_) -> NoReturn:
-    with suppress(OSError):  # the terminal may be gone
-        os.write(2, b"\ninterrupted: nothing was begun\n")
-    os._exit(STATUS)
-
-
-def begin() -> None:
+def begin(said: str = "nothing was begun") -> None:
     """Have all of them end the program with one line: for its imports, which take seconds and let
     no exception out whole.
     """
+
+    def end(*_) -> NoReturn:
+        with suppress(OSError):  # the terminal may be gone
+            os.write(2, f"\ninterrupted: {said}\n".encode())
+        os._exit(STATUS)
+
     for number in SIGNALS:
-        signal.signal(number, _end)
+        signal.signal(number, end)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from data import copies, downloaded, images, sources
+from data import copies, images, sources, torchvision_sets
+from data.catalog import CATALOG
 from data.copies import Contents
 
 NAMES = tuple("abcde")
@@ -23,15 +24,21 @@ def real(monkeypatch):
         split: (rng.integers(256, size=(30, 8, 8, 3), dtype=np.uint8), np.arange(30) % 5)
         for split in ("train", "test")
     }
-    known = {}
+    contents = {}
     for split, (pixels, labels) in splits.items():
         held = images.Images(
             torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels), NAMES
         )
-        known[split] = Contents(30, 5, copies.checksum(held))
-    monkeypatch.setitem(copies.KNOWN, "cifar10", known)
-    monkeypatch.setattr(copies, "SIZE", (8, 8))
+        contents[split] = Contents(30, 5, copies.checksum(held), (8, 8))
+    monkeypatch.setitem(CATALOG, "cifar10", small_cifar10(contents).training_set(ood_sets=()))
     return splits
+
+
+def small_cifar10(contents):
+    return torchvision_sets.cifar("cifar10", "CIFAR-10", contents)
+
+
+UNVERIFIED = dict.fromkeys(("train", "test"), Contents(30, 5, size=(8, 8)))
 
 
 def write(folder: Path, split: str, pixels, labels, kind: str, names=NAMES):
@@ -50,11 +57,11 @@ def test_a_copy_in_any_order_is_the_set(tmp_path, real, kind):
     order = np.random.default_rng(1).permutation(30)
     for split, (pixels, labels) in real.items():
         write(tmp_path / "cifar10", split, pixels[order], labels[order], kind)
-    train, test = sources.load_in("cifar10", tmp_path)
+    train, test = sources.load_train_and_test("cifar10", tmp_path)
     assert len(train) == len(test) == 30
     assert train.classes == (NAMES if kind == "folders" else tuple("01234"))
     assert train.notes == test.notes == ()
-    outside = sources.load_out("cifar10", tmp_path, train.first(1))
+    outside = sources.load_ood("cifar10", tmp_path, train.first(1))
     assert outside.pixels.equal(test.pixels)
 
 
@@ -108,18 +115,18 @@ def test_another_set_under_its_name_is_refused(tmp_path, real, kind, change, mes
         ValueError,
         match=rf"cifar10.train.* is not the train split of CIFAR-10: .*{message}.*--data .*cifar10",
     ):
-        sources.load_in("cifar10", tmp_path)
+        sources.load_train_and_test("cifar10", tmp_path)
 
 
 def test_a_set_whose_checksum_is_not_known_is_called_unverified(tmp_path, real, monkeypatch):
-    monkeypatch.setitem(copies.KNOWN, "cifar10", dict.fromkeys(("train", "test"), Contents(30, 5)))
+    monkeypatch.setitem(CATALOG, "cifar10", small_cifar10(UNVERIFIED).training_set(ood_sets=()))
     for split, arrays in real.items():
         write(tmp_path / "cifar10", split, *arrays, "npz")
-    train, test = sources.load_in("cifar10", tmp_path)
-    outside = sources.load_out("cifar10", tmp_path, train.first(1))
+    train, test = sources.load_train_and_test("cifar10", tmp_path)
+    outside = sources.load_ood("cifar10", tmp_path, train.first(1))
     for part, split in ((train, "train"), (test, "test"), (outside, "test")):
         (note,) = part.notes
-        assert f"{split}.npz is unverified" in note
+        assert f"{split}.npz is not verified" in note
 
 
 def test_torchvisions_files_come_first_and_neither_is_an_error_with_both_ways_out(tmp_path, real):
@@ -127,11 +134,11 @@ def test_torchvisions_files_come_first_and_neither_is_an_error_with_both_ways_ou
     with pytest.raises(
         FileNotFoundError, match=r"bash prepare-cifar.sh cifar10`, or put a copy into .*cifar10"
     ):
-        downloaded.load("cifar10", "test", tmp_path)
+        sources.load_ood("cifar10", tmp_path, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"damaged")
     with pytest.raises(FileNotFoundError, match="missing or damaged"):
-        downloaded.load("cifar10", "train", tmp_path)
+        sources.load_train_and_test("cifar10", tmp_path)
 
 
 def test_a_copy_in_the_current_folder_is_the_set_of_the_catalog(tmp_path, real, monkeypatch):
@@ -149,11 +156,11 @@ def test_labels_that_begin_at_1_are_said_so(tmp_path, real):
     with pytest.raises(
         ValueError, match="with labels from 1 to 5, instead of .* with labels from 0 to 4"
     ):
-        copies.load("cifar10", "train", tmp_path)
+        copies.load("cifar10", "CIFAR-10", "train", UNVERIFIED["train"], tmp_path)
 
 
 def test_splits_whose_classes_have_other_numbers_are_matched_by_name(tmp_path, real, monkeypatch):
-    monkeypatch.setitem(copies.KNOWN, "cifar10", dict.fromkeys(("train", "test"), Contents(30, 5)))
+    monkeypatch.setitem(CATALOG, "cifar10", small_cifar10(UNVERIFIED).training_set(ood_sets=()))
     write(tmp_path / "cifar10", "train", *real["train"], "folders")
     pixels, labels = real["test"]
     np.savez(
@@ -162,6 +169,6 @@ def test_splits_whose_classes_have_other_numbers_are_matched_by_name(tmp_path, r
         labels=4 - labels,
         class_names=np.array(NAMES[::-1]),
     )
-    train, test = sources.load_in("cifar10", tmp_path)
+    train, test = sources.load_train_and_test("cifar10", tmp_path)
     assert test.classes == train.classes == NAMES
     assert test.labels.equal(torch.from_numpy(labels))

@@ -18,14 +18,19 @@ from sklearn.datasets import load_digits
 from torchvision.transforms import v2
 
 import main
-from data import builtin, catalog, downloaded, files, images, prepare, sources
+from data import builtin, catalog, download, files, images, npz, sources
+from data.archives import Archive
 from data.batches import Normalizer, TrainingBatches, plain_batches
+from data.catalog import CATALOG
+from data.entries import ROLES, TrainingSet
 from data.streaming import ImageFiles, decode
 from experiment import records
 
+BUILT_IN = ("digits89", "photos", "noise")
+
 
 def test_digits_are_scikit_learns_and_split_without_overlap():
-    train, test = sources.load_in("digits", Path("nowhere"))
+    train, test = sources.load_train_and_test("digits", Path("nowhere"))
     stay, out = sources.hold_out(train, 0.5)
     original = load_digits()
     bytes_of = [(image * 255 / 16).round().astype(np.uint8).tobytes() for image in original.images]
@@ -39,7 +44,7 @@ def test_digits_are_scikit_learns_and_split_without_overlap():
     whole = torch.tensor([(original.target == digit).sum() for digit in range(8)])
     for part, share in zip(parts, (0.25, 0.25, 0.5), strict=True):  # stratified
         assert (torch.bincount(part.labels, minlength=8) - share * whole).abs().max() <= 1
-    again, _ = sources.hold_out(sources.load_in("digits", Path("nowhere"))[0], 0.5)
+    again, _ = sources.hold_out(sources.load_train_and_test("digits", Path("nowhere"))[0], 0.5)
     assert again.pixels.equal(stay.pixels)
 
 
@@ -48,9 +53,9 @@ def test_built_in_sets_have_the_format_of_the_in_distribution_images():
         torch.zeros(3, 3, 8, 8, dtype=torch.uint8),
         torch.randint(256, (3, 3, 20, 12), dtype=torch.uint8),
     )
-    for source in (*catalog.BUILT_IN, "digits"):
+    for source in (*BUILT_IN, "digits"):
         for reference in (grey, colour):
-            pixels = sources.load_out(source, Path("nowhere"), reference).pixels
+            pixels = sources.load_ood(source, Path("nowhere"), reference).pixels
             assert pixels.dtype == torch.uint8
             assert pixels.shape[1:] == reference.shape[1:]
             assert images.is_grey(pixels) == (images.is_grey(reference) or "digits" in source)
@@ -61,15 +66,15 @@ def test_built_in_sets_have_the_format_of_the_in_distribution_images():
 def test_a_folder_of_grey_images_beside_grey_ones_stays_as_it_is(tmp_path):
     values = torch.arange(256, dtype=torch.uint8).view(1, 16, 16).expand(3, -1, -1)
     Image.fromarray(values[0].numpy()).save(tmp_path / "1.png")
-    assert sources.load_out(str(tmp_path), tmp_path, values[None]).first(1).equal(values[None])
+    assert sources.load_ood(str(tmp_path), tmp_path, values[None]).first(1).equal(values[None])
 
 
 def test_every_partner_is_in_the_catalog():
-    named = [sources.by_recipe(data, recipe) for recipe, data in catalog.OF_RECIPES]
-    for partners in (data_set.partners for data_set in (*catalog.DATA_SETS.values(), *named)):
-        assert {source for _, source in partners} <= set(sources.NAMES)
-        assert {role for role, _ in partners} <= set(catalog.ROLES)
-    assert {data for _, data in catalog.OF_RECIPES} <= set(catalog.DATA_SETS)
+    for name, entry in CATALOG.items():
+        for recipe in (None, *getattr(entry, "recipes", ())):
+            chosen = sources.ood_sets(name, (), recipe) if isinstance(entry, TrainingSet) else []
+            assert {source for _, source in chosen} <= set(CATALOG) - {name}
+            assert {role for role, _ in chosen} <= set(ROLES)
 
 
 def test_partners_take_roles():
@@ -107,12 +112,12 @@ def test_npz_and_folders_load_the_same_images(tmp_path):
         tmp_path / "train.npz", class_names=np.array([f"class{label}" for label in range(4)])
     )
     save_folders(tmp_path / "test", arrays)
-    train, test = sources.load_in(str(tmp_path), Path("nowhere"))
+    train, test = sources.load_train_and_test(str(tmp_path), Path("nowhere"))
     assert train.pixels.numpy().transpose(0, 2, 3, 1).tobytes() == arrays["images"].tobytes()
     order = sorted(range(20), key=lambda index: (index % 4, index))
     assert test.pixels.equal(train.pixels[order])
     assert test.labels.equal(train.labels[order])
-    out = sources.load_out(
+    out = sources.load_ood(
         str(tmp_path / "test"),
         Path("nowhere"),
         torch.randint(256, (1, 3, 10, 8), dtype=torch.uint8),
@@ -120,13 +125,18 @@ def test_npz_and_folders_load_the_same_images(tmp_path):
     assert out.pixels.shape == (20, 3, 10, 8)
     save_npz(tmp_path / "train.npz")  # numbers cannot be matched with the folders' names
     with pytest.raises(ValueError, match="different classes"):
-        sources.load_in(str(tmp_path), Path("nowhere"))
+        sources.load_train_and_test(str(tmp_path), Path("nowhere"))
     save_npz(tmp_path / "test.npz")
-    assert sources.load_in(str(tmp_path), Path("nowhere"))[1].classes == ("0", "1", "2", "3")
+    assert sources.load_train_and_test(str(tmp_path), Path("nowhere"))[1].classes == (
+        "0",
+        "1",
+        "2",
+        "3",
+    )
     Image.new("RGB", (6, 6)).save(tmp_path / "test" / "stray.png")
     (tmp_path / "test.npz").unlink()
     with pytest.raises(ValueError, match="in no class folder"):
-        sources.load_in(str(tmp_path), Path("nowhere"))
+        sources.load_train_and_test(str(tmp_path), Path("nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +160,7 @@ def test_bad_arrays_are_named(tmp_path, changes, message):
     save_npz(tmp_path / "train.npz", **changes)
     save_npz(tmp_path / "test.npz")
     with pytest.raises(ValueError, match=message):
-        sources.load_in(str(tmp_path), Path("nowhere"))
+        sources.load_train_and_test(str(tmp_path), Path("nowhere"))
 
 
 def test_damaged_files_are_named(tmp_path):
@@ -159,7 +169,7 @@ def test_damaged_files_are_named(tmp_path):
     for length in (0, 10, 500, whole.stat().st_size - 30):
         (tmp_path / "cut.npz").write_bytes(whole.read_bytes()[:length])
         with pytest.raises(ValueError, match=r"cut\.npz cannot be read"):
-            files.load_npz(tmp_path / "cut.npz")
+            npz.load(tmp_path / "cut.npz")
     save_folders(
         tmp_path / "folder", {"images": np.zeros((4, 6, 6, 3), np.uint8), "labels": np.arange(4)}
     )
@@ -169,22 +179,22 @@ def test_damaged_files_are_named(tmp_path):
     Image.new("RGB", (9, 5)).save(tmp_path / "folder" / "class1" / "broken.png")
     np.save(tmp_path / "array", np.zeros(3))
     with pytest.raises(ValueError, match=r"array\.npy cannot be read as an \.npz"):
-        files.load_npz(tmp_path / "array.npy")
+        npz.load(tmp_path / "array.npy")
     with pytest.raises(ValueError, match="several sizes"):
         files.load_split(tmp_path / "folder")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no image files"):
         files.load_split(tmp_path / "empty")
     with pytest.raises(ValueError, match="no train"):
-        sources.load_in(str(tmp_path / "empty"), Path("nowhere"))
+        sources.load_train_and_test(str(tmp_path / "empty"), Path("nowhere"))
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn", "fashionmnist"])
 def test_missing_downloads_name_the_command_that_fetches_them(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=f"bash prepare-cifar.sh {name}"):
-        sources.load_in(name, tmp_path)
+        sources.load_train_and_test(name, tmp_path)
     with pytest.raises(FileNotFoundError, match="bash prepare-cifar.sh lsun_resize"):
-        sources.load_out("lsun_resize", tmp_path, torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+        sources.load_ood("lsun_resize", tmp_path, torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
 
 
 def idx(kind, *shape):
@@ -213,10 +223,11 @@ def test_a_damaged_download_names_the_command_that_fetches_it(tmp_path, name, da
     for split in ("train", "t10k"):
         (folder / f"{split}-images-idx3-ubyte").write_bytes(idx(None, 4, 28, 28))
         (folder / f"{split}-labels-idx1-ubyte").write_bytes(idx(None, 4))
-    assert downloaded.load(name, "train", tmp_path).pixels.shape == (4, 3, 28, 28)
+    reference = torch.zeros(1, 3, 28, 28, dtype=torch.uint8)
+    assert len(sources.load_ood(name, tmp_path, reference)) in (4, 8)
     (folder / "train-images-idx3-ubyte").write_bytes(damaged)
     with pytest.raises(FileNotFoundError, match=f"damaged in .*bash prepare-cifar.sh {name}"):
-        downloaded.load(name, "train", tmp_path)
+        CATALOG[name].load_ood.__self__.load_split("train", tmp_path)
 
 
 def batches_of(pixels, **options):
@@ -324,16 +335,18 @@ def test_a_cut_download_goes_on_and_a_wrong_one_is_refused(tmp_path, server):
     content["/file"], cut["/file"] = body, 1000
     md5 = hashlib.md5(body).hexdigest()
     with pytest.raises(OSError, match="1000 of 25600|IncompleteRead"):
-        prepare.fetch(f"{address}/file", tmp_path / "file", md5)
+        download.download_file(f"{address}/file", tmp_path / "file", md5)
     assert not (tmp_path / "file").exists()
     assert (tmp_path / "file.part").stat().st_size == 1000
-    prepare.fetch(f"{address}/file", tmp_path / "file", md5)
+    download.download_file(f"{address}/file", tmp_path / "file", md5)
     assert (tmp_path / "file").read_bytes() == body
     content.clear()
-    prepare.fetch(f"{address}/file", tmp_path / "file", md5)  # there and right: nothing is asked
+    download.download_file(
+        f"{address}/file", tmp_path / "file", md5
+    )  # there and right: nothing is asked
     content["/file"] = b"another"
     with pytest.raises(ValueError, match="MD5"):
-        prepare.fetch(f"{address}/file", tmp_path / "other", md5)
+        download.download_file(f"{address}/file", tmp_path / "other", md5)
     assert not list(tmp_path.glob("other*"))
 
 
@@ -350,7 +363,8 @@ def test_of_a_zip_only_the_sets_own_folder_is_unpacked(tmp_path, server):
         ):
             archive.writestr(name, image.getvalue())
     content["/zip"] = zipped.getvalue()
-    entry = catalog.Archive(
+    entry = Archive(
+        "some",
         "Some",
         f"{address}/zip",
         hashlib.md5(content["/zip"]).hexdigest(),
@@ -358,16 +372,16 @@ def test_of_a_zip_only_the_sets_own_folder_is_unpacked(tmp_path, server):
         2,
         ".zip",
     )
-    prepare.prepare_archive(entry, tmp_path / "root")
+    entry.download(tmp_path / "root")
     assert len(files.image_files(tmp_path / "root" / "some" / "val" / "images")) == 2
     assert len([*tmp_path.rglob("*.png")]) == 2
     cut = content["/zip"][:-30]
     content["/zip"] = cut
-    entry = catalog.Archive(
-        "Cut", f"{address}/zip", hashlib.md5(cut).hexdigest(), "cut/val", 2, ".zip"
+    entry = Archive(
+        "some", "Cut", f"{address}/zip", hashlib.md5(cut).hexdigest(), "cut/val", 2, ".zip"
     )
     with pytest.raises(ValueError, match="cannot be unpacked"):
-        prepare.prepare_archive(entry, tmp_path / "root")
+        entry.download(tmp_path / "root")
 
 
 def test_images_of_another_shape_are_covered_without_distortion():
@@ -432,16 +446,16 @@ def test_mnist_is_all_of_it_and_fashion_mnist_keeps_its_splits(tmp_path):
             save_idx(folder, f"{split}-images-idx3-ubyte", given[name, split])
             save_idx(folder, f"{split}-labels-idx1-ubyte", np.arange(count, dtype=np.uint8) % 10)
     reference = torch.zeros(1, 3, 28, 28, dtype=torch.uint8)
-    whole = sources.load_out("mnist", tmp_path, reference)
+    whole = sources.load_ood("mnist", tmp_path, reference)
     expected = np.concatenate([given["MNIST", "train"], given["MNIST", "t10k"]])
     assert whole.pixels[:, 0].numpy().tobytes() == expected.tobytes()
     assert whole.labels.tolist() == [-1] * 80
     assert catalog.title_of("mnist") == "MNIST, all 70,000"
     with pytest.raises(ValueError, match="unknown data set 'mnist'"):
         main.parse(["--data", "mnist"])
-    train, test = sources.load_in("fashionmnist", tmp_path)
+    train, test = sources.load_train_and_test("fashionmnist", tmp_path)
     assert (len(train), len(test)) == (50, 30)
-    outside = sources.load_out("fashionmnist", tmp_path, reference)
+    outside = sources.load_ood("fashionmnist", tmp_path, reference)
     assert outside.pixels[:, 0].numpy().tobytes() == given["FashionMNIST", "t10k"].tobytes()
 
 
@@ -472,7 +486,7 @@ def test_a_list_names_out_of_distribution_images(root, tmp_path, end, begin):
     lines[2:2] = [b"", b" \t"]
     (tmp_path / "near.txt").write_bytes(begin + end.join(lines) + end)
     reference = torch.randint(256, (9, 3, 8, 8), dtype=torch.uint8)
-    found = sources.load_out(str(tmp_path / "near.txt"), root, reference)
+    found = sources.load_ood(str(tmp_path / "near.txt"), root, reference)
     expected = [
         images.resize_and_center_crop(decode(root / os.fsdecode(name)), (8, 8)) for name in names
     ]
@@ -483,10 +497,10 @@ def test_a_list_names_out_of_distribution_images(root, tmp_path, end, begin):
 def test_a_list_of_large_images_is_streamed(root, tmp_path, monkeypatch):
     (tmp_path / "far.txt").write_bytes(b"".join(name + b" -1\n" for name in PATHS))
     grey = torch.zeros(1, 3, 6, 6, dtype=torch.uint8)
-    in_memory = sources.load_out(str(tmp_path / "far.txt"), root, grey)
+    in_memory = sources.load_ood(str(tmp_path / "far.txt"), root, grey)
     assert images.is_grey(in_memory.pixels)
     monkeypatch.setattr(files, "IN_MEMORY", 0)
-    streamed = sources.load_out(str(tmp_path / "far.txt"), root, grey)
+    streamed = sources.load_ood(str(tmp_path / "far.txt"), root, grey)
     assert isinstance(streamed, ImageFiles)
     assert streamed.first(4).equal(in_memory.pixels)
 
@@ -524,7 +538,7 @@ def test_a_bad_list_is_said_in_one_line(root, tmp_path, run_main, content, messa
     split.mkdir()
     (split / "train.txt").write_bytes(content)
     with pytest.raises((ValueError, FileNotFoundError)) as found:
-        sources.load_in(str(split), root)
+        sources.load_train_and_test(str(split), root)
     assert str(found.value).startswith(f"{split}/train.txt{message.replace('{root}', str(root))}")
 
 
@@ -532,7 +546,7 @@ def test_a_folder_or_a_missing_file_that_is_named_as_a_list(root, tmp_path, run_
     (tmp_path / "set.txt").mkdir()
     (tmp_path / "set.txt" / "1.png").write_bytes((root / "plain.png").read_bytes())
     reference = torch.randint(256, (2, 3, 8, 8), dtype=torch.uint8)
-    found = sources.load_out(str(tmp_path / "set.txt"), root, reference)
+    found = sources.load_ood(str(tmp_path / "set.txt"), root, reference)
     assert found.pixels.equal(decode(root / "plain.png")[None])  # as any folder of images
     status, _, err = run_main("--ood", "near=gone.txt")
     assert (status, err.count("\n")) == (2, 1)
@@ -558,24 +572,24 @@ def test_lists_serve_as_train_and_test_as_folders_and_npz_do(tmp_path, monkeypat
     (mine / "train.txt").write_text(lines)
     (mine / "test.txt").write_text(lines.replace(" 0\n", " 1\n"))
     (mine / "train").mkdir()  # a list counts before a folder, which may be where its images lie
-    train, test = sources.load_in(str(mine), root)
+    train, test = sources.load_train_and_test(str(mine), root)
     assert train.pixels.numpy().transpose(0, 2, 3, 1).tobytes() == arrays["images"].tobytes()
     assert train.labels.tolist() == arrays["labels"].tolist()
     assert test.labels.tolist() == [max(1, label) for label in arrays["labels"]]
     assert train.classes == test.classes == ("0", "1", "2", "3")
 
     monkeypatch.setattr(files, "IN_MEMORY", 0)
-    streamed, _ = sources.load_in(str(mine), root)
+    streamed, _ = sources.load_train_and_test(str(mine), root)
     assert isinstance(streamed, ImageFiles)
     assert streamed.first(20).equal(train.pixels)
     monkeypatch.undo()
 
     (mine / "test.txt").rename(mine / "test")  # no list any more
     with pytest.raises(ValueError, match=r"no test\.npz, no test\.txt and no folder test"):
-        sources.load_in(str(mine), root)
+        sources.load_train_and_test(str(mine), root)
     save_npz(mine / "train.npz", class_names=np.array(["a", "b", "c", "d"]))  # counts before a list
     (mine / "test").rename(mine / "test.txt")
-    assert sources.load_in(str(mine), root)[1].classes == ("a", "b", "c", "d")
+    assert sources.load_train_and_test(str(mine), root)[1].classes == ("a", "b", "c", "d")
 
 
 @pytest.mark.parametrize(
@@ -595,7 +609,7 @@ def test_a_list_to_train_or_test_on_has_classes_and_one_size(tmp_path, split, ol
     for name in ("train", "test"):
         (tmp_path / f"{name}.txt").write_text(lines.replace(old, new) if name == split else lines)
     with pytest.raises(ValueError, match=message):
-        sources.load_in(str(tmp_path), tmp_path)
+        sources.load_train_and_test(str(tmp_path), tmp_path)
 
 
 def test_a_run_of_lists(tmp_path, run_main, monkeypatch):
@@ -639,30 +653,30 @@ def test_archives_are_unpacked_whole_and_never_outside(tmp_path, server):
     Image.new("RGB", (4, 4)).save(image, "PNG")
     members = {f"Some/{index}.png": image.getvalue() for index in range(3)}
     content["/good"] = make_tar(members)
-    archive = catalog.Archive(
-        "Some", f"{address}/good", hashlib.md5(content["/good"]).hexdigest(), "Some", 3
+    archive = Archive(
+        "some", "Some", f"{address}/good", hashlib.md5(content["/good"]).hexdigest(), "Some", 3
     )
-    prepare.prepare_archive(archive, tmp_path)
-    assert len(files.load_out(tmp_path / "Some", torch.zeros(1, 3, 4, 4, dtype=torch.uint8))) == 3
+    archive.download(tmp_path)
+    assert len(files.load_ood(tmp_path / "Some", torch.zeros(1, 3, 4, 4, dtype=torch.uint8))) == 3
     content.clear()
-    prepare.prepare_archive(archive, tmp_path)  # complete: nothing is asked
+    archive.download(tmp_path)  # complete: nothing is asked
     content["/cut"] = make_tar(members)[:-20]
-    cut = catalog.Archive(
-        "Cut", f"{address}/cut", hashlib.md5(content["/cut"]).hexdigest(), "Cut", 3
+    cut = Archive(
+        "some", "Cut", f"{address}/cut", hashlib.md5(content["/cut"]).hexdigest(), "Cut", 3
     )
     (tmp_path / "Cut").mkdir()  # an empty folder is not taken for the images
     with pytest.raises(ValueError, match="cannot be unpacked"):
-        prepare.prepare_archive(cut, tmp_path)
+        cut.download(tmp_path)
     for bad in (
         make_tar({"../escaped.png": b"x"}),
         make_tar({"/tmp/escaped.png": b"x", **members}),
         make_tar(members, "/etc/passwd"),
     ):
         content["/bad"] = bad
-        evil = catalog.Archive("Evil", f"{address}/bad", hashlib.md5(bad).hexdigest(), "Evil", 3)
+        evil = Archive("some", "Evil", f"{address}/bad", hashlib.md5(bad).hexdigest(), "Evil", 3)
         root = tmp_path / "root"
         with pytest.raises(ValueError, match="cannot be unpacked safely"):
-            prepare.prepare_archive(evil, root)
+            evil.download(root)
         assert not (tmp_path / "escaped.png").exists()
         assert not Path("/tmp/escaped.png").exists()
         assert not any(path.is_symlink() for path in root.rglob("*"))
@@ -673,7 +687,7 @@ def test_archives_are_unpacked_whole_and_never_outside(tmp_path, server):
 def test_a_pipe_is_no_out_of_distribution_set(tmp_path, name):
     os.mkfifo(tmp_path / name)
     with pytest.raises(ValueError, match=f"{name} is neither a file nor a folder"):
-        files.load_out(tmp_path / name, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+        files.load_ood(tmp_path / name, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize(
@@ -687,8 +701,8 @@ def test_a_zip_of_text_is_no_npz(tmp_path, names):
         for name in names:
             archive.writestr(name, "some text")
     for read in (
-        files.load_npz,
-        lambda path: files.load_out(path, torch.zeros(1, 3, 8, 8, dtype=torch.uint8)),
+        npz.load,
+        lambda path: files.load_ood(path, torch.zeros(1, 3, 8, 8, dtype=torch.uint8)),
     ):
         with pytest.raises(ValueError, match=r"train\.npz cannot be read as an \.npz"):
             read(path)
@@ -697,7 +711,7 @@ def test_a_zip_of_text_is_no_npz(tmp_path, names):
 @pytest.mark.parametrize("labels", [None, np.zeros(3), np.array(["a", "b"])])
 def test_an_out_of_distribution_npz_may_have_any_labels_or_none(tmp_path, labels):
     save_npz(tmp_path / "out.npz", labels=labels)
-    found = files.load_out(tmp_path / "out.npz", torch.zeros(1, 3, 6, 6, dtype=torch.uint8))
+    found = files.load_ood(tmp_path / "out.npz", torch.zeros(1, 3, 6, 6, dtype=torch.uint8))
     assert found.labels.tolist() == [-1] * 20
 
 
@@ -708,7 +722,7 @@ def test_an_out_of_distribution_npz_may_have_any_labels_or_none(tmp_path, labels
 def test_class_names_that_are_none_are_said(tmp_path, class_names):
     save_npz(tmp_path / "train.npz", class_names=class_names)
     with pytest.raises(ValueError, match=r"train\.npz: class_names must be text \[C\]"):
-        files.load_npz(tmp_path / "train.npz")
+        npz.load(tmp_path / "train.npz")
 
 
 @pytest.mark.parametrize(

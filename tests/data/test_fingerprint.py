@@ -73,7 +73,7 @@ def test_a_fingerprint_changes_with_every_change_of_the_data(
     monkeypatch.setattr(files, "IN_MEMORY", 0 if streamed else 2**40)
 
     def found():
-        train, test = sources.load_in(str(mine), tmp_path)
+        train, test = sources.load_train_and_test(str(mine), tmp_path)
         return fingerprint.of(train), fingerprint.of(test)
 
     before = found()

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 import predict
-from data import downloaded, files, sources
+from data import files, npz, sources
+from data.catalog import CATALOG
 from data.decoding import decode
 from data.folders import search
 from tests.common import ROOT
@@ -42,7 +43,7 @@ def counts(place):
         cropped.labels.tolist(),
         cropped.notes,
     )
-    outside, (paths, notes) = files.load_out(place, REFERENCE), predict.find_images([place])
+    outside, (paths, notes) = files.load_ood(place, REFERENCE), predict.find_images([place])
     assert len(found) == len(outside) == len(paths)
     assert found.notes == outside.notes == tuple(notes)
     return found, " ".join(notes)
@@ -97,7 +98,7 @@ def test_images_in_a_format_that_is_not_read_are_an_error(folder, suffix, alone)
             (folder / "b" / name).unlink()
     for read in (
         files.load_split,
-        lambda place: files.load_out(place, REFERENCE),
+        lambda place: files.load_ood(place, REFERENCE),
         lambda place: predict.find_images([place]),
     ):
         with pytest.raises(
@@ -127,7 +128,7 @@ def test_an_empty_class_and_images_beside_the_classes_are_an_error(folder):
     image(folder / "5.png")
     with pytest.raises(ValueError, match="lie in no class folder"):
         files.load_cropped(folder, (8, 8), 0)
-    assert len(files.load_out(folder, REFERENCE)) == 5  # whose folders are no classes
+    assert len(files.load_ood(folder, REFERENCE)) == 5  # whose folders are no classes
 
 
 def test_linked_folders_are_followed_once(folder, tmp_path):
@@ -146,7 +147,7 @@ def test_one_folder_in_two_classes_is_an_error_and_no_endless_walk(folder):
     (folder / "b" / "to_a").symlink_to(folder / "a")
     with pytest.raises(ValueError, match="belongs to two classes, (a, b|b, a): remove a link"):
         files.load_split(folder)
-    assert len(files.load_out(folder, REFERENCE)) == 4
+    assert len(files.load_ood(folder, REFERENCE)) == 4
 
 
 @pytest.mark.parametrize("kind", ["pipe", "broken link"])
@@ -180,7 +181,7 @@ def test_a_folder_that_may_not_be_read_is_an_error():
         if root:
             os.seteuid(65534)
         try:
-            for read in (files.load_split, lambda place: files.load_out(place, REFERENCE), search):
+            for read in (files.load_split, lambda place: files.load_ood(place, REFERENCE), search):
                 with pytest.raises(PermissionError, match="b/deep"):
                     read(folder)
             with pytest.raises(ValueError, match=r"1\.png may not be read: change its permissions"):
@@ -272,14 +273,14 @@ def test_greyness_is_judged_by_all_images_and_alike_in_every_form(tmp_path, colo
     class_folders(tmp_path / "out", mixed, np.zeros(151, int), ("x",))
     found = []
     for train in (
-        files.load_npz(tmp_path / "train.npz"),
+        npz.load(tmp_path / "train.npz"),
         files.load_split(tmp_path / "folders" / "train"),
     ):
         reference = sources.reference(train)
-        found += [files.load_out(tmp_path / name, reference).pixels for name in ("out.npz", "out")]
+        found += [files.load_ood(tmp_path / name, reference).pixels for name in ("out.npz", "out")]
     monkeypatch.setattr(files, "IN_MEMORY", 0)
     found.append(
-        files.load_out(
+        files.load_ood(
             tmp_path / "out", sources.reference(files.load_split(tmp_path / "folders" / "train"))
         ).first(151)
     )
@@ -301,7 +302,7 @@ def test_a_test_set_is_matched_by_name_and_need_not_have_every_class(
     root = tmp_path / "imagenet1k" if place == "val" else tmp_path / "mine"
 
     def load():
-        return sources.load_in("imagenet1k" if place == "val" else str(root), tmp_path)
+        return sources.load_train_and_test("imagenet1k" if place == "val" else str(root), tmp_path)
 
     class_folders(root / "train", pixels, np.arange(200), names)
     if form == "folders" or place == "val":
@@ -339,9 +340,9 @@ def test_a_test_set_is_matched_by_name_and_need_not_have_every_class(
 def test_a_list_may_end_in_capitals(folder, tmp_path):
     for name in ("train.TXT", "Test.txt"):
         (tmp_path / name).write_text("set/a/1.png 0\nset/b/3.png 1\n")
-    train, test = sources.load_in(str(tmp_path), tmp_path)
+    train, test = sources.load_train_and_test(str(tmp_path), tmp_path)
     assert len(train) == len(test) == 2
-    assert len(sources.load_out(str(tmp_path / "train.TXT"), tmp_path, REFERENCE)) == 2
+    assert len(sources.load_ood(str(tmp_path / "train.TXT"), tmp_path, REFERENCE)) == 2
     assert sources.title_of(str(tmp_path / "near.TXT")) == "near"
 
 
@@ -378,8 +379,9 @@ def test_a_set_of_the_catalog_that_lies_here_is_no_other_path(tmp_path, monkeypa
 
 @pytest.mark.parametrize("name", ["svhn", "cifar10", "cifar100", "fashionmnist", "mnist"])
 def test_a_pipe_among_the_downloads_is_said_and_not_opened(tmp_path, name):
-    path = tmp_path / downloaded.TORCHVISION[name].replace("*", "test")
+    pattern = CATALOG[name].load_ood.__self__.pattern
+    path = tmp_path / pattern.replace("*", "test")
     path.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(path)
     with pytest.raises(FileNotFoundError, match="is missing or damaged in"):
-        sources.load_out(name, tmp_path, REFERENCE)
+        sources.load_ood(name, tmp_path, REFERENCE)

@@ -21,8 +21,9 @@ from torchvision.transforms import v2
 
 import main
 import predict
-from data import catalog, files, images, sources
+from data import files, images, sources
 from data.batches import Normalizer, TrainingBatches
+from data.catalog import CATALOG
 from data.streaming import decode
 from experiment import records
 from experiment.recipes import RECIPES
@@ -58,7 +59,7 @@ def test_evaluation_sees_torchvisions_centre_crops_and_no_file_is_opened_before(
     folder, monkeypatch
 ):
     monkeypatch.setattr(Image, "open", None)
-    train, test = sources.load_in("imagenet1k", folder)
+    train, test = sources.load_train_and_test("imagenet1k", folder)
     monkeypatch.undo()
     assert (len(train), len(test), train.classes, test.classes) == (
         120,
@@ -99,7 +100,7 @@ def test_a_random_crop_is_a_part_of_the_image_of_the_usual_areas_and_its_seeds_o
 
 
 def test_each_epoch_has_its_own_crops_and_goes_on_within_it(folder):
-    train, _ = sources.load_in("imagenet1k", folder)
+    train, _ = sources.load_train_and_test("imagenet1k", folder)
     train = train.take(torch.arange(0, 120, 4))
     batches = TrainingBatches(
         train, Normalizer((0,) * 3, (1,) * 3, torch.device("cpu")), 8, 0, True, torch.device("cpu")
@@ -197,11 +198,9 @@ def test_a_run_is_interrupted_resumed_judged_and_used(
     """Smaller images train faster; the OOD set is streamed too."""
     if side == 64:
         monkeypatch.setattr(files, "IN_MEMORY", 0)
-        monkeypatch.setitem(
-            catalog.DATA_SETS,
-            "imagenet1k",
-            replace(catalog.DATA_SETS["imagenet1k"], side=side, margin=10),
-        )
+        smaller = files.ClassFolders("imagenet1k", "ImageNet-1k", side=side, margin=10)
+        entry = replace(CATALOG["imagenet1k"], load=smaller.load, side=side, margin=10)
+        monkeypatch.setitem(CATALOG, "imagenet1k", entry)
     given = (
         "--data",
         "imagenet1k",
@@ -230,7 +229,7 @@ def test_a_run_is_interrupted_resumed_judged_and_used(
     assert without_times(records.read_record(run / records.METRICS)) == without_times(record)
 
     # The network sees in predict.py what it saw in evaluation.
-    test = sources.load_in("imagenet1k", folder)[1]
+    test = sources.load_train_and_test("imagenet1k", folder)[1]
     chosen = sources.limited(len(test), 6).tolist()
     paths = [os.fsdecode(test.paths[position]) for position in chosen]
     out = tmp_path / "found.json"

@@ -75,7 +75,7 @@ def test_turned_images_are_upright_everywhere(tmp_path):
     )
     found = [split.pixels, files.load_split(tmp_path / "list.txt", tmp_path).pixels]
     found += [
-        files.load_out(tmp_path / name, reference, root=tmp_path).pixels
+        files.load_ood(tmp_path / name, reference, root=tmp_path).pixels
         for name in ("set", "list.txt")
     ]
     found.append(files.load_cropped(tmp_path / "set", (24, 40), 0).first(4))

@@ -14,7 +14,8 @@ import time
 import pytest
 from torchvision import datasets
 
-from data import prepare
+from data import download, prepare
+from data.catalog import CATALOG
 from tests.common import ROOT, until
 from utils import interruption
 
@@ -111,11 +112,11 @@ def test_a_hostile_server_is_named_and_waited_for_no_longer_than_a_while(
     tmp_path, monkeypatch, sends, case
 ):
     pieces, said = HOSTILE[case]
-    monkeypatch.setattr(prepare, "PATIENCE", 1)
-    monkeypatch.setattr(prepare, "LARGEST", 10**7)
+    monkeypatch.setattr(download, "TIMEOUT", 1)
+    monkeypatch.setattr(download, "LARGEST", 10**7)
     address = sends(pieces)
     with pytest.raises((OSError, ValueError), match=said) as raised:
-        prepare.fetch(f"{address}/file", tmp_path / "file", "md5")
+        download.download_file(f"{address}/file", tmp_path / "file", "md5")
     assert address in str(raised.value) or "run it again to go on" in str(raised.value)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 10**7
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
@@ -123,7 +124,7 @@ def test_a_hostile_server_is_named_and_waited_for_no_longer_than_a_while(
 
 def test_one_bad_server_stops_no_other_set(tmp_path, monkeypatch, capsys, sends):
     monkeypatch.setattr(prepare, "ROOT", tmp_path)
-    monkeypatch.setattr(prepare, "PATIENCE", 1)
+    monkeypatch.setattr(download, "TIMEOUT", 1)
     monkeypatch.setattr(datasets.CIFAR10, "url", f"{sends(HOSTILE['no status'][0])}/file")
     body = b"some"
     splits = {"train": [sends([OK + b"\r\n" + body]), "some.mat", hashlib.md5(body).hexdigest()]}
@@ -161,16 +162,16 @@ def test_mnist_comes_from_the_first_server_that_has_it_and_a_cut_file_is_unpacke
     # The first has nothing; each other one has one file, whatever it is asked for.
     sent = [[], *([OK + b"\r\n" + body] for body in packed.values())]
     monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [f"{sends(pieces)}/" for pieces in sent])
-    raw = tmp_path / "FashionMNIST" / "raw"
-    prepare.prepare("fashionmnist", tmp_path)
+    raw, fetch = tmp_path / "FashionMNIST" / "raw", CATALOG["fashionmnist"].download
+    fetch(tmp_path)
     if cut:
         (raw / names[0]).write_bytes(images[:-3])
-        prepare.prepare("fashionmnist", tmp_path)
+        fetch(tmp_path)
     assert datasets.FashionMNIST(tmp_path).data.flatten().tolist() == [5, 6]
 
 
 def test_a_signal_ends_the_preparation_and_what_has_arrived_is_kept(tmp_path, sends):
-    address = sends(slowly(OK + b"\r\n" + b"x" * prepare.PIECE))
+    address = sends(slowly(OK + b"\r\n" + b"x" * download.CHUNK))
     program = (
         "import runpy, sys; from torchvision import datasets; datasets.CIFAR10.url = "
         f"'{address}/file'; "
@@ -191,7 +192,8 @@ def test_a_signal_ends_the_preparation_and_what_has_arrived_is_kept(tmp_path, se
 def test_a_set_is_ready_whether_or_not_that_can_be_printed(tmp_path):
     """A full disk, or `| head`."""
     program = (
-        "from data import prepare; prepare.prepare = lambda *_: None; "
+        "from data import prepare; done = lambda root: None; "
+        "prepare.DOWNLOADS = {'svhn': done, 'mnist': done}; "
         "sys.exit(prepare.main(['svhn', 'mnist']))"
     )
     with open("/dev/full", "w") as full:

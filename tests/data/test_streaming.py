@@ -15,12 +15,11 @@ import torch
 from PIL import Image
 from torch.utils.data import get_worker_info
 
-from data import files, sources, streaming
+from data import files, sources, streaming, workers
 from data.batches import Normalizer, TrainingBatches
 from data.streaming import ImageFiles
 from experiment import records
 from tests.common import ROOT, until
-from training import session
 from utils import interruption, program
 
 
@@ -41,9 +40,9 @@ def folder(tmp_path):
 
 def both(folder, monkeypatch):
     """The training set in memory, and streamed."""
-    in_memory, _ = sources.load_in(str(folder), folder)
+    in_memory, _ = sources.load_train_and_test(str(folder), folder)
     monkeypatch.setattr(files, "IN_MEMORY", 0)
-    streamed, _ = sources.load_in(str(folder), folder)
+    streamed, _ = sources.load_train_and_test(str(folder), folder)
     assert isinstance(streamed, ImageFiles)
     return in_memory, streamed
 
@@ -251,10 +250,9 @@ def test_with_little_shared_memory_images_take_another_way(many):
 def test_a_disk_that_does_not_answer_ends_the_wait(many, monkeypatch, asked, raised):
     paths = np.array([str(path).encode() for path in many.iterdir()])
     monkeypatch.setattr(streaming, "decode", lambda path: time.sleep(1000))
-    monkeypatch.setattr(streaming, "POLL", 0.2)
-    monkeypatch.setattr(streaming, "STALLED", 1000 if asked else 0)
+    monkeypatch.setattr(workers, "TIMEOUT", 0.2)
+    monkeypatch.setattr(workers, "STALLED", 1000 if asked else 0)
     monkeypatch.setattr(interruption, "_asked", asked)
-    assert session.leave_if_asked in streaming.WHILE_WAITING
     # How long its end is waited for.
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
     with pytest.raises(raised):
@@ -333,7 +331,7 @@ class Masks(torch.utils.data.Dataset):
 def test_a_process_that_decodes_gets_no_signal_from_its_start_on():
     """Ctrl-C reaches it before it can ignore it, and what ends it then is no interruption."""
     loader = torch.utils.data.DataLoader(Masks(), batch_size=None, sampler=[0], num_workers=1)
-    with streaming._started(loader) as batches:
+    with workers.started(loader) as batches:
         assert {*next(batches).tolist()} >= {
             signal.SIGINT,
             signal.SIGTERM,

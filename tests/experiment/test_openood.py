@@ -9,6 +9,7 @@ import torch
 import analyze
 import main
 from data.images import Images
+from data.torchvision_sets import TorchvisionSet
 from experiment import records
 from experiment.data import load_data
 from experiment.recipes import RECIPES
@@ -66,7 +67,7 @@ def test_the_recipe_alone_says_how_and_on_what(data, near):
 def test_images_are_normalised_with_the_recipes_own_digits(monkeypatch, data, recipe, mean, std):
     pixels = torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)
     few = Images(pixels, torch.arange(40) % 10, tuple(map(str, range(10))))
-    monkeypatch.setattr(main.sources.downloaded, "load", lambda *_: few)
+    monkeypatch.setattr(TorchvisionSet, "load_split", lambda *_: few)
     given = ["--data", data, "--recipe", recipe, "--ood", "noise", "--protocol", "paper"]
     found = load_data(main.parse(given))
     assert (found.mean, found.std) == (mean, std)

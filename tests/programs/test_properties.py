@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data import files, prepare
+from data import download, files
+from data import npz as npz_files
 from experiment import predictions, records
 from experiment.config import RunConfig
 from tests.common import ROOT
@@ -149,7 +150,7 @@ def test_a_damaged_npz_is_named_or_means_what_it_did(position, change):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "some.npz"
         path.write_bytes(damaged(npz(images=IMAGES, labels=np.arange(6)), position, change))
-        if found := read(files.load_npz, path):
+        if found := read(npz_files.load, path):
             assert np.array_equal(found.pixels.permute(0, 2, 3, 1).numpy(), IMAGES)
             assert found.labels.tolist() == list(range(6))
 
@@ -197,9 +198,9 @@ def test_a_download_cut_at_any_byte_goes_on(server, cuts):
                 break
             cut["/file"] = (have.stat().st_size if have.exists() else 0) + length
             with pytest.raises((OSError, ValueError)):
-                prepare.fetch(f"{address}/file", path, hashlib.md5(body).hexdigest())
+                download.download_file(f"{address}/file", path, hashlib.md5(body).hexdigest())
             assert not path.exists()
         cut.clear()
-        prepare.fetch(f"{address}/file", path, hashlib.md5(body).hexdigest())
+        download.download_file(f"{address}/file", path, hashlib.md5(body).hexdigest())
         assert path.read_bytes() == body
         assert [each.name for each in Path(folder).iterdir()] == ["file"]

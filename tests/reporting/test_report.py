@@ -171,7 +171,7 @@ def test_examples_come_from_streamed_sets_too(outcomes, tmp_path, monkeypatch):
         )
     in_memory = examples.most_wrong(run, data)
     monkeypatch.setattr(files, "IN_MEMORY", 0)
-    data.ood["noise"] = "very_far", files.load_out(tmp_path / "noise", data.train.pixels)
+    data.ood["noise"] = "very_far", files.load_ood(tmp_path / "noise", data.train.pixels)
     assert isinstance(data.ood["noise"][1], ImageFiles)
     assert examples.most_wrong(run, data) == in_memory
 

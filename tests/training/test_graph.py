@@ -14,8 +14,8 @@ import torch
 from torch._dynamo.utils import counters
 
 import main as program
-from data.catalog import DATA_SETS
 from data.images import Images
+from data.sources import entry_of
 from data.streaming import ImageFiles
 from dismax import archive
 from experiment import records
@@ -144,7 +144,7 @@ def data_of(files):
     )
     if files:
         images = ImageFiles(np.zeros(10, "S1"), images.labels, images.classes, (8, 8))
-    return Data(images, {}, {}, (0.5,) * 3, (0.2,) * 3, DATA_SETS["cifar10"])
+    return Data(images, {}, {}, (0.5,) * 3, (0.2,) * 3, entry_of("cifar10"))
 
 
 @pytest.mark.parametrize(

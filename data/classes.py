@@ -1,0 +1,76 @@
+"""Checks that the labels and class names of a training and a test set fit together."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .folders import shown, some
+from .streaming import ImageSet
+
+
+def number(labels: Tensor, folder: Path) -> tuple[str, ...]:
+    """Return the class names of training labels that come without names: their numbers.
+
+    Raises ValueError if the labels are not 0, 1, ... without a gap.
+    """
+    numbers = labels.unique().tolist()
+    if numbers != list(range(len(numbers))):
+        listed = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
+        raise ValueError(
+            f"{folder}: training labels must number the classes from 0 on without a gap, got "
+            f"{listed}: renumber them, or add class_names to an .npz"
+        )
+    return tuple(map(str, numbers))
+
+
+def match(train: ImageSet, test: ImageSet, folder: Path) -> ImageSet:
+    """Return the test set with the training set's classes.
+
+    Classes are matched by name. The test set need not have all of them.
+
+    Raises ValueError if the test set has a class that the training set does not have.
+    """
+    # Without names, the test labels are the numbers of the training classes.
+    if test.classes in ((), train.classes):
+        return replace(test, classes=train.classes)
+    unknown = sorted(set(test.classes) - set(train.classes))
+    if unknown:
+        raise ValueError(
+            f"{folder}: train and test have different classes: of the test set's, {some(unknown)} "
+            f"{'is' if len(unknown) == 1 else 'are'} not among the training set's "
+            f"({some(train.classes)}): rename them, move them elsewhere, or give an .npz "
+            "class_names"
+        )
+    refuse_wrong_labels(test, f"{folder}, test")
+    notes = test.notes
+    missing = [name for name in train.classes if name not in test.classes]
+    if missing:
+        note = (
+            f"{shown(folder)}: the test set has no images of {len(missing)} of "
+            f"{len(train.classes)} classes ({some(missing)})"
+        )
+        notes = (*notes, note)
+    numbers = torch.tensor([train.classes.index(name) for name in test.classes])
+    return replace(test, labels=numbers[test.labels], classes=train.classes, notes=notes)
+
+
+def refuse_wrong_labels(images: ImageSet, name: str) -> None:
+    """Raise ValueError, beginning with `name`, if a label is not the number of a class."""
+    low, high = int(images.labels.min()), int(images.labels.max())
+    if low < 0 or high >= len(images.classes):
+        raise ValueError(
+            f"{name}: labels run from {low} to {high}, outside 0 to {len(images.classes) - 1}: "
+            "correct them, or the class names"
+        )
+
+
+def refuse_bad_names(classes: tuple[str, ...], name: str) -> None:
+    """Raise ValueError, beginning with `name`, for fewer than two classes or a repeated name."""
+    if len(classes) < 2:
+        raise ValueError(f"{name}: one class only ({classes[0]!r}), a classifier needs two or more")
+    if len(set(classes)) < len(classes):
+        raise ValueError(
+            f"{name}: class names are given twice ({', '.join(classes)}): give each class its own"
+        )

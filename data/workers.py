@@ -1,0 +1,174 @@
+"""Processes that decode images while the network trains."""
+
+import atexit
+import os
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import active_children
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from utils import distributed, interruption
+
+PREFETCH = 4  # batches that each process decodes ahead
+TIMEOUT = 5  # seconds to wait for a batch before it is checked whether to go on waiting
+STALLED = 600  # seconds without a batch after which reading fails
+# Only the parent process handles these signals.
+SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+    if hasattr(signal, name)
+]
+
+
+def read(images: Dataset, indices: Iterator[Any]) -> Iterator[Tensor]:
+    """Yield `images[index]`, a decoded batch, for each index; other processes decode it.
+
+    Raises:
+        ValueError: an image is damaged (the message names it), or no batch comes for `STALLED`
+            seconds.
+        OSError: the processes cannot be started.
+        KeyboardInterrupt: a signal came, and no batch comes.
+    """
+    loader = DataLoader(
+        images,
+        batch_size=None,  # each index is a whole batch
+        sampler=indices,
+        collate_fn=_share,
+        num_workers=_count(),
+        prefetch_factor=PREFETCH,
+        timeout=TIMEOUT,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # the global generator belongs to the training
+        worker_init_fn=_ignore_signals,
+    )
+    with started(loader) as batches:
+        yield from _receive(batches)
+
+
+def _count() -> int:
+    """Return how many processes decode: 1 to 8.
+
+    The processes that torchrun started on this machine share its processors.
+    """
+    text = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    sharing = int(text) if text.isdecimal() else 1
+    return max(1, min(8, (os.cpu_count() or 1) // max(1, sharing)))
+
+
+def _ignore_signals(_: int) -> None:
+    """Ignore signals in a decoding process: Ctrl-C reaches it, but the last step needs its images.
+
+    The parent process ends it.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def started(loader: DataLoader) -> Iterator[Iterator]:
+    """Give a loader's iterator. Its processes end with the block, or with the program.
+
+    Raises OSError if the processes cannot be started.
+    """
+    others, processes, iterator = active_children(), [], None
+
+    def end() -> None:
+        if iterator is not None:
+            iterator._shutdown_workers()  # asks the processes to end, and waits for some seconds
+        for process in processes:
+            process.kill()  # a process that waits for a disk does not end when it is asked to
+            process.join(1)
+
+    # At exit, Python itself would send SIGTERM, which the processes ignore, and wait for ever.
+    atexit.register(end)
+    try:
+        try:
+            with _blocked_signals():
+                iterator = iter(loader)
+        except OSError as error:
+            reason = "too little room in /dev/shm, or too many processes or open files"
+            raise OSError(
+                error.errno,
+                f"cannot start processes that decode images ({error.strerror}): {reason}",
+            ) from error
+        finally:
+            processes = [child for child in active_children() if child not in others]
+        yield iterator
+    finally:
+        # The garbage collector may be late: an error from the loader refers to itself, and keeps
+        # the loader alive.
+        end()
+        atexit.unregister(end)
+
+
+@contextmanager
+def _blocked_signals() -> Iterator[None]:
+    """Delay signals until the block ends. A process that starts in the block never gets any."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+def _share(pixels: Tensor) -> Tensor | np.ndarray:
+    """Return a batch in shared memory, for the parent process.
+
+    If shared memory is full, return an array: it is sent through a pipe.
+    """
+    try:
+        return pixels.share_memory_()
+    except RuntimeError:
+        return pixels.numpy()
+
+
+def _receive(loader: Iterator[Tensor | np.ndarray]) -> Iterator[Tensor]:
+    """Yield the batches of a loader. Raises as `read`."""
+    last = time.monotonic()
+    while True:
+        try:
+            batch = next(loader, None)
+        except ValueError as error:
+            raise ValueError(_last_line(error)) from None
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader timed out"):
+                raise
+            # One of several processes must not stop alone: torchrun ends all of them.
+            if interruption.asked() and distributed.size() == 1:
+                raise KeyboardInterrupt from None
+            if time.monotonic() - last > STALLED:
+                raise ValueError(
+                    f"no images came for {STALLED} seconds: see whether their disk or network "
+                    "answers"
+                ) from None
+            continue
+        if batch is None:
+            return
+        if not isinstance(batch, Tensor):
+            warnings.warn(
+                "/dev/shm is full, and images take a slower way: enlarge it (docker run "
+                "--shm-size=8g)",
+                stacklevel=2,
+            )
+            batch = torch.from_numpy(batch)
+        yield batch
+        last = time.monotonic()
+
+
+def _last_line(error: ValueError) -> str:
+    """Return the message of an error in another process, without that process's traceback."""
+    lines = str(error).rpartition("Traceback (most recent call last):\n")[2].splitlines()
+    text = " ".join(line for line in lines if not line.startswith(" "))
+    kind, _, message = text.partition(": ")
+    return message or kind
