@@ -8,6 +8,7 @@ import torch
 
 import analyze
 import main
+from data import sources
 from data.images import Images
 from data.torchvision_sets import TorchvisionSet
 from experiment import records
@@ -21,7 +22,7 @@ from tests.common import interrupted
 def test_the_recipe_alone_says_how_and_on_what(data, near):
     config = main.parse(["--data", data, "--recipe", "openood"])
     assert (config.model, config.epochs, config.batch_size) == ("resnet18", 100, 128)
-    groups = main.sources.ood_sets(config.data, config.ood, config.recipe)
+    groups = sources.ood_sets(config.data, config.ood, config.recipe)
     assert [source for role, source in groups if role == "near"] == [near, "tinyimagenet"]
     assert [source for role, source in groups if role == "far"] == [
         "mnist",
