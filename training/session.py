@@ -36,14 +36,14 @@ class Session:
     seconds: float = 0.0  # of training, up to the last checkpoint
     # The log entry of an epoch that is trained but not evaluated yet.
     trained: dict[str, Any] | None = None
-    kept: str = "no checkpoint was written yet"  # printed if the run stops
+    kept: str = "no checkpoint was written yet"  # printed if an error or a signal ends the run
 
     HISTORY = ("epochs", "best", "seconds", "trained")
 
     def __post_init__(self):
         config, data = self.run.config, self.run.data
         self.writer = checkpoint.CheckpointWriter(config.folder, config.checkpoint_every)
-        # Of all images that training depends on.
+        # Of the images that training depends on.
         split = data.calibration_split
         self.fingerprints = {
             "train": fingerprint.of(data.train),
