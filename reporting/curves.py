@@ -1,4 +1,4 @@
-"""The numbers of curves and operating points. Arrays come in and go out."""
+"""Computes the numbers of curves and operating points, from arrays to arrays."""
 
 from collections.abc import Mapping
 
@@ -6,40 +6,47 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
-from utils.metrics import threshold_at
+from utils.bins import BINS
+from utils.metrics import bin_of, threshold_at
 
 
-def reliability(
-    confidence: NDArray, correct: NDArray, bins: int = 15
-) -> tuple[NDArray, NDArray, NDArray]:
-    """Mean confidence, accuracy and share of the images of each of the ECE's bins that holds any.
+def reliability(confidence: NDArray, correct: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Return the mean confidence, the accuracy and the share of images of each bin with images.
 
-    Bins are of equal width and closed above, as `utils.metrics.expected_calibration_error` has
-    them: the sum of share · |accuracy - mean confidence| is the ECE.
+    The bins are those of the ECE: the sum of share · |accuracy - mean confidence| is the ECE.
     """
-    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    count = np.bincount(which, minlength=bins)
-    held = count > 0
-    sums = (
-        np.bincount(which, values, bins)[held] / count[held] for values in (confidence, correct)
-    )
-    return *sums, count[held] / len(confidence)
+    bins = bin_of(confidence)
+    count = np.bincount(bins, minlength=BINS)
+    filled = count > 0
+    mean_confidence = np.bincount(bins, confidence, BINS)[filled] / count[filled]
+    accuracy = np.bincount(bins, correct, BINS)[filled] / count[filled]
+    return mean_confidence, accuracy, count[filled] / len(confidence)
 
 
 def receiver_operating(inside: NDArray, outside: NDArray, false_positive_rates: NDArray) -> NDArray:
-    """The true-positive rate at each false-positive rate: in-distribution positive, along the ROC
-    curve's straight pieces.
+    """Return the true-positive rate at each false-positive rate; in-distribution is positive.
+
+    Between the points of the ROC curve it is interpolated linearly.
+
+    Args:
+        inside: in-distribution scores [N].
+        outside: out-of-distribution scores [M].
+        false_positive_rates: in [0, 1].
     """
     is_in = np.repeat([True, False], [len(inside), len(outside)])
-    found = roc_curve(is_in, np.concatenate([inside, outside]))
-    return np.interp(false_positive_rates, found[0], found[1])
+    false_positives, true_positives, _ = roc_curve(is_in, np.concatenate([inside, outside]))
+    return np.interp(false_positive_rates, false_positives, true_positives)
 
 
 def operating_point(
-    deciding: NDArray, sets: Mapping[str, NDArray], rate: float
+    calibration: NDArray, sets: Mapping[str, NDArray], rate: float
 ) -> dict[str, float]:
-    """The share of each set that is accepted at the threshold which accepts at least `rate` of the
-    deciding scores.
+    """Return the share of each set that a threshold accepts.
+
+    Args:
+        calibration: the scores from which the threshold is taken.
+        sets: scores by set.
+        rate: the threshold is the highest that accepts at least this share of `calibration`.
     """
-    threshold = threshold_at(deciding, rate)
+    threshold = threshold_at(calibration, rate)
     return {name: float((values >= threshold).mean()) for name, values in sets.items()}

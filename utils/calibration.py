@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from .bins import BINS
+
 LOWEST, HIGHEST = 0.001, 100.0  # the range in which the temperature is sought
 LOW, HIGH = math.log10(LOWEST), math.log10(HIGHEST)
 # At how many points, evenly spaced in log T, confidences are computed. A smaller set gets more
@@ -81,20 +83,25 @@ class _Confidences:
         return 1 / (matrix @ self.table[start:end]).exp_().add_(1)
 
 
-def _lowest_ece(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """log10 of the temperature with the lowest ECE, as `metrics.expected_calibration_error` defines
-    it.
+def _calibration_errors(confidence: Tensor, correct: Tensor) -> Tensor:
+    """The ECE [K] of confidences [K, N] and correct answers [N], by the bins of `bins`.
+
+    It is `metrics.expected_calibration_error`, of many temperatures at once.
     """
+    which = (confidence * BINS).ceil_().clamp_(1, BINS).long()  # counted from 1
+    sums = torch.zeros(len(confidence), BINS + 1, dtype=torch.float64).scatter_add(
+        1, which, correct - confidence
+    )
+    return sums.abs().sum(1) / len(correct)
+
+
+def _lowest_ece(logits: Tensor, labels: Tensor) -> float:
+    """log10 of the temperature with the lowest ECE."""
     correct = (logits.argmax(1) == labels).double()
     confidences = _Confidences(logits)
 
     def ece(confidence: Tensor) -> Tensor:
-        """[K, N] → [K]."""
-        which = (confidence * bins).ceil_().clamp_(1, bins).long()  # closed above
-        sums = torch.zeros(len(confidence), bins + 1, dtype=torch.float64).scatter_add(
-            1, which, correct - confidence
-        )
-        return sums.abs().sum(1) / len(labels)
+        return _calibration_errors(confidence, correct)
 
     def nearly(points: Tensor) -> Tensor:
         return _by_parts(lambda part: ece(confidences.nearly(part)), points, len(labels))

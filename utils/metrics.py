@@ -6,7 +6,18 @@ Float64 throughout; arrays or CPU tensors come in, Python floats go out.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
-from sklearn.metrics import auc, average_precision_score, roc_curve
+
+from .bins import BINS
+
+# The label of each detection metric in tables, in which it is in percent.
+LABELS = {
+    "tnr95": "TNR@95 %",
+    "auroc": "AUROC %",
+    "aupr_in": "AUPR in %",
+    "aupr_out": "AUPR out %",
+    "dtacc": "DTACC %",
+    "fpr95_out": "FPR@95 %",
+}
 
 
 def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
@@ -48,7 +59,12 @@ def brier_score(logits: ArrayLike, labels: ArrayLike) -> float:
     return float(((softmax(values, axis=1) - np.eye(values.shape[1])[classes]) ** 2).sum(1).mean())
 
 
-def expected_calibration_error(logits: ArrayLike, labels: ArrayLike, bins: int = 15) -> float:
+def bin_of(confidence: NDArray, bins: int = BINS) -> NDArray:
+    """The ECE's bin of each confidence [N], from 0 to bins - 1, as `utils.bins` defines them."""
+    return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+
+
+def expected_calibration_error(logits: ArrayLike, labels: ArrayLike, bins: int = BINS) -> float:
     """ECE: the mean over images of |accuracy - mean confidence| of their bin (Naeini et al. 2015,
     Guo et al. 2017).
 
@@ -59,10 +75,10 @@ def expected_calibration_error(logits: ArrayLike, labels: ArrayLike, bins: int =
         raise ValueError(f"bins must be 1 or more, got {bins}")
     values, classes = _checked(logits, labels)
     confidence = softmax(values, axis=1).max(1)
-    # Not of the probabilities, in which a small difference may be lost.
+    # From the logits: probabilities may round away a small difference between them.
     correct = values.argmax(1) == classes
-    which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    return float(np.abs(np.bincount(which, correct - confidence, bins)).sum() / len(classes))
+    sums = np.bincount(bin_of(confidence, bins), correct - confidence, bins)
+    return float(np.abs(sums).sum() / len(classes))
 
 
 def classification_metrics(logits: ArrayLike, labels: ArrayLike) -> dict[str, float]:
@@ -106,6 +122,9 @@ def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, 
 
     Raises ValueError for an empty set or non-finite scores.
     """
+    # Imported here: it takes a second, and analyze.py needs only the labels.
+    from sklearn.metrics import auc, average_precision_score, roc_curve
+
     inside, outside = (
         np.asarray(scores, dtype=np.float64).ravel() for scores in (in_scores, out_scores)
     )

@@ -14,8 +14,16 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import log_loss
 
 from experiment.evaluation import temperature_results
-from utils.calibration import HIGHEST, LOWEST, _Confidences, fit_temperature
+from utils.bins import BINS
+from utils.calibration import (
+    HIGHEST,
+    LOWEST,
+    _calibration_errors,
+    _Confidences,
+    fit_temperature,
+)
 from utils.metrics import (
+    bin_of,
     brier_score,
     classification_metrics,
     detection_metrics,
@@ -129,6 +137,22 @@ def test_calibration_error_at_the_edges():
         expected_calibration_error(sure, [0, 2])
     with pytest.raises(ValueError, match="not all finite"):
         expected_calibration_error(sure * math.nan, [0, 0])
+
+
+def test_bins_have_equal_width_and_are_closed_above():
+    edges = np.array([0, 0.25, 0.5, 0.75, 1])
+    assert bin_of(edges, 4).tolist() == [0, 0, 1, 2, 3]
+    assert bin_of(np.nextafter(edges[:-1], 1), 4).tolist() == [0, 1, 2, 3]
+
+
+def test_the_search_for_the_temperature_has_the_same_calibration_error():
+    rng = np.random.default_rng(0)
+    edges = np.arange(BINS + 1) / BINS
+    confidence = np.concatenate([rng.uniform(size=1000), edges, np.nextafter(edges, 1)])
+    correct = (rng.uniform(size=len(confidence)) < confidence).astype(float)
+    sums = np.bincount(bin_of(confidence), correct - confidence, BINS)
+    (error,) = _calibration_errors(torch.tensor(confidence[None]), torch.tensor(correct))
+    assert error.item() == pytest.approx(np.abs(sums).sum() / len(correct), abs=1e-12)
 
 
 @pytest.mark.parametrize(("n", "c"), [(1, 2), (30, 3), (500, 10)])
