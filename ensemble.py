@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes a Deep Ensemble of finished runs (Lakshminarayanan et al. 2017, arXiv 1612.01474), from
-what they kept.
+"""Makes a Deep Ensemble (Lakshminarayanan et al. 2017, arXiv 1612.01474) of finished runs.
 
-Its probabilities are the mean of the members', which count at temperature 1; its logits are their
-logarithm, so that it is calibrated, after averaging, and scored as any run is. Its score is MPS.
+It needs the runs' records and predictions alone. Its probabilities are the mean of the members'
+at temperature 1. Its logits are their logarithm: like any run it is calibrated, after averaging,
+and scored. Its score is MPS.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from numpy.typing import NDArray
 from torch import Tensor
 
 from experiment import predictions, records, search
@@ -35,7 +36,9 @@ from losses.scores import SCORES
 from utils import interruption, program, runtime
 from utils.output import print_line
 
-OFFERED = ("MPS", "ES")  # the scores that are functions of probabilities
+SCORES_OF_PROBABILITIES = ("MPS", "ES")  # the scores that need nothing but probabilities
+Member = tuple[Path, dict[str, Any]]  # a run's folder and its record
+Outputs = dict[str, dict[str, Tensor]]  # set → named outputs
 
 
 @dataclass(frozen=True)
@@ -51,131 +54,149 @@ class Options:
 
 
 def mean_log_probabilities(logits: Sequence[Tensor]) -> Tensor:
-    """Log of the members' mean probability [N, C], from their logits [N, C] at temperature 1."""
-    return torch.stack([each.double().log_softmax(1) for each in logits]).logsumexp(0) - math.log(
-        len(logits)
-    )
+    """Return the log of the members' mean probability [N, C].
+
+    Args:
+        logits: each member's logits [N, C] at temperature 1.
+    """
+    log_probabilities = torch.stack([member.double().log_softmax(1) for member in logits])
+    return log_probabilities.logsumexp(0) - math.log(len(logits))
 
 
 def all_scores(outputs: Mapping[str, Tensor], temperature: float) -> dict[str, Tensor]:
-    """As a head's `all_scores`."""
-    return {name: SCORES[name](outputs["logits"] / temperature) for name in OFFERED}
+    """Return the scores [N] of named outputs by name, as the `all_scores` of a head does."""
+    return {name: SCORES[name](outputs["logits"] / temperature) for name in SCORES_OF_PROBABILITIES}
 
 
-def find_members(options: Options) -> list[tuple[Path, dict[str, Any]]]:
-    """The members' folders and records by seed.
+def find_members(options: Options) -> list[Member]:
+    """Return the members' folders and records, by seed.
 
-    Raises ValueError if they are not runs of one kind, or not those asked for.
+    Raises ValueError if they differ in more than the seed, or if one that is asked for is missing.
     """
-    found = [
-        (folder, records.read_record(folder / records.METRICS))
-        for folder in search.run_folders(options.runs)
-    ]
-    wanted = [
-        (folder, record)
-        for folder, record in found
-        if not options.members or record["config"]["seed"] in options.members
-    ]
-    seeds = [record["config"]["seed"] for _, record in wanted]
+    members = []
+    for folder in search.run_folders(options.runs):
+        record = records.read_record(folder / records.METRICS)
+        if not options.members or record["config"]["seed"] in options.members:
+            members.append((folder, record))
+    seeds = [record["config"]["seed"] for _, record in members]
     if missing := sorted(set(options.members) - set(seeds)):
         raise ValueError(
             f"no finished run with seed {', '.join(map(str, missing))} in "
             f"{', '.join(map(str, options.runs))}"
         )
-    first, held = wanted[0][0], identity_of(wanted[0][1]["config"])
-    if "members" in wanted[0][1]:
-        raise ValueError(f"{first} is an ensemble itself: name the folder of its members")
-    for folder, record in wanted[1:]:
-        other = identity_of(record["config"])
-        names = [
-            name for name in held | other if name != "seed" and held.get(name) != other.get(name)
-        ]
-        if differing := [f"{name} {held.get(name)!r} and {other.get(name)!r}" for name in names]:
+    first_folder, first = members[0]
+    if "members" in first:
+        raise ValueError(f"{first_folder} is an ensemble itself: name the folder of its members")
+    for folder, record in members[1:]:
+        if differences := _differences(first["config"], record["config"]):
             raise ValueError(
-                f"members differ in nothing but the seed; {first} and {folder} have "
-                f"{'; '.join(differing)}"
+                f"members differ in nothing but the seed; {first_folder} and {folder} have "
+                f"{'; '.join(differences)}"
             )
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds are given twice among the members: {', '.join(map(str, seeds))}")
-    return sorted(wanted, key=lambda member: member[1]["config"]["seed"])
+    return sorted(members, key=lambda member: member[1]["config"]["seed"])
 
 
-def average(
-    members: Sequence[tuple[Path, dict[str, Any]]],
-) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
-    """The ensemble's named outputs for each set, and the labels of those that have some.
+def _differences(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return what two configurations differ in, without the seed, as text."""
+    first, second = identity_of(config), identity_of(other)
+    return [
+        f"{name} {first.get(name)!r} and {second.get(name)!r}"
+        for name in first | second
+        if name != "seed" and first.get(name) != second.get(name)
+    ]
 
-    Raises ValueError if sets differ.
+
+def average(members: Sequence[Member]) -> tuple[Outputs, dict[str, Tensor]]:
+    """Return the ensemble's named outputs of each set, and the labels of the sets that have some.
+
+    Raises ValueError if the members were evaluated on different images.
     """
-    kept, folders = (
-        [predictions.predictions_of(*member) for member in members],
-        [folder for folder, _ in members],
-    )
-    names = [name for name in kept[0] if name != "train"]
-    for folder, part in zip(folders, kept, strict=True):
+    members_outputs = [predictions.predictions_of(folder, record) for folder, record in members]
+    first, first_folder = members_outputs[0], members[0][0]
+    names = [name for name in first if name != "train"]
+    for (folder, _), other in zip(members, members_outputs, strict=True):
         for name in names:
-            same = name in part and part[name]["logits"].shape == kept[0][name]["logits"].shape
-            if not (
-                same
-                and np.array_equal(part[name].get("labels", ()), kept[0][name].get("labels", ()))
-            ):
+            if name not in other or not _same_images(first[name], other[name]):
                 raise ValueError(
-                    f"{folder} was judged by other images of {name} than {folders[0]}: make it "
-                    "again"
+                    f"{folder} was evaluated on other images of {name} than {first_folder}: make "
+                    "it again"
                 )
-    logits = {name: [torch.as_tensor(part[name]["logits"]) for part in kept] for name in names}
-    outputs = {
-        name: {"logits": mean_log_probabilities(each).float()} for name, each in logits.items()
-    }
+    outputs = {}
+    for name in names:
+        logits = [torch.as_tensor(member[name]["logits"]) for member in members_outputs]
+        outputs[name] = {"logits": mean_log_probabilities(logits).float()}
     labels = {
-        name: torch.as_tensor(kept[0][name]["labels"])
-        for name in names
-        if "labels" in kept[0][name]
+        name: torch.as_tensor(first[name]["labels"]) for name in names if "labels" in first[name]
     }
     return outputs, labels
 
 
-def perform(options: Options) -> str:
-    """Record the ensemble; what there is to say of it."""
-    members = find_members(options)
-    first, pattern = members[0]
-    loss, seeds = pattern["config"]["loss"], [record["config"]["seed"] for _, record in members]
-    name = "ensemble" if loss == "softmax" else f"ensemble_{loss}"
-    config = pattern["config"] | {"loss": name, "seed": "+".join(map(str, seeds))}
-    folder = first.resolve().parent.parent / name / config["seed"]
-    if is_finished(folder, identity_of(config)):
-        return f"{folder} is finished: skipped"
-    outputs, labels = average(members)
-    for member, held in members:  # the record and the outputs of a member shall be of one run
-        records.refuse_another(member, held)
-    deciding = pattern["temperature"]["split"]
-    temperature = temperature_results(outputs[deciding]["logits"], labels[deciding])
-    roles = {source: each["role"] for source, each in pattern["detection"].items()}
-    title = "Deep Ensemble" if loss == "softmax" else f"Deep Ensemble, {pattern['titles']['loss']}"
-    record = {key: pattern[key] for key in ("format", "recipe", "scores_at", "train_images")} | {
+def _same_images(first: Mapping[str, NDArray], second: Mapping[str, NDArray]) -> bool:
+    """Return whether two runs' outputs of a set may be of the same images: shapes and labels."""
+    return first["logits"].shape == second["logits"].shape and np.array_equal(
+        first.get("labels", ()), second.get("labels", ())
+    )
+
+
+def ensemble_record(
+    members: Sequence[Member],
+    config: dict[str, Any],
+    title: str,
+    outputs: Outputs,
+    labels: dict[str, Tensor],
+) -> dict[str, Any]:
+    """Return the record of an ensemble, in the form of a run's."""
+    first = members[0][1]
+    split = first["temperature"]["split"]
+    temperature = temperature_results(outputs[split]["logits"], labels[split])
+    roles = {source: entry["role"] for source, entry in first["detection"].items()}
+    return {
+        **{key: first[key] for key in ("format", "recipe", "scores_at", "train_images")},
         "config": config,
-        "members": seeds,
-        "titles": pattern["titles"] | {"loss": title},
+        "members": [record["config"]["seed"] for _, record in members],
+        "titles": first["titles"] | {"loss": title},
         "score": "MPS",
         "parameters": sum(record["parameters"] for _, record in members),
-        "temperature": temperature | {"split": deciding},
+        "temperature": temperature | {"split": split},
         **evaluation_results(all_scores, outputs, labels, roles, temperature["value"]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": runtime.environment(torch.device("cpu")),
     }
+
+
+def perform(options: Options) -> str:
+    """Record the ensemble. Return the message about it."""
+    members = find_members(options)
+    first_folder, first = members[0]
+    loss = first["config"]["loss"]
+    name, title = "ensemble", "Deep Ensemble"
+    if loss != "softmax":
+        name, title = f"ensemble_{loss}", f"Deep Ensemble, {first['titles']['loss']}"
+    seeds = [str(record["config"]["seed"]) for _, record in members]
+    config = first["config"] | {"loss": name, "seed": "+".join(seeds)}
+    folder = first_folder.resolve().parent.parent / name / config["seed"]
+    if is_finished(folder, identity_of(config)):
+        return f"{folder} is finished: skipped"
+    outputs, labels = average(members)
+    for member, record in members:
+        # The record was read before the outputs: both must be of the same run.
+        records.refuse_another(member, record)
+    record = ensemble_record(members, config, title, outputs, labels)
     with locked(folder, wait=60):
         prepare(folder, config)
         predictions.write_predictions(folder, outputs, labels, with_features=False)
         records.write_json(folder / records.METRICS, record)
     accuracy = record["classification"]["test"]["t1"]["accuracy"]
     return (
-        f"{title} of {len(seeds)} (seeds {', '.join(map(str, seeds))}): accuracy "
-        f"{accuracy:.2%}\nwritten to {folder}"
+        f"{title} of {len(seeds)} (seeds {', '.join(seeds)}): accuracy {accuracy:.2%}\n"
+        f"written to {folder}"
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
+    """Run the program. Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
     return program.exit_status(
         lambda: print_line(perform(program.read(Options, "ensemble.py", arguments))),
         "nothing was written",

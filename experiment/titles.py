@@ -1,65 +1,70 @@
-"""Makes titles unique. A title is what tables call a data set, a network, a loss or a detector."""
+"""Makes titles unique. Tables call data sets, networks, losses and detectors by their titles."""
 
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from utils.output import visible
 
 Key = TypeVar("Key", bound=Hashable)
-SIGNS = {"epsilon": "ε", "temperature": "T"}
-# What tables add after a title. Titles that differ in nothing else count as one.
-ADDED = re.compile(r"( of \d+| \(version \d+\)|, preprocessing.*| \[mps\])+$")
+SYMBOLS = {"epsilon": "ε", "temperature": "T"}
+# What tables add after a title. Titles that differ in nothing else count as equal.
+SUFFIXES = re.compile(r"( of \d+| \(version \d+\)|, preprocessing.*| \[mps\])+$")
 
 
-def told_apart(candidates: Mapping[Key, Sequence[str]]) -> dict[Key, str]:
-    """A title for each key that no other key has: the first of its candidates, or the next one
-    while another key has it too.
+def unique_titles(candidates: Mapping[Key, Sequence[str]]) -> dict[Key, str]:
+    """Return a title for each key that no other key has.
 
-    Titles that differ only in capitals, or in what tables add, count as one.
+    It is the key's first candidate. While another key has it too, both take their next one.
+    Titles that differ only in capitals, or in what tables add, count as equal.
+
+    Args:
+        candidates: each key's titles, the preferred one first.
     """
-    # Every key gets a last candidate with a number, for keys whose other candidates are all alike.
-    listed = {
-        key: [*given, f"{given[-1]} [{number}]"]
-        for number, (key, given) in enumerate(candidates.items(), 1)
+    # The last candidate has a number, for keys whose other candidates are all equal.
+    numbered = {
+        key: [*titles, f"{titles[-1]} [{number}]"]
+        for number, (key, titles) in enumerate(candidates.items(), 1)
     }
-    taken = dict.fromkeys(listed, 0)
+    position = dict.fromkeys(numbered, 0)
     while True:
-        titles = {key: visible(given[taken[key]]) for key, given in listed.items()}
-        count = Counter(map(_seen, titles.values()))
-        alike = [
+        chosen = {key: visible(titles[position[key]]) for key, titles in numbered.items()}
+        count = Counter(map(_compared, chosen.values()))
+        repeated = [
             key
-            for key, title in titles.items()
-            if count[_seen(title)] > 1 and taken[key] + 1 < len(listed[key])
+            for key, title in chosen.items()
+            if count[_compared(title)] > 1 and position[key] + 1 < len(numbered[key])
         ]
-        if not alike:
-            return titles
-        for key in alike:
-            taken[key] += 1
+        if not repeated:
+            return chosen
+        for key in repeated:
+            position[key] += 1
 
 
-def _seen(title: str) -> str:
-    """A title in the form in which titles are compared."""
-    return ADDED.sub("", unicodedata.normalize("NFKC", title).casefold())
+def _compared(title: str) -> str:
+    """Return the form in which titles are compared."""
+    return SUFFIXES.sub("", unicodedata.normalize("NFKC", title).casefold())
 
 
 def of_sources(titles: Mapping[str, str]) -> dict[str, str]:
-    """Source → its title.
+    """Return a unique title for each source of data, from their own titles.
 
-    If several sources share a title, each gets the shortest ending of its path that no other has.
+    Sources that share a title have the shortest ending of their path that no other has.
     """
-    return told_apart(
-        {source: [title, *_longer(source, title)] for source, title in titles.items()}
+    return unique_titles(
+        {source: [title, *_longer_titles(source, title)] for source, title in titles.items()}
     )
 
 
-def _longer(source: str, title: str) -> list[str]:
-    """The titles to try after the source's own: the endings of its path, the shortest first."""
+def _longer_titles(source: str, title: str) -> list[str]:
+    """Return the titles to try after a source's own: the endings of its path, shortest first."""
     parts = PurePosixPath(source).parts
-    if len(parts) < 2:  # a name of the catalog: it keeps its own title longer than a path does
+    if len(parts) < 2:
+        # A name of the catalog: its title comes twice, so that a path of the same title is changed
+        # first.
         return [title, f"{title} ({source})"]
     stem = re.sub(r"\.(npz|txt)$", "", source)
     endings = [
@@ -67,112 +72,130 @@ def _longer(source: str, title: str) -> list[str]:
         for length in range(1, len(parts))
         for path in (stem, source)
     ]
-    return [each for each in dict.fromkeys([*endings, source]) if each != title]
+    return [ending for ending in dict.fromkeys([*endings, source]) if ending != title]
 
 
 def of_names(titles: Mapping[str, str]) -> dict[str, str]:
-    """Name → its title. If several names share a title, the name follows it in brackets."""
-    return told_apart({name: [title, f"{title} ({name})"] for name, title in titles.items()})
+    """Return a unique title for each name: its own, followed by the name if others share it."""
+    return unique_titles({name: [title, f"{title} ({name})"] for name, title in titles.items()})
 
 
-def constants(name: str, added: Mapping[str, Any]) -> dict[str, Any]:
-    """The constants that a detector was told to use, by name, from its entry in a record; {} if it
-    has no such options.
+def constants(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the constants that a detector's options asked for, by name; {} if it has no options.
+
+    Args:
+        name: the detector.
+        entry: its entry in a record.
     """
-    if name not in ("odin", "preprocessing") or "sets" not in added:
+    if name not in ("odin", "preprocessing") or "sets" not in entry:
         return {}
-    if "constants" in added:
-        return added["constants"]
+    if "constants" in entry:
+        return entry["constants"]
     # Earlier entries hold only the constants that were used. From version 2 on, the title tells
     # whether ε was chosen.
-    own, title = added.get("parameters", {}), added["title"]
+    used, title = entry.get("parameters", {}), entry["title"]
     chosen = "chosen" in title or (name == "preprocessing" and "ε" not in title)
-    return own | {"epsilon": "chosen"} if chosen and added.get("version", 1) > 1 else own
+    return used | {"epsilon": "chosen"} if chosen and entry.get("version", 1) > 1 else used
 
 
-def as_suffix(given: Mapping[str, Any]) -> str:
-    """Constants as text to put after a title.
+def as_suffix(values: Mapping[str, Any]) -> str:
+    """Return constants as text to put after a title.
 
     They are not rounded: different constants must look different.
     """
     return "".join(
-        f", {SIGNS.get(name, name)} {str(value or 0).removesuffix('.0')}"
-        for name, value in sorted(given.items())
+        f", {SYMBOLS.get(name, name)} {str(value or 0).removesuffix('.0')}"
+        for name, value in sorted(values.items())
     )
 
 
-def _detector(name: str, added: Mapping[str, Any]) -> tuple[str, str, str, int]:
-    """The key of an entry's row in a table: entries with equal keys are averaged."""
-    return name, added["title"], as_suffix(constants(name, added)), added.get("version", 1)
+class _DetectorRow(NamedTuple):
+    """What entries of detectors must share to be averaged in one row of a table."""
+
+    name: str
+    title: str
+    constants: str  # as text
+    version: int
 
 
-def _of_detectors(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str, int], str]:
-    """Key of a row (see `_detector`) → its title.
+def _row_of(name: str, entry: Mapping[str, Any]) -> _DetectorRow:
+    """Return the row of a detector's entry in a record."""
+    suffix = as_suffix(constants(name, entry))
+    return _DetectorRow(name, entry["title"], suffix, entry.get("version", 1))
 
-    It names the constants if other rows have the same title.
+
+def _detector_titles(records: Sequence[Mapping[str, Any]]) -> dict[_DetectorRow | str, str]:
+    """Return a unique title for each row of a detector.
+
+    It has the constants if other rows have the same title. The titles of scores are taken.
     """
-    keys = dict.fromkeys(
-        _detector(name, added)
-        for run in records
-        for name, added in run.get("detectors", {}).items()
+    rows = dict.fromkeys(
+        _row_of(name, entry)
+        for record in records
+        for name, entry in record.get("detectors", {}).items()
     )
     scores = {
-        name
-        for run in records
-        for found in run["detection"].values()
-        for name in found["scores"]["t1"]
+        score
+        for record in records
+        for entry in record["detection"].values()
+        for score in entry["scores"]["t1"]
     }
-    titles = {}
-    # Tables add the version, so rows of two versions never look alike.
-    for version in {key[3] for key in keys}:
-        rows = {
-            (name, title, given, at): [
-                *dict.fromkeys([title, title + given, f"{title}{given} ({name})"])
-            ]
-            for name, title, given, at in keys
-            if at == version
-        }
-        titles |= told_apart(rows | {score: [score] for score in sorted(scores)})
+    titles: dict[_DetectorRow | str, str] = {}
+    # Tables add the version, so rows of two versions never look the same.
+    for version in {row.version for row in rows}:
+        candidates: dict[_DetectorRow | str, list[str]] = {}
+        for row in rows:
+            if row.version == version:
+                longer = row.title + row.constants
+                # An equal title that is listed twice would only be tried twice.
+                options = dict.fromkeys([row.title, longer, f"{longer} ({row.name})"])
+                candidates[row] = list(options)
+        candidates |= {score: [score] for score in sorted(scores)}
+        titles |= unique_titles(candidates)
     return titles
 
 
 def with_unique_titles(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Copies of records in which every title is unique and holds no control characters."""
-    data = of_sources(_first((run["config"]["data"], run["titles"]["data"]) for run in records))
-    models = of_names(_first((run["config"]["model"], run["titles"]["model"]) for run in records))
-    losses = of_names(_first((run["config"]["loss"], run["titles"]["loss"]) for run in records))
+    """Return copies of records in which titles are unique and hold no control characters."""
+    data = of_sources(_first_titles(_config_title(record, "data") for record in records))
+    models = of_names(_first_titles(_config_title(record, "model") for record in records))
+    losses = of_names(_first_titles(_config_title(record, "loss") for record in records))
     sets = of_sources(
-        _first(
-            (source, found["title"])
-            for run in records
-            for source, found in run["detection"].items()
+        _first_titles(
+            (source, entry["title"])
+            for record in records
+            for source, entry in record["detection"].items()
         )
     )
-    detectors = _of_detectors(records)
-    return [
-        {
-            **run,
-            "titles": {
-                "data": data[run["config"]["data"]],
-                "model": models[run["config"]["model"]],
-                "loss": losses[run["config"]["loss"]],
-            },
-            "detection": {
-                source: {**found, "title": sets[source]}
-                for source, found in run["detection"].items()
-            },
-            "detectors": {
-                name: {**added, "title": detectors[_detector(name, added)]}
-                for name, added in run.get("detectors", {}).items()
-            },
+    detectors = _detector_titles(records)
+    copies = []
+    for record in records:
+        config = record["config"]
+        titles = {
+            "data": data[config["data"]],
+            "model": models[config["model"]],
+            "loss": losses[config["loss"]],
         }
-        for run in records
-    ]
+        detection = {
+            source: {**entry, "title": sets[source]}
+            for source, entry in record["detection"].items()
+        }
+        added = {
+            name: {**entry, "title": detectors[_row_of(name, entry)]}
+            for name, entry in record.get("detectors", {}).items()
+        }
+        copies.append({**record, "titles": titles, "detection": detection, "detectors": added})
+    return copies
 
 
-def _first(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Key → the first title given for it."""
-    found: dict[str, str] = {}
+def _config_title(record: Mapping[str, Any], field: str) -> tuple[str, str]:
+    """Return a field of a record's configuration, and its title."""
+    return record["config"][field], record["titles"][field]
+
+
+def _first_titles(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the first title of each key."""
+    titles: dict[str, str] = {}
     for key, title in pairs:
-        found.setdefault(key, title)
-    return found
+        titles.setdefault(key, title)
+    return titles

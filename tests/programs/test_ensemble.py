@@ -128,7 +128,7 @@ def test_members_with_other_images_are_refused(runs, capsys):
 
     edit(fewer, change)
     arguments = [runs / "softmax", fewer]
-    refuse(capsys, runs, arguments, "was judged by other images of", "make it again")
+    refuse(capsys, runs, arguments, "was evaluated on other images of", "make it again")
 
 
 def test_mean_log_probabilities_do_not_underflow():
