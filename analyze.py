@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Aggregates the runs' records into the paper's tables: mean ± standard deviation, beside the
-paper's own numbers.
+"""Prints the paper's tables from the records of runs.
+
+A number is the mean ± standard deviation over seeds. The paper's own numbers stand beside ours.
 """
 
 from __future__ import annotations
@@ -17,27 +18,21 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from experiment import search, titles
-from reporting.aggregation import (
-    Efficiencies,
-    detail_rows,
-    detail_tables,
-    efficiencies,
-    grouped,
-    main_table,
-    method_of,
-)
+from reporting.aggregation import Efficiencies, efficiencies, main_table
+from reporting.details import detail_rows, detail_tables
 from reporting.groups import HEADS, group_rows
-from reporting.tables import BEST_SHOWN, STYLES, as_text, heading, show
+from reporting.runs import Runs, group_runs, method_of
+from reporting.tables import STAR, STYLES, as_text, heading, show
 from utils import interruption, program
 from utils.output import deliver, print_error, print_line, visible
 
-# Characters of a table's first column in a terminal of less than so many columns.
-LABEL, WIDE = 10, 110
-CELL = 15  # characters of the others, enough for "MMLES, fitted T"
-SHOWN = 5  # folders that cannot be read which are named
+WIDE = 110  # columns of a terminal that shows the first column of a table in one line
+LABEL_WIDTH = 10  # characters of a line of the first column in a narrower terminal
+CELL_WIDTH = 15  # characters of a line of the other columns, enough for "MMLES, fitted T"
+UNREADABLE_SHOWN = 5  # unreadable folders that warnings name
 
 
 @dataclass(frozen=True)
@@ -47,72 +42,69 @@ class Options:
     runs: Path = Path("runs")
     """Where the runs are."""
     format: Literal["table", "markdown", "latex", "csv"] = "table"
-    """How to print; csv is one row a number, with all scores at both temperatures."""
+    """How to print; csv is one row a score, with all scores at both temperatures."""
     detail: bool = True
     """Print every score and metric of each out-of-distribution set too."""
     paper: bool = False
-    """Print the whole of the paper's Table 2, the parts without runs too."""
+    """Print all tables of the paper's Table 2, those without runs too."""
     report: Path | None = None
     """Write a page with the tables, figures and example images into this folder instead, and the
     figures as PNG and PDF.
     """
 
 
-def _broken(word: str) -> str:
-    """A long word in two lines, if it has a hyphen."""
-    return word.replace("-", "-\n") if len(word) > 12 else word
-
-
-def show_folded(rows: list[list[str]], heads: list[str], style: str) -> None:
-    """Print a table; in a terminal with its heads, and in a narrow one its labels, in several
-    lines, so that it fits 80 columns.
-    """
+def print_table(rows: list[list[str]], heads: list[str], style: str) -> None:
+    """Print a table. In a terminal, long cells take several lines, so that it fits 80 columns."""
     if style == STYLES["table"]:
         wide = shutil.get_terminal_size().columns >= WIDE
-        heads = [
-            "\n".join(_broken(word) for word in head.replace("_", "_ ").split(" "))
-            for head in heads
-        ]
-        labels = [
-            row[0]
-            if wide
-            else textwrap.fill(row[0].replace("preprocessing", "prepro- cessing"), LABEL)
-            for row in rows
-        ]
+        heads = [_folded_head(head) for head in heads]
         rows = [
-            [label, *(textwrap.fill(cell, CELL) for cell in row[1:])]
-            for label, row in zip(labels, rows, strict=True)
+            [
+                label if wide else _folded_label(label),
+                *(textwrap.fill(cell, CELL_WIDTH) for cell in cells),
+            ]
+            for label, *cells in rows
         ]
     show(rows, heads, style)
 
 
-def print_tables(found: list[dict[str, Any]], options: Options, measured: Efficiencies) -> None:
-    """Each group's tables; with `--paper` those of the paper that no run belongs to, too."""
-    style, groups = STYLES[options.format], grouped(found, options.paper)
-    for group, members in groups.items():
-        data, data_title, network, how = group[:4]
-        heads, rows = main_table(members, data, network, measured)
-        heading(f"{data_title}, {network}\n{how}", style)
-        show_folded(rows, heads, style)
-        if means := group_rows((method_of(run), run) for run in members):
-            heading(
-                f"{data_title}, {network}, means of near and far sets (FPR@95: OOD positive)", style
-            )
-            show_folded(means, HEADS, style)
-        for title, detail_heads, detail in detail_tables(members) if options.detail else ():
-            heading(f"{title}, every score", style)
-            show_folded(detail, detail_heads, style)
-    if found and options.format == "table":
+def _folded_head(head: str) -> str:
+    """Return a column's head with a line for each word; a long word breaks at its hyphens."""
+    words = head.replace("_", "_ ").split(" ")
+    return "\n".join(word.replace("-", "-\n") if len(word) > 12 else word for word in words)
+
+
+def _folded_label(label: str) -> str:
+    """Return the first cell of a row in lines of `LABEL_WIDTH`."""
+    return textwrap.fill(label.replace("preprocessing", "prepro- cessing"), LABEL_WIDTH)
+
+
+def print_tables(runs: Runs, options: Options, measured: Efficiencies) -> None:
+    """Print the tables of each group of runs."""
+    style = STYLES[options.format]
+    for group, members in group_runs(runs, options.paper).items():
+        member_records = [*members.values()]
+        title = f"{group.data_title}, {group.network}"
+        heading(f"{title}\n{group.how}", style)
+        heads, rows = main_table(group, member_records, measured)
+        print_table(rows, heads, style)
+        if means := group_rows((method_of(record), record) for record in member_records):
+            heading(f"{title}, means of near and far sets (FPR@95: OOD positive)", style)
+            print_table(means, HEADS, style)
+        if options.detail:
+            for set_title, heads, rows in detail_tables(member_records):
+                heading(f"{set_title}, every score", style)
+                print_table(rows, heads, style)
+    if runs and options.format == "table":
         deliver(
-            f"\n{BEST_SHOWN} or bold: within the best one's spread; AUPR: average precision, OOD "
-            "positive"
+            f"\n{STAR} or bold: within the best one's spread; AUPR: average precision, OOD positive"
         )
 
 
-def report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Efficiencies) -> int:
-    """Write the report. Returns the exit status: 0 written, 2 not possible, 75 interrupted."""
+def report(folder: Path, runs: Runs, measured: Efficiencies) -> int:
+    """Write the page. Returns the exit status: 0 written, 2 not possible, 75 interrupted."""
     try:
-        from reporting.report import write_report  # which needs PyTorch, for scores, and matplotlib
+        from reporting.report import write_report  # needs PyTorch, for scores, and matplotlib
 
         return write_report(folder, runs, measured)
     except ImportError as error:
@@ -121,42 +113,62 @@ def report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Efficiencie
         return interruption.leave(f"{folder} may lack figures, or its page: run it again")
 
 
-def print_csv(found: list[dict[str, Any]]) -> None:
-    """One row a number."""
-    table = detail_rows(found).drop(columns="own", errors="ignore")
+def print_csv(runs: Runs) -> None:
+    """Print one row for each run, set, temperature and score."""
+    table = detail_rows([*runs.values()]).drop(columns="own", errors="ignore")
     for name in table.select_dtypes(exclude="number"):
-        table[name] = table[name].map(
-            {cell: as_text(visible(str(cell))) for cell in table[name].unique()}
-        )
+        # Each different text once: a column repeats the same few.
+        texts = {cell: as_text(visible(str(cell))) for cell in table[name].unique()}
+        table[name] = table[name].map(texts)
     deliver(table.to_csv(index=False).removesuffix("\n"))
 
 
-def perform(options: Options) -> int:
-    """Returns the exit status. Raises ValueError or an OSError for what cannot be."""
-    measured = efficiencies(options.runs)
-    folders, problems, unreadable = search.find_records(options.runs)
-    for problem in (*problems, *unreadable[:SHOWN]):
+def read_runs(folder: Path) -> tuple[Runs, bool]:
+    """Return the runs below a folder, with unique titles, and whether everything could be read.
+
+    A warning names each file or folder that is left out.
+    """
+    found, problems, unreadable = search.find_records(folder)
+    for problem in (*problems, *unreadable[:UNREADABLE_SHOWN]):
         print_line(f"warning: {' '.join(problem.split())}: left out", sys.stderr)
-    if unreadable[SHOWN:]:
-        print_line(f"warning: {len(unreadable) - SHOWN} more cannot be read: left out", sys.stderr)
-    found = titles.with_unique_titles([*folders.values()])
-    if not (found or options.paper):
+    if len(unreadable) > UNREADABLE_SHOWN:
+        more = len(unreadable) - UNREADABLE_SHOWN
+        print_line(f"warning: {more} more cannot be read: left out", sys.stderr)
+    unique = titles.with_unique_titles([*found.values()])
+    return dict(zip(found, unique, strict=True)), not unreadable
+
+
+def perform(options: Options) -> int:
+    """Print or write what the options ask for. Returns the exit status.
+
+    Raises ValueError or OSError for bad input.
+    """
+    if options.report and options.format != "table":
+        raise ValueError(
+            f"--report writes a page, and --format {options.format} prints tables: leave one out"
+        )
+    measured = efficiencies(options.runs)
+    runs, complete = read_runs(options.runs)
+    status = 0 if complete else 2
+    if not (runs or options.paper):
         return print_error(
             f"no finished run below {options.runs}: make one with python main.py, or name a "
             "folder with --runs"
         )
     if options.report:
-        status = report(options.report, dict(zip(folders, found, strict=True)), measured)
-    elif options.format == "csv":
-        status = print_csv(found)
+        return report(options.report, runs, measured) or status
+    if options.format == "csv":
+        print_csv(runs)
     else:
-        status = print_tables(found, options, measured)
-    return status or (2 if unreadable else 0)
+        print_tables(runs, options, measured)
+    return status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 printed, 2 bad input, nothing to print or not all of it readable,
-    75 interrupted.
+    """Run the program. Returns the exit status.
+
+    It is 0 if all was printed, 2 for bad input, nothing to print, or runs that cannot be read, and
+    75 if interrupted.
     """
     return program.exit_status(
         lambda: perform(program.read(Options, "analyze.py", arguments)), "not all was printed"

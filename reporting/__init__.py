@@ -1,1 +1,1 @@
-"""Records of runs as tables and as a page. It imports PyTorch for a page only."""
+"""Shows the records of runs as tables and as a page. Only the page needs PyTorch."""

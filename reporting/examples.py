@@ -1,4 +1,4 @@
-"""The images that a run's detector gets most wrong."""
+"""Finds the images that a run's detector gets most wrong."""
 
 import base64
 import io
@@ -15,53 +15,57 @@ from experiment.data import Data
 
 from .outcomes import Outcome
 
-SHOWN, LARGEST = 8, 96  # images of a set; pixels of a side, to which larger ones are reduced
+COUNT = 8  # images of each set
+LARGEST = 96  # pixels of a side; larger images are reduced to it
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Images of one set, as data URLs with what is to be said of each."""
+    """Images of one set side by side."""
 
     title: str
-    images: list[tuple[str, str]]
+    images: list[tuple[str, str]]  # the image as a data URL, and its caption
 
 
 def most_wrong(run: Outcome, data: Data) -> list[Strip]:
-    """The out-of-distribution images with the highest scores, a set each, and the test images with
-    the lowest.
+    """Return each OOD set's images with the highest scores, and the test images with the lowest.
 
-    Raises ValueError if the data are not those that the run was judged by.
+    Raises ValueError if the data are not those that the run was evaluated on.
     """
-    classes, test, found = data.train.classes, data.evaluation["test"], run.record["detection"]
-    sizes = {"test": len(test)} | {source: len(part) for source, (_, part) in data.ood.items()}
-    if any(sizes.get(name) != len(run.scores[name]) for name in ("test", *found)):
+    classes, test, detection = data.train.classes, data.evaluation["test"], run.record["detection"]
+    sizes = {source: len(images) for source, (_, images) in data.ood.items()}
+    sizes["test"] = len(test)
+    if any(sizes.get(name) != len(run.scores[name]) for name in ("test", *detection)):
         raise ValueError("the data have changed since the run")
 
-    def strip(name: str, title: str, positions: np.ndarray, images: ImageSet) -> Strip:
-        pixels = images.take(torch.from_numpy(positions)).first(SHOWN)
-        said = [
+    def predictions(name: str, positions: np.ndarray) -> list[str]:
+        """The predicted class and its probability, of each image."""
+        return [
             f"{classes[run.predicted[name][i]]}, {run.certainty[name][i]:.0%}" for i in positions
         ]
-        if name == "test":
-            said = [
-                f"{text}; is {classes[int(test.labels[i])]}"
-                for text, i in zip(said, positions, strict=True)
-            ]
-        return Strip(title, list(zip(map(_as_url, pixels), said, strict=True)))
 
     strips = []
-    for source, each in found.items():
-        highest = np.argsort(-run.scores[source], kind="stable")[:SHOWN]
-        strips.append(
-            strip(source, f"{each['title']}: highest scores", highest, data.ood[source][1])
-        )
-    lowest = np.argsort(run.scores["test"], kind="stable")[:SHOWN]
-    strips.append(strip("test", "Test images: lowest scores", lowest, test))
-    return strips
+    for source, entry in detection.items():
+        highest = np.argsort(-run.scores[source], kind="stable")[:COUNT]
+        urls = _urls(data.ood[source][1], highest)
+        images = list(zip(urls, predictions(source, highest), strict=True))
+        strips.append(Strip(f"{entry['title']}: highest scores", images))
+    lowest = np.argsort(run.scores["test"], kind="stable")[:COUNT]
+    captions = [
+        f"{prediction}; is {classes[int(test.labels[i])]}"
+        for prediction, i in zip(predictions("test", lowest), lowest, strict=True)
+    ]
+    images = list(zip(_urls(test, lowest), captions, strict=True))
+    return [*strips, Strip("Test images: lowest scores", images)]
+
+
+def _urls(images: ImageSet, positions: np.ndarray) -> list[str]:
+    """Return the images at these positions as data URLs."""
+    return [_as_url(pixels) for pixels in images.take(torch.from_numpy(positions)).first(COUNT)]
 
 
 def _as_url(pixels: Tensor) -> str:
-    """uint8 [3, H, W] as a PNG in a data URL."""
+    """Return an image, uint8 [3, H, W], as a PNG in a data URL."""
     height, width = pixels.shape[1:]
     scale = min(1.0, LARGEST / max(height, width))
     pixels = resize(pixels[None], (max(1, round(height * scale)), max(1, round(width * scale))))[0]

@@ -1,5 +1,6 @@
-"""The means over a group of out-of-distribution sets, the near and the far ones, as OpenOOD's
-leaderboard has them.
+"""The means over a group of out-of-distribution sets, the near and the far ones.
+
+OpenOOD's leaderboard shows these means.
 """
 
 from collections.abc import Iterable, Mapping
@@ -7,68 +8,76 @@ from typing import Any
 
 import pandas as pd
 
+from utils.metrics import LABELS
+
 from .tables import number
 
 GROUPS = {"near": "near-OOD", "far": "far-OOD"}
-# OpenOOD takes out-of-distribution as the positive class of its FPR@95.
-METRICS = {"auroc": "AUROC %", "fpr95_out": "FPR@95 %"}
+METRICS = ("auroc", "fpr95_out")  # OpenOOD's FPR@95 has out-of-distribution as the positive class
 TEMPERATURES = {"t1": "T = 1", "calibrated": "fitted T"}
 OPENOOD = {"t1": "MSP", "calibrated": "TempScale"}  # its names for MPS at these temperatures
 HEADS = ["method", "score", "n"]
-HEADS += [f"{group} {metric}" for group in GROUPS.values() for metric in METRICS.values()]
+HEADS += [f"{group} {LABELS[metric]}" for group in GROUPS.values() for metric in METRICS]
 
 
 def has_groups(record: Mapping[str, Any]) -> bool:
-    """Whether a record has groups to speak of: two near sets or more, and two far ones."""
-    roles = [found["role"] for found in record["detection"].values()]
+    """Return whether a record has two or more near sets, and two or more far ones."""
+    roles = [entry["role"] for entry in record["detection"].values()]
     return all(roles.count(role) > 1 for role in GROUPS)
 
 
 def group_means(record: Mapping[str, Any], at: str) -> dict[str, float]:
-    """Each group's metrics of the method's own score at a temperature, by the columns' heads.
+    """Return the means of each group's metrics in percent, by the columns' heads.
 
-    They are in percent: the means of the group's sets, each of which counts alike.
+    The score is the method's own. Every set of a group counts the same.
+
+    Args:
+        record: a run's record.
+        at: the score's temperature, "t1" or "calibrated".
     """
-    detection, score = record["detection"].values(), record["score"]
-    sets = {
-        role: [found["scores"][at][score] for found in detection if found["role"] == role]
-        for role in GROUPS
-    }
-    return {
-        f"{group} {label}": 100 * sum(found[metric] for found in sets[role]) / len(sets[role])
-        for role, group in GROUPS.items()
-        for metric, label in METRICS.items()
-    }
+    means = {}
+    for role, group in GROUPS.items():
+        sets = [
+            entry["scores"][at][record["score"]]
+            for entry in record["detection"].values()
+            if entry["role"] == role
+        ]
+        for metric in METRICS:
+            total = sum(metrics[metric] for metrics in sets)
+            means[f"{group} {LABELS[metric]}"] = 100 * total / len(sets)
+    return means
 
 
 def _rows(method: str, records: list[Mapping[str, Any]]) -> list[list[str]]:
-    """A method's row at each temperature, or one row if its score does not depend on it."""
+    """Return a method's row at each temperature, or one row if they are equal."""
     score = records[0]["score"]
     tables = {}
     for at, temperature in TEMPERATURES.items():
-        said = f"{score}, {temperature}" + (f" ({OPENOOD[at]})" if score == "MPS" else "")
-        tables[said] = pd.DataFrame([group_means(record, at) for record in records])
+        name = f"{score}, {temperature}"
+        if score == "MPS":
+            name += f" ({OPENOOD[at]})"
+        tables[name] = pd.DataFrame([group_means(record, at) for record in records])
     first, second = tables.values()
     if first.equals(second):
         tables = {score: first}
-    return [
-        [method, said, str(len(table))]
-        + [number(table[head].mean(), table[head].std(), head) for head in table]
-        for said, table in tables.items()
-    ]
+    rows = []
+    for name, table in tables.items():
+        cells = [number(table[head].mean(), table[head].std()) for head in table]
+        rows.append([method, name, str(len(table)), *cells])
+    return rows
 
 
-def group_rows(named: Iterable[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
-    """Each method's rows below `HEADS`: at T = 1, as OpenOOD takes its scores, and at the fitted T.
+def group_rows(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
+    """Return each method's rows below `HEADS`, at T = 1 (as OpenOOD's scores) and at the fitted T.
 
     A number is the mean ± standard deviation over the method's runs. A score that does not depend
     on T has one row.
 
     Args:
-        named: each run's method and record; those without groups are left out.
+        runs: each run's method and record; those without groups are left out.
     """
-    runs: dict[str, list[Mapping[str, Any]]] = {}
-    for method, record in named:
+    by_method: dict[str, list[Mapping[str, Any]]] = {}
+    for method, record in runs:
         if has_groups(record):
-            runs.setdefault(method, []).append(record)
-    return [row for method, records in runs.items() for row in _rows(method, records)]
+            by_method.setdefault(method, []).append(record)
+    return [row for method, records in by_method.items() for row in _rows(method, records)]

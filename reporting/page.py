@@ -11,7 +11,8 @@ import jinja2
 
 from .curves import operating_point
 from .examples import Strip
-from .figures import Methods, Picture, titles
+from .figures import Methods, titles
+from .pictures import Picture
 from .tables import BEST, number
 
 RATES = (0.9, 0.95, 0.99)  # true-positive rates of the operating points
@@ -19,14 +20,14 @@ RATES = (0.9, 0.95, 0.99)  # true-positive rates of the operating points
 
 @dataclass(frozen=True)
 class Table:
-    """Heads and rows of text; a row that begins with a dot belongs to the one above it."""
+    """Heads and rows of text. A row that begins with a dot belongs to the row above it."""
 
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
 
     @property
     def bodies(self) -> list[list[Sequence[str]]]:
-        """The rows that stay together when the table is sorted."""
+        """The rows in groups that stay together when the table is sorted."""
         bodies: list[list[Sequence[str]]] = []
         for row in self.rows:
             if row[0].startswith("·") and bodies:
@@ -38,7 +39,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """What the page says of one group of runs."""
+    """The page's section on one group of runs."""
 
     anchor: str
     title: str
@@ -53,32 +54,26 @@ class Section:
 
 
 def operating_points(methods: Methods) -> Table:
-    """What is accepted at chosen rates."""
-    found = titles(methods)
-    heads = [
-        "method",
-        "TPR chosen %",
-        "test accepted %",
-        *(f"{title} accepted %" for title in found.values()),
-    ]
+    """Return the table of what each method accepts at the rates of `RATES`."""
+    sets = {"test": "test"} | titles(methods)
+    heads = ["method", "TPR chosen %", *(f"{title} accepted %" for title in sets.values())]
     rows = []
     for method, runs in methods.items():
         for rate in RATES:
-            points = [operating_point(run.deciding, run.scores, rate) for run in runs]
-            values = [[100 * point[name] for point in points] for name in ("test", *found)]
-            rows.append([f"{method} (n={len(runs)})", f"{100 * rate:.0f}", *map(_spread, values)])
+            points = [operating_point(run.calibration_scores, run.scores, rate) for run in runs]
+            cells = [_mean_text([100 * point[name] for point in points]) for name in sets]
+            rows.append([f"{method} (n={len(runs)})", f"{100 * rate:.0f}", *cells])
     return Table(heads, rows)
 
 
-def _spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation."""
-    return number(
-        statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan"), ""
-    )
+def _mean_text(values: Sequence[float]) -> str:
+    """Return mean ± standard deviation as text."""
+    deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
+    return number(statistics.mean(values), deviation)
 
 
 def render(sections: Sequence[Section]) -> str:
-    """The page."""
+    """Return the page as HTML."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

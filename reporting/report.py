@@ -1,5 +1,6 @@
-"""A page of results: the paper's tables beside ours, figures, operating points, and the images that
-detectors get most wrong.
+"""Writes a page of results.
+
+It holds the tables, figures, operating points, and the images that the detectors get most wrong.
 """
 
 from __future__ import annotations
@@ -14,123 +15,123 @@ from experiment.data import load_data
 from utils.files import whole_file
 from utils.output import print_error, print_line
 
-from .aggregation import Efficiencies, detail_tables, group_of, main_table, method_of
+from .aggregation import Efficiencies, main_table
+from .details import detail_tables
 from .examples import Strip, most_wrong
-from .figures import History, looks, pictures
+from .figures import History, looks
 from .groups import HEADS, group_rows
 from .outcomes import Outcome, load_history, load_outcome
 from .page import Section, Table, operating_points, render
 from .paper import in_the_papers_order
+from .pictures import pictures
+from .runs import Group, Runs, group_runs, method_of
 
 FIGURES = "figures"  # the folder of figures, in the report's
-Placed = list[tuple[Path, dict[str, Any]]]  # runs' folders and records
 T = TypeVar("T")
-# What comes of a run's files that are damaged, or of an image that is not there.
+# Errors that damaged files of a run, or a missing image, can cause.
 DAMAGED = (
-    ValueError,
-    OSError,
-    LookupError,
-    TypeError,
-    AttributeError,
     ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
     RuntimeError,
+    TypeError,
+    ValueError,
 )
 
 __all__ = ["write_report"]
 
 
-def write_report(folder: Path, runs: dict[Path, dict[str, Any]], measured: Efficiencies) -> int:
+def write_report(folder: Path, runs: Runs, measured: Efficiencies) -> int:
     """Write `index.html`, which needs no other file, and the figures as PNG and PDF beside it.
 
     Args:
-        folder: is made if it is not there; files of the same names in it are replaced.
-        runs: the finished runs' records by folder, as `search.find_records` gives them.
+        folder: is created if it does not exist; files of the same names in it are replaced.
+        runs: the finished runs' records by folder, with unique titles.
         measured: inference efficiencies.
 
     Returns the exit status: 0 written, 2 not possible.
     """
-    groups: dict[tuple[str, ...], Placed] = {}
-    for place, record in runs.items():
-        groups.setdefault(group_of(record), []).append((place, record))
+    figures = folder / FIGURES
     try:
-        (folder / FIGURES).mkdir(parents=True, exist_ok=True)
-        numbered = enumerate(groups.items(), 1)
+        figures.mkdir(parents=True, exist_ok=True)
         sections = [
-            _section(number, group, placed, measured, folder / FIGURES)
-            for number, (group, placed) in numbered
+            _section(number, group, members, measured, figures)
+            for number, (group, members) in enumerate(group_runs(runs).items(), 1)
         ]
         with whole_file(folder / "index.html") as path:
-            # A folder's name may be no UTF-8.
+            # A folder's name may not be UTF-8.
             path.write_text(render(sections), encoding="utf-8", errors="backslashreplace")
     except (ValueError, OSError) as error:
         return print_error(f"no report in {folder}: {error}")
     for section in sections:
         for note in section.notes:
             print_line(f"{section.title}: {note}")
-    print_line(
-        f"written to {folder / 'index.html'}; its figures, as PNG and PDF, to {folder / FIGURES}"
-    )
+    print_line(f"written to {folder / 'index.html'}; its figures, as PNG and PDF, to {figures}")
     return 0
 
 
 def _section(
-    number: int, group: tuple[str, ...], placed: Placed, measured: Efficiencies, figures: Path
+    number: int, group: Group, members: Runs, measured: Efficiencies, figures: Path
 ) -> Section:
-    """What the page says of one group of runs; its figures are written on the way."""
-    data, data_title, network, how = group[:4]
-    members, notes = [record for _, record in placed], []
-    outcomes: dict[str, list[Outcome]] = _gathered(placed, load_outcome, "the figures lack", notes)
-    # An ensemble was not.
-    trained = [(folder, record) for folder, record in placed if "members" not in record]
-    histories: dict[str, list[History]] = _gathered(
+    """Return the page's section on a group of runs, and write its figures."""
+    records, notes = [*members.values()], []
+    outcomes: dict[str, list[Outcome]] = _load_all(members, load_outcome, "the figures lack", notes)
+    # An ensemble is not trained.
+    trained = {folder: record for folder, record in members.items() if "members" not in record}
+    histories: dict[str, list[History]] = _load_all(
         trained, load_history, "the training curves lack", notes
     )
-    means = group_rows((method_of(record), record) for record in members)
+    means = group_rows((method_of(record), record) for record in records)
+    look = looks(in_the_papers_order(map(method_of, records)))
     return Section(
         anchor=f"part{number}",
-        title=f"{data_title}, {network}",
-        how=how,
-        table=Table(*main_table(members, data, network, measured)),
+        title=f"{group.data_title}, {group.network}",
+        how=group.how,
+        table=Table(*main_table(group, records, measured)),
         means=Table(HEADS, means) if means else None,
-        details={title: Table(heads, rows) for title, heads, rows in detail_tables(members)},
-        pictures=pictures(
-            outcomes,
-            histories,
-            looks(in_the_papers_order(map(method_of, members))),
-            figures / f"{number}",
-        ),
+        details={title: Table(heads, rows) for title, heads, rows in detail_tables(records)},
+        pictures=pictures(outcomes, histories, look, figures / f"{number}"),
         points=operating_points(outcomes) if outcomes else None,
         examples=_examples(outcomes, notes),
         notes=notes,
     )
 
 
-def _gathered(
-    placed: Placed, load: Callable[[Path, dict[str, Any]], T], lacking: str, notes: list[str]
+def _load_all(
+    runs: Runs, load: Callable[[Path, dict[str, Any]], T], lacking: str, notes: list[str]
 ) -> dict[str, list[T]]:
-    """What can be loaded of each method's runs, in the paper's order; what cannot is noted."""
-    found: dict[str, list[T]] = {}
-    missing: dict[str, list[str]] = {}  # why → the runs
-    for folder, record in placed:
+    """Load something of each run. Return it by method, in the paper's order.
+
+    Args:
+        runs: the records by folder.
+        load: a folder and its record to what is wanted; may raise any of `DAMAGED`.
+        lacking: the start of a note on the runs that cannot be loaded.
+        notes: a note for each reason is added to it.
+    """
+    loaded: dict[str, list[T]] = {}
+    missing: dict[str, list[str]] = {}  # reason → runs
+    first = next(iter(runs), None)
+    for folder, record in runs.items():
+        method = method_of(record)
         try:
-            if record["detection"].keys() != placed[0][1]["detection"].keys():
-                raise ValueError(f"{folder} was judged by other sets than {placed[0][0]}")
-            found.setdefault(method_of(record), []).append(load(folder, record))
+            if record["detection"].keys() != runs[first]["detection"].keys():
+                raise ValueError(f"{folder} has other OOD sets than {first}")
+            loaded.setdefault(method, []).append(load(folder, record))
         except DAMAGED as error:
-            reason = (
-                error
-                if isinstance(error, ValueError | OSError)
-                else f"{folder} is damaged inside ({type(error).__name__})"
-            )
-            missing.setdefault(str(reason), []).append(
-                f"{method_of(record)} {record['config']['seed']}"
-            )
-    notes += [f"{lacking} {', '.join(runs)}: {reason}" for reason, runs in missing.items()]
-    return {method: found[method] for method in in_the_papers_order(found) if found[method]}
+            reason = str(error)
+            if not isinstance(error, ValueError | OSError):
+                reason = f"{folder} is damaged inside ({type(error).__name__})"
+            missing.setdefault(reason, []).append(f"{method} {record['config']['seed']}")
+    notes += [f"{lacking} {', '.join(names)}: {reason}" for reason, names in missing.items()]
+    return {method: loaded[method] for method in in_the_papers_order(loaded) if loaded[method]}
 
 
 def _examples(outcomes: dict[str, list[Outcome]], notes: list[str]) -> dict[str, list[Strip]]:
-    """The images that each method's first run gets most wrong, if they are on this machine."""
+    """Return the images that each method's first run gets most wrong.
+
+    If they are not on this machine, a note says why.
+    """
     trained = [runs[0].record for runs in outcomes.values() if "members" not in runs[0].record]
     if not trained:
         return {}

@@ -1,4 +1,4 @@
-"""Numbers as the paper prints them, and tables for a terminal, Markdown and LaTeX."""
+"""Prints numbers as the paper does, and tables for a terminal, Markdown and LaTeX."""
 
 import re
 import shutil
@@ -14,122 +14,131 @@ from tabulate import tabulate
 from utils.output import deliver, visible
 
 STYLES = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
-DIGITS = {"ECE": 4, "Eff %": 0}  # behind the point; others have one
-# Behind a number that is among the best: until the table's style is known, and then in a terminal.
-# No name has the first.
-BEST, BEST_SHOWN = "\1", "*"
-MARKUP = re.compile(r"([\\`*_|<>&~#]|\](?=\())")  # what Markdown takes for more than a character
-# What a spreadsheet takes for the begin of a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# The last character of a cell that is among its column's best. No name holds it. `show` replaces
+# it by bold print, or by a star where a terminal's table goes to a file.
+BEST = "\1"
+STAR = "*"
+MARKUP = re.compile(r"([\\`*_|<>&~#]|\](?=\())")  # characters that mean something in Markdown
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # starts of a formula in a spreadsheet
 
 
-def number(value: float, spread: float, column: str) -> str:
-    """Mean ± standard deviation as the paper prints it: percentages to a decimal, ECE to four,
-    efficiency without one.
+def number(mean: float, deviation: float, digits: int = 1) -> str:
+    """Return mean ± standard deviation as the paper prints it; "" for NaN.
+
+    A deviation has no zero before the point. A mean has one only if it is printed to one digit.
     """
-    if pd.isna(value):
+    if pd.isna(mean):
         return ""
-    if column == "Eff %":  # measured once, not once a run
-        return f"{value:.0f}"
-    digits = DIGITS.get(column, 1)
-    text = f"{value:.{digits}f}" + (
-        "" if pd.isna(spread) else f"±{spread:.{digits}f}".replace("±0.", "±.")
-    )
-    return text.removeprefix("0") if column == "ECE" else text
+    text = f"{mean:.{digits}f}"
+    if not pd.isna(deviation):
+        text += f"±{deviation:.{digits}f}".replace("±0.", "±.")
+    return text.removeprefix("0") if digits > 1 else text
 
 
-def signed(gap: float, column: str) -> str:
-    """A difference, with its sign."""
-    return "" if pd.isna(gap) else f"{gap:+.{DIGITS.get(column, 1)}f}"
+def signed(difference: float, digits: int) -> str:
+    """Return a difference with its sign; "" for NaN."""
+    return "" if pd.isna(difference) else f"{difference:+.{digits}f}"
 
 
-def among_best(means: Mapping[str, float], spreads: Mapping[str, float], column: str) -> set[str]:
-    """The methods within the best one's standard deviation of it, the best included: what the paper
-    prints bold.
+def among_best(cells: Mapping[str, tuple[float, float]], lower_is_better: bool) -> set[str]:
+    """Return the methods whose mean differs from the best mean by at most the best one's deviation.
+
+    This is what the paper prints bold. A single method is not compared.
+
+    Args:
+        cells: mean and standard deviation by method.
+        lower_is_better: whether the lowest mean is the best.
     """
-    known = {method: mean for method, mean in means.items() if not pd.isna(mean)}
-    if column == "Eff %" or len(known) < 2:
+    known = {method: cell for method, cell in cells.items() if not pd.isna(cell[0])}
+    if len(known) < 2:
         return set()
-    best = (min if column == "ECE" else max)(known.values())
-    spread = max(
-        (
-            spreads[method]
-            for method, mean in known.items()
-            if mean == best and not pd.isna(spreads[method])
-        ),
-        default=0.0,
-    )
-    return {method for method, mean in known.items() if abs(mean - best) <= spread + 1e-9}
+    means = [mean for mean, _ in known.values()]
+    best = min(means) if lower_is_better else max(means)
+    deviations = [
+        deviation for mean, deviation in known.values() if mean == best and not pd.isna(deviation)
+    ]
+    reach = max(deviations, default=0.0) + 1e-9
+    return {method for method, (mean, _) in known.items() if abs(mean - best) <= reach}
 
 
 def heading(text: str, style: str) -> None:
-    """What stands above a table; in LaTeX a comment."""
+    """Print the lines above a table; in LaTeX they are a comment."""
     width = max(40, shutil.get_terminal_size().columns - 3)
-    folded = "\n".join(textwrap.fill(_clean(line, style), width) for line in text.split("\n"))
-    deliver("\n" + textwrap.indent(folded, "% " if style == STYLES["latex"] else "") + "\n")
+    folded = "\n".join(textwrap.fill(_safe(line, style), width) for line in text.split("\n"))
+    prefix = "% " if style == STYLES["latex"] else ""
+    deliver("\n" + textwrap.indent(folded, prefix) + "\n")
 
 
 def as_text(cell: str) -> str:
-    """A name as a cell of a CSV file, which a spreadsheet shall not take for a formula: with '
-    before it where it would.
+    """Return a cell of a CSV file that no spreadsheet takes for a formula.
+
+    It starts with ' where a spreadsheet would.
     """
     return f"'{cell}" if unicodedata.normalize("NFKC", cell).startswith(FORMULA) else cell
 
 
 def show(rows: list[list[str]], heads: list[str], style: str) -> None:
-    """Print a table, the marks of its best numbers as bold print; where a terminal's table goes to
-    a file they are stars.
+    """Print a table, with the best numbers in bold.
+
+    A table in the terminal's style that goes to a file has stars instead.
     """
-    heads, *rows = [[_clean(cell, style) for cell in row] for row in (heads, *rows)]
-    if style == STYLES["markdown"]:
-        rows = [
-            [f"**{cell.removesuffix(BEST)}**" if cell.endswith(BEST) else cell for cell in row]
-            for row in rows
-        ]
-    if style != STYLES["table"]:
-        table = tabulate(rows, heads, tablefmt=style, disable_numparse=True)
-        # Afterwards: tabulate writes a backslash in a cell out as LaTeX.
+    heads, *rows = [[_safe(cell, style) for cell in row] for row in (heads, *rows)]
+    if style == STYLES["table"]:
+        on_terminal = sys.stdout is not None and sys.stdout.isatty()
+        lines = _terminal_lines([heads, *rows])
         deliver(
-            re.sub(rf"(\S+){BEST}", r"\\textbf{\1}", table) if style == STYLES["latex"] else table
+            "\n".join(_bold(line) if on_terminal else line.replace(BEST, STAR) for line in lines)
         )
         return
-    on_terminal = sys.stdout is not None and sys.stdout.isatty()
-    deliver(
-        "\n".join(
-            _bold(line) if on_terminal else line.replace(BEST, BEST_SHOWN)
-            for line in _terminal([heads, *rows])
-        )
-    )
+    if style == STYLES["markdown"]:
+        rows = [[_markdown_bold(cell) for cell in row] for row in rows]
+    table = tabulate(rows, heads, tablefmt=style, disable_numparse=True)
+    if style == STYLES["latex"]:
+        # After tabulate, which would escape the backslash.
+        table = re.sub(rf"(\S+){BEST}", r"\\textbf{\1}", table)
+    deliver(table)
 
 
-def _clean(cell: str, style: str) -> str:
-    """A cell without what a terminal, or Markdown, would obey; the mark of a best number stays."""
-    cell, mark = cell.removesuffix(BEST), BEST * cell.endswith(BEST)
-    cell = "\n".join(map(visible, cell.split("\n")))
-    return (MARKUP.sub(r"\\\1", cell) if style == STYLES["markdown"] else cell) + mark
+def _safe(cell: str, style: str) -> str:
+    """Return a cell without control characters and, in Markdown, without markup; `BEST` stays."""
+    mark = BEST if cell.endswith(BEST) else ""
+    cell = "\n".join(map(visible, cell.removesuffix(BEST).split("\n")))
+    if style == STYLES["markdown"]:
+        cell = MARKUP.sub(r"\\\1", cell)
+    return cell + mark
 
 
-def _terminal(rows: list[list[str]]) -> list[str]:
-    """The lines of a table, its cells' lines under each other; between columns a place for a mark
-    and, if it fits, another.
+def _markdown_bold(cell: str) -> str:
+    """Return a marked cell in bold, any other as it is."""
+    return f"**{cell.removesuffix(BEST)}**" if cell.endswith(BEST) else cell
+
+
+def _terminal_lines(rows: list[list[str]]) -> list[str]:
+    """Return the lines of a table whose cells may have several lines; the first row is the heads.
+
+    A column has one place behind its cells for a mark, and one more if the table still fits the
+    terminal.
     """
     cells = [[cell.split("\n") for cell in row] for row in rows]
     widths = [
         max(len(line.removesuffix(BEST)) for cell in column for line in cell) + 1
         for column in zip(*cells, strict=True)
     ]
-    columns = shutil.get_terminal_size().columns
-    if not sum(widths) - 1 <= columns < sum(widths) + len(widths) - 2:
+    terminal = shutil.get_terminal_size().columns
+    narrow, wide = sum(widths) - 1, sum(widths) + len(widths) - 2
+    # A table that does not fit anyway has the second place too.
+    if not narrow <= terminal < wide:
         widths = [width + 1 for width in widths]
     lines = [
         "".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
         for row in cells
         for parts in zip_longest(*row, fillvalue="")
     ]
-    lines.insert(max(map(len, cells[0])), "-" * (sum(widths) - 1))
+    head_lines = max(map(len, cells[0]))
+    lines.insert(head_lines, "-" * (sum(widths) - 1))
     return lines
 
 
 def _bold(line: str) -> str:
-    """A line with each marked word in bold, and a space in place of its mark."""
+    """Return a line with each marked word in bold, and a space in place of its mark."""
     return re.sub(rf"(\S+){BEST}", "\033[1m\\1\033[0m ", line)

@@ -180,7 +180,7 @@ def test_the_groups_table_fits_80_columns(monkeypatch, capsys):
     values = [(role, (1.0, 1.0), (0.5, 0.5)) for role, _ in METRICS]
     worse = [(role, (0.0, 0.0), (0.9, 0.9)) for role, _ in METRICS]
     runs = [(name, made_up(scores[name], each)) for each in (values, worse) for name in scores]
-    analyze.show_folded(group_rows(runs), HEADS, analyze.STYLES["table"])
+    analyze.print_table(group_rows(runs), HEADS, analyze.STYLES["table"])
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     for said in ("MPS, fitted T", "(TempScale)", "MMLES, fitted T", "50.0±70.7"):

@@ -17,14 +17,13 @@ import pandas as pd
 import pytest
 
 from experiment import records, search
-from reporting import aggregation
-from reporting.aggregation import DETAIL
+from reporting import details
+from reporting import runs as reporting_runs
+from reporting.details import DETAIL
 from reporting.paper import PAPER
 from tests.common import ROOT, in_time, special
 from tests.reporting.tables import SETS, printed, rows_of
 from utils import files, interruption
-
-SETS += (("lsun_resize", "LSUN-resize", "far"), ("svhn", "SVHN", "very_far"))
 
 
 def test_the_table_is_mean_deviation_paper_and_difference(runs, capsys):
@@ -359,6 +358,15 @@ def test_nothing_to_print_says_so(tmp_path, capsys):
     assert "no finished run" in err
 
 
+@pytest.mark.parametrize("style", ["markdown", "latex", "csv"])
+def test_a_report_in_a_format_of_tables_is_an_error_in_one_line(runs, tmp_path, capsys, style):
+    folder = tmp_path / "page"
+    status, out, err = printed(capsys, "--runs", runs[0], "--report", folder, "--format", style)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"--format {style}" in err
+    assert not folder.exists()
+
+
 DETECTION, OWN = ("detection", "svhn"), ("detection", "svhn", "scores", "t1", "MPS")
 INSIDE = [  # what nothing may be averaged from
     (("classification", "test", "t1", "accuracy"), (7, -0.1, True, "0.9", None, [], float("inf"))),
@@ -554,8 +562,9 @@ def test_the_work_grows_with_the_number_of_runs_and_not_faster(runs, capsys, mon
         path = folder / f"more{seed}" / records.METRICS
         path.parent.mkdir()
         path.write_text(json.dumps(written[0] | {"config": written[0]["config"] | {"seed": seed}}))
-    calls, group_of = [], aggregation.group_of
-    monkeypatch.setattr(aggregation, "group_of", lambda record: calls.append(1) or group_of(record))
+    calls, group_of = [], reporting_runs.group_of
+    for module in (reporting_runs, details):
+        monkeypatch.setattr(module, "group_of", lambda record: calls.append(1) or group_of(record))
     assert printed(capsys, "--runs", folder)[0] == 0
     assert len(calls) <= 2 * 62
 

@@ -15,13 +15,12 @@ from PIL import Image
 import analyze
 import ensemble
 import main
-import reporting
 from data import builtin, files
 from data.streaming import ImageFiles
 from experiment import records, search
 from experiment.config import RunConfig
 from experiment.data import load_data
-from reporting import curves, examples
+from reporting import curves, examples, report
 from reporting.outcomes import load_history, load_outcome
 from tests.common import QUICK, in_time, special
 
@@ -134,11 +133,11 @@ def test_reliability_diagrams_sum_to_the_ece(outcomes):
 def test_operating_points_keep_the_rate_on_the_images_that_decide(outcomes, rate):
     for run in outcomes:
         split = run.record["temperature"]["split"]
-        accepted = curves.operating_point(run.deciding, run.scores, rate)
+        accepted = curves.operating_point(run.calibration_scores, run.scores, rate)
         assert rate <= accepted[split]
         assert accepted.keys() == {"test", split, *run.record["detection"]}
-        if len(np.unique(run.deciding)) == len(run.deciding):
-            assert accepted[split] < rate + 1 / len(run.deciding)
+        if len(np.unique(run.calibration_scores)) == len(run.calibration_scores):
+            assert accepted[split] < rate + 1 / len(run.calibration_scores)
 
 
 def test_examples_are_the_images_with_the_extreme_scores(outcomes):
@@ -246,8 +245,8 @@ def test_a_damaged_log_is_noted(finished, tmp_path, log):
     (run / records.EPOCHS).write_text(log)
     notes = []
     assert (
-        reporting._gathered(
-            [(run, records.read_record(run / records.METRICS))],
+        report._load_all(
+            {run: records.read_record(run / records.METRICS)},
             load_history,
             "the curves lack",
             notes,
@@ -273,11 +272,11 @@ def test_a_damaged_log_is_noted(finished, tmp_path, log):
 def test_a_damaged_record_is_noted(finished, path, value):
     run = finished / "digits" / "smallcnn" / "dismax" / "1"
     record, notes = records.read_record(run / records.METRICS), []
-    assert len(reporting._gathered([(run, record)], load_outcome, "", notes)["DisMax"]) == 1
+    assert len(report._load_all({run: record}, load_outcome, "", notes)["DisMax"]) == 1
     assert notes == []
     assert (
-        reporting._gathered(
-            [(run, altered(record, *path, value=value))], load_outcome, "the figures lack", notes
+        report._load_all(
+            {run: altered(record, *path, value=value)}, load_outcome, "the figures lack", notes
         )
         == {}
     )
@@ -328,9 +327,7 @@ def test_a_pipe_in_the_place_of_a_kept_file_is_noted(finished, tmp_path, name):
     load, notes = {records.PREDICTIONS: load_outcome, records.EPOCHS: load_history}[name], []
     with in_time():
         assert (
-            reporting._gathered(
-                [(run, records.read_record(run / records.METRICS))], load, "", notes
-            )
+            report._load_all({run: records.read_record(run / records.METRICS)}, load, "", notes)
             == {}
         )
     assert f"{name} is no regular file" in notes[0]
@@ -349,9 +346,7 @@ def test_predictions_of_another_run_are_noticed(finished, tmp_path):
     run = shutil.copytree(runs / "isomax" / "1", tmp_path / "1")
     shutil.copy(runs / "dismax" / "1" / records.PREDICTIONS, run / records.PREDICTIONS)
     assert (
-        reporting._gathered(
-            [(run, records.read_record(run / records.METRICS))], load_outcome, "", notes
-        )
+        report._load_all({run: records.read_record(run / records.METRICS)}, load_outcome, "", notes)
         == {}
     )
     assert "is not what its record was made of" in notes[0]

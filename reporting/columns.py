@@ -1,0 +1,115 @@
+"""The columns of the main table. A new column is one more `Column` in `COLUMNS`."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from experiment.titles import of_sources
+from utils.metrics import LABELS
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run in one row of the main table. Runs of the same method share a row."""
+
+    method: str  # the row's name
+    record: Mapping[str, Any]
+    efficiency: float  # images/s of inference in percent of SoftMax's; NaN if not measured
+    own: Mapping[str, Mapping[str, float]]  # OOD set → metrics of the row's own score
+    mps: Mapping[str, Mapping[str, float]]  # OOD set → metrics of MPS; {} if unknown
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the main table. A column without any number is not printed."""
+
+    title: str
+    value: Callable[[RunRow], float]  # NaN if the run has none
+    paper: str | None = None  # the column's name in results/paper_table2.csv
+    digits: int = 1  # after the decimal point
+    lower_is_better: bool = False
+    per_run: bool = True  # False: measured once for a method, so it has no deviation and no best
+
+
+COLUMNS = (
+    Column("Eff %", lambda row: row.efficiency, "efficiency", digits=0, per_run=False),
+    Column("ACC %", lambda row: 100 * _test(row, "t1")["accuracy"], "acc"),
+    Column(
+        "ECE", lambda row: _test(row, "calibrated")["ece"], "ece", digits=4, lower_is_better=True
+    ),
+)
+
+# Role of an OOD set → the metric of its column.
+METRIC_OF_ROLE = {"near": "aupr_out", "far": "auroc", "very_far": "aupr_out"}
+
+
+class PaperSet(NamedTuple):
+    """An OOD set of the paper's table."""
+
+    label: str  # in the column's title
+    role: str
+    column: str  # the column's name in results/paper_table2.csv
+
+
+PAPER_SETS = {
+    "cifar10": PaperSet("near", "near", "near_aupr"),
+    "cifar100": PaperSet("near", "near", "near_aupr"),
+    "tinyimagenet_resize": PaperSet("Tiny- IN", "far", "tinyimagenet_auroc"),
+    "lsun_resize": PaperSet("LSUN", "far", "lsun_auroc"),
+    "svhn": PaperSet("SVHN", "very_far", "svhn_aupr"),
+}
+
+
+def _test(row: RunRow, at: str) -> Mapping[str, float]:
+    """Classification metrics of the test images at a temperature: "t1" or "calibrated"."""
+    return row.record["classification"]["test"][at]
+
+
+def set_columns(source: str, label: str, role: str) -> list[Column]:
+    """Return the columns of one OOD set: one, or two for a near set.
+
+    It is not clear which score the paper's near column uses, so a near set has a column of the
+    row's own score and one of MPS.
+    """
+    metric = METRIC_OF_ROLE[role]
+    metric_label = LABELS[metric].replace(" out", "")  # AUPR in is in no column of this table
+    paper_set = PAPER_SETS.get(source)
+    same_metric = paper_set is not None and METRIC_OF_ROLE[paper_set.role] == metric
+    paper = paper_set.column if same_metric else None
+
+    def own(row: RunRow) -> float:
+        return 100 * row.own[source][metric]
+
+    def mps(row: RunRow) -> float:
+        return 100 * row.mps[source][metric] if source in row.mps else math.nan
+
+    columns = [Column(f"{label} {metric_label}", own, paper)]
+    if role == "near":
+        columns.append(Column(f"{label} [MPS] {metric_label}", mps, paper))
+    return columns
+
+
+def columns_of(records: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """Return the columns of a table of runs that share their OOD sets.
+
+    Without runs these are the columns of the paper's table.
+    """
+    if not records:
+        columns = [
+            set_columns(source, paper_set.label, paper_set.role)[0]
+            for source, paper_set in PAPER_SETS.items()
+        ]
+        # CIFAR-10 and CIFAR-100 are each other's near set: they share a column.
+        return [*COLUMNS, *{column.title: column for column in columns}.values()]
+    detection = records[0]["detection"]
+    labels = of_sources(
+        {
+            source: PAPER_SETS[source].label if source in PAPER_SETS else entry["title"]
+            for source, entry in detection.items()
+        }
+    )
+    columns = list(COLUMNS)
+    for source, entry in detection.items():
+        columns += set_columns(source, labels[source], entry["role"])
+    return columns

@@ -1,0 +1,78 @@
+"""The detail tables: every score's every metric on each out-of-distribution set."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from utils.metrics import LABELS
+
+from .runs import group_of, method_of, with_version
+from .tables import number
+
+# Metric → column's head. FPR@95 is in the table of near and far means alone, since the entry of a
+# detector may lack it.
+DETAIL = {metric: label for metric, label in LABELS.items() if metric != "fpr95_out"}
+
+
+def detail_rows(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return a row for each run, set, temperature and score; scores of detectors are at T = 1.
+
+    The column `own` says whether it is at the temperature at which the run's tables show scores;
+    for detectors it is always true.
+    """
+    rows = []
+    for run in records:
+        group, method, test = group_of(run), method_of(run), run["classification"]["test"]
+        for source, entry in run["detection"].items():
+            results = [
+                (at, score, at == run["scores_at"], metrics)
+                for at, scores in entry["scores"].items()
+                for score, metrics in scores.items()
+            ]
+            for name, detector in run.get("detectors", {}).items():
+                score = with_version(detector["title"], name, detector.get("version", 1))
+                # A detector that is not applicable to the network has no sets.
+                results.append(("t1", score, True, detector.get("sets", {}).get(source, {})))
+            for at, score, own, metrics in results:
+                row = {
+                    "data": group.data_title,
+                    "network": group.network,
+                    "how": group.how,
+                    "method": method,
+                    "seed": run["config"]["seed"],
+                    "test_accuracy": test[at]["accuracy"],
+                    "test_ece": test[at]["ece"],
+                    "set": entry["title"],
+                    "source": source,
+                    "at": at,
+                    "score": score,
+                    "own": own,
+                }
+                rows.append(row | metrics)
+    return pd.DataFrame(rows)
+
+
+def detail_tables(
+    records: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """Yield the title, heads and rows of a table for each out-of-distribution set.
+
+    Scores are at the temperature of the runs' group. The name of a detector's score says that it
+    is at T = 1, if the others are not.
+    """
+    rows = detail_rows(records)
+    if rows.empty:
+        return
+    rows.loc[rows["at"] != records[0]["scores_at"], "score"] += " (at T = 1)"
+    for _, part in rows[rows["own"]].groupby("source", sort=False):
+        # A record of an earlier version may lack a metric.
+        values = part.reindex(columns=list(DETAIL))
+        scores = values.groupby([part["method"], part["score"]], sort=False)
+        means, deviations, counts = 100 * scores.mean(), 100 * scores.std(), scores["auroc"].count()
+        table = []
+        for row in means.index:
+            pairs = zip(means.loc[row], deviations.loc[row], strict=True)
+            cells = [number(mean, deviation) or "n/a" for mean, deviation in pairs]
+            table.append([*row, str(counts[row]), *cells])
+        yield part["set"].iloc[0], ["method", "score", "n", *DETAIL.values()], table

@@ -1,0 +1,109 @@
+"""Saves the figures as files, and turns them into a page's pictures with captions."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from utils.bins import BINS
+from utils.files import whole_file
+
+from .figures import (
+    FAINT,
+    INK,
+    LINE,
+    STYLE,
+    History,
+    Looks,
+    Methods,
+    reliability_diagrams,
+    roc_curves,
+    score_histograms,
+    training_curves,
+)
+
+# The page's variables for these colours.
+VARIABLES = {INK: "var(--ink)", LINE: "var(--line)", FAINT: "var(--faint)"}
+# A figure's name → its title and caption.
+CAPTIONS = {
+    "reliability": (
+        "Reliability before and after calibration",
+        f"All runs' test images together, in the ECE's {BINS} bins; a point grows with its bin's "
+        "share of the images, and bins of fewer than one in a thousand are left out. On the "
+        "diagonal probabilities are right, above it the network knows more than it says. ECE: "
+        "mean of the runs.",
+    ),
+    "scores": (
+        "Scores of test and OOD images",
+        "Each method's first run. Grey: test images; colour: the set named above the column; the "
+        "outermost 0.2 % on each side lie in the first and last bar. Dotted: the threshold that "
+        "accepts 95 % of the images which fitted the temperature; what lies right of it is "
+        "accepted.",
+    ),
+    "roc": (
+        "ROC curves",
+        "Each method's own score: the mean of its runs' curves, and the range from the lowest to "
+        "the highest. Dotted: 95 % of the test images accepted.",
+    ),
+    "training": (
+        "Training",
+        "The mean of the runs, and the range from the lowest to the highest. With FPR the "
+        "training accuracy is that of the half that was not mixed.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as SVG in a page's colours, with its title and caption."""
+
+    title: str
+    caption: str
+    svg: Markup
+
+
+def pictures(
+    methods: Methods, histories: Mapping[str, Sequence[History]], look: Looks, prefix: Path
+) -> list[Picture]:
+    """Draw the figures for which there are data, and write them as PREFIX-NAME.png and .pdf.
+
+    Args:
+        methods: each method's outcomes.
+        histories: each method's accuracies by epoch.
+        look: each method's colour and line style.
+        prefix: the folder, and the start of the files' names.
+    """
+    figures = {}
+    if methods:
+        figures["reliability"] = reliability_diagrams(methods, look)
+        figures["scores"] = score_histograms(methods, look)
+        figures["roc"] = roc_curves(methods, look)
+    if histories:
+        figures["training"] = training_curves(histories, look)
+    return [
+        Picture(*CAPTIONS[name], _save(figure, prefix, name)) for name, figure in figures.items()
+    ]
+
+
+def _save(figure: Figure, prefix: Path, name: str) -> Markup:
+    """Write a figure as PNG and PDF. Return it as SVG, in the page's colours."""
+    formats = {"png": {"dpi": 200}, "pdf": {"metadata": {"CreationDate": None}}}
+    with mpl.rc_context(STYLE | {"svg.hashsalt": f"{prefix.name}-{name}"}):
+        for suffix, options in formats.items():
+            # In memory first: then an error of a full disk comes from this program's own writing.
+            content = io.BytesIO()
+            figure.savefig(content, format=suffix, facecolor="white", **options)
+            with whole_file(prefix.with_name(f"{prefix.name}-{name}.{suffix}")) as path:
+                path.write_bytes(content.getbuffer())
+        text = io.StringIO()
+        figure.savefig(text, format="svg", facecolor="none", metadata={"Date": None})
+    svg = text.getvalue()
+    label = CAPTIONS[name][0]
+    svg = svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    for colour, variable in VARIABLES.items():
+        svg = svg.replace(colour, variable)
+    return Markup(svg)

@@ -1,0 +1,93 @@
+"""Sorts runs into tables, and names their rows."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiment.config import defaults, identity_of
+from utils import versions
+from utils.output import visible
+
+from .paper import DATA_TITLES, paper
+
+Runs = dict[Path, dict[str, Any]]  # a run's folder → its record
+# Fields of a configuration that a table's heading or a row's name shows in its own way.
+SHOWN = ("data", "model", "loss", "seed", "protocol", "recipe", "epochs", "ood", "versions")
+
+
+class Group(NamedTuple):
+    """What all runs of one table share."""
+
+    data: str  # the data set as the configuration names it
+    data_title: str
+    network: str
+    how: str  # how they were trained and scored, in words
+    ood: tuple[str, ...] = ()  # OOD sets: as the configuration names them, and as ROLE=SOURCE
+
+
+def group_of(record: Mapping[str, Any]) -> Group:
+    """Return the group that a run belongs to."""
+    config = record["config"]
+    temperature = "T = 1" if record["scores_at"] == "t1" else "the fitted T"
+    epochs = "1 epoch" if config["epochs"] == 1 else f"{config['epochs']} epochs"
+    how = [
+        f"{config['protocol']} protocol",
+        f"{config['recipe']} recipe",
+        epochs,
+        f"scores at {temperature}",
+    ]
+    by_default = defaults(config)
+    how += [
+        f"{name.replace('_', '-')} {value}"
+        for name, value in identity_of(config).items()
+        if name not in SHOWN and value != by_default.get(name)
+    ]
+    # The loss is left out: a table has several losses, so an outdated loss has its own row instead.
+    loss = versions.loss_of(config)
+    how += [reason for name, reason in versions.outdated(config).items() if name != loss]
+    sets = sorted(f"{entry['role']}={source}" for source, entry in record["detection"].items())
+    titles = record["titles"]
+    return Group(
+        config["data"],
+        titles["data"],
+        titles["model"],
+        visible(", ".join(how)),
+        (*config["ood"], *sets),
+    )
+
+
+def group_runs(runs: Runs, whole_paper: bool = False) -> dict[Group, Runs]:
+    """Return the runs of each group, in order of appearance.
+
+    Args:
+        runs: the records by folder.
+        whole_paper: whether to add an empty group for each table of the paper that no run is of.
+    """
+    groups: dict[Group, Runs] = {}
+    for folder, record in runs.items():
+        groups.setdefault(group_of(record), {})[folder] = record
+    if whole_paper:
+        present = {(group.data, group.network) for group in groups}
+        pairs = paper()[["data", "network"]].drop_duplicates().itertuples(index=False)
+        for data, network in pairs:
+            if (data, network) not in present:
+                groups[Group(data, DATA_TITLES[data], network, "no runs yet")] = {}
+    return groups
+
+
+def method_of(record: Mapping[str, Any]) -> str:
+    """Return the name of a run's row: the title of its loss.
+
+    It adds the number of members of an ensemble, and the version of an outdated loss.
+    """
+    title = record["titles"]["loss"]
+    if "members" in record:
+        title = f"{title} of {len(record['members'])}"
+    config = record["config"]
+    loss = versions.loss_of(config)
+    return with_version(title, loss, config.get("versions", {}).get(loss, 1))
+
+
+def with_version(title: str, name: str, version: int) -> str:
+    """Return the title of a loss or detector, with its version if that is outdated."""
+    return title if version == versions.of(name) else f"{title} (version {version})"
