@@ -23,7 +23,7 @@ from reporting.details import DETAIL
 from reporting.paper import PAPER
 from tests.common import ROOT, in_time, special
 from tests.reporting.tables import SETS, printed, rows_of
-from utils import files, interruption
+from utils import interruption
 
 
 def test_the_table_is_mean_deviation_paper_and_difference(runs, capsys):
@@ -504,7 +504,7 @@ def test_two_folders_with_links_to_each_other_are_searched_once(runs):
 
 
 def test_a_long_search_says_what_it_searches(runs, capsys, monkeypatch):
-    monkeypatch.setattr(files, "PATIENCE", 0)
+    monkeypatch.setattr(search, "PATIENCE", 0)
     _, _, err = printed(capsys, "--runs", runs[0], "--no-detail")
     assert f"searching {runs[0]}: 1 folders so far, 0 runs found (Ctrl-C stops)\n" in err
 
