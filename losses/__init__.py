@@ -1,5 +1,5 @@
-"""The losses, each a first part (the classifier's last layer) and a second part (the criterion),
-and their one table.
+"""The table of losses. Each loss has a first part (the head, the classifier's last layer) and a
+second part (the criterion).
 """
 
 from collections.abc import Callable
@@ -26,13 +26,12 @@ from .spectral import bound_convolutions
 
 @dataclass(frozen=True)
 class Loss:
-    """One row of the table: the name results go by, the two parts, and what the method changes in a
-    new network.
-    """
+    """A row of the table of losses."""
 
-    title: str
-    head: Callable[[int, int], LossFirstPart]  # (num_features, num_classes)
-    criterion: Callable[[Any], LossSecondPart]  # of what `head` makes
+    title: str  # the name in tables of results
+    head: Callable[[int, int], LossFirstPart]  # makes the head from (num_features, num_classes)
+    criterion: Callable[[Any], LossSecondPart]  # makes the criterion from the head
+    # Changes a new network as the method needs.
     wrap: Callable[[nn.Module], nn.Module] = lambda model: model
 
 
@@ -63,7 +62,7 @@ LOSSES = {
 
 
 def get_loss(name: str) -> Loss:
-    """The table's row. Raises ValueError with the choices for an unknown name."""
+    """Return the loss of this name. Raises ValueError with the choices for an unknown name."""
     if name not in LOSSES:
         raise ValueError(f"unknown loss {name!r}: choose from {', '.join(LOSSES)}")
     return LOSSES[name]

@@ -1,16 +1,17 @@
-"""The contract between a loss, a network and the training loop.
+"""The contract between a loss, a network and the training loop, and the base class of all heads.
 
-A loss has two parts. The *first part* is the classifier's last layer, in the place of `nn.Linear`;
-the *second part* is the criterion, in the place of `nn.CrossEntropyLoss`. The training loop knows
-these two classes and nothing else: whatever a method needs beyond a forward pass (mixing the batch,
-a penalty on the inputs' gradients, something after each step or epoch, parameters without weight
-decay) is a hook of `LossSecondPart`, in `criterion.py`, with an empty default. What it changes in
-the network itself stands in the table of losses, as `wrap`: a saved network is rebuilt from there,
-without a criterion.
+A loss has two parts. The *first part* is the head, the classifier's last layer; it replaces
+`nn.Linear`. The *second part* is the criterion; it replaces `nn.CrossEntropyLoss`. The training
+loop knows only these two base classes. A method may need more than a forward pass: mix the batch,
+penalize the inputs' gradients, act after each step or epoch, or train parameters without weight
+decay. Each of these is a hook of `LossSecondPart`, in `criterion.py`, and does nothing by default.
+What a method changes in the network itself is `wrap` in the table of losses: a saved network is
+rebuilt from the table, without a criterion.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
@@ -20,36 +21,36 @@ from torch import Tensor, nn
 from . import scores as score_functions
 from .precision import at_least_float32, without_autocast
 
-# The percentiles of the in-distribution scores that are kept with the weights.
+# Percentiles of the in-distribution scores that are saved with the weights.
 PERCENTILES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 1, 2, 3, 4, *range(5, 101, 5))
 
 
 Outputs = Mapping[str, Tensor]  # a head's named outputs
-# Of named outputs whose logits are divided by the temperature, to [B].
+# A function of named outputs, with logits divided by the temperature, to scores [B].
 Score = Callable[[Outputs], Tensor]
 
 
 class LossFirstPart(nn.Module):
     """Base of all classifier heads: features [B, num_features] to logits [B, num_classes].
 
-    A subclass defines `raw_logits`, or `raw_outputs` where its scores need more than logits. The
-    head owns what belongs to the deployed classifier:
+    A subclass defines `raw_logits`, or `raw_outputs` if its scores need more than logits. The head
+    has two buffers that belong to the deployed classifier:
 
-    - `temperature`, a buffer [1]. `forward` returns logits already divided by it, so nothing
-      divides again. It is 1 while training (`train()` resets it) and is fitted afterwards.
-    - `thresholds`, a buffer [len(PERCENTILES)]: percentiles of in-distribution scores, NaN until
+    - `temperature` [1]. `forward` returns logits that are already divided by it, so do not divide
+      them again. It is 1 during training (`train()` resets it) and is fitted afterwards.
+    - `thresholds` [len(PERCENTILES)]: percentiles of in-distribution scores, NaN until
       `set_thresholds` is called.
     """
 
     temperature: Tensor
     thresholds: Tensor
-    score_type: ClassVar[str]  # the score that the method's paper takes for detection
-    # What this head offers besides the scores of logits in `scores.SCORES`.
+    score_type: ClassVar[str]  # the detection score of the method's paper
+    # Scores of this head besides the scores of logits in `scores.SCORES`.
     own_scores: ClassVar[Mapping[str, Score]] = {}
     is_linear: ClassVar[bool] = False  # logits are features · `weight`ᵀ + `bias`
-    # What the authors' checkpoints name otherwise, and what they hold besides, with its shape: it
-    # is dropped.
+    # The authors' checkpoints: their name of an entry → ours.
     authors_names: ClassVar[Mapping[str, str]] = {}
+    # Their entries that we do not need → shape. Loading drops these.
     authors_extras: ClassVar[Mapping[str, tuple[int, ...]]] = {}
 
     def __init__(self, num_features: int, num_classes: int):
@@ -64,27 +65,27 @@ class LossFirstPart(nn.Module):
         self.register_buffer("thresholds", torch.full((len(PERCENTILES),), torch.nan))
 
     def start_as_pytorch(self) -> None:
-        """Draw again what PyTorch's own layer for it draws and this head sets; for recipes that
-        train so.
+        """Initialise the parameters as PyTorch's own layer does, for recipes that need it.
 
-        Most heads have nothing of the kind.
+        Most heads have no such parameters.
         """
 
     def raw_logits(self, features: Tensor) -> Tensor:
-        """Logits [B, C] at temperature 1 of features [B, D] that are float32 or wider."""
+        """Return logits [B, C] at temperature 1 for features [B, D] in float32 or wider."""
         raise NotImplementedError
 
     def raw_outputs(self, features: Tensor) -> dict[str, Tensor]:
-        """As `raw_logits`, with whatever else the scores need beside `logits`; each output's first
-        dimension is B.
+        """Return `logits`, as `raw_logits` does, and all other outputs that the scores need.
+
+        The first dimension of each output is B.
         """
         return {"logits": self.raw_logits(features)}
 
     def named_outputs(self, features: Tensor) -> dict[str, Tensor]:
-        """Everything the head's scores are functions of, by name; at least `logits` [B, C] at
-        temperature 1.
+        """Return all outputs that the head's scores are computed from, by name.
 
-        Computed in float32 or wider, under autocast too.
+        There is at least `logits` [B, C], at temperature 1. All are computed in float32 or wider,
+        under autocast too.
         """
         if features.ndim != 2 or features.shape[1] != self.num_features:
             raise ValueError(
@@ -95,8 +96,8 @@ class LossFirstPart(nn.Module):
             return self.raw_outputs(at_least_float32(features))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits [B, C] divided by the temperature."""
-        # A head is one node of a torch.fx graph, as the layers of torch.nn are.
+        """Return logits [B, C] divided by the temperature."""
+        # A head is a single node of a torch.fx graph, like the layers of torch.nn.
         if isinstance(features, torch.fx.Proxy):
             tracer = cast(torch.fx.Tracer, features.tracer)
             if not (path := tracer.path_of_module(self)):
@@ -105,102 +106,106 @@ class LossFirstPart(nn.Module):
         return self.named_outputs(features)["logits"] / self.temperature
 
     def scores(self, outputs: Tensor | Outputs) -> Tensor:
-        """The head's own detection score [B]; higher is more in-distribution, and NaN where a logit
-        is NaN or the largest infinite.
+        """Return the head's own detection score [B]. A higher score is more in-distribution.
+
+        The score is NaN if a logit is NaN or if the largest logit is infinite.
 
         Args:
-            outputs: the logits [B, C] that the head returned; or its `named_outputs`, which a score
-                of more than logits needs.
+            outputs: the logits [B, C] that the head returned, or its `named_outputs`. A score that
+                is computed from more than logits needs the latter.
 
-        Raises TypeError for logits where the score needs more.
+        Raises:
+            TypeError: for logits, if the score needs more.
         """
         if isinstance(outputs, Tensor):
-            given: Outputs = {"logits": outputs}
+            scaled: Outputs = {"logits": outputs}
         else:
-            given = {**outputs, "logits": outputs["logits"] / self.temperature}
-        return self._scored([self.score_type], given)[self.score_type]
+            scaled = {**outputs, "logits": outputs["logits"] / self.temperature}
+        return self._compute_scores([self.score_type], scaled)[self.score_type]
 
     def all_scores(self, outputs: Outputs, temperature: float) -> dict[str, Tensor]:
-        """Every score [B] this head offers, by name, from its `named_outputs` and a temperature."""
-        return self._scored(
+        """Return every score [B] of this head by name, from its `named_outputs` and a
+        temperature.
+        """
+        return self._compute_scores(
             [*score_functions.SCORES, *self.own_scores],
             {**outputs, "logits": outputs["logits"] / temperature},
         )
 
-    def _scored(self, names: Iterable[str], outputs: Outputs) -> dict[str, Tensor]:
-        given = {name: at_least_float32(value) for name, value in outputs.items()}
+    def _compute_scores(self, names: Iterable[str], outputs: Outputs) -> dict[str, Tensor]:
+        outputs = {name: at_least_float32(value) for name, value in outputs.items()}
+        scores = {}
         try:
-            found = {
-                name: self.own_scores[name](given)
-                if name in self.own_scores
-                else score_functions.SCORES[name](given["logits"])
-                for name in names
-            }
+            for name in names:
+                if name in self.own_scores:
+                    scores[name] = self.own_scores[name](outputs)
+                else:
+                    scores[name] = score_functions.SCORES[name](outputs["logits"])
         except KeyError as missing:
             raise TypeError(
                 f"a score of {type(self).__name__} needs {missing} besides the logits: "
                 "give it head.named_outputs(features) of evaluation mode, or take one of "
                 "losses.scores"
             ) from None
-        # The largest logit would be the best score where it overflowed. And other outputs may be
-        # finite where the logits are not.
-        known = given["logits"].amax(-1).isfinite()
-        return {name: score.masked_fill(~known, torch.nan) for name, score in found.items()}
+        # A largest logit that overflowed would be the best score. And other outputs may be finite
+        # although the logits are not.
+        invalid = ~outputs["logits"].amax(-1).isfinite()
+        return {name: score.masked_fill(invalid, torch.nan) for name, score in scores.items()}
 
     def train(self, mode: bool = True):
-        """As `nn.Module.train`; training mode also calls `forget_calibration`.
+        """Set the mode, as `nn.Module.train` does. Training mode also calls `forget_calibration`.
 
-        Otherwise a calibrated network that is trained further would train with logits divided by
-        its old temperature, and keep thresholds of its old weights. Nobody who puts this head in
-        the place of `nn.Linear` would think of that.
+        Otherwise a calibrated network that is trained further would divide its logits by the old
+        temperature, and keep the thresholds of the old weights. A user who replaces `nn.Linear`
+        with this head does not expect that.
         """
         if mode:
             self.forget_calibration()
         return super().train(mode)
 
     def forget_calibration(self) -> None:
-        """Set the temperature to 1 and the thresholds to NaN: new weights need new ones."""
-        # .data, since a backward pass may still be to come that holds the temperature (at 1: it was
-        # training).
+        """Set the temperature to 1 and the thresholds to NaN: new weights need new values."""
+        # .data, since a backward pass that uses the temperature may still follow. (Its forward pass
+        # was in training mode, so the value was 1.)
         self.temperature.data.fill_(1)
         self.thresholds.data.fill_(torch.nan)
 
     @torch.no_grad()
     def set_thresholds(self, in_scores: Tensor) -> None:
-        """Keep the percentiles of the in-distribution scores [N], a tensor or array. Each is one of
-        the scores: no interpolation.
+        """Store the percentiles of the in-distribution scores [N], a tensor or array.
 
-        Raises ValueError for no scores or non-finite ones.
+        Each percentile is one of the scores, without interpolation. Raises ValueError if there are
+        no scores, or if some are not finite.
         """
         ordered = at_least_float32(torch.as_tensor(in_scores).flatten()).sort().values
         if not len(ordered) or not ordered.isfinite().all():
             raise ValueError("thresholds need one finite in-distribution score or more")
-        # Rounding the position down keeps the share of scores at or above the threshold at least 1
-        # - percentile/100.
+        # The position is rounded down, so that the share of scores at or above the threshold is at
+        # least 1 - percentile/100.
         positions = [int((len(ordered) - 1) * percentile / 100) for percentile in PERCENTILES]
         exact = ordered[positions]
         stored = exact.to(self.thresholds.dtype)
-        # Likewise where a score has more digits than the buffer.
-        self.thresholds.copy_(
-            torch.where(
-                stored > exact, stored.nextafter(torch.full_like(stored, -torch.inf)), stored
-            )
-        )
+        # A score with more digits than the buffer is rounded down too.
+        lower = stored.nextafter(torch.full_like(stored, -torch.inf))
+        self.thresholds.copy_(torch.where(stored > exact, lower, stored))
 
     def threshold(self, tpr: float = 0.95) -> float:
-        """The score at or above which an image counts as in-distribution, at a true-positive rate
-        of at least `tpr`.
+        """Return the threshold for a true-positive rate of at least `tpr`.
 
-        Of the stored percentiles it is the highest that still keeps the rate. Raises ValueError for
-        a rate outside [0, 1] and RuntimeError if no thresholds were set.
+        An image whose score is at or above it counts as in-distribution. It is the highest stored
+        percentile that has this rate.
+
+        Raises:
+            ValueError: for a rate outside [0, 1].
+            RuntimeError: if no thresholds were set.
         """
         if not 0 <= tpr <= 1:
             raise ValueError(f"tpr is a rate in [0, 1], got {tpr}")
-        allowed = max(
+        highest = max(
             i for i, percentile in enumerate(PERCENTILES) if percentile <= 100 * (1 - tpr) + 1e-9
         )
-        value = float(self.thresholds[allowed])
-        if value != value:
+        value = float(self.thresholds[highest])
+        if math.isnan(value):
             raise RuntimeError(
                 "this head has no thresholds: call set_thresholds(scores) with in-distribution "
                 "scores first"
@@ -213,10 +218,11 @@ class LossFirstPart(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args, **options
     ) -> None:
-        """Load also what carries only the weights, as `nn.Linear` does, and the authors'
-        checkpoints.
+        """Load a state dict; also one with the weights alone, as `nn.Linear` has, and those of the
+        authors' checkpoints.
 
-        Their heads have other shapes for one number, other names, and entries that are not needed.
+        The authors' heads have another shape for a single number, other names, and entries that we
+        do not need.
         """
         for theirs, ours in self.authors_names.items():
             if prefix + theirs in state_dict and prefix + ours not in state_dict:
@@ -224,14 +230,10 @@ class LossFirstPart(nn.Module):
         for name, shape in self.authors_extras.items():
             if prefix + name in state_dict and state_dict[prefix + name].shape == shape:
                 del state_dict[prefix + name]
-        fresh = {
-            "temperature": torch.ones_like(self.temperature),
-            "thresholds": torch.full_like(self.thresholds, torch.nan),
-        }
-        for name, value in fresh.items():
-            state_dict.setdefault(prefix + name, value)
+        state_dict.setdefault(prefix + "temperature", torch.ones_like(self.temperature))
+        state_dict.setdefault(prefix + "thresholds", torch.full_like(self.thresholds, torch.nan))
         for name, own in self.state_dict().items():
-            given = state_dict.get(prefix + name)
-            if own.numel() == 1 and given is not None and given.numel() == 1:
-                state_dict[prefix + name] = given.reshape(own.shape)
+            loaded = state_dict.get(prefix + name)
+            if own.numel() == 1 and loaded is not None and loaded.numel() == 1:
+                state_dict[prefix + name] = loaded.reshape(own.shape)
         super()._load_from_state_dict(state_dict, prefix, *args, **options)

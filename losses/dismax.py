@@ -12,7 +12,7 @@ from torch import Tensor
 from . import fpr
 from .contract import LossFirstPart
 from .criterion import LossSecondPart
-from .geometry import direction_logits
+from .directions import direction_logits
 from .isomaxplus import IsoMaxPlusLossFirstPart
 
 

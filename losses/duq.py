@@ -11,26 +11,27 @@ from .criterion import LossSecondPart
 from .precision import in_one_precision, without_autocast
 from .transforms import being_recorded, in_backward, in_torch_func
 
-# The paper's for CIFAR-10.
+# The paper's values for CIFAR-10.
 LENGTH_SCALE = 0.1  # σ
 MOMENTUM = 0.999  # γ
-PENALTY = 0.5  # λ; 0.75 elsewhere in the reference code
-# How the reference code's averages of a class begin: as after this many images, whose embeddings
-# are from N(0, 0.05²).
-FIRST_COUNT, FIRST_SPREAD = 13.0, 0.05
+PENALTY = 0.5  # λ; 0.75 in another place of the reference code
+# The averages of a class start as if it had had this many images with embeddings from N(0, 0.05²),
+# as in the reference code.
+FIRST_COUNT = 13.0
+FIRST_SPREAD = 0.05
 
 
 class DUQLossFirstPart(LossFirstPart):
-    """Logits log K_j, K_j = exp(-‖W_j f - e_j‖²/(2nσ²)) in (0, 1], σ = 0.1: an RBF kernel around
-    each class's centroid e_j [n].
+    """Head with logits log K_j, K_j = exp(-‖W_j f - e_j‖²/(2nσ²)) in (0, 1], σ = 0.1.
 
-    Softmax of the logits is K_j/Σ K, so that calibration and every other score work as they do for
-    other heads. The score is the largest log K_j (MDS), which ranks images as the paper's largest
-    K_j does, and keeps apart those whose kernels round to 0.
+    K_j is an RBF kernel around the centroid e_j [n] of class j. Softmax of the logits is K_j/Σ K,
+    so calibration and all other scores work as they do for other heads. The score is the largest
+    log K_j (MDS). It ranks images as the paper's largest K_j does, and still distinguishes images
+    whose kernels round to 0.
 
     Parameters: `weight` W [C, n, D], from N(0, 2/(C·D)) as in the reference code, whose fan-in
     counts all classes. Buffers: `sums` m [C, n] and `counts` N [C]. The centroids are e = m/N.
-    N starts at 13, and m at 13 times N(0, 0.05²). n is `num_features`, as 512 was in the paper's
+    N starts at 13, and m at 13 times N(0, 0.05²). n is `num_features`, which is 512 for the paper's
     ResNet-18.
     """
 
@@ -46,15 +47,15 @@ class DUQLossFirstPart(LossFirstPart):
             "sums", FIRST_COUNT * FIRST_SPREAD * torch.randn(num_classes, num_features)
         )
         self.register_buffer("counts", torch.full((num_classes,), FIRST_COUNT))
-        self._last: Tensor | None = None  # embeddings [B, C, n] of the last batch in training
+        self._last: Tensor | None = None  # embeddings [B, C, n] of the last training batch
 
     def _embeddings(self, features: Tensor) -> Tensor:
-        """W_j f [B, C, n]."""
+        """Return W_j f [B, C, n]."""
         return torch.einsum("bd,cnd->bcn", *in_one_precision(features, self.weight))
 
     def raw_logits(self, features: Tensor) -> Tensor:
         embeddings = self._embeddings(features)
-        # What transforms and recorders compute with is of no use after them.
+        # Not inside a transform or a recording: their tensors cannot be used afterwards.
         if self.training and not (in_backward() or in_torch_func() or being_recorded()):
             self._last = embeddings.detach()
         centroids = self.sums / self.counts[:, None]
@@ -62,47 +63,54 @@ class DUQLossFirstPart(LossFirstPart):
 
     @torch.no_grad()
     def move_centroids(self, targets: Tensor) -> None:
-        """Move the centroids by the last batch that went through the head in training, of class
-        indices [B].
+        """Update the centroids with the embeddings of the last training batch.
 
-        N ← γN + (1-γ)·(the class's images), m ← γm + (1-γ)·Σ W_j f over them, of all processes that
-        share the batch. Raises RuntimeError if there was no such batch.
+        For each class, N ← γN + (1-γ)·(number of its images) and m ← γm + (1-γ)·Σ W_j f over its
+        images, both over all processes that share the batch.
+
+        Args:
+            targets: class indices [B] of the batch.
+
+        Raises:
+            RuntimeError: if no batch of B images went through the head in training mode since the
+                last update.
         """
         if self._last is None or len(self._last) != len(targets):
             raise RuntimeError(
                 "DUQ's centroids move after a forward pass of the same images in training mode: "
                 "there was none"
             )
-        embeddings, self._last = self._last.to(self.sums.dtype), None
+        embeddings = self._last.to(self.sums.dtype)
+        self._last = None
         with without_autocast(embeddings):
-            own = one_hot(targets, self.num_classes, self.sums.dtype)  # [B, C]
-            self.counts.lerp_(sum_over_processes(own.sum(0)), 1 - MOMENTUM)
-            self.sums.lerp_(
-                sum_over_processes(torch.einsum("bcn,bc->cn", embeddings, own)), 1 - MOMENTUM
-            )
+            members = one_hot(targets, self.num_classes, self.sums.dtype)  # [B, C]
+            counts = members.sum(0)
+            sums = torch.einsum("bcn,bc->cn", embeddings, members)
+            self.counts.lerp_(sum_over_processes(counts), 1 - MOMENTUM)
+            self.sums.lerp_(sum_over_processes(sums), 1 - MOMENTUM)
 
 
 class DUQLossSecondPart(LossSecondPart[DUQLossFirstPart]):
-    """Binary cross-entropy with a penalty on the inputs' gradient, as the reference code has them:
+    """Binary cross-entropy with a penalty on the inputs' gradient, as in the reference code:
 
         mean over images and classes of -[y_j log K_j + (1 - y_j) log(1 - K_j)]
         + λ · mean over images of (‖∇_x Σ_j K_j‖ - 1)²
 
-    x are the network's inputs, and λ = 0.5. The paper's equation sums the first term over the C
-    classes. The code takes the mean, and does not divide the penalty by C.
+    x is a network input, and λ = 0.5. The paper's equation sums the first term over the C classes.
+    The reference code takes the mean, and does not divide the penalty by C.
 
-    After each step the centroids move by the embeddings that the step was trained with. Those of
-    the network in evaluation mode would be far off until its batch norms have settled, and they
-    would stay in the averages for thousands of steps.
+    After each step the centroids are updated with the embeddings that the step was trained with.
+    Embeddings of the network in evaluation mode would be wrong until its batch norms have settled,
+    and they would stay in the averages for thousands of steps.
     """
 
     penalizes_inputs = True
 
     def training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        own = one_hot(targets, logits.shape[1], logits.dtype)
-        # log(1 - K) = log(-expm1(log K)); K = 1 would make it infinite.
-        others = torch.log(-torch.expm1(logits.clamp(max=-torch.finfo(logits.dtype).eps)))
-        return -(own * logits + (1 - own) * others).mean()
+        is_label = one_hot(targets, logits.shape[1], logits.dtype)
+        # log(1 - K) = log(-expm1(log K)). It would be infinite at K = 1.
+        log_complement = torch.log(-torch.expm1(logits.clamp(max=-torch.finfo(logits.dtype).eps)))
+        return -(is_label * logits + (1 - is_label) * log_complement).mean()
 
     def penalty(self, inputs: Tensor, logits: Tensor) -> Tensor:
         (gradient,) = torch.autograd.grad(logits.exp().sum(), inputs, create_graph=True)

@@ -1,6 +1,6 @@
 """GODIN, generalized ODIN: a decomposed confidence (Hsu et al. 2020, arXiv 2002.11297).
 
-Its preprocessing is a detector.
+Its input preprocessing is a detector, `detectors/preprocessing.py`.
 """
 
 from typing import ClassVar
@@ -11,27 +11,29 @@ from torch import Tensor, nn
 
 from .contract import LossFirstPart
 from .criterion import LossSecondPart
-from .geometry import cosines, distances
+from .directions import cosines
+from .geometry import distances
 from .precision import in_one_precision
 from .predicted_scale import PredictedScale
 
-DROPOUT = 0.7  # of "GODIN, dropout": a guess, since no reference says which
+DROPOUT = 0.7  # rate of "GODIN, dropout"; a guess, since no reference gives it
 FORMS = ("inner", "euclidean", "cosine")
 
 
 class GODINLossFirstPart(LossFirstPart):
-    """Logits h_j(f)/g(f), with the divisor g = σ(BN(v·f + b)) in (0, 1) predicted from the
-    features.
+    """Head with logits h_j(f)/g(f).
 
-    Named outputs: `logits`, `h` [B, C], `g` [B]. Its score is max h; g is offered too.
+    The divisor g = σ(BN(v·f + b)) in (0, 1) is predicted from the features.
+
+    Named outputs: `logits`, `h` [B, C], `g` [B]. Its score is max h. g is a further score.
 
     Args:
         num_features: D.
         num_classes: C.
-        form: of h: "inner" w_j·f + b_j (DeConf-I), "euclidean" -‖f - w_j‖²/D (DeConf-E), or
-            "cosine" cos(f, w_j) (DeConf-C). The paper's equation has no 1/D; its reference
+        form: the form of h: "inner" w_j·f + b_j (DeConf-I), "euclidean" -‖f - w_j‖²/D (DeConf-E),
+            or "cosine" cos(f, w_j) (DeConf-C). The paper's equation has no 1/D; its reference
             implementations do.
-        dropout: share of the features, of h and g alike, set to zero in training.
+        dropout: share of the features that are set to zero in training, for both h and g.
 
     Parameters: `weight` w [C, D], from N(0, 2/D), and for "inner" `bias` [C], from 0; `divisor`,
     the divisor's linear map and batch norm.
@@ -58,8 +60,9 @@ class GODINLossFirstPart(LossFirstPart):
 
     def raw_outputs(self, features: Tensor) -> dict[str, Tensor]:
         features = self.dropout(features)
-        h, z = self._h(features), self.divisor(features)
-        # 1/σ(z) = 1 + exp(-z), whose gradient stays finite where that of a quotient overflows.
+        h = self._h(features)
+        z = self.divisor(features)
+        # 1/σ(z) = 1 + exp(-z). Its gradient stays finite where that of a quotient overflows.
         return {"logits": h * (1 + torch.exp(-z)), "h": h, "g": torch.sigmoid(z).squeeze(1)}
 
     def _h(self, features: Tensor) -> Tensor:
@@ -71,7 +74,7 @@ class GODINLossFirstPart(LossFirstPart):
 
 
 class GODINLossSecondPart(LossSecondPart[GODINLossFirstPart]):
-    """Cross-entropy of the logits; h's parameters are trained without weight decay."""
+    """Cross-entropy of the logits. The parameters of h are trained without weight decay."""
 
     def no_decay_parameters(self) -> list[nn.Parameter]:
         head = self.classifier

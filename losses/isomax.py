@@ -9,7 +9,7 @@ from .geometry import distances
 
 
 class IsoMaxLossFirstPart(LossFirstPart):
-    """Logits -‖f - p_j‖ with `prototypes` p [C, D] that start at zero."""
+    """Head with logits -‖f - p_j‖. The `prototypes` p [C, D] start at zero."""
 
     score_type = "ES"
 
@@ -22,8 +22,8 @@ class IsoMaxLossFirstPart(LossFirstPart):
 
 
 class IsoMaxLossSecondPart(LossSecondPart):
-    """Cross-entropy of E times the logits, E = 10, in training; of the logits themselves in
-    evaluation mode.
+    """Cross-entropy of E times the logits in training, E = 10, and of the logits in evaluation
+    mode.
     """
 
     entropic_scale = 10.0

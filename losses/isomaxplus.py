@@ -5,11 +5,11 @@ from torch import Tensor, nn
 
 from .contract import LossFirstPart
 from .criterion import LossSecondPart
-from .geometry import direction_logits
+from .directions import direction_logits
 
 
 class IsoMaxPlusLossFirstPart(LossFirstPart):
-    """Logits -|s|·‖f̂ - p̂_j‖: distances between directions.
+    """Head with logits -|s|·‖f̂ - p̂_j‖: distances between directions.
 
     Parameters: `prototypes` p [C, D], from N(0, 1); `distance_scale` s [1], from 1.
     """
@@ -28,8 +28,8 @@ class IsoMaxPlusLossFirstPart(LossFirstPart):
 
 
 class IsoMaxPlusLossSecondPart(LossSecondPart):
-    """Cross-entropy of E times the logits, E = 10, in training; of the logits themselves in
-    evaluation mode.
+    """Cross-entropy of E times the logits in training, E = 10, and of the logits in evaluation
+    mode.
     """
 
     entropic_scale = 10.0

@@ -1,5 +1,6 @@
-"""A number that a head predicts from the features: Scaled Cosine's scale is its exponential,
-GODIN's divisor its sigmoid.
+"""A number that a head predicts from the features.
+
+Scaled Cosine's scale is its exponential, and GODIN's divisor is its sigmoid.
 """
 
 from typing import cast
@@ -10,14 +11,14 @@ from torch import Tensor, nn
 
 from .transforms import in_backward
 
-# Its exponential, 1e13, times squared distances of up to 1e25 stays finite in float32.
+# Its exponential is 1e13. Times squared distances of up to 1e25, this stays finite in float32.
 LARGEST = 30.0
 
 
 class PredictedScale(nn.Module):
     """z [B, 1]: a batch-normalised linear map of features [B, D], clamped to [-30, 30].
 
-    A batch of one image, which has no statistics, is normalised by the running ones.
+    A batch of one image has no statistics of its own, so it uses the running ones.
     """
 
     def __init__(self, num_features: int):
@@ -26,19 +27,20 @@ class PredictedScale(nn.Module):
         self.norm = nn.BatchNorm1d(1)
 
     def forward(self, features: Tensor) -> Tensor:
-        own = self.linear.weight.dtype
-        values, norm = self.linear(features.to(own)), self.norm
+        dtype = self.linear.weight.dtype
+        norm = self.norm
+        values = self.linear(features.to(dtype))
         if self.training and len(values) < 2:
             values = F.batch_norm(
                 values, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
             )
-        elif (
-            self.training and in_backward()
-        ):  # the running statistics have seen this batch: copies take it
-            copies = cast(Tensor, norm.running_mean).clone(), cast(Tensor, norm.running_var).clone()
+        elif self.training and in_backward():
+            # The running statistics already contain this batch, so update copies of them.
+            mean = cast(Tensor, norm.running_mean).clone()
+            var = cast(Tensor, norm.running_var).clone()
             values = F.batch_norm(
-                values, *copies, norm.weight, norm.bias, training=True, eps=norm.eps
+                values, mean, var, norm.weight, norm.bias, training=True, eps=norm.eps
             )
         else:
             values = norm(values)
-        return values.clamp(-LARGEST, LARGEST).to(torch.promote_types(features.dtype, own))
+        return values.clamp(-LARGEST, LARGEST).to(torch.promote_types(features.dtype, dtype))

@@ -1,4 +1,4 @@
-"""Puts a head in the place of a network's last linear layer."""
+"""Replaces the last linear layer of a network with a head."""
 
 from __future__ import annotations
 
@@ -11,66 +11,69 @@ from torch import nn
 from .contract import LossFirstPart
 
 Head = TypeVar("Head", bound=LossFirstPart)
-SHOWN = 4  # names of layers in an error
+MAX_NAMES = 4  # names of layers in an error message
 
 
 def _last_layer(model: nn.Module) -> str:
-    """The path of the last module with weights of its own, in the order in which they were
-    registered; "" if none has.
+    """Return the path of the last registered module with weights of its own, or "" if there is
+    none.
     """
-    last, linear = "", False
+    last, last_is_linear = "", False
     for path, module in model.named_modules():
-        if linear and path.startswith(f"{last}."):
-            continue  # what parametrizes a linear layer's weight
-        if (
-            isinstance(module, nn.Linear)
-            or next(module.parameters(recurse=False), None) is not None
-        ):
-            last, linear = path, isinstance(module, nn.Linear)
+        if last_is_linear and path.startswith(f"{last}."):
+            continue  # a parametrization of the linear layer's weight
+        is_linear = isinstance(module, nn.Linear)
+        if is_linear or next(module.parameters(recurse=False), None) is not None:
+            last, last_is_linear = path, is_linear
     return last
 
 
-def _named(paths: list[str]) -> str:
-    return ", ".join(["..."] * (len(paths) > SHOWN) + paths[-SHOWN:])
+def _list_names(paths: list[str]) -> str:
+    """Return the last few names for an error message."""
+    names = ", ".join(paths[-MAX_NAMES:])
+    return f"..., {names}" if len(paths) > MAX_NAMES else names
 
 
 def _in_sequence(model: nn.Module, first: str, second: str) -> bool:
-    """Whether two modules lie in one nn.Sequential, directly or deeper: it runs them in the order
-    in which they were registered.
+    """Return whether the smallest module that contains both modules is an nn.Sequential.
+
+    An nn.Sequential runs its modules in the order in which they were registered.
     """
     pairs = zip(first.split("."), second.split("."), strict=False)
-    shared = [one for one, other in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    shared = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
     return isinstance(model.get_submodule(".".join(shared)), nn.Sequential)
 
 
-def _classifier(model: nn.Module, linear: dict[str, nn.Linear], num_classes: int | None) -> str:
-    """Which of the linear layers is the network's last layer.
+def _find_classifier(
+    model: nn.Module, linear: dict[str, nn.Linear], num_classes: int | None
+) -> str:
+    """Return the path of the linear layer that is the network's last layer.
 
-    Raises ValueError where that is not plain.
+    Raises ValueError if this is not clear.
     """
-    title, last = type(model).__name__, _last_layer(model)
+    title = type(model).__name__
+    last = _last_layer(model)
     if last not in linear:
         ending = (
             f"the {type(model.get_submodule(last)).__name__} {last!r}"
             if last
             else "no layer with weights"
         )
-        chosen = "choose an nn.Linear by name=, or " if linear else ""
+        advice = "choose an nn.Linear by name=, or " if linear else ""
         raise ValueError(
-            f"{title} ends in {ending}, not in an nn.Linear: {chosen}put the head after its "
+            f"{title} ends in {ending}, not in an nn.Linear: {advice}put the head after its "
             "pooled features yourself"
         )
-    alike = [
-        path for path, module in linear.items() if module.out_features == linear[last].out_features
-    ]
-    if len(alike) > 1:
+    width = linear[last].out_features
+    candidates = [path for path, module in linear.items() if module.out_features == width]
+    if len(candidates) > 1:
         raise ValueError(
-            f"{title} has several nn.Linear that could be its classifier ({_named(alike)}): "
+            f"{title} has several nn.Linear that could be its classifier "
+            f"({_list_names(candidates)}): "
             "choose one by name=; "
             "if the network adds up their outputs, put the head after its pooled features yourself"
         )
-    # Modules may be registered in another order than they run in.
-    width = linear[last].out_features
+    # Modules may run in another order than they were registered in.
     for path, module in linear.items():
         may_follow = module.in_features == width or module.out_features == num_classes
         if path != last and may_follow and not _in_sequence(model, path, last):
@@ -89,51 +92,52 @@ def replace_classifier(
     num_classes: int | None = None,
     name: str | None = None,
 ) -> Head:
-    """Put a head in the place of the model's classifier, its last `nn.Linear`, and return it (for
-    the criterion, and the scores).
+    """Replace the model's classifier, its last `nn.Linear`, with a head, and return the head.
 
-        head = losses.replace_classifier(torchvision.models.resnet18(), losses.DisMaxLossFirstPart,
-        num_classes=10) criterion = losses.DisMaxLossSecondPart(head)
+        network = torchvision.models.resnet18()
+        head = losses.replace_classifier(network, losses.DisMaxLossFirstPart, num_classes=10)
+        criterion = losses.DisMaxLossSecondPart(head)
 
-    It takes as many features as the layer did, lies on its device in its precision, and has weights
-    of its own.
+    The head takes as many features as the layer, is on the same device in the same precision, and
+    has new weights. The criterion and the scores need it.
 
     Args:
-        model: any network, which is changed; its classifier gets features [B, D].
-        head: what makes the head from (num_features, num_classes), e.g. a `...LossFirstPart`.
-        num_classes: the head's; by default as many as the layer has outputs.
-        name: the layer's, as in `model.named_modules()`, where the last one is not it.
+        model: any network whose classifier gets features [B, D]. It is changed in place.
+        head: makes the head from (num_features, num_classes), e.g. a `...LossFirstPart`.
+        num_classes: the head's number of classes; by default the layer's number of outputs.
+        name: the layer's name in `model.named_modules()`, if it is not the last one.
 
-    Raises ValueError where the last layer with weights is no linear one (a convolution, or the norm
-    of a network without a classifier), where there is none of the name, or where another one has as
-    many outputs as the last, so that either could be the classifier, or both, with their outputs
-    added up. Such a network gives its pooled features to a head that stands after it. Modules may
-    run in another order than they were registered in. So it also raises ValueError where the last
-    linear layer may be
-    an inner one: where another takes as many features as it gives, or already gives `num_classes`.
+    Raises:
+        ValueError: if the last layer with weights is not linear (a convolution, or the norm of a
+            network without a classifier), or if no linear layer has this name. Also if another
+            linear layer has as many outputs as the last: either could be the classifier, or both,
+            with their outputs added up. Put a head after the pooled features of such a network. And
+            also if the last linear layer may be an inner one, since modules may run in another
+            order than they were registered in: if another one takes as many features as it gives,
+            or already gives `num_classes`.
     """
     linear = {
         path: module for path, module in model.named_modules() if isinstance(module, nn.Linear)
     }
     if name is None:
-        name = _classifier(model, linear, num_classes)
+        name = _find_classifier(model, linear, num_classes)
     if name not in linear:
         raise ValueError(
             f"{type(model).__name__} has no nn.Linear {name!r}: it has "
-            f"{_named(list(linear)) or 'none'}"
+            f"{_list_names(list(linear)) or 'none'}"
         )
     if not name:
         raise ValueError("the model is nothing but its nn.Linear: make the head itself")
     layer = linear[name]
-    places = [
+    paths = [
         path for path, module in model.named_modules(remove_duplicate=False) if module is layer
     ]
-    if len(places) > 1:
+    if len(paths) > 1:
         raise ValueError(
-            f"{type(model).__name__} uses one nn.Linear in several places ({_named(places)}): put "
-            "the head in by hand"
+            f"{type(model).__name__} uses one nn.Linear in several places ({_list_names(paths)}): "
+            "put the head in by hand"
         )
-    made = head(layer.in_features, layer.out_features if num_classes is None else num_classes)
-    made = made.to(layer.weight.device, layer.weight.dtype)
-    model.set_submodule(name, made)
-    return made
+    new_head = head(layer.in_features, layer.out_features if num_classes is None else num_classes)
+    new_head = new_head.to(layer.weight.device, layer.weight.dtype)
+    model.set_submodule(name, new_head)
+    return new_head

@@ -7,16 +7,19 @@ from torch import Tensor, nn
 
 from .contract import LossFirstPart
 from .criterion import LossSecondPart
-from .geometry import cosines
+from .directions import cosines
 from .predicted_scale import PredictedScale
 
 
 class ScaledCosineLossFirstPart(LossFirstPart):
-    """Logits s·cos(f, w_j), with the scale s = exp(BN(v·f + b)) > 0 predicted from the features.
+    """Head with logits s·cos(f, w_j).
 
-    Parameters: `weight` w [C, D], initialised as `nn.Linear`'s; `scale`, the scale's linear map and
-    batch norm. Named outputs: `logits`, `cosines` [B, C]. Its score is the largest cosine, without
-    the scale.
+    The scale s = exp(BN(v·f + b)) > 0 is predicted from the features.
+
+    Named outputs: `logits`, `cosines` [B, C]. Its score is the largest cosine, without the scale.
+
+    Parameters: `weight` w [C, D], initialised as in `nn.Linear`; `scale`, the scale's linear map
+    and batch norm.
     """
 
     score_type = "max cosine"
@@ -33,7 +36,7 @@ class ScaledCosineLossFirstPart(LossFirstPart):
 
 
 class ScaledCosineLossSecondPart(LossSecondPart[ScaledCosineLossFirstPart]):
-    """Cross-entropy of the logits; the class weights are trained without weight decay."""
+    """Cross-entropy of the logits. The class weights are trained without weight decay."""
 
     def no_decay_parameters(self) -> list[nn.Parameter]:
         return [self.classifier.weight]

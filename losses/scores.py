@@ -1,8 +1,7 @@
-"""Detection scores: pure functions of logits [..., C] to scores [...], higher = more
-in-distribution.
+"""Detection scores: functions of logits [..., C] to scores [...].
 
-The logits are already divided by the temperature. ℓ are the logits, p = softmax(ℓ). Half precision
-is raised to float32.
+A higher score is more in-distribution. The logits ℓ are already divided by the temperature, and
+p = softmax(ℓ). Half precision is raised to float32.
 """
 
 from collections.abc import Callable
@@ -14,34 +13,36 @@ from .precision import at_least_float32
 
 
 def maximum_probability(logits: Tensor) -> Tensor:
-    """MPS, max p (Hendrycks & Gimpel 2017)."""
+    """Return MPS, max p (Hendrycks & Gimpel 2017)."""
     return at_least_float32(logits).softmax(-1).amax(-1)
 
 
 def negative_entropy(logits: Tensor) -> Tensor:
-    """ES, Σ p log p (Macêdo et al. 2021); p log p is 0 at p = 0."""
+    """Return ES, Σ p log p (Macêdo et al. 2021). p log p is 0 at p = 0."""
     log_p = at_least_float32(logits).log_softmax(-1)
     p = log_p.exp()
     return torch.where(p == 0, 0, p * log_p).sum(-1)  # NaN stays NaN
 
 
 def maximum_logit(logits: Tensor) -> Tensor:
-    """MDS, max ℓ: with distance losses, minus the smallest distance (Macêdo & Ludermir 2022)."""
+    """Return MDS, max ℓ: for distance losses, minus the smallest distance (Macêdo & Ludermir
+    2022).
+    """
     return at_least_float32(logits).amax(-1)
 
 
 def maximum_mean_logit(logits: Tensor) -> Tensor:
-    """MMLS, max ℓ + mean ℓ."""
+    """Return MMLS, max ℓ + mean ℓ."""
     return at_least_float32(logits).amax(-1) + at_least_float32(logits).mean(-1)
 
 
 def maximum_mean_logit_entropy(logits: Tensor) -> Tensor:
-    """MMLES, max ℓ + mean ℓ + Σ p log p: DisMax's score (arXiv 2205.05874)."""
+    """Return MMLES, max ℓ + mean ℓ + Σ p log p: DisMax's score (arXiv 2205.05874)."""
     return maximum_mean_logit(logits) + negative_entropy(logits)
 
 
 def maximum_mean_logit_entropy_probability(logits: Tensor) -> Tensor:
-    """MMLEPS, MMLES + max p."""
+    """Return MMLEPS, MMLES + max p."""
     return maximum_mean_logit_entropy(logits) + maximum_probability(logits)
 
 

@@ -12,34 +12,36 @@ from .contract import LossFirstPart
 from .criterion import LossSecondPart
 from .transforms import in_backward, in_torch_func
 
-RANDOM_FEATURES = 1024  # M, the paper's and the reference code's
-# The reference code's for CIFAR in 2020: frequencies times 0.05, and the mean-field factor λ. (Its
-# version of 2021 also projects the features to 128 dimensions and normalises them, with 25 and
-# 12.5.)
+RANDOM_FEATURES = 1024  # M, in the paper and the reference code
+# l and λ of the reference code for CIFAR in 2020, which multiplies the frequencies by 0.05. (Its
+# version of 2021 also projects the features to 128 dimensions and normalises them, and has λ = 25
+# and 12.5.)
 LENGTH_SCALE = 20.0  # l
-MEAN_FIELD = 20.0  # λ on CIFAR-10; the paper's own formula has π/8
+MEAN_FIELD = 20.0  # mean-field factor λ on CIFAR-10; the paper's formula has π/8
 MEAN_FIELD_MANY = 7.5  # λ on CIFAR-100
-MANY_CLASSES = 100
-RIDGE = 2 / RANDOM_FEATURES  # of the precision, for features of length 1
+MANY_CLASSES = 100  # from this number of classes on, λ is MEAN_FIELD_MANY
+RIDGE = 2 / RANDOM_FEATURES  # added to the precision, for features of length 1
 
 
 def dempster_shafer(logits: Tensor) -> Tensor:
-    """DS, log(1 + Σ_j exp ℓ_j / C): minus the logarithm of the paper's uncertainty C/(C + Σ_j exp
-    ℓ_j).
+    """Return DS, log(1 + Σ_j exp ℓ_j / C).
+
+    It is minus the logarithm of the paper's uncertainty C/(C + Σ_j exp ℓ_j).
     """
     return F.softplus(logits.logsumexp(-1) - math.log(logits.shape[-1]))
 
 
-def _wide(tensor: Tensor) -> Tensor:
-    # Apple's GPUs have no float64.
+def _to_float64(tensor: Tensor) -> Tensor:
+    # A tensor on an Apple GPU moves to the CPU, since these GPUs have no float64.
     return tensor.cpu().double() if tensor.device.type == "mps" else tensor.double()
 
 
 def orthogonal_frequencies(count: int, dimensions: int) -> Tensor:
-    """Ω [count, dimensions], orthogonal random features (Yu et al. 2016, arXiv 1610.09072).
+    """Return Ω [count, dimensions] of orthogonal random features (Yu et al. 2016, arXiv
+    1610.09072).
 
-    Each block of `dimensions` rows has orthogonal directions. Lengths are those of normal vectors,
-    from the χ distribution.
+    Each block of `dimensions` rows has orthogonal directions. The lengths are those of normal
+    vectors: they have a χ distribution.
     """
     blocks = -(-count // dimensions)
     directions = torch.cat(
@@ -49,26 +51,29 @@ def orthogonal_frequencies(count: int, dimensions: int) -> Tensor:
 
 
 class SNGPLossFirstPart(LossFirstPart):
-    """A Gaussian process with an RBF kernel, by random Fourier features and a Laplace
-    approximation.
+    """Head that is a Gaussian process with an RBF kernel.
 
-    The features are φ = √(2/M)·cos(Ω f/l + b), with M = 1,024, fixed orthogonal Ω and b from
-    U(0, 2π). In training the logits are φ·β_j, and each forward pass adds its Σ φφᵀ to the
-    precision P = (2/M)·I + Σ φφᵀ. Its inverse is the covariance of β. (One for all classes, that of
-    a Gaussian likelihood, as in the reference code. The paper's equation has one for each class,
-    and weighs the images by p_j(1-p_j).) In evaluation mode the logits are the mean-field ones,
-    φ·β_j/√(1 + λv), with the variance v = φᵀP⁻¹φ.
+    It uses random Fourier features φ = √(2/M)·cos(Ω f/l + b) and a Laplace approximation, with
+    M = 1,024, fixed orthogonal Ω, and b from U(0, 2π).
 
-    The reference code leaves out the √(2/M), so that |φ|² is M/2 there and 1 here, and has a ridge
-    of 1. A ridge of 2/M gives the same variance exactly. Features of length 1 train at this
-    repository's learning rates, longer ones do not.
+    In training the logits are φ·β_j, and each forward pass adds its Σ φφᵀ to the precision
+    P = (2/M)·I + Σ φφᵀ. P⁻¹ is the covariance of β. All classes share one covariance, that of a
+    Gaussian likelihood, as in the reference code. (The paper's equation has one for each class, and
+    weights the images by p_j(1-p_j).) In evaluation mode the logits are the mean-field logits
+    φ·β_j/√(1 + λv), with the variance v = φᵀP⁻¹φ. As in the reference code, λ is 20, and 7.5 from
+    100 classes on.
+
+    The reference code has no √(2/M), so that |φ|² is M/2 there and 1 here, and its ridge is 1. A
+    ridge of 2/M gives exactly the same variance. Features of length 1 train at this repository's
+    learning rates; longer ones do not.
 
     Call `reset` before an epoch and `finish` after the last epoch that counts, as the criterion's
-    `before_epoch` and `after_epoch` do. Before that v is the prior's, φᵀφ·M/2.
+    `before_epoch` and `after_epoch` do. Before the first `finish`, v is the variance of the prior,
+    φᵀφ·M/2.
 
-    The covariance belongs to the features of the weights that were trained. A copy with other
-    weights, such as their average (EMA, SWA), needs its own: call `reset`, show it the training
-    images with only the head in training mode, and call `finish`.
+    The covariance is valid only for the features of the trained weights. A copy with other weights,
+    such as their average (EMA, SWA), needs its own covariance: call `reset`, pass the training
+    images through the network with only the head in training mode, and call `finish`.
 
     Named outputs: `logits`, and in evaluation mode `variance` v [B].
 
@@ -77,11 +82,9 @@ class SNGPLossFirstPart(LossFirstPart):
         num_classes: C.
         length_scale: l, in units of the features.
 
-    The mean-field factor λ is the reference code's: 20, and 7.5 from 100 classes on.
-
-    Parameters: `weight` β [C, M], Glorot-uniform times √(M/2), which makes up for the shorter
-    features. Buffers: `frequencies` Ω [M, D], `phases` b [M], and `precision` P, the `rounding`
-    error in it and `covariance` P⁻¹, [M, M] each.
+    Parameters: `weight` β [C, M], Glorot-uniform times √(M/2), which compensates for the shorter
+    features. Buffers: `frequencies` Ω [M, D], `phases` b [M], and, [M, M] each, `precision` P, its
+    `rounding` error and `covariance` P⁻¹.
     """
 
     frequencies: Tensor
@@ -89,7 +92,7 @@ class SNGPLossFirstPart(LossFirstPart):
     precision: Tensor
     rounding: Tensor
     covariance: Tensor
-    score_type = "MPS"  # as in the reference code, 1 - max p; the paper has DS
+    score_type = "MPS"  # the reference code has 1 - max p; the paper has DS
     own_scores: ClassVar = {
         "DS": lambda outputs: dempster_shafer(outputs["logits"]),
         "variance": lambda outputs: -outputs["variance"],
@@ -133,10 +136,10 @@ class SNGPLossFirstPart(LossFirstPart):
 
     @torch.no_grad()
     def _add(self, phi: Tensor) -> None:
-        """Add Σ φφᵀ to the precision.
+        """Add Σ φφᵀ to the precision by Kahan summation.
 
-        By Kahan's summation: a plain float32 sum over an epoch is off by as much as the ridge, and
-        can leave the precision without an inverse. (Apple's GPUs have no float64.)
+        The error of a plain float32 sum over an epoch is as large as the ridge, and the precision
+        may then have no inverse. (Apple's GPUs have no float64.)
         """
         step = (phi.T @ phi).to(self.precision.dtype) - self.rounding
         total = self.precision + step
@@ -145,27 +148,29 @@ class SNGPLossFirstPart(LossFirstPart):
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Forget all images: the precision is the prior's."""
+        """Forget all images: set the precision to that of the prior."""
         self.precision.copy_(RIDGE * torch.eye(RANDOM_FEATURES, device=self.precision.device))
         self.rounding.zero_()
 
     @torch.no_grad()
     def finish(self) -> None:
-        """The covariance of the images since the last `reset`, of all processes that share them."""
-        own = _wide(self.precision) - _wide(self.rounding)
+        """Compute the covariance from the images since the last `reset`, of all processes that
+        share them.
+        """
+        own = _to_float64(self.precision) - _to_float64(self.rounding)
         prior = RIDGE * torch.eye(RANDOM_FEATURES, device=own.device, dtype=own.dtype)
         total = prior + sum_over_processes(own - prior)
-        # Positive definite: the ridge and a sum of squares.
+        # It is positive definite: the ridge plus a sum of squares.
         factor, _ = torch.linalg.cholesky_ex(total)
         self.covariance.copy_(torch.cholesky_inverse(factor))
         self.precision.copy_(total)
-        self.rounding.copy_(_wide(self.precision) - total)
+        self.rounding.copy_(_to_float64(self.precision) - total)
 
 
 class SNGPLossSecondPart(LossSecondPart[SNGPLossFirstPart]):
-    """Cross-entropy of the logits. The output weights have no weight decay.
+    """Cross-entropy of the logits. The output weights are trained without weight decay.
 
-    The covariance is computed anew from each epoch's images.
+    The covariance is computed anew from the images of each epoch.
     """
 
     def no_decay_parameters(self) -> list[nn.Parameter]:

@@ -1,5 +1,5 @@
-"""SoftMax: the usual linear layer and cross-entropy, scored by the maximum probability (Hendrycks &
-Gimpel 2017).
+"""SoftMax: a linear layer and cross-entropy, with the maximum probability as the score (Hendrycks
+& Gimpel 2017).
 """
 
 from typing import ClassVar
@@ -13,8 +13,9 @@ from .precision import in_one_precision
 
 
 class SoftMaxLossFirstPart(LossFirstPart):
-    """Logits f·Wᵀ + b, with `nn.Linear`'s parameters: `weight` [C, D], which starts as there, and
-    `bias` [C], from 0.
+    """Head with logits f·Wᵀ + b.
+
+    Parameters: `weight` [C, D], initialised as in `nn.Linear`, and `bias` [C], from 0.
     """
 
     score_type = "MPS"
@@ -28,7 +29,7 @@ class SoftMaxLossFirstPart(LossFirstPart):
         nn.init.zeros_(self.bias)
 
     def start_as_pytorch(self) -> None:
-        """Draw the bias as `nn.Linear` does, uniform in ±1/√D."""
+        """Initialise the bias as `nn.Linear` does, uniform in ±1/√D."""
         bound = self.num_features**-0.5
         nn.init.uniform_(self.bias, -bound, bound)
 

@@ -1,6 +1,4 @@
-"""Whether PyTorch is transforming, recording or repeating a head's computation, and not only
-running it.
-"""
+"""Checks whether PyTorch transforms, records or repeats a computation rather than only runs it."""
 
 import torch
 
@@ -9,24 +7,24 @@ _exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 def in_torch_func() -> bool:
-    """Whether a transform of torch.func (vmap, grad, jvp, ...) is at work.
+    """Return whether a transform of torch.func (vmap, grad, jvp, ...) is active.
 
-    Our `autograd.Function`s lack the rules it needs.
+    Our `autograd.Function`s do not have the rules that it needs.
     """
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
 def being_recorded() -> bool:
-    """Whether torch.jit.trace or torch.export is at work.
+    """Return whether torch.jit.trace or torch.export is active.
 
-    They drop gradients that are written by hand.
+    They ignore gradients that are written by hand.
     """
     return _exporting() or torch.jit.is_tracing()
 
 
 def in_backward() -> bool:
-    """Whether a backward pass is running.
+    """Return whether a backward pass is running.
 
-    A forward pass inside it is activation checkpointing, which repeats the same batch.
+    A forward pass inside it belongs to activation checkpointing, which repeats the same batch.
     """
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() >= 0
