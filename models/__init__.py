@@ -1,6 +1,11 @@
-"""The networks: images [B, 3, H, W] to features [B, D] to a head, which comes in as an argument."""
+"""The table of networks. A network turns images [B, 3, H, W] into features [B, D] and gives them to
+a head, which the caller passes in.
+"""
 
 import re
+from collections.abc import Callable
+
+from torch import nn
 
 from .densenet import densenet_body
 from .network import Head, Network, Start
@@ -9,9 +14,9 @@ from .resnet_imagenet import resnet_imagenet_body
 from .smallcnn import smallcnn_body
 from .wideresnet import wideresnet_body
 
-# Three digits at most: a network of 100,000 layers takes hours to build, and fits nowhere. A
-# family's names → what makes a body from the numbers in the name, and the name as the papers write
-# it.
+# Pattern of a family's names → function that makes a body from the numbers in the name, and the
+# title in the papers. A number has at most three digits: a network of 100,000 layers would take
+# hours to build and fit on no device.
 FAMILIES = {
     r"densenetbc(\d{1,3})": (densenet_body, "DenseNet-BC-{}"),
     r"resnet(\d{1,3})": (resnet_body, "ResNet-{}"),
@@ -31,8 +36,8 @@ EXAMPLES = (
 )
 
 
-def _parse(name: str):
-    """The family's body and title, and the numbers in the name."""
+def _parse(name: str) -> tuple[Callable[..., tuple[nn.Sequential, int]], str, list[int]]:
+    """Return the family's body function, its title, and the numbers in the name."""
     for pattern, (make_body, title) in FAMILIES.items():
         if match := re.fullmatch(pattern, name):
             return make_body, title, [int(number) for number in match.groups()]
@@ -42,20 +47,18 @@ def _parse(name: str):
 
 
 def build_model(name: str, num_classes: int, head: Head, start: Start = "paper") -> Network:
-    """A network by name.
-
-    `densenetbc{depth}`, `resnet{depth}`, `wideresnet{depth}{width}` (two digits of depth),
-    `resnet{depth}_imagenet` or `smallcnn`.
+    """Return a new network.
 
     Args:
-        name: e.g. "densenetbc100", "resnet34", "wideresnet2810", or a smaller member such as
-            "densenetbc40".
-        num_classes: classes of the head.
-        head: what makes the head from (num_features, num_classes), e.g.
-            `losses.DisMaxLossFirstPart`.
-        start: how the weights start, as in `Network`.
+        name: `densenetbc{depth}`, `resnet{depth}`, `wideresnet{depth}{width}` (the depth has two
+            digits), `resnet{depth}_imagenet` or `smallcnn`; e.g. "densenetbc100" or
+            "wideresnet2810".
+        num_classes: number of classes of the head.
+        head: makes the head from (num_features, num_classes), e.g. `losses.DisMaxLossFirstPart`.
+        start: how the weights are initialised, as in `Network`.
 
-    Raises ValueError for an unknown name or one whose numbers do not make such a network.
+    Raises:
+        ValueError: for an unknown name, or if a network of this family cannot have these numbers.
     """
     make_body, _, numbers = _parse(name)
     body, num_features = make_body(*numbers)
@@ -63,7 +66,7 @@ def build_model(name: str, num_classes: int, head: Head, start: Start = "paper")
 
 
 def model_title(name: str) -> str:
-    """The name that tables print, as the papers write it."""
+    """Return the name of a network as the papers write it, for tables."""
     _, title, numbers = _parse(name)
     return title.format(*numbers)
 

@@ -1,5 +1,6 @@
-"""DenseNet-BC for small images (Huang et al. 2017, arXiv 1608.06993): bottlenecks, and transitions
-that halve the channels.
+"""DenseNet-BC for small images (Huang et al. 2017, arXiv 1608.06993).
+
+It has bottlenecks, and transitions that halve the number of channels.
 """
 
 import torch
@@ -9,7 +10,9 @@ GROWTH = 12  # k: channels that each layer adds
 
 
 class _DenseLayer(nn.Module):
-    """BN-ReLU-conv1×1 to 4k channels, BN-ReLU-conv3×3 to k, stacked onto the input."""
+    """BN-ReLU-conv1×1 to 4k channels, then BN-ReLU-conv3×3 to k channels, which are concatenated to
+    the input.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -27,7 +30,7 @@ class _DenseLayer(nn.Module):
 
 
 def _transition(channels: int) -> nn.Sequential:
-    """BN-ReLU-conv1×1 to half the channels, then half the size."""
+    """Return BN-ReLU-conv1×1 to half the channels, then average pooling to half the size."""
     convolution = nn.Conv2d(channels, channels // 2, 1, bias=False)
     return nn.Sequential(
         nn.BatchNorm2d(channels), nn.ReLU(inplace=True), convolution, nn.AvgPool2d(2)
@@ -35,8 +38,9 @@ def _transition(channels: int) -> nn.Sequential:
 
 
 def densenet_body(depth: int) -> tuple[nn.Sequential, int]:
-    """The body of DenseNet-BC-`depth` (k = 12) and its number of features: 3 dense blocks of (depth
-    - 4)/6 layers.
+    """Return the body of DenseNet-BC-`depth` with k = 12, and its number of features.
+
+    It has 3 dense blocks of (depth - 4)/6 layers. Raises ValueError for an impossible depth.
     """
     layers, remainder = divmod(depth - 4, 6)
     if remainder or layers < 1:

@@ -1,4 +1,6 @@
-"""What every network is: a body that makes a feature map, global average pooling, and a head."""
+"""The class of all networks: a body that makes a feature map, global average pooling, and a
+head.
+"""
 
 from collections.abc import Callable
 from itertools import takewhile
@@ -6,23 +8,23 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-# (num_features, num_classes) → features [B, D] to logits [B, C].
+# Makes a head from (num_features, num_classes). The head turns features [B, D] into logits [B, C].
 Head = Callable[[int, int], nn.Module]
-Start = Literal["paper", "pytorch"]  # how a new network's weights are drawn
+Start = Literal["paper", "pytorch"]  # how a new network's weights are initialised
 
 
 class Network(nn.Module):
-    """Images [B, 3, H, W] of any size to logits [B, C], through features [B, num_features].
+    """A network from images [B, 3, H, W] of any size to logits [B, C], through features [B, D].
 
     Args:
-        body: images to a feature map [B, num_features, h, w].
-        num_features: the feature map's channels.
-        num_classes: classes of the head.
-        head: what makes the head, e.g. `losses.DisMaxLossFirstPart`; it becomes `classifier`.
-        start: how the weights start. "paper": convolutions from Kaiming-normal (fan-out, ReLU),
-            their biases as PyTorch's do, batch norms at 1 and 0 but where the body sets a weight to
-            0, the head as its class says. "pytorch": everything as PyTorch's own layers start, a
-            linear head too.
+        body: turns images into a feature map [B, num_features, h, w].
+        num_features: D, the number of channels of the feature map.
+        num_classes: number of classes of the head.
+        head: makes the head, e.g. `losses.DisMaxLossFirstPart`. The head becomes `classifier`.
+        start: how the weights are initialised. "paper": convolutions from a Kaiming normal
+            distribution (fan-out, ReLU); their biases as in PyTorch; batch norms with weight 1 and
+            bias 0, except where the body sets a weight to 0; the head as its class does it.
+            "pytorch": all layers as in PyTorch, and a linear head too.
     """
 
     classifier: Any  # the module that `head` makes
@@ -44,34 +46,35 @@ class Network(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if start == "pytorch" and isinstance(module, nn.Conv2d | nn.BatchNorm2d):
                 module.reset_parameters()
-        # An `nn.Linear` starts so already.
-        again = getattr(self.classifier, "start_as_pytorch", None)
-        if start == "pytorch" and callable(again):
-            again()
+        # An `nn.Linear` is already initialised as in PyTorch, and has no such method.
+        initialise_head = getattr(self.classifier, "start_as_pytorch", None)
+        if start == "pytorch" and callable(initialise_head):
+            initialise_head()
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Features [B, num_features], averaged over the whole feature map whatever its size."""
+        """Return features [B, D], the average over the whole feature map of any size."""
         return self.body(images).mean((2, 3))
 
     def layer_features(self, images: Tensor) -> list[Tensor]:
-        """Features [B, channels] of several layers, from first to last: the means of feature maps.
+        """Return features [B, channels] of several layers, from first to last.
 
-        The first map is the stem's. The stem is the first convolution with the batch norm and ReLU
-        that directly follow it. The others are the last map of each resolution. The last of all
-        gives `forward_features`. No map is there twice.
+        They are the averages of feature maps: first the map of the stem, then the last map of each
+        resolution. The stem is the first convolution with the batch norm and ReLU that directly
+        follow it. The last features are those of `forward_features`. No map is used twice.
         """
-        follows = (isinstance(layer, nn.BatchNorm2d | nn.ReLU) for layer in self.body[1:])
-        stem = sum(takewhile(bool, follows))  # the place of its last layer
-        pooled, x = [], images
-        for place, layer in enumerate(self.body):
-            before, x = x, layer(x)
-            if place == stem:
-                pooled.append(x.mean((2, 3)))
-            # Of the layer right after the stem, `before` is the stem's map, which is there already.
-            elif place > stem + 1 and x.shape[2:] != before.shape[2:]:
-                pooled.append(before.mean((2, 3)))
-        return [*pooled, x.mean((2, 3))]
+        in_stem = (isinstance(layer, nn.BatchNorm2d | nn.ReLU) for layer in self.body[1:])
+        stem_end = sum(takewhile(bool, in_stem))  # index of the last layer of the stem
+        features, x = [], images
+        for index, layer in enumerate(self.body):
+            previous = x
+            x = layer(x)
+            if index == stem_end:
+                features.append(x.mean((2, 3)))
+            # Right after the stem, `previous` is the map of the stem, which is already used.
+            elif index > stem_end + 1 and x.shape[2:] != previous.shape[2:]:
+                features.append(previous.mean((2, 3)))
+        return [*features, x.mean((2, 3))]
 
     def forward(self, images: Tensor) -> Tensor:
-        """The head's logits [B, C]."""
+        """Return the head's logits [B, C]."""
         return self.classifier(self.forward_features(images))

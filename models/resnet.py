@@ -2,13 +2,15 @@
 
 from torch import Tensor, nn
 
-BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # depth → blocks a stage
+# Depth → number of blocks of each stage.
+BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
 class _BasicBlock(nn.Module):
-    """Two 3×3 convolutions beside a shortcut, which is a 1×1 convolution where the shape changes.
+    """Two 3×3 convolutions, added to a shortcut.
 
-    The last batch norm starts at weight 0, so that a new block passes on only its shortcut.
+    The shortcut is the identity, or a 1×1 convolution if the shape changes. The weight of the last
+    batch norm starts at 0, so that a new block outputs only its shortcut.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int):
@@ -33,8 +35,9 @@ class _BasicBlock(nn.Module):
 
 
 def resnet_body(depth: int) -> tuple[nn.Sequential, int]:
-    """The body of ResNet-`depth` and its number of features: stages of 64, 128, 256 and 512
-    channels.
+    """Return the body of ResNet-`depth` and its number of features.
+
+    The stages have 64, 128, 256 and 512 channels. Raises ValueError for another depth.
     """
     if depth not in BLOCKS:
         raise ValueError(f"a ResNet's depth is one of {', '.join(map(str, BLOCKS))}, got {depth}")

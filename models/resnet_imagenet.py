@@ -1,5 +1,6 @@
-"""torchvision's ResNets for images of 224 pixels (He et al. 2016, arXiv 1512.03385): a 7×7 stem at
-stride 2, and max pooling.
+"""torchvision's ResNets for images of 224 pixels (He et al. 2016, arXiv 1512.03385).
+
+They begin with a 7×7 convolution of stride 2 and max pooling.
 """
 
 from torch import nn
@@ -8,9 +9,9 @@ DEPTHS = (18, 34, 50, 101, 152)
 
 
 def resnet_imagenet_body(depth: int) -> tuple[nn.Sequential, int]:
-    """The body of torchvision's ResNet-`depth` and its number of features.
+    """Return the body of torchvision's ResNet-`depth` and its number of features.
 
-    The last batch norm of each block starts at weight 0, as in timm's ResNets, which the paper
+    The weight of each block's last batch norm starts at 0, as in timm's ResNets, which the paper
     used. Raises ValueError for another depth, and ImportError without torchvision.
     """
     if depth not in DEPTHS:

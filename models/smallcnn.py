@@ -1,5 +1,6 @@
-"""A network of a few layers for tiny images: the built-in digits, 8×8, train in seconds on a
-laptop.
+"""A network of a few layers for tiny images.
+
+On the built-in digits of 8×8 pixels it trains in seconds on a laptop.
 """
 
 from torch import nn
@@ -14,8 +15,9 @@ def _layer(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
 
 
 def smallcnn_body() -> tuple[nn.Sequential, int]:
-    """Four 3×3 convolutions (32, 32, 64, 64 channels; the third at stride 2), and the number of
-    features.
+    """Return a body of four 3×3 convolutions, and its number of features.
+
+    They have 32, 32, 64 and 64 channels. The third has stride 2.
     """
     return nn.Sequential(
         *_layer(3, 32), *_layer(32, 32), *_layer(32, 64, stride=2), *_layer(64, 64)

@@ -1,20 +1,23 @@
-"""WideResNet for small images, as the DisMax paper's code has it.
+"""WideResNet for small images, as in the DisMax paper's code.
 
-It differs from the original (Zagoruyko & Komodakis 2016, arXiv 1605.07146) in four ways, and from
-both the original and torchvision's ResNets in where it halves the size:
+It differs from the original (Zagoruyko & Komodakis 2016, arXiv 1605.07146) in four ways:
 
-- the stride is in a block's second 3×3 convolution (5.95 G multiply-adds for 28-10; 5.24 G if it
-  were in the first);
-- the shortcut is a 1×1 convolution of the block's input as it comes, before batch norm and ReLU;
-- every convolution has a bias;
-- the last batch norm's running statistics move by 0.9 a step rather than 0.1.
+- The second 3×3 convolution of a block has the stride, unlike in the original and in torchvision's
+  ResNets. (WideResNet-28-10 has 5.95 G multiply-adds; it would have 5.24 G with the stride in the
+  first.)
+- The shortcut is a 1×1 convolution of the block's input before batch norm and ReLU.
+- Every convolution has a bias.
+- The momentum of the last batch norm's running statistics is 0.9 rather than 0.1.
 """
 
 from torch import Tensor, nn
 
 
 class _PreActivationBlock(nn.Module):
-    """BN-ReLU-conv3×3 twice, and a shortcut: a 1×1 convolution where the shape changes."""
+    """BN-ReLU-conv3×3 twice, added to a shortcut.
+
+    The shortcut is the identity, or a 1×1 convolution if the shape changes.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -33,9 +36,9 @@ class _PreActivationBlock(nn.Module):
 
 
 def wideresnet_body(depth: int, width: int) -> tuple[nn.Sequential, int]:
-    """The body of WideResNet-`depth`-`width` and its number of features.
+    """Return the body of WideResNet-`depth`-`width` and its number of features.
 
-    It has 3 stages of (depth - 4)/6 blocks. Raises ValueError for a depth or width that cannot be.
+    It has 3 stages of (depth - 4)/6 blocks. Raises ValueError for an impossible depth or width.
     """
     blocks, remainder = divmod(depth - 4, 6)
     if remainder or blocks < 1:
