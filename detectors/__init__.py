@@ -1,5 +1,5 @@
-"""Detectors: scores computed after training from logits, features or the network itself, and their
-one table.
+"""The table of detectors: scores that are computed after training from logits, features or the
+network itself.
 """
 
 from .ash import fit_ash_b, fit_ash_s
@@ -35,7 +35,7 @@ DETECTORS: dict[str, Detector] = {
 
 
 def get_detector(name: str) -> Detector:
-    """The table's row. Raises ValueError with the choices for an unknown name."""
+    """Return the detector of this name. Raises ValueError with the choices for an unknown name."""
     if name not in DETECTORS:
         raise ValueError(f"unknown detector {name!r}: choose from {', '.join(DETECTORS)}")
     return DETECTORS[name]

@@ -1,7 +1,7 @@
 """ASH, activation shaping (Djurisic et al. 2023, arXiv 2209.09858), of the pooled features.
 
-It has two forms here. ASH-B gives all features that it keeps one value. OpenOOD calls it ASH.
-ASH-S makes them larger.
+It keeps only the largest features. There are two forms here: ASH-B, which OpenOOD calls ASH, sets
+all of these to one value; ASH-S scales them up.
 """
 
 from collections.abc import Callable
@@ -10,57 +10,61 @@ import torch
 from torch import Tensor
 
 from .common import energies, features_of
-from .contract import FitData, Fitted
+from .contract import FitData, Fitted, required
 
-PERCENTILE = 90  # of both; the paper's for ASH-S on ImageNet
+PERCENTILE = 90  # of features that are set to 0, in both forms; the paper's for ASH-S on ImageNet
 
 
 def largest(features: Tensor, percentile: int) -> tuple[Tensor, Tensor]:
-    """The k largest features of each row of features [N, D]: values and indices, both [N, k].
+    """Return the values and indices, [N, k] each, of the k largest features in each row of [N, D].
 
-    The other round(D·percentile/100) features are pruned: a half is rounded to the even number.
-    At least one feature is kept.
+    The other round(D·percentile/100) features are pruned. Halves are rounded to the even number. At
+    least one feature stays.
     """
     pruned = round(features.shape[1] * percentile / 100)
     return features.topk(max(1, features.shape[1] - pruned))
 
 
-def sharpening(features: Tensor, kept: Tensor) -> Tensor:
-    """The factor exp(s₁/s₂) [N, 1]: s₁ is the sum of features [N, D], s₂ that of those kept [N, k].
+def sharpening(features: Tensor, top: Tensor) -> Tensor:
+    """Return the factor exp(s₁/s₂) [N, 1].
 
-    Features are taken as ReLU gives them, 0 or more. In a row of zeros s₁/s₂ counts as 0.
+    s₁ is the sum of the features [N, D] and s₂ the sum of the largest ones [N, k]. Features are 0
+    or more, since they come from a ReLU. In a row of zeros s₁/s₂ counts as 0.
     """
-    before, after = features.sum(1, keepdim=True), kept.sum(1, keepdim=True)
-    return torch.where(after == 0, 0, before / after).exp()
+    total = features.sum(1, keepdim=True)
+    top_total = top.sum(1, keepdim=True)
+    return torch.where(top_total == 0, 0, total / top_total).exp()
 
 
 def ash_b(features: Tensor, percentile: int = PERCENTILE) -> Tensor:
-    """ASH-B of features [N, D]: each kept feature becomes s₁/k, the others 0.
+    """Return ASH-B of features [N, D]: each of the k largest features becomes s₁/k, the others 0.
 
-    s₁ is the sum of the row before pruning, and k the number of features kept.
+    s₁ is the sum of the row before pruning.
     """
-    kept, places = largest(features, percentile)
-    value = features.sum(1, keepdim=True) / kept.shape[1]
-    return torch.zeros_like(features).scatter(1, places, value.expand_as(kept))
+    top, indices = largest(features, percentile)
+    value = features.sum(1, keepdim=True) / top.shape[1]
+    return torch.zeros_like(features).scatter(1, indices, value.expand_as(top))
 
 
 def ash_s(features: Tensor, percentile: int = PERCENTILE) -> Tensor:
-    """ASH-S of features [N, D]: each kept feature times exp(s₁/s₂), the others 0."""
-    kept, places = largest(features, percentile)
-    return torch.zeros_like(features).scatter(1, places, kept * sharpening(features, kept))
+    """Return ASH-S of features [N, D]: the k largest features times exp(s₁/s₂), the others 0."""
+    top, indices = largest(features, percentile)
+    return torch.zeros_like(features).scatter(1, indices, top * sharpening(features, top))
 
 
-def fit_ash_b(known: FitData) -> Fitted:
-    """Score: the energy of head(ash_b(f))."""
-    return _energy_of(known, ash_b)
+def fit_ash_b(data: FitData) -> Fitted:
+    """Return the detector whose score is the energy of head(ash_b(f))."""
+    return shaped_energy(data, ash_b, PERCENTILE)
 
 
-def fit_ash_s(known: FitData) -> Fitted:
-    """Score: the energy of head(ash_s(f))."""
-    return _energy_of(known, ash_s)
+def fit_ash_s(data: FitData) -> Fitted:
+    """Return the detector whose score is the energy of head(ash_s(f))."""
+    return shaped_energy(data, ash_s, PERCENTILE)
 
 
-def _energy_of(known: FitData, shaped: Callable[[Tensor], Tensor]) -> Fitted:
+def shaped_energy(data: FitData, shape: Callable[[Tensor], Tensor], percentile: int) -> Fitted:
+    """Return the detector whose score is the energy of head(shape(f))."""
+    head = required(data.head, "the head")
     return Fitted(
-        lambda part: energies(known.head, shaped(features_of(part))), {"percentile": PERCENTILE}
+        lambda images: energies(head, shape(features_of(images))), {"percentile": percentile}
     )

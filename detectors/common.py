@@ -1,6 +1,4 @@
-"""What several detectors share: precision, features, the head, and the heads a score has no meaning
-with.
-"""
+"""What several detectors share: precision, features, energies, and the check for a linear head."""
 
 from copy import deepcopy
 
@@ -9,24 +7,26 @@ from torch import Tensor, nn
 
 from .contract import SetOutputs
 
-ROWS = 1024  # of features at once through a head: some make [rows, C, D] of them
+ROWS = 1024  # features in one call of a head: some heads compute [rows, C, D] numbers for them
 
 
 def float64(tensor: Tensor) -> Tensor:
-    """The same values in float64 on the CPU, so that fewer scores tie. (The CPU first: Apple's GPUs
-    have no float64.)
-    """
+    """Return the same values in float64 on the CPU, so that fewer scores tie."""
+    # First to the CPU, since Apple's GPUs have no float64.
     return tensor.detach().cpu().double()
 
 
 def wide(tensor: Tensor) -> Tensor:
-    """The same values on their device in float64, or float32 on Apple's GPUs; gradients pass."""
+    """Return the same values on their device in float64, or in float32 on Apple's GPUs.
+
+    Gradients pass through.
+    """
     return tensor.float() if tensor.device.type == "mps" else tensor.double()
 
 
-def features_of(part: SetOutputs) -> Tensor:
-    """The set's features [N, D] in float64. Raises ValueError if they are not all finite."""
-    features = float64(part.outputs["features"])
+def features_of(images: SetOutputs) -> Tensor:
+    """Return the set's features [N, D] in float64. Raises ValueError if some are not finite."""
+    features = float64(images.outputs["features"])
     if not features.isfinite().all():
         raise ValueError("a detector got features that are not all finite")
     return features
@@ -34,17 +34,17 @@ def features_of(part: SetOutputs) -> Tensor:
 
 @torch.no_grad()
 def energies(head: nn.Module, features: Tensor) -> Tensor:
-    """The energy score logsumexp ℓ [N] of the logits ℓ that the head gives features [N, D], in
-    float64.
+    """Return the energy scores logsumexp ℓ [N] in float64, for the head's logits ℓ of features
+    [N, D].
     """
     head = deepcopy(head).double()  # a copy, since `double` changes a module in place
     return torch.cat([head(rows).logsumexp(1) for rows in features.split(ROWS)])
 
 
 def needs_linear_head(head: nn.Module) -> str | None:
-    """Why a head that is not linear is refused: of others' logits a virtual logit, or features made
-    larger, say nothing.
+    """Return why a head that is not linear is refused; None for a linear head.
+
+    A virtual logit, or larger features, have no meaning for the logits of other heads.
     """
-    return (
-        None if getattr(head, "is_linear", isinstance(head, nn.Linear)) else "needs a linear head"
-    )
+    is_linear = getattr(head, "is_linear", isinstance(head, nn.Linear))
+    return None if is_linear else "needs a linear head"

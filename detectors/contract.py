@@ -1,103 +1,128 @@
-"""What a detector is: a score that is computed after training, and fitted only to images that
-trained or calibrated the network.
+"""What a detector is: a score that is computed after training.
+
+It is fitted only to images that trained or calibrated the network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 class NotApplicable(ValueError):
     """The detector has no meaning for this network or head."""
 
 
+class FeatureNetwork(Protocol):
+    """What detectors use of a network, such as `models.Network`."""
+
+    classifier: Any
+
+    def __call__(self, images: Tensor, /) -> Tensor: ...
+
+    def forward_features(self, images: Tensor, /) -> Tensor: ...
+
+    def layer_features(self, images: Tensor, /) -> list[Tensor]: ...
+
+
 @dataclass(frozen=True)
 class SetOutputs:
-    """A set of images as a trained network sees it."""
+    """A trained network's outputs for a set of images."""
 
-    # Named outputs of the head, "logits" [N, C] at temperature 1 first of all; "features" [N, D].
+    # Named outputs of the head, with "logits" [N, C] at temperature 1; and "features" [N, D].
     outputs: Mapping[str, Tensor]
     batches: Callable[[], Iterable[Tensor]]  # the network's inputs [B, 3, H, W], in order
     labels: Tensor | None = None  # class indices [N]; None for out-of-distribution images
 
     def finite(self) -> Tensor | None:
-        """Which images have finite features and a finite largest logit, bool [N]; None if the set
-        has neither.
-        """
-        known = []
-        if "logits" in self.outputs:
-            known.append(self.outputs["logits"].amax(1).isfinite())
-        if "features" in self.outputs:
-            known.append(self.outputs["features"].flatten(1).isfinite().all(1))
-        return torch.stack(known).all(0) if known else None
+        """Return which images have finite features and a finite largest logit, bool [N].
 
-    def chosen(self, images: Tensor) -> SetOutputs:
-        """The set with these images alone (bool [N])."""
+        Return None if the set has neither features nor logits.
+        """
+        checks = []
+        if "logits" in self.outputs:
+            checks.append(self.outputs["logits"].amax(1).isfinite())
+        if "features" in self.outputs:
+            checks.append(self.outputs["features"].flatten(1).isfinite().all(1))
+        return torch.stack(checks).all(0) if checks else None
+
+    def select(self, mask: Tensor) -> SetOutputs:
+        """Return the set with only the images of the mask (bool [N])."""
 
         def batches() -> Iterator[Tensor]:
             start = 0
             for inputs in self.batches():
-                own = images[start : start + len(inputs)].to(inputs.device)
+                batch_mask = mask[start : start + len(inputs)].to(inputs.device)
                 start += len(inputs)
-                if own.any():
-                    yield inputs[own]
+                if batch_mask.any():
+                    yield inputs[batch_mask]
 
-        outputs = {name: output[images] for name, output in self.outputs.items()}
-        return SetOutputs(outputs, batches, None if self.labels is None else self.labels[images])
+        outputs = {name: output[mask] for name, output in self.outputs.items()}
+        return SetOutputs(outputs, batches, None if self.labels is None else self.labels[mask])
 
 
 @dataclass(frozen=True)
 class FitData:
-    """What a detector may be fitted to, all of it in-distribution; None for what the detectors at
-    hand do not need.
+    """In-distribution data that a detector may be fitted to.
+
+    The network, head and training images are None if no detector of the caller needs them.
     """
 
-    # With `forward_features`, `layer_features` and a `classifier`; evaluation mode, temperature 1.
+    # A `FeatureNetwork` in evaluation mode at temperature 1.
     network: nn.Module | None
     # The classifier in float32 on the CPU: features [N, D] to logits [N, C] at temperature 1.
     head: nn.Module | None
     train: SetOutputs | None  # the training images, not augmented
-    # Images that the weights were not fitted to, for choosing a detector's constants.
-    deciding: SetOutputs
-    # The inputs are (pixel - mean)/std, the pixels in [0, 1]: a number a channel.
+    # The calibration split: images that the weights were not fitted to. A detector chooses its
+    # constants on it.
+    calibration: SetOutputs
+    # The inputs are (pixel - mean)/std for pixels in [0, 1], with one number for each channel.
     std: Sequence[float]
     mean: Sequence[float] = (0.0, 0.0, 0.0)
 
 
+def required(value: T | None, name: str) -> T:
+    """Return a value that the detector needs. Raises ValueError if it is None."""
+    if value is None:
+        raise ValueError(f"this detector needs {name}")
+    return value
+
+
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted detector: call it with a set for the set's scores.
+    """A fitted detector. Call it with a set to get the scores [N] of its images.
 
     An image whose features or largest logit are not finite gets the score NaN. The other images are
     scored without it.
     """
 
-    # Scores [N], float64 on the CPU, higher = more in-distribution.
+    # Returns scores [N], float64 on the CPU. A higher score is more in-distribution.
     score: Callable[[SetOutputs], Tensor]
-    # Its constants, given or found, by name, for the record.
+    # Its constants by name, whether fixed or fitted, for the record.
     parameters: Mapping[str, float | int | str] = field(default_factory=dict)
 
-    def __call__(self, part: SetOutputs) -> Tensor:
-        finite = part.finite()
+    def __call__(self, images: SetOutputs) -> Tensor:
+        finite = images.finite()
         if finite is None or finite.all():
-            return self.score(part)
+            return self.score(images)
         scores = torch.full((len(finite),), torch.nan, dtype=torch.float64)
         if finite.any():
-            scores[finite] = self.score(part.chosen(finite))
+            scores[finite] = self.score(images.select(finite))
         return scores
 
 
 @dataclass(frozen=True)
 class Detector:
-    """One row of the table of detectors: its title, what it needs, and how it is fitted."""
+    """A row of the table of detectors: its title, what it needs, and how to fit it."""
 
     title: str
     needs: Literal["logits", "features", "network"]
     fit: Callable[[FitData], Fitted]
-    # Why it means nothing with this head, or None.
+    # Returns the reason why the detector has no meaning with this head, or None.
     refuses: Callable[[nn.Module], str | None] = lambda head: None

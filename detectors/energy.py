@@ -1,4 +1,4 @@
-"""Energy (Liu et al. 2020, arXiv 2010.03759): the negative of the free energy, at temperature 1."""
+"""Energy (Liu et al. 2020, arXiv 2010.03759): minus the free energy, at temperature 1."""
 
 from torch import Tensor
 
@@ -7,9 +7,10 @@ from .contract import FitData, Fitted
 
 
 def energy(logits: Tensor) -> Tensor:
-    """log Σ exp ℓ [...] of logits ℓ [..., C]."""
+    """Return log Σ exp ℓ [...] for logits ℓ [..., C]."""
     return float64(logits).logsumexp(-1)
 
 
-def fit_energy(known: FitData) -> Fitted:
-    return Fitted(lambda part: energy(part.outputs["logits"]))
+def fit_energy(data: FitData) -> Fitted:
+    """Return the detector whose score is the energy of the logits."""
+    return Fitted(lambda images: energy(images.outputs["logits"]))

@@ -5,20 +5,23 @@ from torch import Tensor
 from .common import float64
 from .contract import FitData, Fitted
 
-GAMMA, LARGEST = 0.1, 100  # γ and M
+GAMMA = 0.1  # γ
+LARGEST = 100  # M
 
 
 def gen(logits: Tensor, gamma: float = GAMMA, largest: int = LARGEST) -> Tensor:
-    """-Σ p^γ (1 - p)^γ [...] over the M largest p (all, if there are fewer) of p = softmax(ℓ) of
-    logits ℓ [..., C].
+    """Return -Σ p^γ (1 - p)^γ [...] for logits ℓ [..., C] and p = softmax(ℓ).
+
+    The sum is over the M largest p, or over all if there are fewer.
     """
     p = float64(logits).softmax(-1).sort(-1, descending=True).values
     complement = 1 - p
-    # Of the largest p, which rounds to 1, the others' sum: at γ = 0.1 a complement of 1e-20 still
-    # counts, 0.01.
+    # The largest p may round to 1, so its complement is the sum of the others. At γ = 0.1 even a
+    # complement of 1e-20 matters: its power is 0.01.
     complement[..., 0] = p[..., 1:].sum(-1)
     return -(p * complement)[..., :largest].pow(gamma).sum(-1)
 
 
-def fit_gen(known: FitData) -> Fitted:
-    return Fitted(lambda part: gen(part.outputs["logits"]), {"gamma": GAMMA, "M": LARGEST})
+def fit_gen(data: FitData) -> Fitted:
+    """Return the detector whose score is GEN of the logits."""
+    return Fitted(lambda images: gen(images.outputs["logits"]), {"gamma": GAMMA, "M": LARGEST})

@@ -6,32 +6,41 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from .common import features_of
-from .contract import FitData, Fitted, NotApplicable, SetOutputs
+from .contract import FitData, Fitted, NotApplicable, SetOutputs, required
 
-K = 50  # the paper's for CIFAR-10; it took 200 for CIFAR-100
+K = 50  # the paper's value for CIFAR-10; for CIFAR-100 it is 200
 
 
-def fit_knn(known: FitData, k: int | None = None) -> Fitted:
-    """Score -‖z - z_(k)‖, z = f/‖f‖, with z_(k) the k-th nearest of the training set's. A feature
-    vector of zeros stays one.
+def fit_knn(data: FitData, k: int | None = None) -> Fitted:
+    """Return the detector whose score is -‖z - z_(k)‖, with z = f/‖f‖.
 
-    k is 50 if not given, or half of the images that a class has on average if that is less: the
-    k-th neighbour of an image that has fewer than k of its class is one of another class, and
-    images between classes would seem nearest (our rule). Raises NotApplicable for fewer than k
-    training images.
+    z_(k) is the k-th nearest z of the training images. A feature vector of zeros stays zero.
+
+    Args:
+        data: the training images are used.
+        k: by default 50, or half of the mean number of images in a class if that is less (our
+            rule). With fewer than k images in its class, an image's k-th neighbour would be one of
+            another class, and images between the classes would seem nearest.
+
+    Raises:
+        NotApplicable: if there are fewer than k training images.
     """
-    train = _directions(known.train)
-    k = k or max(1, min(K, len(train) // (2 * known.train.outputs["logits"].shape[1])))
-    if len(train) < k:
-        raise NotApplicable(f"KNN needs {k} training images or more, got {len(train)}")
-    neighbours = NearestNeighbors(n_neighbors=k).fit(train.numpy())
+    train = required(data.train, "training images")
+    directions = _directions(train)
+    if k is None:
+        num_classes = train.outputs["logits"].shape[1]
+        k = max(1, min(K, len(directions) // (2 * num_classes)))
+    if len(directions) < k:
+        raise NotApplicable(f"KNN needs {k} training images or more, got {len(directions)}")
+    neighbours = NearestNeighbors(n_neighbors=k).fit(directions.numpy())
 
-    def score(part: SetOutputs) -> Tensor:
-        distances, _ = neighbours.kneighbors(_directions(part).numpy())  # nearest first
+    def score(images: SetOutputs) -> Tensor:
+        distances, _ = neighbours.kneighbors(_directions(images).numpy())  # nearest first
         return -torch.from_numpy(distances[:, -1])
 
     return Fitted(score, {"k": k})
 
 
-def _directions(part: SetOutputs) -> Tensor:
-    return F.normalize(features_of(part))
+def _directions(images: SetOutputs) -> Tensor:
+    """Return features of length 1."""
+    return F.normalize(features_of(images))

@@ -1,8 +1,7 @@
-"""Mahalanobis, the distance to the nearest class (Lee et al. 2018, arXiv 1807.03888), of the last
+"""Mahalanobis, the distance to the nearest class (Lee et al. 2018, arXiv 1807.03888), in the last
 layer's features.
 
-The paper's input pre-processing is left out: `preprocessing.py` does that for the heads' own
-scores.
+The paper's input pre-processing is left out. `preprocessing.py` has it for the heads' own scores.
 """
 
 from collections.abc import Callable
@@ -12,17 +11,24 @@ from sklearn.covariance import EmpiricalCovariance
 from torch import Tensor
 
 from .common import features_of
-from .contract import FitData, Fitted
+from .contract import FitData, Fitted, required
 
 
 def class_gaussians(features: Tensor, labels: Tensor) -> Callable[[Tensor], Tensor]:
-    """Fit a Gaussian a class, with one covariance Σ for all, to features [N, D] in float64 and
-    class indices [N].
+    """Fit one Gaussian for each class, all with the same covariance Σ.
 
-    Returns what gives features [M, D] their scores max_c -(f - μ_c)ᵀ Σ⁻¹ (f - μ_c) [M]. Classes
-    without images have no μ_c. If Σ is singular (constant features, N < D), Σ⁻¹ is its
-    pseudo-inverse: directions in which training does not vary count nothing. Raises ValueError if
-    the features to fit to are not all finite.
+    Classes without images have no mean μ_c. If Σ is singular (constant features, or N < D), Σ⁻¹ is
+    its pseudo-inverse: directions in which the training features do not vary do not count.
+
+    Args:
+        features: training features [N, D] in float64.
+        labels: their class indices [N].
+
+    Returns:
+        A function from features [M, D] to scores max_c -(f - μ_c)ᵀ Σ⁻¹ (f - μ_c) [M].
+
+    Raises:
+        ValueError: if the training features are not all finite.
     """
     if not features.isfinite().all():
         raise ValueError("Mahalanobis got training features that are not all finite")
@@ -31,21 +37,21 @@ def class_gaussians(features: Tensor, labels: Tensor) -> Callable[[Tensor], Tens
     covariance = EmpiricalCovariance().fit((features - means[index]).numpy())
     # With Σ⁻¹ = R Rᵀ the distance is the Euclidean one between (f - shift)ᵀ R and (μ_c - shift)ᵀ R.
     values, vectors = torch.linalg.eigh(torch.from_numpy(covariance.get_precision()))
-    root, shift = vectors * values.clamp(min=0).sqrt(), means.mean(0)
+    root = vectors * values.clamp(min=0).sqrt()
+    shift = means.mean(0)
     means = (means - shift) @ root
 
     def score(features: Tensor) -> Tensor:
         whitened = (features - shift) @ root
-        # Not by the matrix product, whose rounding is that of the squared lengths.
-        return (
-            -torch.cdist(whitened, means, compute_mode="donot_use_mm_for_euclid_dist")
-            .amin(1)
-            .square()
-        )
+        # Not by a matrix product: its rounding error is that of the squared lengths.
+        distances = torch.cdist(whitened, means, compute_mode="donot_use_mm_for_euclid_dist")
+        return -distances.amin(1).square()
 
     return score
 
 
-def fit_mahalanobis(known: FitData) -> Fitted:
-    score = class_gaussians(features_of(known.train), known.train.labels)
-    return Fitted(lambda part: score(features_of(part)))
+def fit_mahalanobis(data: FitData) -> Fitted:
+    """Return the detector whose score is minus the squared distance to the nearest class."""
+    train = required(data.train, "training images")
+    score = class_gaussians(features_of(train), required(train.labels, "training labels"))
+    return Fitted(lambda images: score(features_of(images)))

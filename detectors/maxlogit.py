@@ -7,9 +7,10 @@ from .contract import FitData, Fitted
 
 
 def maxlogit(logits: Tensor) -> Tensor:
-    """max ℓ [...] of logits ℓ [..., C]."""
+    """Return max ℓ [...] for logits ℓ [..., C]."""
     return float64(logits).amax(-1)
 
 
-def fit_maxlogit(known: FitData) -> Fitted:
-    return Fitted(lambda part: maxlogit(part.outputs["logits"]))
+def fit_maxlogit(data: FitData) -> Fitted:
+    """Return the detector whose score is the largest logit."""
+    return Fitted(lambda images: maxlogit(images.outputs["logits"]))

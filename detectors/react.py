@@ -3,21 +3,23 @@
 import numpy as np
 
 from .common import energies, features_of
-from .contract import FitData, Fitted
+from .contract import FitData, Fitted, required
 
-PERCENTILE = 90  # the paper's
+PERCENTILE = 90  # the paper's value
 
 
-def fit_react(known: FitData) -> Fitted:
-    """Score: the energy of head(min(f, c)).
+def fit_react(data: FitData) -> Fitted:
+    """Return the detector whose score is the energy of head(min(f, c)).
 
-    c is the 90th percentile of the training images' features, all features taken together.
-    OpenOOD takes it of the validation images. The AUROCs differ by 0.03 to 0.1 points.
+    c is the 90th percentile of all features of the training images together. OpenOOD takes the
+    percentile of the validation images' features. The AUROCs differ by 0.03 to 0.1 points.
     """
-    # numpy's, since PyTorch 2.6's `quantile` refuses more than 2²⁴ values, and CIFAR's training
-    # sets have more.
-    clip = float(np.percentile(features_of(known.train).numpy(), PERCENTILE))
+    head = required(data.head, "the head")
+    train = required(data.train, "training images")
+    # numpy, since `quantile` of PyTorch 2.6 refuses more than 2²⁴ values, and CIFAR's training sets
+    # have more.
+    clip = float(np.percentile(features_of(train).numpy(), PERCENTILE))
     return Fitted(
-        lambda part: energies(known.head, features_of(part).clamp(max=clip)),
+        lambda images: energies(head, features_of(images).clamp(max=clip)),
         {"percentile": PERCENTILE, "images": "train", "clip": clip},
     )

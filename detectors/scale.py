@@ -1,25 +1,22 @@
-"""SCALE (Xu et al. 2024, arXiv 2310.00227): ASH-S without setting anything to zero."""
+"""SCALE (Xu et al. 2024, arXiv 2310.00227): ASH-S, but no feature is set to zero."""
 
 from torch import Tensor
 
-from .ash import largest, sharpening
-from .common import energies, features_of
+from .ash import largest, shaped_energy, sharpening
 from .contract import FitData, Fitted
 
 PERCENTILE = 85  # the paper's
 
 
 def scaled(features: Tensor, percentile: int = PERCENTILE) -> Tensor:
-    """f·exp(s₁/s₂) of features f [N, D].
+    """Return f·exp(s₁/s₂) for features f [N, D].
 
-    s₁ is the sum of a row, and s₂ the sum of the features that ASH would keep of it.
+    s₁ is the sum of a row, and s₂ the sum of its largest features, which ASH does not set to zero.
     """
-    kept, _ = largest(features, percentile)
-    return features * sharpening(features, kept)
+    top, _ = largest(features, percentile)
+    return features * sharpening(features, top)
 
 
-def fit_scale(known: FitData) -> Fitted:
-    """Score: the energy of head(scaled(f))."""
-    return Fitted(
-        lambda part: energies(known.head, scaled(features_of(part))), {"percentile": PERCENTILE}
-    )
+def fit_scale(data: FitData) -> Fitted:
+    """Return the detector whose score is the energy of head(scaled(f))."""
+    return shaped_energy(data, scaled, PERCENTILE)

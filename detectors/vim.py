@@ -1,51 +1,57 @@
 """ViM, virtual-logit matching (Wang et al. 2022, arXiv 2203.10807)."""
 
-import torch
-from torch import Tensor
+from typing import cast
 
-from .common import features_of
-from .contract import FitData, Fitted, NotApplicable, SetOutputs
+import torch
+from torch import Tensor, nn
+
+from .common import features_of, float64
+from .contract import FitData, Fitted, NotApplicable, SetOutputs, required
 from .energy import energy
 from .maxlogit import maxlogit
 
 
 def principal_dimension(num_features: int) -> int:
-    """D', the paper's dimension of the principal subspace for features of a given length."""
-    return 1000 if num_features >= 2048 else 512 if num_features >= 768 else num_features // 2
+    """Return D', the paper's dimension of the principal subspace, for a number of features."""
+    if num_features >= 2048:
+        return 1000
+    if num_features >= 768:
+        return 512
+    return num_features // 2
 
 
-def fit_vim(known: FitData) -> Fitted:
-    """Score logsumexp ℓ - α·r, r the length of f - o outside the principal subspace of the training
-    set's.
+def fit_vim(data: FitData) -> Fitted:
+    """Return the detector whose score is logsumexp ℓ - α·r.
 
-    o = -W⁺b is where the logits are all zero, the subspace that of the D' largest eigenvalues of
-    the mean of (f - o)(f - o)ᵀ, and α the training set's mean max ℓ over its mean r. The paper's
-    score is p₀, the softmax probability of a virtual logit α·r beside the real ones; this one is
-    -log p₀/(1 - p₀), of the same order.
+    r is the length of the part of f - o that is outside the principal subspace of the training
+    features. All logits are zero at o = -W⁺b. The subspace belongs to the D' largest eigenvalues of
+    the mean of (f - o)(f - o)ᵀ over the training set. α is the training set's mean max ℓ divided by
+    its mean r. The paper's score is p₀, the softmax probability of a virtual logit α·r beside the
+    real ones. This score is -log p₀/(1 - p₀), which has the reverse order: higher is more
+    in-distribution.
 
-    Raises NotApplicable if the training features leave no r (fewer images than D', or too many
-    constant features), and so no α.
+    Raises:
+        NotApplicable: if r is zero for the training features (fewer images than D', or too many
+            constant features), so that there is no α.
     """
-    weight = known.head.weight.detach().cpu().double()
-    bias = (
-        weight.new_zeros(len(weight))
-        if known.head.bias is None
-        else known.head.bias.detach().cpu().double()
-    )
+    head = cast(nn.Linear, required(data.head, "the head"))
+    train = required(data.train, "training images")
+    weight = float64(head.weight)
+    bias = weight.new_zeros(len(weight)) if head.bias is None else float64(head.bias)
     origin = -torch.linalg.pinv(weight) @ bias
-    train = features_of(known.train) - origin
-    dimension = principal_dimension(train.shape[1])
-    _, vectors = torch.linalg.eigh(train.T @ train / len(train))  # eigenvalues ascend
-    residual = vectors[:, : train.shape[1] - dimension]
+    centred = features_of(train) - origin
+    dimension = principal_dimension(centred.shape[1])
+    # The eigenvalues are in ascending order.
+    _, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+    residual = vectors[:, : centred.shape[1] - dimension]
 
-    length = (train @ residual).norm(dim=1).mean()
-    if length <= 1e-7 * train.norm(dim=1).mean():  # float32's rounding
+    length = (centred @ residual).norm(dim=1).mean()
+    if length <= 1e-7 * centred.norm(dim=1).mean():  # the rounding error of float32
         raise NotApplicable(f"ViM needs training features of more than {dimension} dimensions")
-    alpha = maxlogit(known.train.outputs["logits"]).mean() / length
+    alpha = maxlogit(train.outputs["logits"]).mean() / length
 
-    def score(part: SetOutputs) -> Tensor:
-        return energy(part.outputs["logits"]) - alpha * (
-            (features_of(part) - origin) @ residual
-        ).norm(dim=1)
+    def score(images: SetOutputs) -> Tensor:
+        lengths = ((features_of(images) - origin) @ residual).norm(dim=1)
+        return energy(images.outputs["logits"]) - alpha * lengths
 
     return Fitted(score, {"dimension": dimension, "alpha": float(alpha)})

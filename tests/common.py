@@ -12,7 +12,7 @@ from utils import interruption
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("--epochs", "3")
-# Losses of one equation; the others are tested in losses/test_methods.py.
+# Losses that tests/losses/test_definitions.py tests; each other loss has a file of its own.
 PROTOTYPES = ("softmax", "isomax", "isomaxplus", "dismax", "dismax_nofpr")
 
 

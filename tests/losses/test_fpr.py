@@ -194,3 +194,8 @@ def test_evaluation_mode_does_not_mix_and_needs_no_preprocess():
     torch.testing.assert_close(
         criterion(logits, targets), nn.functional.cross_entropy(logits, targets)
     )
+
+
+def test_a_class_that_does_not_exist_is_an_error():
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        fpr.fractional_targets(torch.tensor([[0, 1, 2, C]]), C, torch.float32)

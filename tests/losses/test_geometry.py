@@ -1,6 +1,4 @@
-"""Distances by a matrix product, and their gradients by hand, against the definition in float64;
-near, far, and at the extremes.
-"""
+"""Distances of points and directions and their gradients, against the definition in float64."""
 
 import math
 
@@ -40,7 +38,7 @@ def test_extreme_features_stay_finite_with_finite_gradients(name, case):
         assert (logits[:C].diagonal().abs() < 1e-5).all()
     if name in ("softmax", "isomax"):
         return
-    # No direction: every prototype is as far, and there is nowhere to go.
+    # Without a direction, all prototypes are equally far and the gradient is 0.
     if case == "zero" or case in (1e-25, 1e25):
         assert (features.grad[:4] == 0).all()
         assert (logits[:4].amax(1) - logits[:4].amin(1) < 1e-6).all()
@@ -53,12 +51,13 @@ def relative_error(value, expected):
 
 
 def near_prototypes(p, noise, targets, share):
-    """Features at `share` of their length from their targets' prototypes, square to them."""
+    """Return features near their targets' prototypes, moved at a right angle by a `share` of the
+    prototype's length.
+    """
     p = p[targets].double()
-    aside = noise.double() - nn.functional.normalize(p) * (
-        noise.double() * nn.functional.normalize(p)
-    ).sum(1, keepdim=True)
-    return (p + share * p.norm(dim=1, keepdim=True) * nn.functional.normalize(aside)).float()
+    unit = nn.functional.normalize(p)
+    sideways = noise.double() - unit * (noise.double() * unit).sum(1, keepdim=True)
+    return (p + share * p.norm(dim=1, keepdim=True) * nn.functional.normalize(sideways)).float()
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
@@ -66,22 +65,23 @@ def near_prototypes(p, noise, targets, share):
     ("batch_size", "features", "classes"), [(64, 342, 10), (64, 512, 100), (256, 512, 1000)]
 )
 @pytest.mark.parametrize("share", [None, 0.1, 0.01, 0.002])
-def test_float32_logits_and_gradients_are_those_of_plain_float64(
+def test_float32_logits_and_gradients_equal_those_of_plain_float64(
     name, batch_size, features, classes, share
 ):
-    """The matrix product against the definition, differentiated by autograd; every feature near its
-    prototype, or anywhere.
+    """The features are near their prototypes, or anywhere if `share` is None.
+
+    The expected values are the definition, with autograd's gradients.
     """
     torch.manual_seed(0)
     head, _ = build(name, torch.float32, features, classes)
     noise, targets = torch.randn(batch_size, features), torch.randint(classes, (batch_size,))
     with torch.no_grad():
         if name == "isomax":
-            head.prototypes.add_(100)  # away from the origin, as features after a ReLU are
+            head.prototypes.add_(100)  # far from the origin, as features after a ReLU are
         f = near_prototypes(head.prototypes, noise, targets, share) if share else noise
     inputs = [f.requires_grad_(), *head.parameters()]
     logits = head(f)
-    # Not a loss's, which saturates so near and is then rounding error itself.
+    # Not the gradient of a loss, which saturates so near and is then only rounding error.
     upstream = torch.randn(logits.shape)
     results = [logits, *torch.autograd.grad(logits, inputs, upstream)]
 
@@ -103,15 +103,15 @@ def test_float32_logits_and_gradients_are_those_of_plain_float64(
     for result, right in zip(results, expected, strict=True):
         assert result.dtype == torch.float32
         assert relative_error(result, right) < 1e-4
-    # ∂L/∂f of every image.
+    # ∂L/∂f of each image.
     rows = (results[1].double() - expected[1]).norm(dim=1) / expected[1].norm(dim=1)
     assert rows.max() < 1e-4 * max(1, 0.01 / (share or 1))
-    own = (part[0].gather(1, targets[:, None]).double() for part in (results, expected))
-    torch.testing.assert_close(*own, rtol=1e-4, atol=0)
+    label_logits = [row.gather(1, targets[:, None]).double() for row in (logits, expected[0])]
+    torch.testing.assert_close(*label_logits, rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("name", ["isomaxplus", "dismax_nofpr"])
-def test_what_has_no_direction_turns_nothing(name):
+def test_a_zero_vector_gets_no_gradient(name):
     head, _ = build(name)
     features, _ = batch()
     with torch.no_grad():
@@ -132,22 +132,22 @@ def test_what_has_no_direction_turns_nothing(name):
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 @pytest.mark.parametrize("share", [1e-2, 3e-4, 1e-5])
-def test_two_prototypes_near_one_feature_make_no_gradient_longer(name, share):
+def test_two_prototypes_near_one_feature_do_not_make_the_gradient_longer(name, share):
     head, _ = build(name, torch.float32, 512, 10)
     with torch.no_grad():
         head.prototypes[1] = head.prototypes[0]
     features = near_prototypes(
         head.prototypes.detach(), torch.randn(64, 512), torch.zeros(64, dtype=torch.int64), share
     )
-    chosen = head(features.requires_grad_())[:, :2].sum()
-    (gradient,) = torch.autograd.grad(chosen, features)
-    # Each |∂d/∂f| is 1 at most.
+    two_logits = head(features.requires_grad_())[:, :2].sum()
+    (gradient,) = torch.autograd.grad(two_logits, features)
+    # Each |∂d/∂f| is at most 1.
     steepest = 2 if name == "isomax" else 2 * 1.7 / features.detach().norm(dim=1).min()
     assert gradient.norm(dim=1).max() <= 1.01 * steepest
 
 
 @pytest.mark.parametrize("size", [1.0, 1e8, 1e15, 1e18, 1e25])
-def test_isomax_takes_prototypes_of_any_size(size):
+def test_isomax_works_with_prototypes_of_any_size(size):
     head = losses.IsoMaxLossFirstPart(3, 2)
     p = torch.tensor([[1.0, 0, 0], [-1.0, 0, 1.0]]) * size
     head.prototypes.data.copy_(p)
@@ -167,7 +167,7 @@ def test_the_gradient_of_isomax_at_distance_zero_is_zero():
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
-def test_what_is_frozen_gets_no_gradient_and_changes_no_other(name):
+def test_a_frozen_tensor_gets_no_gradient_and_changes_no_other_gradient(name):
     head, criterion = build(name)
     features, targets = batch()
     criterion(head(features.requires_grad_()), targets).backward()
@@ -183,7 +183,7 @@ def test_what_is_frozen_gets_no_gradient_and_changes_no_other(name):
 
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 @pytest.mark.parametrize("size", [1e14, 1e18, 1e25, 1e30, math.inf])
-def test_an_outlier_changes_no_other_images_logits(name, size):
+def test_an_outlier_does_not_change_the_logits_of_other_images(name, size):
     head, _ = build(name, torch.float32)
     features, _ = batch(torch.float32)
     alone = head(features[:4])

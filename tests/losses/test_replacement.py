@@ -9,15 +9,14 @@ from torch import nn
 import losses
 
 TORCHVISION = torchvision.models.list_models(module=torchvision.models)
-# Without a linear layer, and with auxiliary classifiers beside the last.
-WITHOUT, SEVERAL = {"squeezenet1_0", "squeezenet1_1"}, {"googlenet": 3, "inception_v3": 2}
-SWAPPED = (
+WITHOUT_LINEAR = {"squeezenet1_0", "squeezenet1_1"}
+SEVERAL = {"googlenet", "inception_v3"}  # they have auxiliary classifiers, too
+REPLACED = (
     "convnext_atto deit3_small_patch16_224 efficientnet_b0 mobilenetv3_small_050 resnet18 "
-    "swin_tiny_patch4_window7_224 "
-    "vit_tiny_patch16_224"
+    "swin_tiny_patch4_window7_224 vit_tiny_patch16_224"
 )
-# Convolutions as classifiers, no classifier at all, several heads whose outputs are averaged, inner
-# layers as wide as the last.
+# The classifier is a convolution; the outputs of several heads are averaged; inner layers are as
+# wide as the last.
 REFUSED = {
     "dla34": "DLA ends in the Conv2d 'fc', not in an nn.Linear: put the head after its pooled "
     "features",
@@ -29,13 +28,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
-def test_every_network_of_torchvision_gets_the_head_or_says_why_not(name):
+def test_every_network_of_torchvision_gets_the_head_or_an_error(name):
     options = {"init_weights": False} if name in SEVERAL else {}
-    # A RegNet computes its widths with tensors.
+    # A RegNet computes its widths with tensors, so it cannot be built on the meta device.
     with torch.device("cpu" if name.startswith("regnet") else "meta"):
         model = torchvision.models.get_model(name, weights=None, **options).to("meta")
     with torch.device("meta"):
-        if name in WITHOUT:
+        if name in WITHOUT_LINEAR:
             with pytest.raises(
                 ValueError,
                 match="SqueezeNet ends in the Conv2d 'classifier.1', not in an nn.Linear: put",
@@ -54,7 +53,7 @@ def test_every_network_of_torchvision_gets_the_head_or_says_why_not(name):
         assert outputs.shape == (2, 7)
 
 
-def test_sizes_device_and_precision_are_kept_and_the_choice_can_be_named():
+def test_the_head_has_the_size_and_precision_of_the_named_layer():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 5)).double()
     with pytest.raises(
         ValueError, match=r"Sequential has several nn.Linear that could be its classifier \(1, 3\)"
@@ -66,24 +65,29 @@ def test_sizes_device_and_precision_are_kept_and_the_choice_can_be_named():
     assert (head.num_features, head.num_classes, head.prototypes.dtype) == (5, 5, torch.float64)
     assert model[3] is head
     assert model(torch.zeros(2, 3, 2, 2, dtype=torch.float64)).shape == (2, 5)
+
+
+def test_a_model_that_is_only_a_linear_layer_is_an_error():
     with pytest.raises(ValueError, match="nothing but its nn.Linear"):
         losses.replace_classifier(nn.Linear(2, 3), losses.SoftMaxLossFirstPart)
 
 
-def test_a_layer_used_twice_is_not_replaced_by_half():
+def test_a_layer_that_is_used_twice_is_an_error():
     layer = nn.Linear(4, 4)
     model = nn.Sequential(layer, nn.ReLU(), layer)
     with pytest.raises(ValueError, match=r"uses one nn.Linear in several places \(0, 2\)"):
         losses.replace_classifier(model, losses.SoftMaxLossFirstPart)
-    for few in (0, 1):  # one class trains to a loss of 0
-        with pytest.raises(ValueError, match=f"2 classes or more.*num_classes={few}"):
-            losses.replace_classifier(
-                nn.Sequential(nn.Linear(4, 4)), losses.SoftMaxLossFirstPart, num_classes=few
-            )
+
+
+@pytest.mark.parametrize("count", [0, 1])  # with one class the loss is always 0
+def test_fewer_than_two_classes_are_an_error(count):
+    model = nn.Sequential(nn.Linear(4, 4))
+    with pytest.raises(ValueError, match=f"2 classes or more.*num_classes={count}"):
+        losses.replace_classifier(model, losses.SoftMaxLossFirstPart, num_classes=count)
 
 
 class OutOfOrder(nn.Module):
-    """Its classifier is registered before the layer that runs before it."""
+    """A network whose classifier is registered first and runs last."""
 
     def __init__(self, inner, classes=3):
         super().__init__()
@@ -100,7 +104,7 @@ class OutOfOrder(nn.Module):
         (nn.Linear(4, 8), None),
         (nn.Linear(4, 8), 3),
         (nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 8)), None),
-        # Its width is not fc's, but fc has the classes.
+        # Its last width is not the input width of fc, but fc has `num_classes` outputs.
         (nn.Sequential(nn.Linear(4, 5), nn.Softmax(1), nn.ZeroPad1d((0, 3))), 3),
     ],
 )
@@ -118,72 +122,74 @@ def test_an_inner_layer_that_is_registered_last_is_not_replaced(inner, num_class
     assert model.fc is head
 
 
-def test_a_wrong_layer_that_shapes_do_not_show_is_named_by_the_criterion():
+def test_the_criterion_finds_a_wrong_layer_that_shapes_do_not_show():
     model = OutOfOrder(nn.Sequential(nn.Linear(4, 5), nn.ZeroPad1d((0, 3))))
-    head = losses.replace_classifier(model, losses.SoftMaxLossFirstPart)  # the inner one
+    head = losses.replace_classifier(model, losses.SoftMaxLossFirstPart)  # replaces the inner layer
     with pytest.raises(ValueError, match="logits of 3 classes, its head has 5"):
         losses.SoftMaxLossSecondPart(head)(model(torch.zeros(2, 4)), torch.zeros(2).long())
 
 
-def test_as_many_features_as_classes_are_no_doubt_in_a_sequence():
+def test_in_a_sequential_the_last_linear_layer_is_the_classifier():
     model = nn.Sequential(nn.Sequential(nn.Linear(5, 4), nn.ReLU()), nn.Linear(4, 5))
     assert losses.replace_classifier(model, losses.SoftMaxLossFirstPart) is model[1]
 
 
-def built(name, **options):
-    """A network of timm without memory for its weights, and images for it."""
+def build_on_meta(name, **options):
+    """Return a network of timm on the meta device, without memory for weights, and its images."""
     with torch.device("meta"):
         model = timm.create_model(name, **options).eval()
         return model, torch.zeros(2, *model.default_cfg["input_size"])
 
 
-def gets_the_head(name):
-    model, images = built(name)
+def check_head(name):
+    model, images = build_on_meta(name)
     head = losses.replace_classifier(model, losses.DisMaxLossFirstPart, num_classes=7)
     assert head in set(model.get_classifier().modules()) | {model.get_classifier()}
     assert model(images).shape == (2, 7)
 
 
-def gives_features(name):
-    body, images = built(name, num_classes=0)
+def check_features(name):
+    body, images = build_on_meta(name, num_classes=0)
     with torch.device("meta"):
         model = nn.Sequential(body, losses.DisMaxLossFirstPart(body.head_hidden_size, 7))
     assert model(images).shape == (2, 7)
 
 
-@pytest.mark.parametrize("name", SWAPPED.split())
+@pytest.mark.parametrize("name", REPLACED.split())
 def test_networks_of_timm_get_the_head(name):
-    gets_the_head(name)
+    check_head(name)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_networks_of_timm_without_one_last_linear_layer_say_what_to_do_and_give_their_features(
+def test_other_networks_of_timm_raise_an_error_and_give_their_features(
     name,
 ):
     with pytest.raises(ValueError, match=REFUSED[name]):
-        losses.replace_classifier(built(name)[0], losses.DisMaxLossFirstPart)
-    gives_features(name)
+        losses.replace_classifier(build_on_meta(name)[0], losses.DisMaxLossFirstPart)
+    check_features(name)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", timm.list_modules()[::3])  # all of them take some minutes more
-def test_families_of_timm_get_the_head_or_are_refused(family):
+@pytest.mark.parametrize("family", timm.list_modules()[::3])  # a third, to save minutes
+def test_families_of_timm_get_the_head_or_an_error(family):
     name = timm.list_models(module=family)[0]
     try:
-        gets_the_head(name)
+        check_head(name)
         refusal = None
     except ValueError as error:
         refusal = str(error)
     assert refusal is None or "put the head after its pooled features" in refusal
-    gives_features(name)
+    check_features(name)
 
 
-def test_the_last_layer_may_be_parametrized_and_must_be_the_last():
+def test_the_last_layer_may_be_parametrized():
     model = nn.Sequential(
         nn.Linear(3, 4), torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 5))
     )
     assert losses.replace_classifier(model, losses.IsoMaxPlusLossFirstPart) is model[1]
-    # The linear layer is none of classes.
+
+
+def test_a_network_that_does_not_end_in_a_linear_layer_is_an_error():
     inner = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.BatchNorm1d(4))
     with pytest.raises(
         ValueError,

@@ -1,5 +1,5 @@
-"""What people do with a network besides training it: second derivatives, torch.func, traces,
-exports, graphs of torch.fx.
+"""Other uses of a network than training: second derivatives, torch.func, traces, exports, and
+graphs of torch.fx.
 """
 
 import io
@@ -21,7 +21,7 @@ SCALARS = {
 
 
 def tensors_of(name, training=True):
-    """A head, features and targets in float64, and all that the head's outputs are functions of."""
+    """Return a head, features and targets in float64, and all tensors that need gradients."""
     head, _ = build(name)
     features, targets = batch()
     head.train(training)
@@ -34,7 +34,7 @@ def test_every_gradient_can_be_differentiated(name, training):
     head, _, _, tensors = tensors_of(name, training)
 
     def logits(features, *_):
-        torch.manual_seed(0)  # of the dropout
+        torch.manual_seed(0)  # for the dropout
         return head(features)
 
     assert torch.autograd.gradgradcheck(logits, tensors, fast_mode=True)
@@ -43,9 +43,7 @@ def test_every_gradient_can_be_differentiated(name, training):
 @EACH
 @pytest.mark.parametrize("scalar", SCALARS)
 def test_a_gradient_penalty_has_the_right_gradient(name, scalar):
-    """Also where the scalar is linear in the logits, so that nothing of it needs a second
-    derivative but the head itself.
-    """
+    """If the scalar is linear in the logits, only the head itself has second derivatives."""
     head, _, targets, tensors = tensors_of(name)
 
     def penalty(features, *_):
@@ -58,12 +56,12 @@ def test_a_gradient_penalty_has_the_right_gradient(name, scalar):
 
 
 @EACH
-def test_the_gradient_is_the_same_with_a_graph_and_without(name):
+def test_the_gradient_is_the_same_with_and_without_create_graph(name):
     head, features, targets, tensors = tensors_of(name)
     with torch.no_grad():
-        features[1] = 0  # no direction
+        features[1] = 0  # a vector without a direction
         if hasattr(head, "prototypes"):
-            features[2] = head.prototypes[0]  # and no distance
+            features[2] = head.prototypes[0]  # a distance of 0
     gradients = []
     for graph in (False, True):
         torch.manual_seed(0)
@@ -76,7 +74,7 @@ def test_the_gradient_is_the_same_with_a_graph_and_without(name):
 
 
 @pytest.mark.parametrize("name", ["isomax", "isomaxplus", "dismax_nofpr"])
-def test_what_is_frozen_stays_out_of_second_derivatives(name):
+def test_frozen_prototypes_get_no_second_derivatives(name):
     head, features, _, _ = tensors_of(name)
     head.prototypes.requires_grad_(False)
     (gradient,) = torch.autograd.grad(head(features).sum(), features, create_graph=True)
@@ -86,7 +84,7 @@ def test_what_is_frozen_stays_out_of_second_derivatives(name):
 
 
 @EACH
-def test_torch_func_takes_every_head_in_evaluation_mode(name):
+def test_torch_func_works_with_every_head_in_evaluation_mode(name):
     head, features, targets, _ = tensors_of(name, training=False)
     weights = {key: value.detach() for key, value in head.named_parameters()}
 
@@ -112,9 +110,9 @@ def test_torch_func_takes_every_head_in_evaluation_mode(name):
 
 @EACH
 @pytest.mark.parametrize("training", [True, False])
-def test_a_trace_can_be_saved_and_has_the_gradients(name, training):
+def test_a_saved_trace_gives_the_same_logits_and_gradients(name, training):
     if name == "godin_dropout" and training:
-        return  # torch.jit keeps the seed of no dropout
+        return  # torch.jit does not save the dropout's seed
     head, features, targets, _ = tensors_of(name, training)
     written = io.BytesIO()
     torch.jit.save(torch.jit.trace(head, features[:5], check_trace=False), written)
@@ -122,14 +120,14 @@ def test_a_trace_can_be_saved_and_has_the_gradients(name, training):
     compare(torch.jit.load(written), head, features, targets)
 
 
-# dynamo's way of exporting takes seconds a head.
+# A strict export, by dynamo, takes seconds for each head.
 @pytest.mark.parametrize("strict", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("training", [True, pytest.param(False, marks=pytest.mark.slow)])
 @EACH
-def test_an_exported_program_has_the_gradients(name, training, strict):
+def test_an_exported_program_gives_the_same_logits_and_gradients(name, training, strict):
     head, features, targets, _ = tensors_of(name, training)
     torch._dynamo.reset()
-    # A batch norm in training takes no other batch than the one it was exported with.
+    # A batch norm in training is exported for one batch size only.
     fixed = training and any(isinstance(module, nn.BatchNorm1d) for module in head.modules())
     shapes = None if fixed else {"features": {0: torch.export.Dim("batch", min=2)}}
     program = torch.export.export(
@@ -152,7 +150,7 @@ def test_a_graph_of_torch_fx_has_the_head_as_one_node(name):
 
 
 def compare(one, other, features, targets):
-    """Two forms of a network give the same logits and the same gradients."""
+    """Check that two forms of a network give the same logits and the same gradients."""
     results = []
     for network in (one, other):
         features.grad = None
@@ -165,14 +163,14 @@ def compare(one, other, features, targets):
     torch.testing.assert_close(*results)
 
 
-def test_what_torch_func_cannot_do_is_refused_in_a_line():
+def test_heads_that_torch_func_cannot_train_raise_an_error():
     head, features, targets, _ = tensors_of("sngp")
     with pytest.raises(
         RuntimeError, match="SNGP sums its training images in buffers.*evaluation mode"
     ):
         func.grad(lambda features: head(features).sum())(features.detach())
     duq, features, targets, _ = tensors_of("duq")
-    func.grad(lambda features: duq(features).sum())(features.detach())
+    func.grad(lambda features: duq(features).sum())(features.detach())  # stores no embeddings
     with pytest.raises(RuntimeError, match="centroids move after a forward pass"):
         duq.move_centroids(targets)
 
@@ -188,7 +186,7 @@ def test_a_compiled_head_refuses_second_derivatives(name):
         gradient.square().sum().backward()
 
 
-def test_losses_are_traced_by_their_heads_alone():
+def test_torch_fx_needs_a_network_with_a_head():
     head = losses.IsoMaxPlusLossFirstPart(D, C)
     with pytest.raises(TypeError, match="a network with a head"):
         fx.symbolic_trace(head)

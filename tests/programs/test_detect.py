@@ -139,7 +139,7 @@ def test_inputs_can_be_turned_back_into_pixels(softmax_run):
     run = finished.FinishedRun(softmax_run, torch.device("cpu"), Path("data/downloads"))
     data, _ = run.outputs({"network"})
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
-    pixels = torch.cat(list(data.deciding.batches())) * std + mean
+    pixels = torch.cat(list(data.calibration.batches())) * std + mean
     assert (pixels.min().item(), pixels.max().item()) == pytest.approx((0, 1), abs=1e-6)
 
 
