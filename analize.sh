@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The paper's tables from all finished runs; arguments go on to analyze.py.
+# Prints the paper's tables from all finished runs. All arguments are passed to analyze.py.
 . "$(dirname "$0")/utils/paths.sh"
 read_arguments "$@"
 cd "$(dirname "$0")" || exit

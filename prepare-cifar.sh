@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Downloads and checks the paper's data; names choose: cifar10 cifar100 svhn fashionmnist tinyimagenet_resize lsun_resize, and for
-# OpenOOD's groups tinyimagenet mnist textures places365; for ImageNet imagenet_o.
+# Downloads and checks data sets. Without arguments: the paper's. Arguments choose sets by name:
+#     the paper's: cifar10 cifar100 svhn fashionmnist tinyimagenet_resize lsun_resize
+#     further sets for OpenOOD's groups: tinyimagenet mnist textures places365
+#     for ImageNet: imagenet_o
 cd "$(dirname "$0")" || exit
 . utils/environment.sh
 use_environment requirements.txt || exit

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests, from nothing; arguments go on to pytest (`-m slow` for the long ones).
+# Runs the tests, and installs what they need first. All arguments are passed to pytest (`-m slow` runs the long tests).
 cd "$(dirname "$0")" || exit
 . utils/environment.sh
 use_environment tests/requirements.txt || exit

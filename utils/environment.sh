@@ -1,5 +1,5 @@
-# Sourced by the scripts: sets PYTHON to an interpreter that has what the given requirements file lists, and says which.
-# The active environment is used as it is if it has all of it; otherwise .venv is made beside the scripts and filled.
+# Sourced by the scripts: sets PYTHON to an interpreter that has the packages of a requirements file.
+# The active environment is used if it has all of them. Otherwise the packages are installed into .venv beside the scripts.
 . "$(dirname "${BASH_SOURCE[0]}")/stopping.sh"
 use_environment() {
     local requirements=$1 candidate
@@ -22,11 +22,12 @@ use_environment() {
     return 2
 }
 
-# With no index to fetch from, pip succeeds only if everything is there already.
+# Whether an interpreter ($1) has all packages of a requirements file ($2). Without a package index, pip succeeds only if all of
+# them are installed already.
 has_requirements() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' &&
-        run silent "$1" -m pip --isolated install --quiet --dry-run --no-index --no-deps -r "$2"
+        run silently "$1" -m pip --isolated install --quiet --dry-run --no-index --no-deps -r "$2"
 }
 
-# For `run`, whose own words shall be seen.
-silent() { exec "$@" >/dev/null 2>&1; }
+# Runs a command without its output. `run silently ...` still prints the messages of `run`.
+silently() { exec "$@" >/dev/null 2>&1; }

@@ -1,7 +1,8 @@
-# Sourced by the scripts before they go to their own folder: paths on their command lines are relative to where the user is.
+# Sourced by the scripts before they change to their own folder: paths on their command lines are relative to the user's folder.
 
-# Puts the arguments into the array `arguments`, with whole paths unless the user is in the scripts' folder, and the value of --runs,
-# if it is given, into `given_runs`. A value of --ood is a path if it looks like one; a word is a set's name.
+# Sets the array `arguments` to the arguments, with absolute paths unless the user is in the scripts' folder; and `given_runs` to the
+# value of --runs, empty if there is none. A value of --ood is a path if it contains a slash or ends in .npz or .txt; otherwise it is
+# the name of a set.
 read_arguments() {
     local argument name='' value
     arguments=() given_runs=''
@@ -13,9 +14,9 @@ read_arguments() {
         esac
         if [ -n "$value" ]; then
             case $name in
-                --runs) value=$(whole "$value") given_runs=$value ;;
-                --data-dir | --data_dir | --report) value=$(whole "$value") ;;
-                --ood) case $value in */* | *.npz | *.txt) value=$(whole "$value") ;; esac ;;
+                --runs) value=$(absolute_path "$value") given_runs=$value ;;
+                --data-dir | --data_dir | --report) value=$(absolute_path "$value") ;;
+                --ood) case $value in */* | *.npz | *.txt) value=$(absolute_path "$value") ;; esac ;;
             esac
             case $argument in --*=*) argument=$name=$value ;; *) argument=$value ;; esac
         fi
@@ -23,8 +24,8 @@ read_arguments() {
     done
 }
 
-# A path, with a role (near=PATH) or without.
-whole() {
+# Prints a path as an absolute path. The path may have a role (near=PATH), which is kept.
+absolute_path() {
     local role=''
     case $1 in near=* | far=* | very_far=*) role=${1%%=*}= ;; esac
     case ${1#"$role"} in

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# All runs of one data set and network: LOSSES × SEEDS, one after the other. What is finished is skipped.
+# Makes all runs of one data set and network: LOSSES × SEEDS, one after the other. Finished runs are skipped.
 #     utils/run_all.sh DATA MODEL [--list] [further arguments of main.py]
-# Two words in LOSSES are no training: `ensemble` makes a Deep Ensemble of the SoftMax runs of SEEDS, and `godin_preprocessing`
-# scores GODIN's runs with preprocessed inputs. --list prints, a command a line, what is left to do and can be done now, in any
-# order: no finished run, and of the two words only what has its runs. The exit status is that of the last command that failed.
-set -uf # f: LOSSES='*' is no list of files
+# Two words in LOSSES train nothing: `ensemble` makes a Deep Ensemble of the SoftMax runs of SEEDS, and `godin_preprocessing` scores
+# GODIN's runs with preprocessed inputs. --list prints the commands that are left to do, one per line, and runs none of them. The
+# listed commands can run in any order: finished runs are not listed, and the two words are listed once the runs that they need are
+# finished. The exit status is that of the last command that failed.
+set -uf # f: a * in LOSSES is not replaced with file names
 . "$(dirname "$0")/stopping.sh"
 . "$(dirname "$0")/paths.sh"
 read_arguments "$@"
@@ -36,21 +37,22 @@ perform() {
     run "$@"
     local status=$?
     case $status in 75 | 130 | 138 | 143) exit 75 ;; esac # interrupted
-    [ $status -eq 2 ] && [ $first ] && exit 2 # what the very first run cannot take is most likely common to all
+    [ $status -eq 2 ] && [ $first ] && exit 2 # bad input of the very first run is most likely the same for all runs
     [ $status -eq 0 ] || failed=$status
-    case $status in 0 | 3) ;; *) echo "failed ($status): $*" >&2 ;; esac # 3: another process makes it, as main.py has said
+    case $status in 0 | 3) ;; *) echo "failed ($status): $*" >&2 ;; esac # 3: another process makes this run, and main.py has printed so
     first=''
 }
 
-# Whether a run is to be performed or listed: when listing, not if it is finished.
-wanted() {
+# Whether to perform or list the run in a folder ($1). Finished runs are not listed.
+is_left() {
     [ -n "$list" ] && [ -f "$1/metrics.json" ] || return 0
     finished=$((finished + 1))
     return 1
 }
 
-# Whether to perform or list what needs the runs of a loss: when listing, only if these are all finished.
-ready() {
+# Whether to perform or list a command that needs the runs of a loss ($1) with some seeds ($2). It is listed only if all of them are
+# finished.
+has_runs() {
     [ -n "$list" ] || return 0
     for seed in $2; do [ -f "$folder/$1/$seed/metrics.json" ] || return 1; done
 }
@@ -59,20 +61,20 @@ python=${PYTHON:-python} folder=${given_runs:-runs}/$(basename "$1")/$2
 for loss in $LOSSES; do
     case $loss in
         ensemble)
-            members=$(printf '%s\n' $SEEDS | sort -nu | paste -sd + -) # as ensemble.py names its folder
-            ready softmax "$SEEDS" && wanted "$folder/ensemble/$members" &&
+            members=$(printf '%s\n' $SEEDS | sort -nu | paste -sd + -) # ensemble.py names its folder in this way
+            has_runs softmax "$SEEDS" && is_left "$folder/ensemble/$members" &&
                 perform "$python" ensemble.py "$folder/softmax" --members $SEEDS
             ;;
         godin_preprocessing)
             for seed in $SEEDS; do
                 [ -n "$list" ] && grep -qs '"preprocessing"' "$folder/godin/$seed/metrics.json" && continue
-                ready godin "$seed" || continue
+                has_runs godin "$seed" || continue
                 perform "$python" detect.py "$folder/godin/$seed" --scores preprocessing ${shared[@]+"${shared[@]}"}
             done
             ;;
         *)
             for seed in $SEEDS; do
-                wanted "$folder/$loss/$seed" || continue
+                is_left "$folder/$loss/$seed" || continue
                 perform "$python" main.py --data "$1" --model "$2" --loss "$loss" --seed "$seed" ${arguments[@]+"${arguments[@]}"}
             done
             ;;

@@ -1,14 +1,14 @@
-# Sourced by the scripts: a signal to a script stops what it runs too, and the script then ends with 75.
+# Sourced by the scripts: a signal to a script also stops the command that it runs, and the script then exits with 75.
 #
-# A shell would wait for the command that it runs before it sees to a signal, or die at once and leave the command running. So
+# By default a shell handles a signal only after its command has ended, or it dies at once and leaves the command running. Therefore
 # commands run in the background, and the script waits for them. Under nohup SIGHUP stays ignored.
-command_under_way='' stopped=0 # signals so far
+current_command='' stopped=0 # stopped: the number of signals so far
 stop() {
     stopped=$((stopped + 1))
-    case $command_under_way in
+    case $current_command in
         '') interrupted ;;
-        starting) ;; # `run` sees to it
-        *) kill -TERM "$command_under_way" 2>/dev/null ;;
+        starting) ;; # `run` calls stop again once the command has started
+        *) kill -TERM "$current_command" 2>/dev/null ;;
     esac
 }
 interrupted() {
@@ -17,21 +17,21 @@ interrupted() {
 }
 trap stop INT TERM USR1 HUP
 
-# Runs a command and returns its exit status; ends the script if a signal came meanwhile.
+# Runs a command and returns its exit status. Ends the script if a signal comes meanwhile.
 run() {
     local status before
-    command_under_way=starting
+    current_command=starting
     "$@" <&0 &
-    command_under_way=$!
+    current_command=$!
     [ $stopped -eq 0 ] || stop
-    while # a signal that comes meanwhile ends the wait too: then its status is not the command's
+    while # a signal also ends `wait`, which then does not return the command's status
         before=$stopped
-        wait "$command_under_way"
+        wait "$current_command"
         status=$?
         [ $stopped -ne $before ]
     do :; done
-    command_under_way=''
-    [ $stopped -eq 0 ] || [ $status -ne 75 ] || exit 75 # the command has said so
+    current_command=''
+    [ $stopped -eq 0 ] || [ $status -ne 75 ] || exit 75 # the command has printed the message
     [ $stopped -eq 0 ] || interrupted
     return $status
 }
