@@ -1,0 +1,54 @@
+"""reporting/tables.py: numbers as the paper prints them, and tables that fit the terminal."""
+
+import math
+
+import pytest
+
+from reporting.tables import among_best, number, signed
+from tests.reporting.tables import printed
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "digits", "text"),
+    [
+        (95.23, 0.12, 1, "95.2±.1"),
+        (95.23, 1.26, 1, "95.2±1.3"),
+        (0.23, 0.12, 1, "0.2±.1"),
+        (0.00452, 0.0021, 4, ".0045±.0021"),
+        (98.6, math.nan, 0, "99"),
+        (math.nan, 1.0, 1, ""),
+    ],
+)
+def test_a_number_has_the_papers_form(mean, deviation, digits, text):
+    assert number(mean, deviation, digits) == text
+
+
+def test_a_difference_has_a_sign():
+    assert [signed(value, 1) for value in (1, -0.25, math.nan)] == ["+1.0", "-0.2", ""]
+
+
+@pytest.mark.parametrize(
+    ("lower_is_better", "best"), [(False, {"a", "b"}), (True, {"c"})], ids=["highest", "lowest"]
+)
+def test_the_best_are_within_the_best_ones_deviation(lower_is_better, best):
+    cells = {"a": (9.0, 2.0), "b": (7.0, 0.0), "c": (6.0, 0.5), "d": (math.nan, 1.0)}
+    assert among_best(cells, lower_is_better) == best
+
+
+def test_a_single_method_is_not_the_best():
+    assert among_best({"a": (9.0, 2.0), "b": (math.nan, math.nan)}, False) == set()
+
+
+def test_the_terminal_table_fits_80_columns(runs, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    folder, _ = runs
+    _, out, _ = printed(capsys, "--runs", folder, "--paper")
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_wide_terminal_shows_labels_in_one_line(runs, capsys, monkeypatch):
+    folder, _ = runs
+    monkeypatch.setenv("COLUMNS", "120")
+    _, out, _ = printed(capsys, "--runs", folder, "--paper")
+    assert max(map(len, out.splitlines())) <= 120
+    assert any(line.startswith("DisMax without FPR (n=3) ") for line in out.splitlines())
