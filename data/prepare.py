@@ -30,7 +30,7 @@ def main(names: Sequence[str]) -> int:
 
     Returns the exit status: 0 all are there, 1 a data set failed, 2 unknown name, 75 interrupted.
     """
-    return program.status_of(
+    return program.exit_status(
         lambda: prepare(names or DEFAULT), "what has arrived is kept; the same command goes on"
     )
 
