@@ -53,13 +53,13 @@ def test_ash_and_scale_equal_their_definitions(d):
     for function, percent, pruned in ((ash_s, 90, True), (scaled, 85, False)):
         expected = [shaped_by_hand(f, percent, pruned) for f in features.numpy()]
         np.testing.assert_allclose(function(features), expected, rtol=1e-12)
-    kept = d - round(0.9 * d)
-    assert ((ash_s(features) > 0).sum(1) == kept).all()
+    count = d - round(0.9 * d)
+    assert ((ash_s(features) > 0).sum(1) == count).all()
     values = ash_b(features).sort(1, descending=True).values
     torch.testing.assert_close(
-        values[:, :kept], (features.sum(1, keepdim=True) / kept).expand(-1, kept)
+        values[:, :count], (features.sum(1, keepdim=True) / count).expand(-1, count)
     )
-    assert (values[:, kept:] == 0).all()
+    assert (values[:, count:] == 0).all()
     assert (ash_b(features) > 0).equal(ash_s(features) > 0)
 
 

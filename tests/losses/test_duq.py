@@ -47,9 +47,9 @@ def small_network():
 def test_duq_equals_its_definition():
     head, criterion, features, targets = head_near_its_centroids()
     expected = kernel(head, features)
-    found = head(features).exp().detach().numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
-    assert ((found > 0) & (found <= 1)).all()
+    kernels = head(features).exp().detach().numpy()
+    np.testing.assert_allclose(kernels, expected, rtol=1e-9)
+    assert ((kernels > 0) & (kernels <= 1)).all()
     own = np.eye(C)[targets]
     loss = -(own * np.log(expected) + (1 - own) * np.log(1 - expected)).mean()
     assert criterion(head(features), targets).item() == pytest.approx(loss, rel=1e-9)

@@ -92,10 +92,10 @@ def test_two_batches_may_be_preprocessed_before_either_is_trained_on():
     images = torch.zeros(len(labels), 1, 2, 2)
     first, second = (criterion.preprocess(images, labels)[1] for _ in range(2))
     short = criterion.preprocess(images[:5], labels[:5], tail=True)[1]
-    found = [criterion(logits[: len(targets)], targets) for targets in (short, second, first)]
+    actual = [criterion(logits[: len(targets)], targets) for targets in (short, second, first)]
     other = losses.DisMaxLossSecondPart(head)  # it keeps nothing of a batch either
     expected = [other(logits[: len(targets)], targets) for targets in (short, second, first)]
-    assert torch.stack(found).equal(torch.stack(expected))
+    assert torch.stack(actual).equal(torch.stack(expected))
     assert len(criterion.unmixed(logits, first)[1]) == len(labels) // 2
     assert len(criterion.unmixed(logits[:5], short)[1]) == 5
 

@@ -93,12 +93,14 @@ def test_torch_func_works_with_every_head_in_evaluation_mode(name):
             func.functional_call(head, weights, features[None]), target[None]
         )
 
-    found = func.vmap(func.grad(loss), in_dims=(None, 0, 0))(weights, features.detach(), targets)
+    gradients_by_name = func.vmap(func.grad(loss), in_dims=(None, 0, 0))(
+        weights, features.detach(), targets
+    )
     for i in range(3):
         expected = torch.autograd.grad(
             loss(dict(head.named_parameters()), features[i], targets[i]), list(head.parameters())
         )
-        for (key, gradients), right in zip(found.items(), expected, strict=True):
+        for (key, gradients), right in zip(gradients_by_name.items(), expected, strict=True):
             torch.testing.assert_close(gradients[i], right, msg=key)
     tangent = torch.randn_like(features)
     values, forward = func.jvp(head, (features.detach(),), (tangent,))
