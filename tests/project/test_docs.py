@@ -21,11 +21,9 @@ import ensemble
 import main
 import predict
 from benchmarks import picture
-from detectors import DETECTORS
 from experiment.config import RunConfig
-from losses import LOSSES
 from tests.common import ROOT
-from tests.stepping import make_trainer
+from tests.pages import code_blocks, relative_links, run_python, without_code
 from utils import program
 
 DOCS = ROOT / "docs"
@@ -48,45 +46,10 @@ CHEAP = {"analyze.py": analyze.main, "predict.py": predict.main}
 # Commands that are not checked.
 FOREIGN = {"git", "cd", "source", "parallel", "pip", "ruff", "mkdocs", "pre-commit"}
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-QUICK_RUN = ("--epochs", "3", "--precision", "fp32", "--device", "cpu")
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
 )
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A folder with what the pages assume: a short run of the digits, and an image."""
-    folder = tmp_path_factory.mktemp("docs")
-    run = ("--loss", "dismax", "--seed", "1", *QUICK_RUN)
-    assert main.main([*run, "--runs", str(folder / "runs")]) == 0
-    (folder / "path" / "to" / "images").mkdir(parents=True)
-    Image.new("RGB", (12, 12)).save(folder / "path" / "to" / "images" / "black.png")
-    return folder
-
-
-@pytest.fixture
-def workplace(finished, monkeypatch):
-    """Work in that folder. What a page adds to the tables of losses and detectors is undone."""
-    monkeypatch.chdir(finished)
-    tables = [(table, dict(table)) for table in (LOSSES, DETECTORS)]
-    yield finished
-    for table, rows in tables:
-        table.clear()
-        table.update(rows)
-
-
-def code_blocks(page, language):
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.S)
-
-
-def run_python(page):
-    """Run a page's Python blocks in order. Return the names that they define."""
-    namespace = {"__package__": "losses"}  # the folder of a new loss
-    for block in code_blocks(page, "python"):
-        exec(compile(block, page.name, "exec"), namespace)
-    return namespace
 
 
 def commands(page):
@@ -183,26 +146,6 @@ def test_a_wrong_command_does_not_pass(workplace, command):
         check(command.split())
 
 
-def test_a_loss_added_as_the_page_says_trains_and_is_printed(workplace, capsys):
-    added = run_python(DOCS / "add-a-loss.md")
-    trainer = make_trainer(LOSSES["softmax"].head, added["LogitNormLossSecondPart"], epochs=30)
-    first, *_, last = (trainer.run_epoch(lambda *_: None).loss for _ in range(30))
-    assert last < 0.8 * first
-    assert main.main(["--loss", "logitnorm", *QUICK_RUN, "--runs", "added"]) == 0
-    capsys.readouterr()
-    assert analyze.main(["--runs", "added", "--format", "markdown"]) == 0
-    assert "LogitNorm (n=1)" in capsys.readouterr().out
-
-
-def test_a_detector_added_as_the_page_says_scores_a_run(workplace, capsys):
-    run_python(DOCS / "add-a-detector.md")
-    assert detect.main(["runs", "--scores", "featurenorm"]) == 0
-    capsys.readouterr()
-    assert analyze.main(["--runs", "runs", "--format", "markdown"]) == 0
-    printed = capsys.readouterr().out
-    assert re.search(r"DisMax +\| Feature norm \(at T = 1\) +\| 1 +\| \d", printed)
-
-
 def test_the_table_of_rates_is_what_the_code_beside_it_computes(workplace):
     page = DOCS / "choose-a-threshold.md"
     rate = run_python(page)["rate"]
@@ -214,19 +157,10 @@ def test_the_table_of_rates_is_what_the_code_beside_it_computes(workplace):
             assert cell == f"{100 * low:.1f} to {100 * high:.1f}", images
 
 
-def without_code(page):
-    return re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
-
-
 def anchors(page):
     """Return the names that GitHub gives to a page's headings."""
     heads = re.findall(r"^#+ (.*)$", without_code(page), re.M)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
-
-
-def relative_links(page):
-    links = re.findall(r"\]\(([^)\s]+)\)", without_code(page))
-    return [link for link in links if not link.startswith("https://")]
 
 
 @pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("results/*/README.md")], ids=str)
