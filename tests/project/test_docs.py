@@ -44,7 +44,7 @@ OPTIONS = {
 # These commands are cheap: they are run, not only parsed, if their files are there.
 CHEAP = {"analyze.py": analyze.main, "predict.py": predict.main}
 # Commands that are not checked.
-FOREIGN = {"git", "cd", "source", "parallel", "pip", "ruff", "mkdocs", "pre-commit"}
+FOREIGN = {"git", "cd", "source", "parallel", "pip", "ruff", "pyrefly", "mkdocs", "pre-commit"}
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 pytestmark = pytest.mark.filterwarnings(
