@@ -1,1 +1,1 @@
-"""The data: a file's name or a pixel's statistic is known here and nowhere else."""
+"""Data sets: their catalog, and how they are downloaded, loaded, decoded and augmented."""

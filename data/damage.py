@@ -1,5 +1,6 @@
-"""Finds damage in image files that Pillow does not report: it fills in missing pixels without an
-error.
+"""Finds damage in image files that Pillow does not report.
+
+Pillow fills in missing pixels without an error.
 """
 
 import struct
@@ -24,8 +25,9 @@ ADAM7 = (
 
 
 def refuse_damaged(whole: bytes) -> None:
-    """Raises ValueError for a PNG with a wrong checksum, and for a JPEG without its end marker, as
-    a cut one.
+    """Raise ValueError for a PNG with a wrong checksum, and for a JPEG without its end marker.
+
+    A JPEG that was cut has no end marker.
     """
     if whole.startswith(PNG):
         for _ in _chunks(whole):
@@ -35,7 +37,7 @@ def refuse_damaged(whole: bytes) -> None:
 
 
 def refuse_missing_pixels(image: Image.Image, whole: bytes) -> None:
-    """Raises ValueError for a PNG that is whole as a file but holds too few pixels.
+    """Raise ValueError for a PNG whose file is complete but has too few pixels.
 
     The image must be loaded.
     """
@@ -44,10 +46,13 @@ def refuse_missing_pixels(image: Image.Image, whole: bytes) -> None:
 
 
 def _has_too_few_bytes(image: Image.Image, whole: bytes) -> bool:
-    """Whether a PNG holds fewer bytes than its pixels need. Pillow makes missing pixels black."""
+    """Return whether a PNG has fewer bytes than its pixels need.
+
+    Pillow makes missing pixels black.
+    """
     width, height, depth, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", whole, 16)
     last = image.crop((0, height - 1, width, height))
-    # The last row is not black, so it is there: no need to count bytes.
+    # If the last row is not black, it is not missing, and the bytes need not be counted.
     if last.getbbox() and not interlaced:
         return False
     expected = 0
@@ -61,9 +66,9 @@ def _has_too_few_bytes(image: Image.Image, whole: bytes) -> bool:
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """The kind and the body of each part of a PNG.
+    """Yield the kind and the body of each chunk of a PNG.
 
-    Raises ValueError for one with a wrong checksum.
+    Raises ValueError for a chunk with a wrong checksum.
     """
     view, place = memoryview(png), len(PNG)
     while place + 12 <= len(png):
@@ -81,7 +86,7 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _first_scan(jpeg: bytes) -> int:
-    """Where a JPEG's pixels begin, after the preview that its header may hold."""
+    """Return the position where a JPEG's pixels begin, after the preview in its header, if any."""
     place = 2
     while (
         jpeg[place : place + 1] == b"\xff"

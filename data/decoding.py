@@ -28,7 +28,7 @@ from torch import Tensor
 from . import damage
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM", "TIFF")
-# The endings of such files' names.
+# The endings of their files' names.
 SUFFIXES = frozenset(
     {
         ".png",
@@ -71,7 +71,7 @@ class Unfit(ValueError):
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file to read bytes.
+    """Open a file to read bytes.
 
     Raises ValueError if it is not a regular file, OSError if it cannot be read.
     """
@@ -89,12 +89,13 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, BinaryIO]]:
-    """An image file opened by Pillow, and the stream that Pillow reads. With `whole` it is read
-    into memory and checked first.
+    """Give an image that Pillow has opened, and the stream that Pillow reads.
 
-    Raises ValueError, naming the file, for whatever goes wrong. Pillow's warnings are ignored.
+    With `whole`, the file is read into memory and checked first. Pillow's warnings are ignored.
+
+    Raises ValueError, which names the file, for every error.
     """
-    # Other code may have set it: then Pillow would make up missing pixels.
+    # Other code may have set it to True: then Pillow would invent missing pixels.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with warnings.catch_warnings(action="ignore"), opened(path) as file:
@@ -124,9 +125,9 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, Binar
 
 
 def _refuse_unfit(path: Path, image: Image.Image) -> None:
-    """Raises Unfit if the image is too large, is an animation, or has too many bits.
+    """Raise Unfit if the image is too large, is an animation, or has too many bits.
 
-    Reads the file's header alone.
+    Reads only the file's header.
     """
     if image.width * image.height > LARGEST:
         raise _too_large(path)
@@ -144,14 +145,14 @@ def _too_large(path: Path) -> Unfit:
 
 
 def _bits(image: Image.Image) -> int:
-    """Bits a channel in the file. Pillow drops those beyond 8 without a warning."""
+    """Return the bits of a channel in the file. Pillow drops those beyond 8 without a warning."""
     if image.format == "PNG":
         return 16 if ";16" in str(image.tile[0][3]) else 8
     return max(image.tag_v2.get(258, (8,))) if image.format == "TIFF" else 8
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 if there is none."""
+    """Return the EXIF orientation, 1 to 8; 1 if there is none."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # viewers ignore damaged EXIF too
@@ -167,9 +168,9 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def decode(path: Path) -> Tensor:
-    """One image file as uint8 [3, H, W], by the rules above.
+    """Return one image file as uint8 [3, H, W], by the rules above.
 
-    Raises ValueError, naming the file, if it is refused.
+    Raises ValueError, which names the file, if the file is refused.
     """
     with _image(path, whole=True) as (image, source):
         image.load()
@@ -180,9 +181,9 @@ def decode(path: Path) -> Tensor:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """An image file's (height, width) after it is turned upright.
+    """Return an image's (height, width) after it is turned upright.
 
-    Raises ValueError, naming the file, if its header is damaged.
+    Raises ValueError, which names the file, if its header is damaged.
     """
     with _image(path) as (image, _):
         if image.width != image.height and _orientation(image) in SIDEWAYS:

@@ -1,4 +1,4 @@
-"""A checksum of a set of images, which tells whether the data has changed since a run began."""
+"""A checksum of a data set: it shows whether the data has changed since a run began."""
 
 import hashlib
 import os
@@ -9,18 +9,18 @@ from .images import EVALUATION_BATCH
 from .sources import limited
 from .streaming import ImageFiles, ImageSet
 
-# Files of a set whose content counts: reading them takes seconds; in a larger set they are a random
+# Number of files whose content is read, which takes seconds. In a larger set they are a random
 # sample.
-READ = 2_000
+MAX_FILES = 2_000
 
 
 def of(images: ImageSet) -> str:
-    """The SHA-256 (64 hexadecimal digits) of a set's images, their number and order, their labels
-    and the class names.
+    """Return the SHA-256 (64 hexadecimal digits) of a data set.
 
-    For a set in memory, all pixels count. For a set in files, every file's name and size count, and
-    the content of `READ` files. Folders and dates do not count, so a copy of the data has the same
-    fingerprint.
+    It depends on the number, the order and the labels of the images, and on the class names. For a
+    set in memory, it depends on all pixels. For a set in files, it depends on every file's name and
+    size, and on the content of `MAX_FILES` files. It does not depend on folders and dates, so a
+    copy of the data has the same fingerprint.
     """
     facts = (len(images), tuple(images.size), images.classes)
     digest = hashlib.sha256(repr(facts).encode("utf-8", "backslashreplace"))
@@ -28,7 +28,7 @@ def of(images: ImageSet) -> str:
     if isinstance(images, ImageFiles):
         for path in images.paths:
             digest.update(b"%s %d\n" % (os.path.basename(path), os.path.getsize(path)))
-        for position in limited(len(images), READ).tolist():
+        for position in limited(len(images), MAX_FILES).tolist():
             with opened(Path(os.fsdecode(images.paths[position]))) as file:
                 digest.update(file.read())
     else:

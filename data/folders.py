@@ -1,9 +1,9 @@
-"""Finds the image files below a folder. What is left out is counted and reported.
+"""Finds the image files below a folder, and counts the files that it leaves out.
 
 - Hidden files and folders, and those in `SYSTEM`, are skipped: systems and programs made them.
-- Links to folders are followed. Each real folder counts once.
-- An image in a format that is not read is an error. So is a pipe or a broken link with an image's
-  name.
+- Links to folders are followed. Each real folder is searched once.
+- An image in a format that is not supported is an error. So is a pipe or a broken link with an
+  image's name.
 - `Found.notes` says how many files were left out.
 """
 
@@ -79,30 +79,30 @@ class Found:
 
 
 def shown(name: str | Path) -> str:
-    """A file's name, in any encoding, as text that can be printed and stored."""
+    """Return a file's name, in any encoding, as text that can be printed and stored."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def some(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are, as text."""
+    """Return the first few names as text, and how many more there are."""
     names = [shown(name) for name in names]
     return ", ".join(names[:SOME]) + (f" and {len(names) - SOME} more" if len(names) > SOME else "")
 
 
 def none_in(place: Path) -> str:
-    """The error message for a place without images."""
+    """Return the error message for a folder without images."""
     return f"{place} holds no image files ({', '.join(sorted(SUFFIXES))})"
 
 
 def search(folder: Path, by_class: bool = False) -> Found:
-    """The images at any depth below a folder.
+    """Return the images at any depth below a folder.
 
     Args:
         folder: where to look.
-        by_class: whether the folders directly below are classes. Then each of them must hold an
-            image, and each image must lie in one of them.
+        by_class: whether the folders directly below are classes. Then each of them must have an
+            image, and each image must be in one of them.
 
-    Raises ValueError as the rules above say, OSError for a folder that may not be read.
+    Raises ValueError by the rules above, and OSError for a folder that cannot be read.
     """
     images, foreign, left = [], Counter(), Counter()
     for entry, top in _walk(folder, left, by_class):
@@ -132,12 +132,12 @@ def search(folder: Path, by_class: bool = False) -> Found:
 def _walk(
     folder: Path, left: Counter[str], by_class: bool
 ) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """Yields every file at any depth, with the first folder on the way to it.
+    """Yield every file at any depth, with the name of its folder directly below `folder`, or "".
 
     Counts in `left` what it skips.
     """
-    # Real folder → the first folder on the way to it. The folders above are in it, since a link to
-    # one would lead back here.
+    # Real folder → the same name. The folders above are included: a link to one of them would lead
+    # back here.
     owners = {_identity(above): "" for above in Path(folder).resolve().parents}
     waiting = [(os.fspath(folder), "")]
     while waiting:

@@ -19,16 +19,17 @@ SHOWN = 80  # characters of a list's line that an error repeats
 
 
 def is_list(path: Path) -> bool:
-    """Whether a path has the name of an image list."""
+    """Return whether a path has the name of an image list."""
     return path.suffix.lower() == LIST
 
 
 def entries(list_: Path, root: Path) -> Iterator[tuple[str, Path, int]]:
-    """Yields for each image of a list its place in it ("near.txt, line 3"), its path and its label,
-    which may be any integer.
+    """Yield the place ("near.txt, line 3"), the path and the label of each image in a list.
+
+    A label may be any integer.
     """
     with opened(list_) as file:
-        content = file.read().removeprefix(codecs.BOM_UTF8)  # Windows editors put it first
+        content = file.read().removeprefix(codecs.BOM_UTF8)  # Windows editors write it first
     if b"\0" in content:
         raise ValueError(f"{list_} is no text file: write a line `PATH LABEL` for each image")
     lines = [
@@ -43,8 +44,8 @@ def entries(list_: Path, root: Path) -> Iterator[tuple[str, Path, int]]:
 
 
 def _entry(line: bytes, where: str, root: Path) -> tuple[Path, int]:
-    """The image and the label of one line of an image list; each error begins with `where`."""
-    # The line is bytes, since a file's name may be in any encoding.
+    """Return the path and the label in one line of a list; each error begins with `where`."""
+    # The line is bytes, because a file's name may be in any encoding.
     parts = [os.fsdecode(part) for part in line.rsplit(None, 1)]
     shown = [repr(part if len(part) <= SHOWN else f"{part[:SHOWN]}...") for part in parts]
     if len(parts) < 2:

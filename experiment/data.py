@@ -1,4 +1,4 @@
-"""A run's images, loaded as its configuration says."""
+"""Loads the images of a run."""
 
 from __future__ import annotations
 
@@ -25,30 +25,31 @@ class Data:
     mean: Sequence[float]
     std: Sequence[float]
     entry: TrainingSet  # catalog entry of the in-distribution set, with the recipe's changes
-    notes: tuple[str, ...] = ()  # on what was left out of the sets, a line each
+    notes: tuple[str, ...] = ()  # lines that say what was left out when the sets were loaded
 
     @property
     def calibration_split(self) -> str:
-        """The split that chooses the epoch and fits the temperature."""
+        """The split that the best epoch is chosen on, and that the temperature is fitted to."""
         return "validation" if "validation" in self.evaluation else "test"
 
     @property
     def evaluation_sets(self) -> dict[str, ImageSet]:
-        """Split or source → images: everything that a trained network is judged by."""
+        """Split or source → images: all sets that a trained network is evaluated on."""
         return self.evaluation | {source: part for source, (_, part) in self.ood.items()}
 
 
 def load_data(config: RunConfig) -> Data:
-    """All images of a run.
+    """Return the images that a configuration names.
 
-    Raises ValueError or an OSError, in one line, for what is bad or not there.
+    Raises ValueError or OSError, with a message of one line, for bad or missing data.
     """
     refuse_runs_among_images(config)
     train, test = sources.load_train_and_test(config.data, config.data_dir)
-    # Before any are left out, so that the same images give the same.
+    # From all training images, so that it does not depend on the protocol or on a limit.
     reference = sources.reference(train)
     notes = [*train.notes, *test.notes]
-    entry, evaluation = sources.entry_of(config.data, config.recipe), {"test": test}
+    entry = sources.entry_of(config.data, config.recipe)
+    evaluation = {"test": test}
     if config.protocol == "heldout":
         train, evaluation["validation"] = sources.hold_out(train, entry.validation)
     train = train.take(sources.limited(len(train), config.limit_train))
@@ -68,8 +69,9 @@ def load_data(config: RunConfig) -> Data:
 
 
 def refuse_runs_among_images(config: RunConfig) -> None:
-    """Raises ValueError for a --runs inside a folder of class folders: the runs would count as a
-    class without images.
+    """Raise ValueError if --runs is inside a folder of class folders.
+
+    The folder of the runs would be taken for a class without images.
     """
     for split in (Path(config.data) / "train", Path(config.data) / "test"):
         if split.is_dir() and config.runs.resolve().is_relative_to(split.resolve()):
@@ -79,11 +81,12 @@ def refuse_runs_among_images(config: RunConfig) -> None:
 
 
 def refuse_other_training_data(data: Data, record: Mapping[str, Any]) -> None:
-    """Raises ValueError if a run was trained on other images or labels than these; a record of an
-    earlier version does not say.
+    """Raise ValueError if a run was trained on other images or labels than these.
+
+    The record of an earlier version does not have the fingerprint: then nothing is checked.
     """
-    held = record.get("fingerprints", {}).get("train")
-    if held is not None and held != fingerprint.of(data.train):
+    recorded = record.get("fingerprints", {}).get("train")
+    if recorded is not None and recorded != fingerprint.of(data.train):
         raise ValueError(
             "the training images or labels in --data-dir are others than those of the run: put "
             "them back as they were"

@@ -250,9 +250,7 @@ def test_output_that_cannot_be_written_is_an_error_in_one_line(runs, output, sai
     ("encoding", "given"),
     [("ascii", ["--no-detail"]), ("ascii", ["--help"]), ("latin-1", ["--format", "csv"])],
 )
-def test_characters_that_the_output_lacks_are_escaped(
-    runs, tmp_path, encoding, given
-):
+def test_characters_that_the_output_lacks_are_escaped(runs, tmp_path, encoding, given):
     folder = tmp_path / os.fsdecode(b"runs \xff \xc3\xa9")
     shutil.copytree(runs[0], folder)
     changed(folder, lambda record: record["titles"].update(loss="Ünïcode±漢\udcff"))
