@@ -4,17 +4,14 @@ import os
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import predict
-from data import files, npz, sources
-from data.catalog import CATALOG
+from data import files, sources
 from data.decoding import decode
 from data.folders import search
-from tests.common import ROOT
 
 REFERENCE = torch.randint(
     256, (1, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -242,101 +239,6 @@ def test_a_run_says_what_it_leaves_out_and_so_does_predict(folder, run_main, tmp
     assert f"warning: {folder}: left out 1 .md files" in capsys.readouterr().err
 
 
-def save(path, pixels, labels, **more):
-    np.savez(path, images=pixels, labels=labels, **more)
-
-
-def class_folders(place, pixels, labels, names):
-    for number, (each, label) in enumerate(zip(pixels, labels, strict=True)):
-        (place / names[label]).mkdir(parents=True, exist_ok=True)
-        Image.fromarray(each).save(place / names[label] / f"{number:04}.png")
-
-
-@pytest.mark.parametrize(
-    "coloured", [[], [0], [150], [299], range(300)], ids=["none", "first", "middle", "last", "all"]
-)
-def test_greyness_is_judged_by_all_images_and_alike_in_every_form(tmp_path, coloured, monkeypatch):
-    rng = np.random.default_rng(0)
-    pixels = np.repeat(rng.integers(0, 256, (300, 4, 4, 1)).astype(np.uint8), 3, axis=3)
-    pixels[list(coloured), 0, 0] = (255, 0, 0)
-    labels, names = np.arange(300) // 150, ("a", "b")
-    save(tmp_path / "train.npz", pixels, labels, class_names=np.array(names))
-    class_folders(tmp_path / "folders" / "train", pixels, labels, names)
-    mixed = np.concatenate(
-        [
-            np.repeat(rng.integers(0, 256, (150, 4, 4, 1)).astype(np.uint8), 3, axis=3),
-            pixels[:1] * 0 + (255, 0, 0),
-        ]
-    )
-    mixed = mixed.astype(np.uint8)
-    np.savez(tmp_path / "out.npz", images=mixed)
-    class_folders(tmp_path / "out", mixed, np.zeros(151, int), ("x",))
-    found = []
-    for train in (
-        npz.load(tmp_path / "train.npz"),
-        files.load_split(tmp_path / "folders" / "train"),
-    ):
-        reference = sources.reference(train)
-        found += [files.load_ood(tmp_path / name, reference).pixels for name in ("out.npz", "out")]
-    monkeypatch.setattr(files, "IN_MEMORY", 0)
-    found.append(
-        files.load_ood(
-            tmp_path / "out", sources.reference(files.load_split(tmp_path / "folders" / "train"))
-        ).first(151)
-    )
-    assert all(each.equal(found[0]) for each in found)
-    grey = found[0].eq(found[0][:, :1]).flatten(1).all(1)
-    assert grey[:150].all()
-    assert bool(grey[150]) == (not coloured)
-    # Grey images stay as they are.
-    assert found[0][:150].equal(torch.from_numpy(mixed[:150]).permute(0, 3, 1, 2))
-
-
-@pytest.mark.parametrize("form", ["npz", "folders", "bytes"])
-@pytest.mark.parametrize("place", ["test", "val"])
-def test_a_test_set_is_matched_by_name_and_need_not_have_every_class(
-    tmp_path, form, place, monkeypatch
-):
-    names = [f"class{number:03}" for number in range(200)]
-    pixels = np.random.default_rng(0).integers(0, 256, (200, 4, 4, 3)).astype(np.uint8)
-    root = tmp_path / "imagenet1k" if place == "val" else tmp_path / "mine"
-
-    def load():
-        return sources.load_train_and_test("imagenet1k" if place == "val" else str(root), tmp_path)
-
-    class_folders(root / "train", pixels, np.arange(200), names)
-    if form == "folders" or place == "val":
-        class_folders(root / place, pixels[:3], np.arange(3), ["class199", "class007", "class150"])
-    else:
-        named = np.array(["class199", "class007", "class150"]).astype(
-            "S" if form == "bytes" else "U"
-        )
-        save(root / "test.npz", pixels[:3], np.arange(3), class_names=named)
-    train, test = load()
-    assert test.classes == train.classes
-    expected = [7, 150, 199] if form == "folders" or place == "val" else [199, 7, 150]
-    assert test.labels.tolist() == expected
-    assert (
-        f"no images of 197 of 200 classes (class000, {', '.join(names[1:5])} and 192 more)"
-        in test.notes[0]
-    )
-    if form == "folders" or place == "val":
-        (root / place / "class007").rename(root / place / "class7")
-    else:
-        save(
-            root / "test.npz",
-            pixels[:3],
-            np.arange(3),
-            class_names=np.array(["class7", "class199", "class150"]),
-        )
-    with pytest.raises(
-        ValueError,
-        match=r"different classes: of the test set's, class7 is not among the training set's",
-    ) as error:
-        load()
-    assert len(str(error.value)) < 400 + len(str(root))
-
-
 def test_a_list_may_end_in_capitals(folder, tmp_path):
     for name in ("train.TXT", "Test.txt"):
         (tmp_path / name).write_text("set/a/1.png 0\nset/b/3.png 1\n")
@@ -344,44 +246,3 @@ def test_a_list_may_end_in_capitals(folder, tmp_path):
     assert len(train) == len(test) == 2
     assert len(sources.load_ood(str(tmp_path / "train.TXT"), tmp_path, REFERENCE)) == 2
     assert sources.title_of(str(tmp_path / "near.TXT")) == "near"
-
-
-@pytest.mark.parametrize("name", ["digits", "photos", "noise", "svhn", "digits89"])
-def test_a_name_of_the_catalog_that_is_a_path_too_is_refused_with_both_ways_to_name_it(
-    folder, tmp_path, run_main, monkeypatch, name
-):
-    monkeypatch.chdir(tmp_path)
-    folder.rename(tmp_path / name)
-    option = "--data" if name == "digits" else "--ood"
-    for given in (name, f"far={name}") if option == "--ood" else (name,):
-        status, _, err = run_main(option, given)
-        assert (status, err.count("\n")) == (2, 1)
-        assert (
-            f"{name} is a set of the catalog and a path here: write ./{name} for the path, "
-            f"catalog:{name} for the set" in err
-        )
-    root = tmp_path / "downloads"
-    assert sources.absolute_source(f"./{name}", root) == str(tmp_path / name)
-    assert sources.absolute_source(f"catalog:{name}", root) == name
-    assert sources.absolute_source(f"near=catalog:{name}", root) == f"near={name}"
-    assert sources.absolute_source("gone", root) == "gone"
-    with pytest.raises(ValueError, match="catalog:nothing is no set of the catalog: choose from"):
-        sources.absolute_source("catalog:nothing", root)
-
-
-def test_a_set_of_the_catalog_that_lies_here_is_no_other_path(tmp_path, monkeypatch):
-    (tmp_path / "imagenet1k").mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert sources.absolute_source("imagenet1k", Path()) == "imagenet1k"
-    with pytest.raises(ValueError, match="write ./imagenet1k for the path"):
-        sources.absolute_source("imagenet1k", ROOT)
-
-
-@pytest.mark.parametrize("name", ["svhn", "cifar10", "cifar100", "fashionmnist", "mnist"])
-def test_a_pipe_among_the_downloads_is_said_and_not_opened(tmp_path, name):
-    pattern = CATALOG[name].load_ood.__self__.pattern
-    path = tmp_path / pattern.replace("*", "test")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.mkfifo(path)
-    with pytest.raises(FileNotFoundError, match="is missing or damaged in"):
-        sources.load_ood(name, tmp_path, REFERENCE)

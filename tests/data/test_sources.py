@@ -1,0 +1,62 @@
+"""Sources: names of the catalog, paths, and their roles."""
+
+from pathlib import Path
+
+import pytest
+
+from data import sources
+from data.catalog import CATALOG
+from data.entries import ROLES, TrainingSet
+from tests.common import ROOT
+
+
+def test_every_default_ood_set_is_in_the_catalog():
+    for name, entry in CATALOG.items():
+        for recipe in (None, *getattr(entry, "recipes", ())):
+            chosen = sources.ood_sets(name, (), recipe) if isinstance(entry, TrainingSet) else []
+            assert {source for _, source in chosen} <= set(CATALOG) - {name}
+            assert {role for role, _ in chosen} <= set(ROLES)
+
+
+def test_chosen_ood_sets_have_roles():
+    assert sources.ood_sets("cifar10", ("svhn", "near=x.npz", "y")) == [
+        ("very_far", "svhn"),
+        ("near", "x.npz"),
+        ("far", "y"),
+    ]
+    with pytest.raises(ValueError, match="'svhn' is given twice"):
+        sources.ood_sets("cifar10", ("svhn", "far=svhn"))
+    for given in ("near=", "far=cifar10"):
+        with pytest.raises(ValueError, match=f"--ood {given} names"):
+            sources.ood_sets("cifar10", (given,))
+
+
+@pytest.mark.parametrize("name", ["digits", "photos", "noise", "svhn", "digits89"])
+def test_a_name_of_the_catalog_that_is_a_path_too_is_refused_with_both_ways_to_name_it(
+    tmp_path, run_main, monkeypatch, name
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    option = "--data" if name == "digits" else "--ood"
+    for given in (name, f"far={name}") if option == "--ood" else (name,):
+        status, _, err = run_main(option, given)
+        assert (status, err.count("\n")) == (2, 1)
+        assert (
+            f"{name} is a set of the catalog and a path here: write ./{name} for the path, "
+            f"catalog:{name} for the set" in err
+        )
+    root = tmp_path / "downloads"
+    assert sources.absolute_source(f"./{name}", root) == str(tmp_path / name)
+    assert sources.absolute_source(f"catalog:{name}", root) == name
+    assert sources.absolute_source(f"near=catalog:{name}", root) == f"near={name}"
+    assert sources.absolute_source("gone", root) == "gone"
+    with pytest.raises(ValueError, match="catalog:nothing is no set of the catalog: choose from"):
+        sources.absolute_source("catalog:nothing", root)
+
+
+def test_the_folder_of_a_catalog_set_is_not_another_path(tmp_path, monkeypatch):
+    (tmp_path / "imagenet1k").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert sources.absolute_source("imagenet1k", Path()) == "imagenet1k"
+    with pytest.raises(ValueError, match="write ./imagenet1k for the path"):
+        sources.absolute_source("imagenet1k", ROOT)

@@ -1,0 +1,31 @@
+"""Image files that tests write."""
+
+import numpy as np
+from PIL import Image
+
+
+def save_npz(path, count=20, size=6, **changes):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "images": rng.integers(0, 256, (count, size, size, 3)).astype(np.uint8),
+        "labels": np.arange(count) % 4,
+    } | changes
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return arrays
+
+
+def save_folders(root, arrays):
+    for index, (image, label) in enumerate(zip(arrays["images"], arrays["labels"], strict=True)):
+        folder = root / f"class{label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{index:03}.png")
+
+
+def save_lists(folder, arrays):
+    """The images of `save_folders` in one folder, and a list of them, which is returned."""
+    folder.mkdir(parents=True)
+    lines = []
+    for index, (image, label) in enumerate(zip(arrays["images"], arrays["labels"], strict=True)):
+        Image.fromarray(image).save(folder / f"{index:03}.png")
+        lines.append(f"{folder.name}/{index:03}.png {label}\n")
+    return "".join(lines)
