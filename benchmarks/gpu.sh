@@ -36,12 +36,12 @@ tests() { # NAME ARGUMENTS...
 }
 { git rev-parse HEAD; nvidia-smi --query-gpu=name,driver_version --format=csv,noheader; } 2>&1 | tee "$folder/summary.txt"
 tests waits -m cuda tests/training/test_placement.py # names the operation that waits for the GPU; a failed capture does not name it
-tests graph -m "cuda and not slow" tests/training/test_graph.py tests/training/test_precision.py
+tests graph -m "cuda and not slow" tests/training/test_graph_on_gpu.py tests/training/test_precision.py
 for network in resnet34 densenetbc100 wideresnet2810; do
     step "training_$network" "$python" -m benchmarks.training --models $network --images 1280 --repeats 3
 done
 step epoch "$python" -m benchmarks.epoch --model resnet34 --precision bf16 --images 20000 --epochs 7
-tests others -m "cuda and not slow" tests --ignore=tests/training/test_graph.py --ignore=tests/training/test_placement.py --ignore=tests/training/test_precision.py
+tests others -m "cuda and not slow" tests --ignore=tests/training/test_graph_on_gpu.py --ignore=tests/training/test_placement.py --ignore=tests/training/test_precision.py
 tests killed -m "cuda and slow" tests
 step together "$python" -m benchmarks.together --models resnet34 --counts 1 4 --seconds 5
 step compiled "$python" -m benchmarks.training --models resnet34 --images 1280 --repeats 3 --compiled

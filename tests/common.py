@@ -1,4 +1,4 @@
-"""What tests of several folders share."""
+"""Helpers for tests of several folders."""
 
 import os
 import signal
@@ -12,12 +12,14 @@ from utils import interruption
 
 ROOT = Path(__file__).parent.parent
 QUICK = ("--epochs", "3")
-# Losses that tests/losses/test_definitions.py tests; each other loss has a file of its own.
+EVERY_STEP = ("--checkpoint-every", "0.000001", "minutes")
+EVERY_EPOCH = ("--checkpoint-every", "1", "epochs")
+# Losses of one equation. The others are tested in losses/test_methods.py.
 PROTOTYPES = ("softmax", "isomax", "isomaxplus", "dismax", "dismax_nofpr")
 
 
 def until(process, happened, seconds=120):
-    """Wait until something has happened; fails if the process ends first or time runs out."""
+    """Wait until `happened()` is true. Fail if the process ends first or the time is over."""
     end = time.monotonic() + seconds
     while not happened():
         assert process.poll() is None, f"it ended with {process.returncode}"
@@ -25,15 +27,18 @@ def until(process, happened, seconds=120):
         time.sleep(0.05)
 
 
+def run_folder(tmp_path, loss="dismax", seed=1):
+    """The folder of a run that `run_main` made."""
+    return tmp_path / "runs" / "digits" / "smallcnn" / loss / str(seed)
+
+
 def record_of(tmp_path, loss="dismax", seed=1):
     """The record of a run that `run_main` made."""
-    return records.read_record(
-        tmp_path / "runs" / "digits" / "smallcnn" / loss / str(seed) / records.METRICS
-    )
+    return records.read_record(run_folder(tmp_path, loss, seed) / records.METRICS)
 
 
 def without_times(record):
-    """What two runs of one identity have in common."""
+    """The fields of a record that are equal in every run with the same identity."""
     return {
         name: value
         for name, value in record.items()
@@ -42,7 +47,7 @@ def without_times(record):
 
 
 def interrupted(run_main, monkeypatch, stop_after, *arguments):
-    """Start a run and interrupt it after so many epochs; what it said on standard error."""
+    """Start a run and interrupt it after `stop_after` epochs. Returns its standard error."""
     write_lines = records.write_lines
 
     def interrupt(path, lines):
@@ -59,22 +64,27 @@ def interrupted(run_main, monkeypatch, stop_after, *arguments):
 
 @contextmanager
 def in_time(seconds=20):
-    """Fails instead of waiting for ever."""
+    """Fail if the block takes longer, instead of waiting forever."""
 
     def stop(*_):
         raise AssertionError("it waits")
 
-    held = signal.signal(signal.SIGALRM, stop)
+    previous_handler = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, held)
+        signal.signal(signal.SIGALRM, previous_handler)
 
 
 def special(path, kind):
-    """Puts what is no regular file in a place."""
+    """Replace a path with something that is not a regular file.
+
+    Args:
+        path: the place; its folder may be missing.
+        kind: "pipe", "link to a pipe", "endless" (a link to /dev/zero) or "socket".
+    """
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)
     if kind == "pipe":
@@ -85,7 +95,7 @@ def special(path, kind):
     elif kind == "endless":
         path.symlink_to("/dev/zero")
     else:
-        with socket.socket(socket.AF_UNIX) as made:
-            os.chdir(path.parent)  # a socket's path is short
-            made.bind(path.name)
+        with socket.socket(socket.AF_UNIX) as sock:
+            os.chdir(path.parent)  # a socket's path must be short
+            sock.bind(path.name)
             os.chdir(ROOT)

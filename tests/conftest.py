@@ -1,4 +1,4 @@
-"""What all tests share: one thread a worker, so that two workers share two cores."""
+"""Fixtures of all tests. Each test worker uses one thread, so that two workers share two cores."""
 
 import os
 import sys
@@ -10,19 +10,19 @@ import torch
 
 from tests.common import ROOT
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for processes that tests start
 torch.set_num_threads(1)
 
 
 @pytest.fixture
 def run_main(tmp_path, capsys):
-    """Runs main.py's `main` into a temporary runs folder; gives exit status, standard output and
-    error.
+    """A function that calls main.py's `main` with a temporary folder for its runs. It returns the
+    exit status, standard output and standard error.
     """
     import main
 
     def run(*arguments: str):
-        # The same on every machine, if the test does not say otherwise.
+        # These defaults give the same numbers on every machine. A test may override them.
         status = main.main(
             ["--precision", "fp32", "--runs", str(tmp_path / "runs"), "--device", "cpu", *arguments]
         )
@@ -34,7 +34,7 @@ def run_main(tmp_path, capsys):
 
 @pytest.fixture
 def script():
-    """Runs a Python file of the repository in a process of its own."""
+    """A function that runs Python with some arguments in the repository, in a new process."""
     import subprocess
 
     def run(*arguments: str, timeout=300, **options):
@@ -52,7 +52,10 @@ def script():
 
 @pytest.fixture
 def server():
-    """A web server on this machine that serves bytes with ranges, and can cut a connection."""
+    """A web server on this machine that serves byte ranges and can cut a connection.
+
+    Yields its address; a dict path → content; and a dict path → where to cut the next answer.
+    """
     content: dict[str, bytes] = {}
     cut: dict[str, int] = {}
 

@@ -1,9 +1,9 @@
-"""Kills a run at random moments, by SIGKILL, until it ends: `python -m tests.killing RUNS LOSS
-SEED`; prints where, as JSON.
+"""Kills a run again and again with SIGKILL, at random moments, until it finishes:
+`python -m tests.killing RUNS LOSS SEED` prints the places where it was killed, as JSON.
 
-Each attempt is a fork of this process, which has imported everything once. Half of them die at a
-random moment; the others at a random operation on files, one of those that write a checkpoint or
-another result, before it or, for a write, half-way through it.
+Each attempt is a fork of this process, which has imported everything once. Half of the attempts die
+at a random moment. The others die at a random file operation, one of those that write checkpoints
+and results: before the operation or, for a write, when half of the bytes are written.
 """
 
 import json
@@ -18,7 +18,7 @@ import torch
 
 import main
 
-GIVEN = (
+OPTIONS = (
     "--epochs",
     "4",
     "--checkpoint-every",
@@ -32,88 +32,96 @@ GIVEN = (
 
 
 def arguments(runs: str, loss: str) -> list[str]:
-    return ["--loss", loss, "--runs", runs, *GIVEN]
+    """The arguments of main.py for the run that is killed."""
+    return ["--loss", loss, "--runs", runs, *OPTIONS]
 
 
 def die() -> None:
+    """Kill this process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def die_at(position: int, log: int) -> None:
-    """Have the process kill itself at its n-th operation on files, and say in the pipe which that
-    was.
+def die_at(position: int, pipe: int) -> None:
+    """Let this process kill itself at its n-th file operation, after it wrote into the pipe which
+    operation that is.
     """
-    done = 0
+    operations = 0
 
-    def counted(kind, name, half=None):
-        real = getattr(kind, name)
+    def replace(owner, name, half=None):
+        original = getattr(owner, name)
 
-        def call(*given, **options):
-            nonlocal done
-            done += 1
-            if done == position:
+        def counted(*args, **options):
+            nonlocal operations
+            operations += 1
+            if operations == position:
                 if half:
-                    half(*given)
-                os.write(log, f"{name} {Path(str(given[0])).name}".encode())
+                    half(*args)
+                os.write(pipe, f"{name} {Path(str(args[0])).name}".encode())
                 die()
-            return real(*given, **options)
+            return original(*args, **options)
 
-        setattr(kind, name, call)
+        setattr(owner, name, counted)
 
     def write_half(path, content):
         with open(path, "wb") as file:
             file.write(content[: len(content) // 2])
 
-    counted(Path, "write_bytes", write_half)
-    for kind, name in (
-        (os, "fsync"),
-        (os, "replace"),
-        (os, "link"),
-        (Path, "unlink"),
-        (Path, "write_text"),
-    ):
-        counted(kind, name)
+    replace(Path, "write_bytes", write_half)
+    replace(os, "fsync")
+    replace(os, "replace")
+    replace(os, "link")
+    replace(Path, "unlink")
+    replace(Path, "write_text")
 
 
-def attempt(given: list[str], draw: random.Random, longest: float) -> tuple[bool, str]:
-    """One fork, which lives for at most so many seconds: whether it was killed, and where."""
-    reading, log = os.pipe()
+def attempt(args: list[str], draw: random.Random, longest: float) -> tuple[bool, str]:
+    """Fork once. The fork lives for at most `longest` seconds.
+
+    Returns whether it was killed, and where.
+    """
+    reading, writing = os.pipe()
     at_a_file = draw.random() < 0.5
-    position, delay = draw.randint(1, 16), draw.uniform(0.05, longest)
-    if not (child := os.fork()):
+    position = draw.randint(1, 16)
+    delay = draw.uniform(0.05, longest)
+    child = os.fork()
+    if child == 0:
         os.close(reading)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if at_a_file:
-            die_at(position, log)
-        os._exit(main.main(given))
-    os.close(log)
+            die_at(position, writing)
+        os._exit(main.main(args))
+    os.close(writing)
     if not at_a_file:
         time.sleep(delay)
         os.kill(child, signal.SIGKILL)
-    where = os.read(reading, 1000).decode()  # returns when the child is gone
+    place = os.read(reading, 1000).decode()  # returns when the child has ended
     os.close(reading)
     _, status = os.waitpid(child, 0)
     if os.WIFEXITED(status):
-        assert os.WEXITSTATUS(status) == 0, where
+        assert os.WEXITSTATUS(status) == 0, place
         return False, ""
     assert os.WTERMSIG(status) == signal.SIGKILL
-    return True, where or "a moment"
+    return True, place or "a moment"
 
 
-def kill_until_done(runs: str, loss: str, seed: int) -> list[str]:
-    """Where it was killed, each time."""
-    draw, places = random.Random(seed), []
-    given, folder = arguments(runs, loss), Path(runs) / "digits" / "smallcnn" / loss / "1"
-    killed, longest = True, 1.0
-    while killed:
-        killed, where = attempt(given, draw, longest)
-        longest *= 1.05  # or a slow machine would never end
-        if killed:
-            half = sorted(path.name.split(".")[1] for path in folder.glob(".*.*"))
-            places.append(f"{where}{', a half-written ' + half[0] if half else ''}")
-    return places
+def kill_until_finished(runs: str, loss: str, seed: int) -> list[str]:
+    """Repeat attempts until one finishes. Returns the place of each kill."""
+    draw = random.Random(seed)
+    args = arguments(runs, loss)
+    folder = Path(runs) / "digits" / "smallcnn" / loss / "1"
+    places = []
+    longest = 1.0
+    while True:
+        killed, place = attempt(args, draw, longest)
+        if not killed:
+            return places
+        longest *= 1.05  # otherwise a slow machine would never finish
+        half_written = sorted(path.name.split(".")[1] for path in folder.glob(".*.*"))
+        if half_written:
+            place += f", a half-written {half_written[0]}"
+        places.append(place)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(json.dumps(kill_until_done(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
+    print(json.dumps(kill_until_finished(sys.argv[1], sys.argv[2], int(sys.argv[3]))))

@@ -1,8 +1,8 @@
-"""The first steps of every loss, under torchrun or not: `torchrun --nproc-per-node=N -m
-tests.sharing FILE` saves what they give.
+"""The first training steps of a loss, in one process or under torchrun:
+`torchrun --nproc-per-node=N -m tests.sharing FILE LOSS...` saves the results of every process.
 
-As the processes do not see each other's images in their batch norms (on a CPU), these stay in
-evaluation mode.
+The batch norms stay in evaluation mode: on a CPU, a process's batch norms do not see the images of
+the other processes.
 """
 
 import sys
@@ -19,24 +19,27 @@ from training.epoch_sums import EpochSums, NonFiniteLoss
 from training.trainer import Trainer
 from utils import distributed
 
-# Two whole batches, of which three processes get different shares, and a tail.
-COUNT, BATCH = 46, 16
+# Two full batches and a smaller last one. Three processes get shares of different sizes.
+COUNT = 46
+BATCH = 16
 
 
-def in_evaluation_mode(module: nn.Module) -> None:
+def freeze_batch_norm(module: nn.Module) -> None:
+    """If the module is a batch norm, keep it in evaluation mode."""
     if isinstance(module, nn.modules.batchnorm._BatchNorm):
         module.eval()
         module.train = lambda mode=True: module
 
 
 def trained(loss: str, world: distributed.World) -> dict[str, torch.Tensor]:
-    """The state after an epoch of three steps, and the epoch's loss and accuracy."""
-    # With seed 1 SoftMax's network has an input of a ReLU so near 0 that rounding changes its sign,
-    # and with it the gradient.
+    """The network's state after an epoch of three steps, and the epoch's loss and accuracy."""
+    # With seed 1, an input of a ReLU in SoftMax's network is so near 0 that rounding changes its
+    # sign, and so the gradient.
     torch.manual_seed(2)
-    device, row = torch.device("cpu"), LOSSES[loss]
+    device = torch.device("cpu")
+    row = LOSSES[loss]
     model = row.wrap(build_model("smallcnn", 4, row.head))
-    model.apply(in_evaluation_mode)
+    model.apply(freeze_batch_norm)
     pixels = torch.randint(
         256, (COUNT, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
@@ -62,8 +65,8 @@ def trained(loss: str, world: distributed.World) -> dict[str, torch.Tensor]:
 
 
 def first_bad_step(world: distributed.World) -> str:
-    """What is said of losses that are no numbers from step 3 on in the last process, from step 4 on
-    in the others.
+    """The error message if the losses are NaN from step 3 on in the last process, and from step 4
+    on in the others.
     """
     sums = EpochSums(torch.device("cpu"))
     for step in range(1, 6):
@@ -76,8 +79,9 @@ def first_bad_step(world: distributed.World) -> str:
 
 
 if __name__ == "__main__":
-    with distributed.world(torch.device("cpu")) as joined:
-        found = {loss: trained(loss, joined) for loss in sys.argv[2:]}
-        everywhere = joined.gather(found | {"first bad": first_bad_step(joined)})
-        if joined.first:
-            torch.save(everywhere, sys.argv[1])
+    with distributed.world(torch.device("cpu")) as processes:
+        results = {loss: trained(loss, processes) for loss in sys.argv[2:]}
+        results["first bad"] = first_bad_step(processes)
+        results_of_all = processes.gather(results)
+        if processes.first:
+            torch.save(results_of_all, sys.argv[1])

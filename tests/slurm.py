@@ -1,5 +1,5 @@
-"""A Slurm of one's own: a controller and two nodes on this host, with Debian's slurm-wlm and munge;
-nothing of the system's.
+"""Starts a private Slurm cluster: a controller and two nodes on this host, with Debian's slurm-wlm
+and munge. It uses no configuration and no service of the system.
 """
 
 import os
@@ -42,20 +42,22 @@ PartitionName=high Nodes=one,two PriorityTier=10 State=UP
 
 
 def available() -> bool:
+    """Whether a cluster can be started here."""
     return os.geteuid() == 0 and all(shutil.which(name) for name in PROGRAMS)
 
 
 def free_ports(count: int) -> list[int]:
+    """Ports that no program uses now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
 
 
 @contextmanager
 def cluster(folder: Path):
-    """Start it; gives the environment in which its commands find it."""
+    """Start a cluster and stop it at the end. Yields the environment for its commands."""
     (folder / "state").mkdir()
     (folder / "munge.key").write_bytes(os.urandom(128))
     (folder / "munge.key").chmod(0o400)
@@ -64,14 +66,18 @@ def cluster(folder: Path):
         CONFIGURATION.format(folder=folder, host=socket.gethostname(), ports=free_ports(3))
     )
     environment = os.environ | {"SLURM_CONF": str(configuration)}
-    munge = ["munged", "--foreground", "--force"]
-    munge += [
-        f"--{name}={folder}/munge.{end}"
-        for name, end in (("key-file", "key"), ("socket", "socket"), ("pid-file", "pid"))
+    munged = [
+        "munged",
+        "--foreground",
+        "--force",
+        f"--key-file={folder}/munge.key",
+        f"--socket={folder}/munge.socket",
+        f"--pid-file={folder}/munge.pid",
+        f"--seed-file={folder}/munge.seed",
+        f"--log-file={folder}/munge.log",
     ]
-    munge += [f"--seed-file={folder}/munge.seed", f"--log-file={folder}/munge.log"]
     commands = [
-        munge,
+        munged,
         ["slurmctld", "-D", "-i"],
         ["slurmd", "-D", "-N", "one"],
         ["slurmd", "-D", "-N", "two"],
@@ -79,7 +85,7 @@ def cluster(folder: Path):
     running = []
     try:
         for number, command in enumerate(commands):
-            log = open(folder / f"daemon{number}.log", "w")  # noqa: SIM115  # the daemon's, to its end
+            log = open(folder / f"daemon{number}.log", "w")  # noqa: SIM115  # open while the daemon runs
             running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
             time.sleep(1)
         yield environment

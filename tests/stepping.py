@@ -1,4 +1,4 @@
-"""Trainers of a small network, and their steps taken eagerly, traced or as CUDA graphs."""
+"""Trainers of small networks. Their steps run eagerly, traced, or as CUDA graphs."""
 
 import contextlib
 import dataclasses
@@ -16,18 +16,21 @@ from training import checkpoint
 from training.graph import GraphedStep
 from training.trainer import Trainer
 
-CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+CPU = torch.device("cpu")
+CUDA = torch.device("cuda")
 
 
 class TracedStep:
-    """A step whose Python code runs once: at the first step, whose operations are recorded. Later
-    steps repeat these.
+    """A training step whose Python code runs only once. The first step records its operations, and
+    later steps repeat them.
 
-    This is what a CUDA graph does, but that a capture computes nothing.
+    A CUDA graph does the same, except that recording a graph computes nothing.
     """
 
     def __init__(self, step, generator):
-        self.step, self.operations, self.result = step, None, None
+        self.step = step
+        self.operations = None
+        self.result = None
 
     def __call__(self):
         if self.operations is None:
@@ -38,7 +41,7 @@ class TracedStep:
 
             self.operations = make_fx(recorded)()
         else:
-            with torch.no_grad():  # the backward pass is among the operations
+            with torch.no_grad():  # the recorded operations contain the backward pass
                 self.operations()
         return self.result
 
@@ -46,9 +49,14 @@ class TracedStep:
 def trainer_of(
     loss_name, device=CPU, capture=None, precision="fp32", recipe="openood", count=73, **changes
 ):
-    """A trainer of a small network, with batches of 32 and a tail.
+    """A trainer of a small network, with batches of 32 images and a smaller last one.
 
     The recipe's cosine changes the learning rate at every step.
+
+    Args:
+        capture: makes the step from a function, such as `TracedStep`; None: eager steps.
+        count: the number of images.
+        changes: fields of the recipe that are replaced.
     """
     torch.manual_seed(0)
     row = LOSSES[loss_name]
@@ -68,39 +76,39 @@ def trainer_of(
 
 
 def state_of(trainer):
-    """All that a step changes, as tensors by name, on the CPU."""
+    """Everything that a step changes: name → tensor on the CPU."""
     state = trainer.state_dict()
-    own = state["processes"][0]
-    found = {f"parameter {name}": value for name, value in state["parameters"].items()}
-    found |= {f"buffer {name}": value.nan_to_num(7) for name, value in own["buffers"].items()}
-    found |= {
-        f"momentum {key}": held["momentum_buffer"]
-        for key, held in state["optimizer"]["state"].items()
-    }
-    generators = {
-        name: own[name] for name in ("mixing", "global", "global_cuda") if own[name] is not None
-    }
-    return {
-        name: value.cpu().clone()
-        for name, value in (found | generators | {"drawn": state["drawn"]}).items()
-    }
+    process = state["processes"][0]
+    tensors = {"drawn": state["drawn"]}
+    for name, value in state["parameters"].items():
+        tensors[f"parameter {name}"] = value
+    for name, value in process["buffers"].items():
+        tensors[f"buffer {name}"] = value.nan_to_num(7)
+    for key, values in state["optimizer"]["state"].items():
+        tensors[f"momentum {key}"] = values["momentum_buffer"]
+    for generator in ("mixing", "global", "global_cuda"):
+        if process[generator] is not None:
+            tensors[generator] = process[generator]
+    return {name: value.cpu().clone() for name, value in tensors.items()}
 
 
 def assert_same(first, second):
+    """Fail if two states of `state_of` differ in any bit."""
     different = [name for name, value in first.items() if not value.equal(second[name])]
     assert not different
 
 
 def trained(trainer, epochs=2):
+    """The state after some epochs, with the loss and accuracy of each epoch."""
     summaries = [trainer.run_epoch(lambda *_: None) for _ in range(epochs)]
     return state_of(trainer) | {
         "summaries": torch.tensor([[summary.loss, summary.accuracy] for summary in summaries])
     }
 
 
-def gone_on(trainer, stop, resumed, path):
-    """The state after three epochs: `trainer` is interrupted after so many steps, and `resumed`
-    goes on from its checkpoint.
+def interrupted_and_resumed(trainer, stop, resumed, path):
+    """The state after three epochs: `trainer` is interrupted after `stop` steps, and `resumed`
+    continues from its checkpoint.
     """
     steps = iter(range(1, 100))
 
@@ -120,13 +128,16 @@ def gone_on(trainer, stop, resumed, path):
 
 
 def on_a_gpu(loss_name, capture=GraphedStep, precision="bf16", **changes):
-    """A trainer on the GPU with six batches and a tail an epoch: the fourth batch is the first that
-    a graph computes.
+    """A trainer on the GPU.
+
+    An epoch has six batches of 32 images and a smaller last one. The fourth batch is the first one
+    that the CUDA graph computes.
     """
     return trainer_of(loss_name, CUDA, capture, precision, count=201, **changes)
 
 
 def make_trainer(head, make_criterion, epochs=2, seed=1, learning_rate=None, recipe="paper"):
+    """A trainer on the CPU with 44 images of 4 classes, in batches of 16."""
     torch.manual_seed(seed)
     device = torch.device("cpu")
     model = build_model("smallcnn", 4, head)
@@ -138,7 +149,7 @@ def make_trainer(head, make_criterion, epochs=2, seed=1, learning_rate=None, rec
     batches = TrainingBatches(
         Images(pixels, torch.arange(44) % 4, ()), normalize, 16, 1, True, device
     )
-    how = RECIPES[recipe]
+    settings = RECIPES[recipe]
     if learning_rate:
-        how = dataclasses.replace(how, learning_rate=learning_rate)
-    return Trainer(model, criterion, batches, how, epochs, seed, "fp32")
+        settings = dataclasses.replace(settings, learning_rate=learning_rate)
+    return Trainer(model, criterion, batches, settings, epochs, seed, "fp32")
