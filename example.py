@@ -67,6 +67,7 @@ def train(model: Classifier, dataset: TensorDataset, epochs: int) -> None:
     )
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     loader = DataLoader(dataset, batch_size=64, shuffle=True, drop_last=True)
+    loss = torch.tensor(torch.nan)  # if there are too few images for a batch
     for epoch in range(epochs):
         model.train()
         for inputs, targets in loader:
@@ -126,7 +127,7 @@ def main() -> None:
     print(f"accuracy {accuracy:.1%}, temperature {model.classifier.temperature.item():.3g}")
     print(f"accepted: {share_accepted(model, logits):.1%} of the test images")
     for role, source in sources.ood_sets(options.data, ()):
-        images = sources.load_ood(source, DATA, training_images.pixels)
+        images = sources.load_ood(source, DATA, sources.reference(training_images))
         logits, _ = infer(model, as_dataset(images))
         print(f"accepted: {share_accepted(model, logits):.1%} of {source} ({role})")
 

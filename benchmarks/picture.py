@@ -29,10 +29,11 @@ def draw_scores(axes: Axes, run: Outcome, source: str, colour: str) -> None:
     """Draw the scores of test images and of one out-of-distribution set, with the threshold."""
     threshold = threshold_at(run.scores[run.record["temperature"]["split"]], TPR)
     test, ood = run.scores["test"], run.scores[source]
-    edges = np.linspace(*np.quantile(np.concatenate([test, ood]), (0.002, 0.998)), 40)
+    low, high = np.quantile(np.concatenate([test, ood]), (0.002, 0.998))
+    edges = np.linspace(low, high, 40).tolist()
     for values, shade, label in ((test, FAINT, "test"), (ood, colour, source)):
         axes.hist(
-            np.clip(values, edges[0], edges[-1]),
+            np.clip(values, low, high),
             edges,
             weights=np.full(len(values), 1 / len(values)),
             color=shade,
