@@ -1,6 +1,6 @@
-"""One run in several processes, started by torchrun: who is who, and what they tell each other.
+"""One run in several processes, which torchrun starts, and the communication between them.
 
-A run in one process is a world of one, in which every function here gives back what it got.
+Without torchrun there is one process, and a collective function returns its own argument.
 """
 
 import os
@@ -20,14 +20,14 @@ from . import interruption
 
 @dataclass(frozen=True)
 class World:
-    """The processes of one run. All call the collective functions in the same order."""
+    """The processes of one run. All of them call the collective functions, in the same order."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+        """Whether this process is the one that writes files and prints."""
         return self.rank == 0
 
     def shard(self, count: int) -> slice:
@@ -38,84 +38,91 @@ class World:
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model whose gradients are the mean of all processes'; the parameters become those of
-        the first.
+        """Return the model as one whose gradients are averaged over the processes.
 
-        Buffers stay each process's own until they are averaged: a head may sum over its own images
-        in them.
+        All processes get the first one's parameters. Buffers are not synchronised, since a head may
+        sum over its own images in them: see `average_statistics`.
         """
         if self.size == 1:
             return model
-        # Newer torches call it forward_sync_buffers.
+        # Newer versions of torch call the argument forward_sync_buffers.
         with warnings.catch_warnings(action="ignore", category=FutureWarning):
             return DistributedDataParallel(model, broadcast_buffers=False)
 
     def all_sum(self, values: list[float]) -> list[float]:
-        """Collective: the sums over the processes."""
+        """Collective: return the sums over the processes."""
         if self.size == 1:
             return values
-        found = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(found)
-        return found.tolist()
+        sums = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(sums)
+        return sums.tolist()
 
     def all_max(self, value: int) -> int:
-        """Collective: the largest of the processes' values."""
+        """Collective: return the largest of the processes' values."""
         if self.size == 1:
             return value
-        found = torch.tensor(value)
-        dist.all_reduce(found, dist.ReduceOp.MAX)
-        return int(found)
+        largest = torch.tensor(value)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return int(largest)
 
     def barrier(self) -> None:
-        """Collective: wait for the others."""
+        """Collective: wait for the other processes."""
         self.all_max(0)
 
     def agree(self, value: int) -> bool:
-        """Collective: whether all have the same value."""
+        """Collective: whether all processes have the same value."""
         return self.all_max(value) == -self.all_max(-value)
 
     def broadcast_from_first(self, value: Any) -> Any:
-        """Collective: the first process's value."""
+        """Collective: return the first process's value."""
         if self.size == 1:
             return value
-        held = [value]
-        dist.broadcast_object_list(held)
-        return held[0]
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
 
     def gather(self, value: Any) -> list[Any]:
-        """Collective: each process's value, on the first; an empty list on the others."""
+        """Collective: return all values on the first process, [] on the others."""
         if self.size == 1:
             return [value]
-        found = [None] * self.size if self.first else None
-        dist.gather_object(value, found)
-        return found or []
+        values = [None] * self.size if self.first else None
+        dist.gather_object(value, values)
+        return values or []
 
-    def all_gather(self, part: Tensor, count: int) -> Tensor:
-        """Collective: the whole tensor [count, ...] on the CPU; each process gives its shard."""
+    def all_gather(self, values: Tensor, count: int) -> Tensor:
+        """Collective: join the processes' shards of a tensor.
+
+        Args:
+            values: this process's shard, on the CPU: `values[world.shard(count)]` of the whole.
+            count: the length of the whole tensor.
+
+        Returns the whole tensor [count, ...].
+        """
         if self.size == 1:
-            return part
-        longest = -(-count // self.size)
-        padded = torch.cat([part, part.new_zeros(longest - len(part), *part.shape[1:])])
-        parts = [torch.empty_like(padded) for _ in range(self.size)]
-        dist.all_gather(parts, padded)
-        lengths = [World(rank, self.size).shard(count) for rank in range(self.size)]
+            return values
+        shards = [World(rank, self.size).shard(count) for rank in range(self.size)]
+        lengths = [shard.stop - shard.start for shard in shards]
+        padding = values.new_zeros(max(lengths) - len(values), *values.shape[1:])
+        padded = torch.cat([values, padding])  # gloo gathers tensors of equal shapes
+        gathered = [torch.empty_like(padded) for _ in shards]
+        dist.all_gather(gathered, padded)
         return torch.cat(
-            [
-                each[: length.stop - length.start]
-                for each, length in zip(parts, lengths, strict=True)
-            ]
+            [tensor[:length] for tensor, length in zip(gathered, lengths, strict=True)]
         )
 
     @torch.no_grad()
     def average_statistics(self, model: nn.Module) -> None:
-        """Collective: give the model's batch norms the mean of the processes' running statistics,
-        each of its own images.
+        """Collective: average the running statistics of the model's batch norms.
+
+        Each process has computed them from its own images.
         """
         if self.size == 1:
             return
         for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats:
-                for statistic in (module.running_mean, module.running_var):
+            if not isinstance(module, nn.modules.batchnorm._BatchNorm):
+                continue
+            for statistic in (module.running_mean, module.running_var):
+                if statistic is not None:  # a batch norm may keep none
                     dist.all_reduce(statistic)
                     statistic /= self.size
 
@@ -124,11 +131,12 @@ ALONE = World()
 
 
 def size() -> int:
-    """How many processes torchrun started.
+    """The number of processes that torchrun started; 1 without torchrun.
 
-    Raises ValueError for an environment that is not torchrun's.
+    Raises ValueError for environment variables that torchrun would not set.
     """
-    count, number = os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK", "")
+    count = os.environ.get("WORLD_SIZE", "1")
+    number = os.environ.get("RANK", "")
     if count == "1":
         return 1
     if not (count.isdecimal() and number.isdecimal() and int(number) < int(count)):
@@ -140,9 +148,9 @@ def size() -> int:
 
 
 def local_size() -> int:
-    """How many processes torchrun started on this machine.
+    """The number of processes that torchrun started on this machine; 1 without torchrun.
 
-    Raises ValueError for an environment that is not torchrun's.
+    Raises ValueError for an environment variable that torchrun would not set.
     """
     count = os.environ.get("LOCAL_WORLD_SIZE", "1")
     if not (count.isdecimal() and int(count) > 0):
@@ -154,14 +162,17 @@ def local_size() -> int:
 
 
 def device_name(name: str) -> str:
-    """The device of this process: under torchrun each takes a GPU of its own.
+    """The name of this process's device. Under torchrun each process gets its own GPU.
 
-    Raises ValueError if there are too few.
+    Args:
+        name: the option --device.
+
+    Raises ValueError if there are fewer GPUs than processes.
     """
-    here = local_size()
-    if here > 1 and name.startswith("cuda:"):
+    processes = local_size()
+    if processes > 1 and name.startswith("cuda:"):
         raise ValueError(
-            f"--device {name} would give all {here} processes the same GPU: leave it out, and "
+            f"--device {name} would give all {processes} processes the same GPU: leave it out, and "
             "each takes its own"
         )
     if (
@@ -170,16 +181,19 @@ def device_name(name: str) -> str:
         or not torch.cuda.is_available()
     ):
         return name
-    if here > (count := torch.cuda.device_count()):
-        raise ValueError(f"--nproc-per-node={here} asks for more GPUs than this machine's {count}")
+    gpus = torch.cuda.device_count()
+    if processes > gpus:
+        raise ValueError(
+            f"--nproc-per-node={processes} asks for more GPUs than this machine's {gpus}"
+        )
     return f"cuda:{os.environ['LOCAL_RANK']}"
 
 
 @contextmanager
 def world(device: torch.device) -> Iterator[World]:
-    """Meet the processes that torchrun started; without it, a world of one.
+    """Connect the processes that torchrun started; without torchrun, yield `ALONE`.
 
-    Raises RuntimeError if they do not meet.
+    Raises RuntimeError if they cannot be connected.
     """
     if size() == 1:
         yield ALONE

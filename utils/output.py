@@ -1,8 +1,8 @@
-"""Prints what the programs say.
+"""Prints messages and results.
 
-An output that can no longer be written to (`| head`, a closed terminal, a full disk) does not end a
-run. Names of files and data sets may hold characters that the output's encoding lacks, or that a
-terminal would take for commands: these are printed as escapes.
+An output that can no longer be written to (`| head`, a closed terminal, a full disk) does not stop
+a run. Names of files and data sets may hold characters that the output's encoding lacks, or that a
+terminal takes for commands. These are printed as escapes.
 """
 
 import codecs
@@ -10,50 +10,54 @@ import os
 import sys
 from typing import TextIO
 
-# How the programs' own characters are spelled where the output's encoding (ASCII, Latin-1) lacks
-# them.
-SPELLED = {"±": "+-", "·": "-", "×": "x", "ε": "epsilon", "→": "->", "−": "-", "—": "-"}
+# Replacements for the programs' own characters in encodings that lack them (ASCII, Latin-1).
+REPLACEMENTS = {"±": "+-", "·": "-", "×": "x", "ε": "epsilon", "→": "->", "−": "-", "—": "-"}
 
 
-def _spell(error: UnicodeError) -> tuple[str, int]:
-    """An error handler for `str.encode`: spells the characters that the encoding lacks, or escapes
-    them.
-    """
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    """Error handler of `str.encode`: replaces or escapes the characters that the encoding lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
     lacking = error.object[error.start : error.end]
-    return "".join(
-        SPELLED.get(each) or each.encode("ascii", "backslashreplace").decode() for each in lacking
-    ), error.end
+    replaced = (
+        REPLACEMENTS.get(character) or character.encode("ascii", "backslashreplace").decode()
+        for character in lacking
+    )
+    return "".join(replaced), error.end
 
 
-codecs.register_error("spelled", _spell)
+codecs.register_error("replacements", _replace)
 
 
 def tolerate() -> None:
     """Make standard output and error accept every character, in any encoding."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="spelled")
+            stream.reconfigure(errors="replacements")
 
 
 def visible(text: str) -> str:
-    """The text with every unprintable character as an escape: a terminal takes some for commands
-    and hides others.
+    """Return the text with every unprintable character as an escape.
+
+    A terminal takes some of these characters for commands, and does not show others.
     """
     return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
     )
 
 
-def print_line(text: str, *to: TextIO | None) -> None:
-    """Print lines at once, to standard output or another stream.
+def print_line(text: str, *streams: TextIO | None) -> None:
+    """Print lines at once to one stream, by default standard output.
 
-    If it cannot be written to, it stays silent from then on.
+    If the stream cannot be written to, nothing is printed to it from then on.
     """
-    (stream,) = to or (sys.stdout,)
-    if stream is None:  # closed before the program began
+    stream = streams[0] if streams else sys.stdout
+    if stream is None:  # it was closed before the program began
         return
+    lines = [visible(line) for line in text.split("\n")]
     try:
-        print("\n".join(map(visible, text.split("\n"))), file=stream, flush=True)
+        print("\n".join(lines), file=stream, flush=True)
     except OSError:
         _silence(stream)
 
@@ -61,7 +65,7 @@ def print_line(text: str, *to: TextIO | None) -> None:
 def deliver(text: str) -> None:
     """Print a program's result, unchanged, to standard output.
 
-    Raises OSError if that cannot be written to.
+    Raises OSError if it cannot be written to.
     """
     if sys.stdout is None:
         raise OSError("standard output is closed")
@@ -73,24 +77,23 @@ def deliver(text: str) -> None:
 
 
 def _silence(stream: TextIO) -> None:
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, stream.fileno())  # or Python would fail at exit, when it writes the rest
-    os.close(silence)
+    """Send the rest of a stream nowhere. Otherwise Python would fail at exit, when it writes it."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def rank() -> int:
-    """This process's number among torchrun's; 0 if it is alone.
+    """This process's number among those of torchrun; 0 without torchrun.
 
-    Process 0 prints what all of them would say.
+    Process 0 prints the messages that are the same for all processes.
     """
     number = os.environ.get("RANK", "")
     return int(number) if number.isdecimal() and os.environ.get("WORLD_SIZE", "1") != "1" else 0
 
 
 def print_error(message: object, status: int = 2) -> int:
-    """Say in one line what is wrong. Returns the exit status."""
-    print_line(
-        f"error: {f'process {rank()}: ' if rank() else ''}{' '.join(str(message).split())}",
-        sys.stderr,
-    )
+    """Print an error in one line. Returns the exit status."""
+    process = f"process {rank()}: " if rank() else ""
+    print_line(f"error: {process}{' '.join(str(message).split())}", sys.stderr)
     return status

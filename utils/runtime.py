@@ -12,28 +12,26 @@ from typing import Any
 import numpy as np
 import torch
 
+# Parameters of mallopt(3).
+MMAP_MAX, TRIM_THRESHOLD = -4, -1
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def find_device(name: str) -> torch.device:
-    """The device of a name, `auto` being a GPU if there is one.
+    """Return the device with this name; `auto` is a GPU if there is one, else the CPU.
 
-    Raises ValueError for one that is not there.
+    Raises ValueError for a device that is not there.
     """
-    if name == "auto":
-        name = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
+    if name == "auto" and torch.cuda.is_available():
+        name = "cuda"
+    elif name == "auto":
+        name = "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        with warnings.catch_warnings(action="ignore"):  # of a name that is no device's any more
+        with warnings.catch_warnings(action="ignore"):  # torch warns of names it no longer supports
             device = torch.device(name)
             torch.zeros(1, device=device).item()
     except Exception as error:
-        # Each backend has its own: a ModuleNotFoundError for "hpu", an AssertionError for "xpu".
+        # Each backend raises its own: ModuleNotFoundError for "hpu", AssertionError for "xpu".
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"--device {name} cannot be used here ({reason}): take --device cpu, or auto"
@@ -42,39 +40,40 @@ def find_device(name: str) -> torch.device:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """The context in which the network runs in a precision: fp32, bf16 or fp16."""
+    """Return the context in which a network computes in a precision: fp32, bf16 or fp16."""
     if precision == "fp32":
         return torch.autocast(device.type, enabled=False)
     return torch.autocast(device.type, dtype=PRECISIONS[precision])
 
 
 def make_repeatable() -> None:
-    """Ask for the same numbers at every run on the same machine; operations that cannot promise it
-    warn.
+    """Make PyTorch compute the same numbers every time on the same machine.
+
+    Operations that cannot do so warn.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # Nothing here reads what was never written.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    # The code reads no memory that it has not written, so filling it first would waste time.
+    # torch's stubs lack this property.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyrefly: ignore
     torch.backends.cudnn.benchmark = False
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep the memory that tensors free for those to come; no effect elsewhere.
+    """Let glibc keep the memory of freed tensors for later ones. Other C libraries: no effect.
 
-    Where it finds no free piece that is large enough, it otherwise maps each tensor of over 32 MiB
-    anew and the system clears it, which takes a fifth of ResNet-10's training step at 256 images.
-    The process's memory stays at about its peak.
+    By default glibc asks the system for new memory for each tensor of more than 32 MiB that fits
+    into no freed piece. The system fills it with zeros, which takes a fifth of ResNet-10's training
+    step at 256 images. With this setting the process keeps about its peak memory.
     """
     if platform.libc_ver()[0] == "glibc":
-        # M_MMAP_MAX, M_TRIM_THRESHOLD of mallopt(3).
-        libc, max_maps, trim_threshold = ctypes.CDLL(None), -4, -1
-        libc.mallopt(max_maps, 0)
-        libc.mallopt(trim_threshold, 2**31 - 1)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(MMAP_MAX, 0)
+        libc.mallopt(TRIM_THRESHOLD, 2**31 - 1)
 
 
 def seeds(seed: int, count: int) -> list[int]:
-    """Independent seeds for a run's generators, derived from its one seed."""
+    """Return independent seeds for a run's generators, derived from the run's one seed."""
     return [
         int(state >> np.uint64(1))
         for state in np.random.SeedSequence(seed).generate_state(count, np.uint64)
@@ -82,24 +81,32 @@ def seeds(seed: int, count: int) -> list[int]:
 
 
 def commit() -> str | None:
-    """The commit the code stands at, with "+" behind it if the work tree differs; None outside a
-    checkout.
+    """The commit of this code, with "+" at its end if files have changed since.
+
+    None if the code is not in a Git repository.
     """
-    folder = Path(__file__).parent
     try:
-        said = [
-            subprocess.run(
-                ["git", *call], cwd=folder, capture_output=True, text=True, check=True, timeout=10
-            ).stdout.strip()
-            for call in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        ]
+        commit_id = _git("rev-parse", "HEAD")
+        changes = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return None
-    return said[0] + ("+" if said[1] else "")
+    return commit_id + ("+" if changes else "")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
+    return done.stdout.strip()
 
 
 def processor(device: torch.device) -> str:
-    """The name of what a device computes with, as far as the system tells it."""
+    """The name of a device's GPU or processor, as far as the system tells it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
@@ -112,7 +119,7 @@ def processor(device: torch.device) -> str:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What a reader of a result should know of where it was made."""
+    """The versions and the hardware that a result was computed with, for its record."""
     return {
         "commit": commit(),
         "python": platform.python_version(),

@@ -1,8 +1,8 @@
 """Versions of networks, losses, recipes, data and detectors, and what changed with each.
 
-A run's configuration, its checkpoints and its model.pt keep the versions that they were made with.
-What they do not name was of version 1. Raise a version here whenever a change gives other results.
-Imports no torch.
+A run's configuration, its checkpoints and its model.pt name the versions that they were made with.
+What they do not name had version 1. Whoever changes results adds a `Change` here, which raises the
+version. Imports no torch.
 """
 
 import re
@@ -15,15 +15,15 @@ from typing import Any
 class Change:
     """What one version of a part changed."""
 
-    what: str  # a sentence without its full stop
+    what: str  # a sentence without a full stop
     other_function: bool = False  # whether the same weights now give other outputs
-    other_images: bool = False  # whether a network now sees other pixels of the same files
+    other_images: bool = False  # whether a network now gets other pixels from the same files
 
 
 ZERO_START = "the last batch norm of each block starts at weight 0"
 GODIN_START = "the rows of h's weight start at a length of about 1.41"
 
-# The changes of each part, from version 2 on.
+# Part (a network family, a loss, a recipe, a data set, a detector) → its versions from 2 on.
 CHANGES: dict[str, tuple[Change, ...]] = {
     # Networks, by family.
     "resnet": (Change(ZERO_START),),
@@ -79,28 +79,24 @@ CHANGES: dict[str, tuple[Change, ...]] = {
 
 
 def of(name: str) -> int:
-    """The current version of a network's family, a loss, a recipe or a detector."""
+    """The current version of a part: a network family, a loss, a recipe, a data set, a detector."""
     return 1 + len(CHANGES.get(name, ()))
 
 
 def loss_of(config: Mapping[str, Any]) -> str:
-    """The loss of a configuration; of an ensemble its members'."""
+    """The loss that a configuration names; for an ensemble, the loss of its members."""
     loss = config["loss"]
     return "softmax" if loss == "ensemble" else loss.removeprefix("ensemble_")
 
 
 def _parts(config: Mapping[str, Any]) -> set[str]:
-    """Everything with a version that a configuration (as JSON) names."""
+    """All parts that a configuration (as JSON) names."""
     sets = [source.partition("=")[2] or source for source in config["ood"]]
-    parts = {
-        re.sub(r"\d+", "", str(config["model"])),
-        loss_of(config),
-        str(config["recipe"]),
-        *sets,
-    }
-    # Their images, and those of a user's own set, can be of any shape. All other sets are square.
-    shapes = {"imagenet1k", "textures", "places365", "imagenet_o"}
-    if shapes & {config["data"], *sets} or any("/" in each for each in sets):
+    family = re.sub(r"\d+", "", str(config["model"]))
+    parts = {family, loss_of(config), str(config["recipe"]), *sets}
+    # Only these sets, and a user's own, have images that are not square.
+    not_square = {"imagenet1k", "textures", "places365", "imagenet_o"}
+    if not_square & {config["data"], *sets} or any("/" in name for name in sets):
         parts.add("resizing")
     return parts
 
@@ -111,57 +107,60 @@ def current(config: Mapping[str, Any]) -> dict[str, int]:
 
 
 def outdated(config: Mapping[str, Any]) -> dict[str, str]:
-    """Each part of a configuration (as JSON) that has another version now, with what changed."""
-    held = _held(config)
-    names = sorted({*held, *current(config)})
+    """Part → what changed, for each part of a configuration (as JSON) with another version now."""
+    versions = _versions(config)
+    names = sorted({*versions, *current(config)})
     return {
-        name: _phrase(name, held.get(name, 1)) for name in names if held.get(name, 1) != of(name)
+        name: _describe(name, versions.get(name, 1))
+        for name in names
+        if versions.get(name, 1) != of(name)
     }
 
 
 def other_function(config: Mapping[str, Any]) -> list[str]:
-    """Why weights of this configuration (as JSON) would now give other outputs, if they would."""
+    """Reasons why weights of this configuration (as JSON) would now give other outputs."""
     return _reasons(config, lambda change: change.other_function)
 
 
 def other_images(config: Mapping[str, Any]) -> list[str]:
-    """Why a network of this configuration (as JSON) would now see other images, if it would."""
+    """Reasons why a network of this configuration (as JSON) would now get other images."""
     return _reasons(config, lambda change: change.other_images)
 
 
-def _reasons(config: Mapping[str, Any], counts: Callable[[Change], bool]) -> list[str]:
-    """What has changed in the outdated parts that have a change since that counts.
+def _reasons(config: Mapping[str, Any], matters: Callable[[Change], bool]) -> list[str]:
+    """What changed in each outdated part with a change since then that matters.
 
-    A part of a later version than this code's counts always, since nothing is known of it.
+    A part from a later version of this code is always among them: its changes are unknown.
     """
-    held = _held(config)
-    return [
-        reason
-        for name, reason in outdated(config).items()
-        if held.get(name, 1) > of(name) or any(map(counts, _since(name, held.get(name, 1))))
-    ]
+    versions = _versions(config)
+    reasons = []
+    for name, reason in outdated(config).items():
+        version = versions.get(name, 1)
+        if version > of(name) or any(matters(change) for change in _changes_since(name, version)):
+            reasons.append(reason)
+    return reasons
 
 
-def _held(config: Mapping[str, Any]) -> dict[str, int]:
-    """The versions that a configuration names. Raises ValueError where they are none."""
-    held = config.get("versions", {})
-    if not isinstance(held, dict) or not all(
-        type(version) is int and version > 0 for version in held.values()
+def _versions(config: Mapping[str, Any]) -> dict[str, int]:
+    """The versions that a configuration names. Raises ValueError if they are damaged."""
+    versions = config.get("versions", {})
+    if not isinstance(versions, dict) or not all(
+        type(version) is int and version > 0 for version in versions.values()
     ):
         raise ValueError(
-            f"the versions in a configuration are a name and a whole number each, got {held!r:.80}"
+            "the versions in a configuration are a name and a whole number each, got "
+            f"{versions!r:.80}"
         )
-    return held
+    return versions
 
 
-def _since(name: str, version: int) -> tuple[Change, ...]:
-    """The changes of a part after one of its versions."""
+def _changes_since(name: str, version: int) -> tuple[Change, ...]:
+    """The changes of a part after a version."""
     return CHANGES.get(name, ())[version - 1 :]
 
 
-def _phrase(name: str, held: int) -> str:
-    """What to call a part of another version, and what has changed since."""
-    changes = "; ".join(change.what for change in _since(name, held))
-    return f"{name} version {held} (" + (
-        f"since then, {changes})" if changes else f"this is version {of(name)})"
-    )
+def _describe(name: str, version: int) -> str:
+    """A part in another version, and what has changed since."""
+    changes = "; ".join(change.what for change in _changes_since(name, version))
+    since = f"since then, {changes}" if changes else f"this is version {of(name)}"
+    return f"{name} version {version} ({since})"
