@@ -1,6 +1,6 @@
-"""Numbers from logits, labels and score values.
+"""Metrics of classification, calibration and out-of-distribution detection.
 
-Float64 throughout; arrays or CPU tensors come in, Python floats go out.
+They take arrays or CPU tensors, compute in float64, and return Python floats.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ LABELS = {
 
 
 def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
-    """Logits [N, C] in float64 and labels [N].
+    """Return the logits [N, C] in float64, and the labels [N].
 
     Raises ValueError for no images, shapes that do not match, labels outside 0 to C-1, or NaN.
     """
@@ -42,13 +42,13 @@ def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
 
 
 def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
-    """The share of images whose largest logit is their label's. The first wins a tie."""
+    """The share of images whose largest logit is that of their label. The first wins a tie."""
     values, classes = _checked(logits, labels)
     return float((values.argmax(1) == classes).mean())
 
 
 def negative_log_likelihood(logits: ArrayLike, labels: ArrayLike) -> float:
-    """The mean of -log p of the label, in nats."""
+    """The mean of -log p over images, p being the probability of the label; in nats."""
     values, classes = _checked(logits, labels)
     return float(-log_softmax(values, axis=1)[np.arange(len(classes)), classes].mean())
 
@@ -65,11 +65,12 @@ def bin_of(confidence: NDArray, bins: int = BINS) -> NDArray:
 
 
 def expected_calibration_error(logits: ArrayLike, labels: ArrayLike, bins: int = BINS) -> float:
-    """ECE: the mean over images of |accuracy - mean confidence| of their bin (Naeini et al. 2015,
-    Guo et al. 2017).
+    """The ECE: the mean over images of |accuracy - mean confidence| of their bin.
 
-    Confidence is max p. Bins are of equal width and closed above, (k/bins, (k+1)/bins]; a
-    confidence of exactly 1 lies in the last.
+    Confidence is max p. Bins have equal width and are closed above, (k/bins, (k+1)/bins]. (Naeini
+    et al. 2015, Guo et al. 2017.)
+
+    Raises ValueError for less than 1 bin.
     """
     if bins < 1:
         raise ValueError(f"bins must be 1 or more, got {bins}")
@@ -82,8 +83,11 @@ def expected_calibration_error(logits: ArrayLike, labels: ArrayLike, bins: int =
 
 
 def classification_metrics(logits: ArrayLike, labels: ArrayLike) -> dict[str, float]:
-    """accuracy, nll, ece and brier of logits [N, C], already divided by the temperature, and labels
-    [N].
+    """Return accuracy, nll, ece and brier.
+
+    Args:
+        logits: [N, C], divided by the temperature.
+        labels: classes [N].
     """
     return {
         "accuracy": accuracy(logits, labels),
@@ -94,31 +98,33 @@ def classification_metrics(logits: ArrayLike, labels: ArrayLike) -> dict[str, fl
 
 
 def threshold_at(in_scores: ArrayLike, rate: float) -> float:
-    """The highest threshold that keeps the share of in-distribution scores at or above it, ties
-    included, at least `rate`.
-    """
+    """The highest threshold with at least this share of in-distribution scores at or above it."""
     scores = np.asarray(in_scores, dtype=np.float64).ravel()
-    # The k-th largest, k the fewest that make the rate; rounding guards 0.55 * 100 =
-    # 55.00000000000001.
-    fewest = max(1, int(np.ceil(round(rate * len(scores), 9))))
-    return float(np.partition(scores, len(scores) - fewest)[len(scores) - fewest])
+    # The threshold is the k-th largest score. Rounding comes first, because in floating point
+    # 0.55 * 100 is 55.00000000000001.
+    k = max(1, int(np.ceil(round(rate * len(scores), 9))))
+    return float(np.partition(scores, len(scores) - k)[len(scores) - k])
 
 
 def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, float]:
-    """How well scores [N] and [M] (higher = more in-distribution) tell the two sets apart. All are
-    shares in [0, 1].
+    """Return how well scores tell in-distribution from out-of-distribution images.
 
-    Returns:
-        auroc: the probability that an in-distribution score is above an out-of-distribution one,
-            ties counting half.
-        aupr_in, aupr_out: average precision with in-, with out-of-distribution as the positive
-            class.
-        tnr95: the share of out-of-distribution images rejected at the highest threshold that
-            accepts at least 95 % of the in-distribution ones (those at the threshold are accepted).
-        fpr95_in: 1 - tnr95: false positives at 95 % TPR with in-distribution positive.
-        fpr95_out: the share of in-distribution images rejected when at least 95 % of the
-            out-of-distribution ones are.
-        dtacc: the best mean of TPR and TNR over all thresholds (detection accuracy).
+    Args:
+        in_scores: [N]; higher is more in-distribution.
+        out_scores: [M].
+
+    Returns, each in [0, 1]:
+        auroc: the probability that an in-distribution score is above an out-of-distribution one;
+            a tie counts half.
+        aupr_in: the average precision if in-distribution is the positive class.
+        aupr_out: the average precision if out-of-distribution is the positive class.
+        tnr95: the share of out-of-distribution images that are rejected at the highest threshold
+            that accepts at least 95 % of the in-distribution images. A score equal to the threshold
+            is accepted.
+        fpr95_in: 1 - tnr95, the false-positive rate at 95 % TPR if in-distribution is positive.
+        fpr95_out: the share of in-distribution images that are rejected where at least 95 % of the
+            out-of-distribution images are: the same if out-of-distribution is positive.
+        dtacc: the detection accuracy, the best mean of TPR and TNR over all thresholds.
 
     Raises ValueError for an empty set or non-finite scores.
     """
@@ -137,7 +143,7 @@ def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, 
     tnr95 = float((outside < threshold_at(inside, 0.95)).mean())
     return {
         "auroc": float(auc(false_positives, true_positives)),
-        # A sum that can round to above 1.
+        # Average precision is a sum, which rounding can make larger than 1.
         "aupr_in": min(1.0, float(average_precision_score(is_in, scores))),
         "aupr_out": min(1.0, float(average_precision_score(~is_in, -scores))),
         "tnr95": tnr95,
