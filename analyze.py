@@ -116,7 +116,7 @@ def report(folder: Path, runs: Runs, measured: Efficiencies) -> int:
 def print_csv(runs: Runs) -> None:
     """Print one row for each run, set, temperature and score."""
     table = detail_rows([*runs.values()]).drop(columns="own", errors="ignore")
-    for name in table.select_dtypes(exclude="number"):
+    for name in map(str, table.select_dtypes(exclude="number")):
         # Each different text once: a column repeats the same few.
         texts = {cell: as_text(visible(str(cell))) for cell in table[name].unique()}
         table[name] = table[name].map(texts)

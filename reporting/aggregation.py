@@ -64,19 +64,21 @@ def numbers_of_runs(rows: Sequence[RunRow], columns: Sequence[Column]) -> Number
     """Return each method's mean and standard deviation (n - 1) over its runs."""
     if not rows:
         return {}
+    heads = [column.title for column in columns]
     values = pd.DataFrame(
         [[column.value(row) for column in columns] for row in rows],
         index=[row.method for row in rows],
-        columns=[column.title for column in columns],
+        columns=heads,
     )
     methods = values.groupby(level=0, sort=False)
     means, deviations = methods.mean(), methods.std()
     deviations[[column.title for column in columns if not column.per_run]] = math.nan
-    by_method = deviations.to_dict("index")
-    return {
-        method: {title: (mean, by_method[method][title]) for title, mean in row.items()}
-        for method, row in means.to_dict("index").items()
-    }
+    numbers: Numbers = {}
+    table = zip(means.index, means.to_numpy(), deviations.to_numpy(), strict=True)
+    for method, mean, deviation in table:
+        pairs = zip(mean.tolist(), deviation.tolist(), strict=True)
+        numbers[str(method)] = dict(zip(heads, pairs, strict=True))
+    return numbers
 
 
 def numbers_of_paper(rows: Mapping[str, Mapping[str, float]], columns: list[Column]) -> Numbers:

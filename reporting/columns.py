@@ -26,7 +26,7 @@ class Column:
 
     title: str
     value: Callable[[RunRow], float]  # NaN if the run has none
-    paper: str | None = None  # the column's name in results/paper_table2.csv
+    paper: str = ""  # the column's name in results/paper_table2.csv, if it is there
     digits: int = 1  # after the decimal point
     lower_is_better: bool = False
     per_run: bool = True  # False: measured once for a method, so it has no deviation and no best
@@ -75,8 +75,10 @@ def set_columns(source: str, label: str, role: str) -> list[Column]:
     metric = METRIC_OF_ROLE[role]
     metric_label = LABELS[metric].replace(" out", "")  # AUPR in is in no column of this table
     paper_set = PAPER_SETS.get(source)
-    same_metric = paper_set is not None and METRIC_OF_ROLE[paper_set.role] == metric
-    paper = paper_set.column if same_metric else None
+    # A run may give the set another role, and with it a metric that the paper does not have.
+    paper = ""
+    if paper_set and METRIC_OF_ROLE[paper_set.role] == metric:
+        paper = paper_set.column
 
     def own(row: RunRow) -> float:
         return 100 * row.own[source][metric]

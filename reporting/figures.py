@@ -151,7 +151,8 @@ def score_histograms(methods: Methods, look: Looks) -> Figure:
 
 def _histograms(axes: Axes, inside: NDArray, outside: NDArray, colour: str) -> None:
     """Draw the shares of the scores of two sets; the outermost 0.2 % go into the last bars."""
-    edges = np.linspace(*np.quantile(np.concatenate([inside, outside]), (0.002, 0.998)), 50)
+    low, high = np.quantile(np.concatenate([inside, outside]), (0.002, 0.998))
+    edges = np.linspace(low, high, 50).tolist()
     for values, fill in ((inside, FAINT), (outside, colour)):
         clipped = np.clip(values, edges[0], edges[-1])
         weights = np.full(len(values), 1 / len(values))

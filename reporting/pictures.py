@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -91,7 +92,10 @@ def pictures(
 
 def _save(figure: Figure, prefix: Path, name: str) -> Markup:
     """Write a figure as PNG and PDF. Return it as SVG, in the page's colours."""
-    formats = {"png": {"dpi": 200}, "pdf": {"metadata": {"CreationDate": None}}}
+    formats: dict[str, dict[str, Any]] = {
+        "png": {"dpi": 200},
+        "pdf": {"metadata": {"CreationDate": None}},
+    }
     with mpl.rc_context(STYLE | {"svg.hashsalt": f"{prefix.name}-{name}"}):
         for suffix, options in formats.items():
             # In memory first: then an error of a full disk comes from this program's own writing.

@@ -109,9 +109,11 @@ def _load_all(
         lacking: the start of a note on the runs that cannot be loaded.
         notes: a note for each reason is added to it.
     """
+    if not runs:
+        return {}
+    first = next(iter(runs))
     loaded: dict[str, list[T]] = {}
     missing: dict[str, list[str]] = {}  # reason → runs
-    first = next(iter(runs), None)
     for folder, record in runs.items():
         method = method_of(record)
         try:
