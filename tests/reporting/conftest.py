@@ -5,8 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from experiment import records
-from tests.reporting.tables import SETS
+import ensemble
+import main
+from experiment import records, search
+from reporting.outcomes import load_outcome
+from tests.common import QUICK
+from tests.reporting.tables import LOSSES, SETS
 
 
 @pytest.fixture
@@ -79,3 +83,33 @@ def runs(tmp_path):
             path.write_text(json.dumps(record))
             written.append(record)
     return tmp_path, written
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A folder of finished runs: four losses, two seeds of SoftMax, and their ensemble."""
+    root = tmp_path_factory.mktemp("finished") / "runs"
+    for loss, seed in (*((loss, 1) for loss in LOSSES), ("softmax", 2)):
+        options = [
+            "--loss",
+            loss,
+            "--seed",
+            str(seed),
+            "--precision",
+            "fp32",
+            "--device",
+            "cpu",
+            "--runs",
+            str(root),
+            *QUICK,
+        ]
+        assert main.main(options) == 0
+    assert ensemble.main([str(root / "digits" / "smallcnn" / "softmax")]) == 0
+    return root
+
+
+@pytest.fixture(scope="session")
+def outcomes(finished):
+    return [
+        load_outcome(folder, record) for folder, record in search.find_records(finished)[0].items()
+    ]

@@ -1,4 +1,4 @@
-"""Reads what analyze.py prints."""
+"""What several tests of tables and pages need."""
 
 import json
 
@@ -12,16 +12,19 @@ SETS = (
     ("lsun_resize", "LSUN-resize", "far"),
     ("svhn", "SVHN", "very_far"),
 )
+# The losses of the runs that pages are made of.
+LOSSES = ("softmax", "isomax", "dismax", "godin")
 
 
 def printed(capsys, *arguments):
+    """Run analyze.py. Return its exit status, standard output and error."""
     status = analyze.main(list(map(str, arguments)))
     out, err = capsys.readouterr()
     return status, out, err
 
 
 def rows_of(out):
-    """A markdown table's rows: first cell → the others."""
+    """Return the heads and the rows of the markdown tables in a text."""
     lines = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in out.splitlines()
@@ -31,9 +34,19 @@ def rows_of(out):
 
 
 def changed(folder, change, loss="SoftMax"):
-    """Changes the written records of a loss."""
+    """Change the written records of a loss."""
     for path in folder.rglob(records.METRICS):
         record = records.read_record(path)
         if record["titles"]["loss"] == loss:
             change(record)
             path.write_text(json.dumps(record))
+
+
+def altered(record, *path, value=None):
+    """Return a copy of a record in which the value at a path is another."""
+    changed = json.loads(json.dumps(record))
+    inside = changed
+    for name in path[:-1]:
+        inside = inside[name]
+    inside[path[-1]] = value
+    return changed

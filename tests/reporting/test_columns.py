@@ -46,9 +46,9 @@ def test_every_column_of_the_papers_table_is_read():
 @pytest.mark.parametrize(
     ("role", "title", "paper"),
     [
-        ("near", "x AUPR %", None),
+        ("near", "x AUPR %", ""),
         ("far", "x AUROC %", "lsun_auroc"),
-        ("very_far", "x AUPR %", None),
+        ("very_far", "x AUPR %", ""),
     ],
 )
 def test_the_metric_goes_by_the_role_and_the_papers_number_by_the_metric(role, title, paper):
