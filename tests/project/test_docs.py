@@ -173,6 +173,12 @@ def test_the_links_of_a_page_lead_to_files_and_headings(page):
         assert not anchor or anchor in anchors(target), link
 
 
+@EACH_PAGE
+def test_the_tests_that_a_page_names_are_there(page):
+    for path in re.findall(r"`(tests/[\w/]+(?:\.py|/)?)`", page.read_text()):
+        assert (ROOT / path).exists(), path
+
+
 def test_the_pages_have_links():
     assert sum(len(relative_links(page)) for page in PAGES) > 100
 

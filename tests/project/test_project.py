@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "data": {"utils"},
     "dismax": {"losses", "models", "utils"},
     "experiment": {"data", "detectors", "dismax", "losses", "models", "utils"},
-    "training": {"experiment", "data", "losses", "models", "utils"},
+    "training": {"experiment", "data", "dismax", "losses", "models", "utils"},
     "reporting": {"experiment", "data", "losses", "utils"},
 }
 PROGRAMS = {path.stem for path in ROOT.glob("*.py")}
