@@ -127,7 +127,7 @@ def main() -> None:
     print(f"accuracy {accuracy:.1%}, temperature {model.classifier.temperature.item():.3g}")
     print(f"accepted: {share_accepted(model, logits):.1%} of the test images")
     for role, source in sources.ood_sets(options.data, ()):
-        images = sources.load_ood(source, DATA, sources.reference(training_images))
+        images = sources.load_ood(source, DATA, sources.reference_image(training_images))
         logits, _ = infer(model, as_dataset(images))
         print(f"accepted: {share_accepted(model, logits):.1%} of {source} ({role})")
 

@@ -20,9 +20,9 @@ COUNT = 1000  # number of images of photographs, and of noise
 
 def _all_digits() -> tuple[np.ndarray, np.ndarray]:
     """Return all 1,797 digits, uint8 [N, 3, 8, 8], and their labels. Values 0-16 become 0-255."""
-    digits = load_digits()
-    grey = np.round(digits.images * 255 / 16).astype(np.uint8)
-    return np.repeat(grey[:, None], 3, axis=1), digits.target.astype(np.int64)
+    bundle = load_digits()
+    grey = np.round(bundle.images * 255 / 16).astype(np.uint8)
+    return np.repeat(grey[:, None], 3, axis=1), bundle.target.astype(np.int64)
 
 
 def digits() -> tuple[Images, Images]:

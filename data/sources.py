@@ -141,7 +141,7 @@ def load_ood(source: str, root: Path, reference: Tensor, margin: int = 0) -> Ima
     Args:
         source: a name in the catalog, an .npz, an image list, or a folder with images.
         root: the data directory: downloads are there, and paths in image lists are relative to it.
-        reference: in-distribution images, uint8 [M, 3, H, W], for example from `reference`.
+        reference: in-distribution images, uint8 [M, 3, H, W], for example from `reference_image`.
         margin: of the in-distribution set; see `images.resize_and_center_crop`.
 
     Raises ValueError for bad data or an unknown name, FileNotFoundError for missing data.
@@ -157,7 +157,7 @@ def load_ood(source: str, root: Path, reference: Tensor, margin: int = 0) -> Ima
     )
 
 
-def reference(images: ImageSet) -> Tensor:
+def reference_image(images: ImageSet) -> Tensor:
     """Return one image [1, 3, H, W] (uint8) that shows the format of a set.
 
     It has the set's size, and it has colour if any image of the set has colour. A hundred images

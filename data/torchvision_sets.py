@@ -121,9 +121,9 @@ def cifar(name: str, title: str, contents: Mapping[str, Contents]) -> Torchvisio
 
 
 def _read_cifar(kind: type[datasets.CIFAR10], root: Path, split: str) -> Images:
-    cifar = kind(root, train=split == "train")
-    pixels = torch.from_numpy(np.ascontiguousarray(cifar.data.transpose(0, 3, 1, 2)))
-    return Images(pixels, torch.tensor(cifar.targets), tuple(cifar.classes))
+    dataset = kind(root, train=split == "train")
+    pixels = torch.from_numpy(np.ascontiguousarray(dataset.data.transpose(0, 3, 1, 2)))
+    return Images(pixels, torch.tensor(dataset.targets), tuple(dataset.classes))
 
 
 def _download_cifar(kind: type[datasets.CIFAR10], root: Path) -> None:
@@ -137,9 +137,9 @@ def svhn(name: str, title: str, contents: Mapping[str, Contents]) -> Torchvision
 
 
 def _read_svhn(root: Path, split: str) -> Images:
-    svhn = datasets.SVHN(root, split=split)
-    labels = torch.from_numpy(svhn.labels)
-    return Images(torch.from_numpy(svhn.data), labels, tuple(map(str, range(10))))
+    dataset = datasets.SVHN(root, split=split)
+    labels = torch.from_numpy(dataset.labels)
+    return Images(torch.from_numpy(dataset.data), labels, tuple(map(str, range(10))))
 
 
 def _download_svhn(root: Path) -> None:

@@ -46,7 +46,7 @@ def load_data(config: RunConfig) -> Data:
     refuse_runs_among_images(config)
     train, test = sources.load_train_and_test(config.data, config.data_dir)
     # From all training images, so that it does not depend on the protocol or on a limit.
-    reference = sources.reference(train)
+    reference = sources.reference_image(train)
     notes = [*train.notes, *test.notes]
     entry = sources.entry_of(config.data, config.recipe)
     evaluation = {"test": test}

@@ -75,9 +75,7 @@ class Trainer:
             torch.manual_seed(process_seeds[world.size + world.rank])
         self.epoch = 0  # finished epochs
         self.begun = False  # whether an epoch has begun and is not finished
-        self.drawn = (
-            self.drawing.get_state()
-        )  # the state from which this or the next epoch is drawn
+        self.drawn = self.drawing.get_state()  # this or the next epoch is drawn from it
         self.sums = EpochSums(self.device)  # of the epoch that has begun
         # The epoch's plan and learning rates. A CUDA graph reads them, so their place in memory
         # never changes.
