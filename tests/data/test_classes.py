@@ -47,7 +47,8 @@ def test_greyness_depends_on_all_images_in_every_format(tmp_path, coloured, monk
     monkeypatch.setattr(files, "IN_MEMORY", 0)
     found.append(
         files.load_ood(
-            tmp_path / "out", sources.reference_image(files.load_split(tmp_path / "folders" / "train"))
+            tmp_path / "out",
+            sources.reference_image(files.load_split(tmp_path / "folders" / "train")),
         ).first(151)
     )
     assert all(each.equal(found[0]) for each in found)
