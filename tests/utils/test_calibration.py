@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from experiment.evaluation import temperature_results
 from tests.utils.logits import random_logits
@@ -232,3 +234,37 @@ def test_an_unknown_objective_is_refused():
 def test_logits_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="finite"):
         fit_temperature(torch.full((2, 2), math.nan), torch.zeros(2).long())
+
+
+NUMBERS = st.floats(-1e4, 1e4, width=32) | st.sampled_from([0.0, 1.0, -1.0])
+
+
+@st.composite
+def logit_lists(draw):
+    """Logits of 1 to 40 images and 2 to 5 classes."""
+    images = draw(st.integers(1, 40))
+    classes = draw(st.integers(2, 5))
+    row = st.lists(NUMBERS, min_size=classes, max_size=classes)
+    return draw(st.lists(row, min_size=images, max_size=images))
+
+
+@given(logits=logit_lists(), seed=st.integers(0, 99))
+# The difference 1e-18 is too small to change a probability.
+@example(logits=[[0.0] * 4, [0.0] * 4, [0.0] * 4, [0.0, -1.0, 1e-18, 0.0]], seed=0)
+@settings(max_examples=25, deadline=None)
+@pytest.mark.filterwarnings(
+    "ignore:the best temperature", "ignore:all .* are classified right", "ignore:no temperature"
+)
+def test_the_fitted_temperature_is_within_bounds_and_its_ece_is_no_worse_than_at_1(logits, seed):
+    values = torch.tensor(logits, dtype=torch.float64)
+    labels = torch.randint(
+        values.shape[1], (len(values),), generator=torch.Generator().manual_seed(seed)
+    )
+    temperature = fit_temperature(values, labels)
+    assert LOWEST <= temperature <= HIGHEST
+    if (values.argmax(1) == labels).all():
+        confidence = (values / temperature).softmax(1).amax(1).mean().item()
+        assert temperature == HIGHEST or confidence <= (len(values) + 1) / (len(values) + 2) + 1e-9
+        return
+    fitted = expected_calibration_error(values / temperature, labels)
+    assert 0 <= fitted <= expected_calibration_error(values, labels) + 1e-9
