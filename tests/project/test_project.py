@@ -192,7 +192,13 @@ def test_the_code_map_names_the_files_of_each_folder_and_no_others(folder):
     section = re.search(rf"^{heading}\n(.*?)(?=^##|\Z)", code_map, re.S | re.M)[1]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     named = set(re.findall(r"`(\w+\.py)`", " ".join(rows))) - {"__init__.py"}
-    assert named == {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
+    files = {path.name for path in (ROOT / folder).glob("*.py")} - {"__init__.py"}
+    in_a_table = set()  # the files of methods: they are rows of a table in __init__.py
+    if folder in ("losses", "detectors", "models"):
+        text = (ROOT / folder / "__init__.py").read_text()
+        in_a_table = {f"{name}.py" for name in re.findall(r"from \.(\w+) import", text)}
+    assert named <= files
+    assert files - in_a_table <= named
 
 
 @pytest.mark.slow
