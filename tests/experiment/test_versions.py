@@ -1,5 +1,5 @@
-"""Runs of an earlier version: neither resumed nor averaged with new ones, and their networks
-refused.
+"""Runs of an earlier version of a loss, network or recipe: they are not resumed and not averaged
+with new runs, and a network that would compute something else is refused.
 """
 
 import re
@@ -18,18 +18,18 @@ from experiment.config import RunConfig, identity_of
 from experiment.recipes import RECIPES
 from losses import LOSSES
 from models import EXAMPLES
-from tests.common import QUICK
+from tests.common import QUICK, interrupted
 from training import checkpoint
 from utils import versions
 
 
 def config_of(**fields):
-    """A finished configuration, as JSON."""
+    """A configuration as JSON."""
     return RunConfig(**{"model": "smallcnn", "recipe": "paper", "epochs": 3} | fields).as_json()
 
 
-def rewritten(path, change):
-    """Changes a run's file to what an earlier version would have written."""
+def edit_config(path, change):
+    """Change the configuration in one of a run's files, as an earlier version would have it."""
     if path.suffix == ".json":
         content = records.read_json(path)
         change(content.get("config", content))
@@ -40,11 +40,11 @@ def rewritten(path, change):
         archive.save(path, content)
 
 
-def without_versions(config):
+def remove_versions(config):
     del config["versions"]
 
 
-def test_every_version_is_that_of_something_there_is():
+def test_every_entry_in_the_table_of_changes_names_something_that_exists():
     families = {re.sub(r"\d+", "", name) for name in EXAMPLES}
     known = {*families, *LOSSES, *RECIPES, *detect.DETECTORS, "mnist", "resizing"}
     assert {*versions.CHANGES} <= known
@@ -54,7 +54,7 @@ def test_every_version_is_that_of_something_there_is():
 
 
 @pytest.mark.parametrize(
-    ("fields", "parts"),
+    ("fields", "names"),
     [
         ({"loss": "isomaxplus", "ood": ("near=cifar100", "far=svhn")}, set()),
         ({"loss": "dismax"}, {"dismax"}),
@@ -71,13 +71,14 @@ def test_every_version_is_that_of_something_there_is():
         ({"loss": "isomaxplus", "ood": ("far=/my/photos.npz", "near=svhn")}, {"resizing"}),
     ],
 )
-def test_a_configuration_names_the_versions_of_its_parts(fields, parts):
+def test_a_configuration_has_the_versions_of_what_it_names(fields, names):
     config = config_of(**fields)
-    assert config["versions"] == dict.fromkeys(parts, 2)
+    assert config["versions"] == dict.fromkeys(names, 2)
     assert versions.outdated(config) == {}
-    assert {*versions.outdated(config | {"versions": {}})} == parts
-    # Of a later version than this.
-    assert {*versions.outdated(config | {"versions": dict.fromkeys(parts, 3)})} == parts
+    older = config | {"versions": {}}
+    assert set(versions.outdated(older)) == names
+    newer = config | {"versions": dict.fromkeys(names, 3)}
+    assert set(versions.outdated(newer)) == names
 
 
 @pytest.mark.parametrize(
@@ -91,12 +92,12 @@ def test_damaged_versions_are_an_error(damaged):
         versions.outdated(config_of(loss="dismax") | {"versions": damaged})
 
 
-def test_an_ensemble_has_its_members_loss():
+def test_the_loss_of_an_ensemble_is_that_of_its_members():
     assert versions.loss_of({"loss": "ensemble"}) == "softmax"
     assert versions.loss_of({"loss": "ensemble_dismax"}) == "dismax"
 
 
-def test_what_has_not_changed_is_the_same_run_as_before():
+def test_a_run_without_versions_is_the_same_run_if_nothing_has_changed():
     config = config_of(loss="isomaxplus")
     before = {name: value for name, value in config.items() if name != "versions"}
     assert identity_of(before) == identity_of(config)
@@ -110,8 +111,8 @@ def run(run_main, tmp_path):
     return tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
 
 
-def test_a_finished_run_of_an_earlier_version_is_not_taken_for_this_one(run, run_main):
-    rewritten(run / records.CONFIG, without_versions)
+def test_a_finished_run_of_an_earlier_version_is_refused(run, run_main):
+    edit_config(run / records.CONFIG, remove_versions)
     before = (run / records.METRICS).read_bytes()
     status, _, err = run_main(*QUICK)
     assert status == 2
@@ -120,21 +121,19 @@ def test_a_finished_run_of_an_earlier_version_is_not_taken_for_this_one(run, run
     assert (run / records.METRICS).read_bytes() == before
 
 
-def test_a_checkpoint_of_an_earlier_version_is_not_resumed(run_main, tmp_path, monkeypatch):
-    from .test_resume import interrupted
-
+def test_a_checkpoint_of_an_earlier_version_is_refused(run_main, tmp_path, monkeypatch):
     interrupted(run_main, monkeypatch, 2, *QUICK)
     run = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
-    rewritten(run / records.LAST, without_versions)
+    edit_config(run / records.LAST, remove_versions)
     (run / records.PREVIOUS).unlink(missing_ok=True)
     status, _, err = run_main(*QUICK)
     assert status == 2
     assert "dismax version 1 (since then" in err
 
 
-def test_records_of_two_versions_have_rows_of_their_own(run, run_main, tmp_path, capsys):
+def test_records_of_two_versions_have_separate_rows(run, run_main, tmp_path, capsys):
     run.rename(tmp_path / "runs" / "old")
-    rewritten(tmp_path / "runs" / "old" / records.METRICS, without_versions)
+    edit_config(tmp_path / "runs" / "old" / records.METRICS, remove_versions)
     assert run_main(*QUICK)[0] == 0
     assert (
         analyze.main(["--runs", str(tmp_path / "runs"), "--format", "markdown", "--no-detail"]) == 0
@@ -146,7 +145,7 @@ def test_records_of_two_versions_have_rows_of_their_own(run, run_main, tmp_path,
     ]
 
 
-def test_records_of_two_networks_have_tables_of_their_own(
+def test_records_of_two_versions_of_a_network_have_separate_tables(
     run, run_main, tmp_path, capsys, monkeypatch
 ):
     run.rename(tmp_path / "runs" / "old")
@@ -158,7 +157,7 @@ def test_records_of_two_networks_have_tables_of_their_own(
     assert out.count("smallcnn version 1 (since then, it has another layer)") == 1
 
 
-def test_detectors_of_two_versions_have_rows_of_their_own(run, tmp_path, capsys):
+def test_detectors_of_two_versions_have_separate_rows(run, tmp_path, capsys):
     assert detect.main([str(run), "--scores", "energy", "--device", "cpu"]) == 0
     record = records.read_record(run / records.METRICS)
     later = {"energy": record["detectors"]["energy"] | {"version": 3}}
@@ -173,8 +172,8 @@ def test_detectors_of_two_versions_have_rows_of_their_own(run, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("damaged", [None, [], "x", 2, {"dismax": None}])
-def test_a_folder_with_damaged_versions_is_one_line_and_left_alone(run, run_main, damaged):
-    rewritten(run / records.CONFIG, lambda config: config.update(versions=damaged))
+def test_a_folder_with_damaged_versions_is_an_error_and_stays_unchanged(run, run_main, damaged):
+    edit_config(run / records.CONFIG, lambda config: config.update(versions=damaged))
     before = (run / records.METRICS).read_bytes()
     status, _, err = run_main(*QUICK)
     assert status == 2
@@ -183,12 +182,14 @@ def test_a_folder_with_damaged_versions_is_one_line_and_left_alone(run, run_main
     assert (run / records.METRICS).read_bytes() == before
 
 
-def test_runs_whose_images_are_prepared_otherwise_now_are_not_scored_again(
+def test_a_run_whose_images_would_be_prepared_differently_now_is_not_scored_again(
     run, capsys, monkeypatch
 ):
     monkeypatch.setattr(versions, "_parts", lambda config: {"resizing"})
-    rewritten(run / records.METRICS, without_versions)
-    assert detect.main([str(run), "--scores", "energy", "--device", "cpu"]) == 0  # of kept logits
+    edit_config(run / records.METRICS, remove_versions)
+    assert (
+        detect.main([str(run), "--scores", "energy", "--device", "cpu"]) == 0
+    )  # from saved logits
     capsys.readouterr()
     assert detect.main([str(run), "--scores", "knn", "--device", "cpu"]) == 2
     assert (
@@ -197,7 +198,7 @@ def test_runs_whose_images_are_prepared_otherwise_now_are_not_scored_again(
 
 
 @pytest.mark.parametrize("program", ["predict", "detect", "load"])
-def test_a_network_that_would_compute_something_else_is_refused_by_every_program(
+def test_every_program_refuses_a_network_that_would_compute_something_else(
     run, program, monkeypatch, capsys, tmp_path
 ):
     changes = (
@@ -206,31 +207,31 @@ def test_a_network_that_would_compute_something_else_is_refused_by_every_program
     )
     monkeypatch.setitem(versions.CHANGES, "smallcnn", changes)
     before = (run / records.METRICS).read_bytes()
-    said = "smallcnn version 1 (since then, it has a stride elsewhere; it starts at 0)"
+    reason = "smallcnn version 1 (since then, it has a stride elsewhere; it starts at 0)"
     if program == "load":
-        with pytest.raises(ValueError, match=f"{re.escape(said)}.*train this network again"):
+        with pytest.raises(ValueError, match=f"{re.escape(reason)}.*train this network again"):
             Detector.load(run / records.MODEL)
         return
     Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
-    main = {
-        "predict": lambda: predict.main([str(run), str(tmp_path / "image.png")]),
-        "detect": lambda: detect.main([str(run), "--scores", "knn", "--device", "cpu"]),
-    }[program]
     capsys.readouterr()
-    assert main() == 2
+    if program == "predict":
+        status = predict.main([str(run), str(tmp_path / "image.png")])
+    else:
+        status = detect.main([str(run), "--scores", "knn", "--device", "cpu"])
+    assert status == 2
     err = [line for line in capsys.readouterr().err.splitlines() if line]
     assert len(err) == 1
-    assert said in err[0]
+    assert reason in err[0]
     assert (run / records.METRICS).read_bytes() == before
 
 
 def test_an_old_wideresnet_is_refused_and_an_old_resnet_is_not(tmp_path):
-    """Of the first the function has changed, of the second only how its training starts."""
+    """WideResNet computes another function now. Only the initial weights of ResNet have changed."""
     from models import build_model
 
     for name, refused in (("wideresnet101", True), ("resnet10", False)):
         config = config_of(model=name, loss="isomaxplus")
-        without_versions(config)
+        remove_versions(config)
         model = build_model(name, 8, LOSSES["isomaxplus"].head)
         model.classifier.set_thresholds(torch.rand(50))
         content = {

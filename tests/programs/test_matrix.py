@@ -159,10 +159,8 @@ def test_the_tables_script_too_is_given_paths_relative_to_where_the_user_is(tmp_
 def test_gnu_parallel_makes_the_list_with_a_gpu_a_slot(tmp_path):
     lines, _ = listed(tmp_path, *SHORT, LOSSES="softmax dismax")
     (tmp_path / "runs.txt").write_text("\n".join(lines) + "\n")
-    readme = (ROOT / "README.md").read_text()
-    command = next(line for line in readme.splitlines() if line.startswith("parallel ")).split("#")[
-        0
-    ]
+    page = (ROOT / "docs" / "several-gpus.md").read_text()
+    command = next(line for line in page.splitlines() if line.startswith("parallel ")).split("#")[0]
     command = command.replace("runs.txt", str(tmp_path / "runs.txt")).replace("-j 4", "-j 2")
     shown = command.replace("eval {}", "printenv CUDA_VISIBLE_DEVICES")
     done = subprocess.run(["bash", "-c", shown], cwd=ROOT, capture_output=True, text=True)

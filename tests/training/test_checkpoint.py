@@ -1,5 +1,6 @@
-"""Damaged checkpoints, NaN, and too little memory for a checkpoint."""
+"""Checkpoints that are damaged, would hold NaN, or do not fit into memory."""
 
+import itertools
 import random
 import re
 import zipfile
@@ -9,55 +10,47 @@ import torch
 
 from dismax import archive
 from experiment import records
-from tests.common import QUICK, record_of, without_times
+from tests.common import EVERY_EPOCH, EVERY_STEP, QUICK, record_of, run_folder, without_times
 from training import checkpoint, record
 from training.epoch_sums import EpochSums
 from training.trainer import Trainer
 
-EVERY_STEP = ("--checkpoint-every", "0.000001", "minutes")
 
-
-EVERY_EPOCH = ("--checkpoint-every", "1", "epochs")
-
-
-def run_folder(tmp_path):
-    return tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
-
-
-def test_out_of_memory_at_a_checkpoint_damages_none(script, tmp_path):
-    limited = f"""
+def test_out_of_memory_while_saving_or_loading_damages_no_checkpoint(script, tmp_path):
+    code = f"""
 import resource
 from pathlib import Path
 import torch
 from dismax import archive
 from training import checkpoint
 from utils import program
-def with_megabytes(some, work, *given):
-    taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (taken + some * 2**20, -1))
-    print(program.exit_status(lambda: work(*given) and 0, ""))
+def run_with_limit(megabytes, work, *arguments):
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 2**20, -1))
+    print(program.exit_status(lambda: work(*arguments) and 0, ""))
     resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
 folder, content = Path({str(tmp_path)!r}), {{"weights": torch.ones(2**24)}}
 archive.save(folder / "last.pt", content)
-for some in (10, 70):
-    with_megabytes(some, archive.save, folder / "last.pt", content, folder / "previous.pt")
-    with_megabytes(some, checkpoint.load_latest, folder)
+for megabytes in (10, 70):
+    run_with_limit(megabytes, archive.save, folder / "last.pt", content, folder / "previous.pt")
+    run_with_limit(megabytes, checkpoint.load_latest, folder)
 assert checkpoint.load_latest(folder)[0]["weights"].equal(content["weights"])
 """
-    done = script("-c", limited)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["1"] * 4
+    process = script("-c", code)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.split() == ["1"] * 4
     line = (
         r"^error: out of memory \(.*\): take a smaller --batch-size or network, "
         r"or end other programs$"
     )
-    assert len(re.findall(line, done.stderr, re.M)) == 4
-    assert done.stderr.count("\n") == 4
+    assert len(re.findall(line, process.stderr, re.M)) == 4
+    assert process.stderr.count("\n") == 4
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_a_nan_loss_is_named_and_the_last_good_checkpoint_stays(run_main, tmp_path, monkeypatch):
-    add, steps = EpochSums.add, iter(range(100))
+def test_a_nan_loss_is_an_error_and_the_last_good_checkpoint_stays(run_main, tmp_path, monkeypatch):
+    add = EpochSums.add
+    steps = itertools.count()
 
     def broken(sums, loss, *rest):
         add(sums, loss * float("nan") if next(steps) == 4 else loss, *rest)
@@ -75,14 +68,15 @@ def test_a_nan_loss_is_named_and_the_last_good_checkpoint_stays(run_main, tmp_pa
 
 
 def test_nan_weights_are_never_saved(run_main, tmp_path, monkeypatch):
-    step, steps = Trainer._step, iter(range(100))
+    step = Trainer._step
+    steps = itertools.count()
 
-    def broken(trainer, *given):
-        labelled = step(trainer, *given)
+    def broken(trainer, *arguments):
+        result = step(trainer, *arguments)
         if next(steps) == 4:
             with torch.no_grad():
                 next(trainer.model.parameters())[0] = torch.nan
-        return labelled
+        return result
 
     monkeypatch.setattr(Trainer, "_step", broken)
     status, _, err = run_main(*QUICK, *EVERY_STEP)
@@ -93,8 +87,9 @@ def test_nan_weights_are_never_saved(run_main, tmp_path, monkeypatch):
     assert all(value.isfinite().all() for value in saved["trainer"]["parameters"].values())
 
 
-def test_a_damaged_checkpoint_is_noticed_at_any_byte(tmp_path):
-    path, draw = tmp_path / "some.pt", random.Random(0)
+def test_a_checkpoint_that_is_damaged_at_any_byte_is_refused_or_still_the_same(tmp_path):
+    path = tmp_path / "some.pt"
+    draw = random.Random(0)
     content = {
         "weights": torch.randn(50, 3),
         "epoch": 7,
@@ -102,7 +97,8 @@ def test_a_damaged_checkpoint_is_noticed_at_any_byte(tmp_path):
         "names": ["a", "b"],
     }
     archive.save(path, content)
-    whole, noticed = path.read_bytes(), 0
+    whole = path.read_bytes()
+    refused = 0
     for number in range(600):
         body = bytearray(whole)
         if number % 3:
@@ -111,17 +107,23 @@ def test_a_damaged_checkpoint_is_noticed_at_any_byte(tmp_path):
             del body[draw.randrange(len(body)) :]
         path.write_bytes(body)
         try:
-            found = checkpoint.load(path)
+            loaded = checkpoint.load(path)
         except ValueError:
-            noticed += 1
-        else:  # a byte without meaning
-            assert found["weights"].equal(content["weights"])
-            assert found["sums"]["loss"].equal(content["sums"]["loss"])
-            assert (found["epoch"], found["names"]) == (7, ["a", "b"])
-    assert noticed > 300
-    for entry in re.finditer(
-        b"PK\1\2", whole
-    ):  # torch does not read parts that are marked as folders
+            refused += 1
+        else:  # the byte has no meaning
+            assert loaded["weights"].equal(content["weights"])
+            assert loaded["sums"]["loss"].equal(content["sums"]["loss"])
+            assert loaded["epoch"] == 7
+            assert loaded["names"] == ["a", "b"]
+    assert refused > 300
+
+
+def test_a_checkpoint_with_an_entry_marked_as_a_folder_is_refused(tmp_path):
+    """torch would not read this entry."""
+    path = tmp_path / "some.pt"
+    archive.save(path, {"weights": torch.randn(50, 3), "epoch": 7})
+    whole = path.read_bytes()
+    for entry in re.finditer(b"PK\1\2", whole):
         body = bytearray(whole)
         body[entry.start() + 38] ^= 0x10
         path.write_bytes(body)
@@ -130,7 +132,7 @@ def test_a_damaged_checkpoint_is_noticed_at_any_byte(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "missing"])
-def test_after_a_damaged_checkpoint_the_run_goes_on_from_the_one_before(
+def test_a_run_with_a_damaged_checkpoint_resumes_from_the_one_before(
     run_main, tmp_path, monkeypatch, damage
 ):
     run_main(*QUICK)
@@ -142,12 +144,13 @@ def test_after_a_damaged_checkpoint_the_run_goes_on_from_the_one_before(
 
     monkeypatch.setattr(record, "write_predictions", full)
     status, _, err = run_main(*QUICK, *EVERY_STEP)
-    assert (status, "No space left on device" in err) == (1, True)
+    assert status == 1
+    assert "No space left on device" in err
     path = run_folder(tmp_path) / records.LAST
     body = bytearray(path.read_bytes())
-    # A byte of the largest part: bytes between the parts mean nothing.
-    with zipfile.ZipFile(path) as parts:
-        largest = parts.read(max(parts.infolist(), key=lambda part: part.file_size))
+    # Change a byte of the largest entry, because bytes between entries have no meaning.
+    with zipfile.ZipFile(path) as entries:
+        largest = entries.read(max(entries.infolist(), key=lambda entry: entry.file_size))
     body[body.find(largest) + len(largest) // 3] ^= 4
     changed = {"cut": body[: len(body) // 2], "flipped": body, "empty": b""}
     path.unlink() if damage == "missing" else path.write_bytes(changed[damage])
@@ -156,7 +159,8 @@ def test_after_a_damaged_checkpoint_the_run_goes_on_from_the_one_before(
     assert f"warning: {path} is {'missing' if damage == 'missing' else 'damaged'}" in out
     assert "going on from the checkpoint before it" in out
     assert "resuming after step 3 of epoch 3 of 3" in out
-    for name in (records.LAST, records.PREVIOUS):  # the damaged one did not become the one before
+    # The damaged checkpoint did not replace the previous one.
+    for name in (records.LAST, records.PREVIOUS):
         checkpoint.load(path.with_name(name))
     monkeypatch.undo()
     assert run_main(*QUICK)[0] == 0

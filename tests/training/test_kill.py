@@ -1,6 +1,4 @@
-"""A run that is killed, at any moment and as often as may be, ends with what an uninterrupted one
-ends with.
-"""
+"""A run that is killed at any moment, any number of times, ends with the same results."""
 
 import json
 from collections import Counter
@@ -8,17 +6,17 @@ from collections import Counter
 import pytest
 
 from experiment import lock, records
-from tests.common import record_of, without_times
+from tests.common import record_of, run_folder, without_times
 from tests.killing import arguments
 from training import checkpoint
 
 
 @pytest.mark.slow
-def test_runs_killed_at_random_moments_end_as_if_nothing_had_been(script, run_main, tmp_path):
-    places = Counter()
+def test_runs_killed_at_random_moments_end_with_the_same_results(script, run_main, tmp_path):
+    places = Counter()  # where runs were killed
 
-    def outcome(runs, loss):
-        folder = runs / "digits" / "smallcnn" / loss / "1"
+    def results(runs, loss):
+        folder = run_folder(runs.parent, loss)
         names = {
             records.CONFIG,
             records.EPOCHS,
@@ -28,7 +26,7 @@ def test_runs_killed_at_random_moments_end_as_if_nothing_had_been(script, run_ma
             lock.LOCK,
             lock.HOLDER,
         }
-        # Nothing half-written, no checkpoint.
+        # No half-written file and no checkpoint.
         assert {path.name for path in folder.iterdir()} == names
         epochs = [
             json.loads(line) | {"images_per_second": 0}
@@ -40,20 +38,21 @@ def test_runs_killed_at_random_moments_end_as_if_nothing_had_been(script, run_ma
             checkpoint.load(folder / records.MODEL)["state_dict"],
         )
 
-    # Each keeps another kind of state: mixing, the global generator, sums of images.
+    # Each loss has another kind of state: mixing, the global generator, sums over images.
     for loss in ("dismax", "godin_dropout", "sngp"):
         run_main(*arguments(str(tmp_path / "runs"), loss))
-        record, epochs, weights = outcome(tmp_path / "runs", loss)
+        record, epochs, weights = results(tmp_path / "runs", loss)
         for seed in range(4):
             killed = tmp_path / f"killed{seed}" / "runs"
-            done = script("-m", "tests.killing", str(killed), loss, str(seed))
-            assert done.returncode == 0, done.stderr
-            assert done.stderr == ""
-            places.update(json.loads(done.stdout))
-            found, log, state = outcome(killed, loss)
-            assert found == record
-            assert log == epochs
-            assert all(value.equal(state[name]) for name, value in weights.items())
+            process = script("-m", "tests.killing", str(killed), loss, str(seed))
+            assert process.returncode == 0, process.stderr
+            assert process.stderr == ""
+            places.update(json.loads(process.stdout))
+            resumed_record, resumed_epochs, resumed_weights = results(killed, loss)
+            assert resumed_record == record
+            assert resumed_epochs == epochs
+            for name, value in weights.items():
+                assert value.equal(resumed_weights[name]), name
     print(places)  # shown by pytest -s
     assert places.total() >= 50
     assert sum(count for place, count in places.items() if "a half-written last" in place) >= 15

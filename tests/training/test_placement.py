@@ -1,5 +1,7 @@
-"""Nothing touches the CPU or asks for a value: tensors on a pretended GPU, and a real one where
-there is one.
+"""Training and scoring keep all tensors on the GPU and never wait for it.
+
+Tested on a pretended GPU (fake tensors), on the CPU by counting reads, and on a real GPU if the
+machine has one.
 """
 
 import copy
@@ -24,7 +26,7 @@ from utils import runtime
 
 @pytest.mark.parametrize(
     ("model_name", "loss_name"),
-    # A head knows nothing of its network; SNGP's loss changes the network's convolutions.
+    # Heads do not depend on the network, but SNGP changes its convolutions.
     [("smallcnn", loss) for loss in LOSSES]
     + [
         (model, loss)
@@ -41,7 +43,7 @@ def test_networks_losses_and_scores_stay_on_a_pretended_gpu(model_name, loss_nam
         labels = torch.zeros(64, dtype=torch.int64, device="cuda")
         inputs, targets = criterion.preprocess(inputs, labels)
         criterion.before_epoch(1)
-        logits = model(inputs)  # a backward pass needs a real one
+        logits = model(inputs)  # a backward pass needs a real GPU
         results = [logits, criterion(logits, targets), *criterion.unmixed(logits, targets)]
         criterion.after_step(model, inputs, targets, logits)
         criterion.after_epoch(1)
@@ -61,28 +63,29 @@ def test_networks_losses_and_scores_stay_on_a_pretended_gpu(model_name, loss_nam
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detectors_take_a_network_on_a_gpu(name):
-    # With which an attack changes what the untrained network says of enough images.
+    # With this seed, an attack changes the predictions of enough images.
     torch.manual_seed(0)
     network = build_model("smallcnn", 4, LOSSES["softmax"].head).cuda().eval()
     inputs = torch.rand(120, 3, 8, 8).cuda()
-    part = SetOutputs(
-        predict(network, [inputs], nullcontext()), lambda: [inputs], torch.arange(120) % 4
-    )
-    known = FitData(network, copy.deepcopy(network.classifier).cpu(), part, part, (0.2,) * 3)
-    assert DETECTORS[name].fit(known)(part).isfinite().all()
+    outputs = predict(network, [inputs], nullcontext())
+    images = SetOutputs(outputs, lambda: [inputs], torch.arange(120) % 4)
+    head = copy.deepcopy(network.classifier).cpu()
+    data = FitData(network, head, images, images, (0.2,) * 3)
+    score = DETECTORS[name].fit(data)
+    assert score(images).isfinite().all()
 
 
-def test_a_value_or_a_mixed_device_would_be_noticed():
+def test_a_pretended_gpu_refuses_reads_and_mixed_devices():
     with FakeTensorMode():
-        there = torch.zeros(3, device="cuda")
+        values = torch.zeros(3, device="cuda")
         with pytest.raises(Exception, match="item|data-dependent|_local_scalar_dense"):
-            there.sum().item()
+            values.sum().item()
         with pytest.raises(Exception, match="device"):
-            there + torch.zeros(3)
+            values + torch.zeros(3)
 
 
 def trainer_of(loss_name, device, precision="bf16"):
-    """A trainer of a small network, with batches of 64 and a tail of 9."""
+    """A trainer of a small network, with two batches of 64 images and one of 9."""
     row = LOSSES[loss_name]
     model = row.wrap(build_model("densenetbc22", 10, row.head)).to(device)
     criterion = row.criterion(model.classifier).to(device)
@@ -95,16 +98,17 @@ def trainer_of(loss_name, device, precision="bf16"):
 
 
 class CountsReads(TorchDispatchMode):
-    """Counts the operations for which a program has to wait for a GPU, and which no CUDA graph can
-    hold.
+    """Counts the operations that make a program wait for the GPU. No CUDA graph can contain them.
 
-    They give Python a value or a shape. Others do so on a GPU only, and only where results are to
-    be repeatable: PyTorch puts tensors into places by a sort then, and copies strides from the
-    host. (It puts a number there without.)
+    READING: they return a value or a shape to Python.
+
+    WRITING: they read only on a GPU, and only if results must be repeatable. Then PyTorch sorts the
+    positions to write tensors to them, and copies strides from the host. To write one number, it
+    does not.
     """
 
-    ASKING = ("local_scalar_dense", "nonzero", "equal", "unique", "masked_select")
-    PUTTING = ("scatter", "index_put", "index_add", "index_copy", "put")
+    READING = ("local_scalar_dense", "nonzero", "equal", "unique", "masked_select")
+    WRITING = ("scatter", "index_put", "index_add", "index_copy", "put")
 
     def __init__(self):
         super().__init__()
@@ -115,8 +119,8 @@ class CountsReads(TorchDispatchMode):
         by_mask = name in ("index", "index_put") and any(
             index is not None and index.dtype == torch.bool for index in arguments[1]
         )
-        by_sort = name.startswith(self.PUTTING) and operation._overloadname != "value"
-        if name.startswith(self.ASKING) or by_mask or by_sort:
+        by_sort = name.startswith(self.WRITING) and operation._overloadname != "value"
+        if name.startswith(self.READING) or by_mask or by_sort:
             self.reads.append(name)
         return operation(*arguments, **(options or {}))
 
@@ -125,18 +129,26 @@ class CountsReads(TorchDispatchMode):
     ("loss_name", "precision"),
     [*((loss, "bf16") for loss in LOSSES), ("dismax", "fp16"), ("duq", "fp16")],
 )
-def test_a_training_epoch_asks_for_no_value(loss_name, precision, monkeypatch):
+def test_a_training_epoch_reads_from_the_device_only_once_at_its_end(
+    loss_name, precision, monkeypatch
+):
     trainer = trainer_of(loss_name, torch.device("cpu"), precision)
-    read, tolist = [], torch.Tensor.tolist
-    monkeypatch.setattr(torch.Tensor, "tolist", lambda tensor: read.append(1) or tolist(tensor))
+    tolist = torch.Tensor.tolist
+    lists = []
+
+    def counted_tolist(tensor):
+        lists.append(tensor)
+        return tolist(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "tolist", counted_tolist)
     with CountsReads() as counted:
         trainer.run_epoch(lambda *_: None)
     assert counted.reads == []
-    assert len(read) == 1  # the sums, at the end of the epoch
+    assert len(lists) == 1  # the sums, at the end of the epoch
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "read",
     [
         lambda loss: loss.item(),
         lambda loss: bool(loss > 0),
@@ -148,16 +160,16 @@ def test_a_training_epoch_asks_for_no_value(loss_name, precision, monkeypatch):
     ],
     ids=["item", "bool", "nonzero", "mask", "scatter"],
 )
-def test_a_value_that_is_asked_for_would_be_noticed(ask, monkeypatch):
+def test_a_step_that_reads_from_the_device_is_counted(read, monkeypatch):
     trainer = trainer_of("softmax", torch.device("cpu"))
     loss_of = trainer.criterion.training_loss
 
-    def asking(logits, targets):
+    def training_loss(logits, targets):
         loss = loss_of(logits, targets)
-        ask(loss)
+        read(loss)
         return loss
 
-    monkeypatch.setattr(trainer.criterion, "training_loss", asking)
+    monkeypatch.setattr(trainer.criterion, "training_loss", training_loss)
     with CountsReads() as counted:
         trainer.run_epoch(lambda *_: None)
     assert len(counted.reads) >= 3  # steps
@@ -167,12 +179,13 @@ def test_a_value_that_is_asked_for_would_be_noticed(ask, monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("loss_name", LOSSES)
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_a_training_step_on_a_gpu_waits_for_nothing(loss_name, precision):
+def test_a_training_step_on_a_gpu_never_waits(loss_name, precision):
     runtime.make_repeatable()  # as every run does
     trainer = trainer_of(loss_name, torch.device("cuda"), precision)
     steps = []
 
-    # From the second step on: before it the epoch's plan goes to the device, and libraries start.
+    # Watch from the second step on. Before it, the epoch's plan is copied to the device, and
+    # libraries are initialised.
     def watch(*_):
         steps.append(1)
         torch.cuda.set_sync_debug_mode("error" if len(steps) < 3 else "default")
