@@ -43,8 +43,8 @@ def test_a_loss_added_as_the_page_says_trains_and_is_printed(workplace, printed)
 
 def test_a_detector_added_as_the_page_says_scores_a_run(workplace, printed):
     run_python(DOCS / "add-a-detector.md")
-    assert detect.main(["runs", "--scores", "featurenorm"]) == 0
-    assert re.search(r"DisMax +\| Feature norm \(at T = 1\) +\| 1 +\| \d", printed("runs"))
+    assert detect.main(["runs", "--scores", "meandistance"]) == 0
+    assert re.search(r"DisMax +\| Mean distance \(at T = 1\) +\| 1 +\| \d", printed("runs"))
 
 
 def test_a_network_added_as_the_page_says_trains(workplace, printed):
