@@ -102,10 +102,11 @@ class TrainingBatches:
         self.batch_size = batch_size
         self.padding = padding
         self.flip = flip
+        self.files = images if isinstance(images, ImageFiles) else None
         if isinstance(images, ImageFiles):
-            self.files, self.windows = images, None
+            self.windows = torch.empty(0)  # not used
         else:
-            self.files, self.windows = None, windows(images.pixels.to(device), padding)
+            self.windows = windows(images.pixels.to(device), padding)
 
     def draw(self, generator: torch.Generator) -> Plan:
         """Return the plan of an epoch, from a CPU generator.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ COUNT = 1000  # number of images of photographs, and of noise
 
 def _all_digits() -> tuple[np.ndarray, np.ndarray]:
     """Return all 1,797 digits, uint8 [N, 3, 8, 8], and their labels. Values 0-16 become 0-255."""
-    bundle = load_digits()
+    bundle: Any = load_digits()
     grey = np.round(bundle.images * 255 / 16).astype(np.uint8)
     return np.repeat(grey[:, None], 3, axis=1), bundle.target.astype(np.int64)
 

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from .folders import shown, some
 from .streaming import ImageSet
+
+SameKind = TypeVar("SameKind", bound=ImageSet)
 
 
 def number(labels: Tensor, folder: Path) -> tuple[str, ...]:
@@ -25,7 +28,7 @@ def number(labels: Tensor, folder: Path) -> tuple[str, ...]:
     return tuple(map(str, numbers))
 
 
-def match(train: ImageSet, test: ImageSet, folder: Path) -> ImageSet:
+def match(train: ImageSet, test: SameKind, folder: Path) -> SameKind:
     """Return the test set with the training set's classes.
 
     Classes are matched by name. The test set need not have all of them.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import files, npz
 from .images import Images
+from .streaming import ImageFiles
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def load(name: str, title: str, split: str, contents: Contents, root: Path) -> I
     else:
         path = path.with_suffix("")
         images = files.load_split(path)
+        if isinstance(images, ImageFiles):
+            images = images.decoded()
     problem = f"{path} is not the {split} split of {title}"
     remedy = (
         f"name its folder, --data {root / name}, to train on it as a data set of your own, or take "

@@ -22,7 +22,14 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import (
+    ExifTags,
+    Image,
+    ImageFile,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
 from torch import Tensor
 
 from . import damage
@@ -88,8 +95,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, BinaryIO]]:
-    """Give an image that Pillow has opened, and the stream that Pillow reads.
+def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, bytes]]:
+    """Give an image that Pillow has opened, and the content of the file, b"" without `whole`.
 
     With `whole`, the file is read into memory and checked first. Pillow's warnings are ignored.
 
@@ -99,12 +106,13 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, Binar
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with warnings.catch_warnings(action="ignore"), opened(path) as file:
-            source = io.BytesIO(file.read()) if whole else file
+            content = file.read() if whole else b""
+            source = io.BytesIO(content) if whole else file
             if whole:
-                damage.refuse_damaged(source.getvalue())
+                damage.refuse_damaged(content)
             with Image.open(source, formats=FORMATS) as image:
                 _refuse_unfit(path, image)
-                yield image, source
+                yield image, content
     except Unfit as error:
         # Callers get a plain ValueError, as for the other errors.
         raise ValueError(str(error)) from None
@@ -146,9 +154,11 @@ def _too_large(path: Path) -> Unfit:
 
 def _bits(image: Image.Image) -> int:
     """Return the bits of a channel in the file. Pillow drops those beyond 8 without a warning."""
-    if image.format == "PNG":
+    if isinstance(image, PngImagePlugin.PngImageFile):
         return 16 if ";16" in str(image.tile[0][3]) else 8
-    return max(image.tag_v2.get(258, (8,))) if image.format == "TIFF" else 8
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return max(image.tag_v2.get(258, (8,)))
+    return 8
 
 
 def _orientation(image: Image.Image) -> int:
@@ -172,9 +182,9 @@ def decode(path: Path) -> Tensor:
 
     Raises ValueError, which names the file, if the file is refused.
     """
-    with _image(path, whole=True) as (image, source):
+    with _image(path, whole=True) as (image, content):
         image.load()
-        damage.refuse_missing_pixels(image, source.getvalue())
+        damage.refuse_missing_pixels(image, content)
         turn = _TURNS.get(_orientation(image))
         upright = image if turn is None else image.transpose(turn)
         return torch.from_numpy(np.array(_rgb(upright))).permute(2, 0, 1)

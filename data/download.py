@@ -121,8 +121,8 @@ def _connection_errors(url: str, path: Path) -> Iterator[None]:
     timeout starts again with every byte.
     """
     has_alarm = hasattr(signal, "SIGALRM")
+    previous = signal.signal(signal.SIGALRM, _time_out) if has_alarm else None
     if has_alarm:
-        previous = signal.signal(signal.SIGALRM, _time_out)
         signal.alarm(TIMEOUT)
     try:
         yield

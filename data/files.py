@@ -147,7 +147,7 @@ class ClassFolders:
             **facts,
         )
 
-    def load(self, root: Path) -> tuple[ImageFiles, ImageFiles]:
+    def load(self, root: Path) -> tuple[ImageSet, ImageSet]:
         """Return the training and the validation images."""
         size = (self.side, self.side)
         train = load_cropped(self._folder("train", root), size, self.margin)

@@ -24,7 +24,7 @@ def of(images: ImageSet) -> str:
     """
     facts = (len(images), tuple(images.size), images.classes)
     digest = hashlib.sha256(repr(facts).encode("utf-8", "backslashreplace"))
-    digest.update(images.labels.numpy())
+    digest.update(images.labels.numpy().tobytes())
     if isinstance(images, ImageFiles):
         for path in images.paths:
             digest.update(b"%s %d\n" % (os.path.basename(path), os.path.getsize(path)))
@@ -33,5 +33,5 @@ def of(images: ImageSet) -> str:
                 digest.update(file.read())
     else:
         for pixels in images.batches(EVALUATION_BATCH):
-            digest.update(pixels.contiguous().numpy())
+            digest.update(pixels.numpy().tobytes())
     return digest.hexdigest()

@@ -78,7 +78,7 @@ class Found:
     notes: tuple[str, ...]  # lines that say what was left out
 
 
-def shown(name: str | Path) -> str:
+def shown(name: str | bytes | Path) -> str:
     """Return a file's name, in any encoding, as text that can be printed and stored."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 

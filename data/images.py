@@ -102,7 +102,8 @@ def match_format(pixels: Tensor, reference: Tensor, margin: int = 0) -> Tensor:
 
     Otherwise the format alone would tell the two sets apart.
     """
-    pixels = resize_and_center_crop(pixels, tuple(reference.shape[-2:]), margin)
+    height, width = reference.shape[-2:]
+    pixels = resize_and_center_crop(pixels, (height, width), margin)
     return to_grey(pixels) if is_grey(reference) else pixels
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from . import workers
 from .decoding import decode
@@ -23,7 +24,7 @@ def limit_batch(batch_size: int, size: tuple[int, int]) -> int:
 
 
 @dataclass(frozen=True)
-class ImageFiles:
+class ImageFiles(Dataset[Tensor]):
     """A split of a data set, in files, with the same methods as `Images`.
 
     Images of another size are resized and cropped: see `resize_and_center_crop`.
@@ -41,12 +42,12 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, indices: Sequence[tuple[int, int | None]]) -> Tensor:
+    def __getitem__(self, index: Sequence[tuple[int, int | None]]) -> Tensor:
         """Return the images at (position, seed) pairs, uint8 [B, 3, H, W].
 
         With a seed, an image is a random crop; without, it is the centre.
         """
-        return torch.stack([self._load(position, seed) for position, seed in indices])
+        return torch.stack([self._load(position, seed) for position, seed in index])
 
     def _load(self, position: int, seed: int | None) -> Tensor:
         pixels = decode(Path(os.fsdecode(self.paths[position])))

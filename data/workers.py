@@ -78,11 +78,14 @@ def started(loader: DataLoader) -> Iterator[Iterator]:
 
     Raises OSError if the processes cannot be started.
     """
-    others, processes, iterator = active_children(), [], None
+    others = active_children()
+    processes: list[Any] = []
+    iterator: Any = None
 
     def end() -> None:
         if iterator is not None:
-            iterator._shutdown_workers()  # asks the processes to end, and waits for some seconds
+            # Asks the processes to end, and waits for some seconds. It is private to torch.
+            iterator._shutdown_workers()  # pyrefly: ignore
         for process in processes:
             process.kill()  # a process that waits for a disk does not end when it is asked to
             process.join(1)
@@ -122,7 +125,7 @@ def _blocked_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def _share(pixels: Tensor) -> Tensor | np.ndarray:
+def _share(pixels: Any) -> Tensor | np.ndarray:
     """Return a batch in shared memory, for the parent process.
 
     If shared memory is full, return an array: it is sent through a pipe.

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from torch import nn
-
 from . import scores
 from .contract import PERCENTILES, LossFirstPart
 from .criterion import LossSecondPart
@@ -32,7 +30,7 @@ class Loss:
     head: Callable[[int, int], LossFirstPart]  # makes the head from (num_features, num_classes)
     criterion: Callable[[Any], LossSecondPart]  # makes the criterion from the head
     # Changes a new network as the method needs.
-    wrap: Callable[[nn.Module], nn.Module] = lambda model: model
+    wrap: Callable[[Any], Any] = lambda model: model
 
 
 LOSSES = {
