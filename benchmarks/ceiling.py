@@ -1,4 +1,4 @@
-"""What the arithmetic units allow, and what a network asks of them."""
+"""The limit of the arithmetic units, and the operations that a network needs."""
 
 from functools import cache
 
@@ -10,18 +10,22 @@ from models import build_model
 
 from .common import in_turns
 
-SHAPES = ((64, 32), (128, 16), (256, 8))  # channels, side: ResNet-34's first three stages
+SHAPES = ((64, 32), (128, 16), (256, 8))  # channels, height of ResNet-34's first three stages
 
 
 def ceiling(dtype: torch.dtype, device: torch.device, backward: bool, repeats: int) -> float:
-    """Floating-point operations a second of the fastest of three 3×3 convolutions, batch 64,
-    channels last.
+    """Return the floating-point operations per second of the fastest of three 3×3 convolutions.
+
+    Their batches have 64 images and are channels last.
+
+    Args:
+        backward: whether to measure the backward pass too.
+        repeats: measurements, of which the median counts.
     """
     rates = []
     for channels, side in SHAPES:
-        layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(
-            device, dtype, memory_format=torch.channels_last
-        )
+        layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(device, dtype)
+        layer = layer.to(memory_format=torch.channels_last)
         inputs = torch.randn(64, channels, side, side, device=device).to(
             dtype, memory_format=torch.channels_last
         )
@@ -42,8 +46,11 @@ def ceiling(dtype: torch.dtype, device: torch.device, backward: bool, repeats: i
 
 @cache
 def flops(name: str, backward: bool) -> int:
-    """Floating-point operations of a network for an image of 32×32, forward or forward and
-    backward.
+    """Return the floating-point operations of a network for one image of 32×32 pixels.
+
+    Args:
+        name: of the network.
+        backward: whether to count the backward pass too.
     """
     model = build_model(name, 10, nn.Linear)
     with FlopCounterMode(display=False) as counter:

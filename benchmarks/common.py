@@ -1,15 +1,17 @@
-"""Measures two or more ways of doing one thing in one process, in turns, and prints medians and
-ratios.
-"""
+"""Shared by the benchmarks: the command line, the clock, other processes, images and tables."""
 
+import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from pathlib import Path
 from timeit import Timer
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -23,25 +25,28 @@ from data.sources import entry_of
 from models import model_title
 from utils import interruption, program, runtime
 
-HIGHEST = 10**12  # of any option; PyTorch's own sizes end at 2^63
+HIGHEST = 10**12  # limit of every number in an option; PyTorch's own sizes end at 2^63
 
 
 def start(main: Callable[..., None], description: str | None) -> None:
-    """Run a benchmark with the command line's arguments. Exits as `program.exit_status` says."""
+    """Run a benchmark with the command line's arguments. Exits with `program.exit_status`.
+
+    Args:
+        main: the benchmark. Its arguments are the options.
+        description: the first lines of --help.
+    """
 
     @wraps(main)
-    def given(*arguments, **options):
+    def parse(*arguments, **options):
         return partial(main, *arguments, **options)
 
-    end_well(
-        lambda: program.read(
-            given, f"-m {sys.modules[main.__module__].__spec__.name}", description=description
-        )()
-    )
+    spec = sys.modules[main.__module__].__spec__
+    name = spec.name if spec else main.__module__
+    end_well(lambda: program.read(parse, f"-m {name}", description=description)())
 
 
 def end_well(work: Callable[[], object]) -> None:
-    """Do a benchmark's work. Exits if an error or a signal ends it."""
+    """Do a benchmark's work. Exits with a status above 0 if an error or a signal ends it."""
     interruption.listen()
 
     def complete() -> None:
@@ -54,16 +59,14 @@ def end_well(work: Callable[[], object]) -> None:
 def check_positive(**values: float) -> None:
     """Raises ValueError for an option that is not a number above 0 and below `HIGHEST`."""
     for name, value in values.items():
-        if not 0 < value < HIGHEST:  # NaN is neither
+        if not 0 < value < HIGHEST:  # true for NaN
             raise ValueError(
                 f"--{name.replace('_', '-')} must be above 0 and below {HIGHEST:,}, got {value}"
             )
 
 
 def check_models(models: Sequence[str]) -> None:
-    """Raises ValueError for a name that is no network's, or if there is none, before anything is
-    measured.
-    """
+    """Raises ValueError for a name that is no network's, or if there is no name."""
     if not models:
         raise ValueError("--models names no network: leave it out, or name one")
     for name in models:
@@ -73,63 +76,87 @@ def check_models(models: Sequence[str]) -> None:
 def in_turns(
     sides: Mapping[str, Callable[[], object]], repeats: int = 9, seconds: float = 0.2
 ) -> dict[str, float]:
-    """The median seconds of a call of each side.
+    """Return the median seconds of a call of each side.
 
-    The sides take turns, so that a slower or faster while of the machine meets all of them. A turn
-    is as many calls as fit into `seconds`, one at least; two unmeasured calls come first. GPUs are
-    waited for.
+    The sides take turns, so that a slower minute of the machine slows all of them. The clock waits
+    for the GPU.
+
+    Args:
+        sides: the functions to compare, by name. Each is called twice before it is measured.
+        repeats: turns of each side.
+        seconds: a turn has as many calls as fit into this time, but at least one.
     """
     check_positive(repeats=repeats)
-    # Torch's clock waits for a GPU.
     timers = {name: Timer(side, timer=timer) for name, side in sides.items()}
     calls = {
-        name: max(1, int(seconds / max(min(each.repeat(2, 1)), 1e-9)))
-        for name, each in timers.items()
+        name: max(1, int(seconds / max(min(side.repeat(2, 1)), 1e-9)))
+        for name, side in timers.items()
     }
-    taken: dict[str, list[float]] = {name: [] for name in sides}
+    durations: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repeats):
-        for name, each in timers.items():
-            taken[name].append(each.timeit(calls[name]) / calls[name])
-    return {name: statistics.median(values) for name, values in taken.items()}
+        for name, side in timers.items():
+            durations[name].append(side.timeit(calls[name]) / calls[name])
+    return {name: statistics.median(values) for name, values in durations.items()}
 
 
 @contextmanager
 def timed(places: Mapping[str, tuple[object, str]]) -> Iterator[dict[str, list[float]]]:
-    """Measures what a block calls: the seconds of each call, by name.
+    """Measure the functions that a block calls. Yields the seconds of each call, by name.
 
     Args:
-        places: by that name, the object or class that has the function, and the function's name
-            there.
+        places: name → the object or class that has the function, and the function's name there.
     """
     seconds: dict[str, list[float]] = {name: [] for name in places}
 
-    def watched(taken: list[float], function: Callable) -> Callable:
+    def measured(durations: list[float], function: Callable) -> Callable:
         def call(*arguments, **options):
             started = time.perf_counter()
             result = function(*arguments, **options)
-            taken.append(time.perf_counter() - started)
+            durations.append(time.perf_counter() - started)
             return result
 
         return call
 
     with ExitStack() as stack:
         for name, (owner, attribute) in places.items():
-            stack.enter_context(
-                patch.object(owner, attribute, watched(seconds[name], getattr(owner, attribute)))
-            )
+            function = measured(seconds[name], getattr(owner, attribute))
+            stack.enter_context(patch.object(owner, attribute, function))
         yield seconds
 
 
+@contextmanager
+def new_processes(count: int = 1, **options: Any) -> Iterator[ProcessPoolExecutor]:
+    """Yield an executor of new processes, with these options of `ProcessPoolExecutor`.
+
+    If the block fails, they are killed, since the executor would wait for the end of their work.
+
+    Raises program.Failure if one of them was killed.
+    """
+    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), **options) as executor:
+        try:
+            yield executor
+        except BaseException as error:
+            for child in multiprocessing.active_children():
+                child.kill()
+            if isinstance(error, BrokenProcessPool):
+                raise program.Failure(
+                    "a process of the benchmark was killed (too little memory?): take fewer or smaller "
+                    "runs, or end other programs"
+                ) from error
+            raise
+
+
 def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random images uint8 [count, 32, 32, 3] and labels of ten classes."""
+    """Return random images uint8 [count, 32, 32, 3] and labels of ten classes."""
     check_positive(images=count)
     generator = np.random.default_rng(0)
     return generator.integers(0, 256, (count, 32, 32, 3), np.uint8), np.arange(count) % 10
 
 
 def write_pictures(folder: Path, images: int) -> None:
-    """Random images as a data set for main.py's --data: so many to train on, and a fifth as many to
-    test, as in CIFAR-10.
+    """Write random images as a data set for main.py's --data.
+
+    As in CIFAR-10, there are a fifth as many test images as training images.
     """
     if images < 10:
         raise ValueError(f"--images must be 10 or more, one for each class, got {images}")
@@ -139,16 +166,16 @@ def write_pictures(folder: Path, images: int) -> None:
 
 
 def usual_loader(pixels: np.ndarray, labels: np.ndarray, batch_size: int) -> DataLoader:
-    """CIFAR-10's training images as one usually loads them: PIL transforms in a DataLoader.
+    """Return the usual loader of CIFAR-10's training images: PIL transforms in a DataLoader.
 
     Args:
         pixels: uint8 [N, H, W, 3].
         labels: int64 [N].
-        batch_size: images a batch.
+        batch_size: images in a batch.
     """
     crop, flip = transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()
     normalize = transforms.Normalize(entry_of("cifar10").mean, entry_of("cifar10").std)
-    # To PIL first, as torchvision's CIFAR does with each image it is asked for.
+    # To PIL first, because torchvision's CIFAR10 converts every image to PIL too.
     augment = transforms.Compose(
         [transforms.ToPILImage(), crop, flip, transforms.ToTensor(), normalize]
     )
@@ -158,22 +185,19 @@ def usual_loader(pixels: np.ndarray, labels: np.ndarray, batch_size: int) -> Dat
             [label for _, label in pairs]
         )
 
-    return DataLoader(
-        list(zip(pixels, labels.tolist(), strict=True)),
-        batch_size,
-        shuffle=True,
-        collate_fn=collate,
-    )
+    pairs = list(zip(pixels, labels.tolist(), strict=True))
+    # torch takes a list for a data set, but its stubs ask for their class.
+    return DataLoader(pairs, batch_size, shuffle=True, collate_fn=collate)  # pyrefly: ignore
 
 
 def machine(device: torch.device) -> str:
-    """What the numbers below it were measured on."""
-    found = runtime.environment(device)
-    threads = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
-    return f"{found['processor']}, {threads}, PyTorch {found['torch']}, {found['commit']}"
+    """Describe the machine and the versions in one line."""
+    facts = runtime.environment(device)
+    threads = f"{facts['threads']} thread{'s' if facts['threads'] > 1 else ''}"
+    return f"{facts['processor']}, {threads}, PyTorch {facts['torch']}, {facts['commit']}"
 
 
-def show(title: str, device: torch.device, rows: list[dict[str, object]]) -> None:
+def show(title: str, device: torch.device, rows: Sequence[Mapping[str, object]]) -> None:
     """Print a table under the title and the machine."""
     print(f"\n{title}\n{machine(device)}\n")
     aligned = ["left"] + ["right"] * (len(rows[0]) - 1)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""What the paper's Table 2 takes on a GPU: on paper, from its operations and bytes, or at rates
-that were measured.
+"""How long the runs of the paper's Table 2 take on a GPU.
+
+The estimate is from operations and bytes, or from rates that were measured.
 """
 
 from collections.abc import Sequence
@@ -15,40 +16,42 @@ from models import build_model, model_title
 from .ceiling import flops as flops_of
 from .common import check_positive, start
 
-IMAGES, EPOCHS, SEEDS, DATA_SETS = 50_000, 300, 5, 2  # of a run, of a cell, of the table
-# Those whose steps cost alike.
+IMAGES, EPOCHS = 50_000, 300  # of a run
+SEEDS, DATA_SETS = 5, 2  # of the table
+# These methods' steps take equally long.
 METHODS = ("softmax", "isomax", "isomaxplus", "dismax", "dismax_nofpr")
-RUNS = DATA_SETS * len(METHODS) * SEEDS  # of a network
+RUNS = DATA_SETS * len(METHODS) * SEEDS  # of each network
 NETWORKS = ("densenetbc100", "resnet34", "wideresnet2810")
 BATCH = 64
 
 
 @cache
 def bytes_of_step(name: str) -> int:
-    """Bytes that a training step's layers read and write.
+    """Return the bytes that a training step reads and writes.
 
-    They count every layer's input and output once, in bf16, twice that for the backward pass, and
-    the parameters' reads and writes by the optimizer in float32: what would move if nothing were
-    kept in caches and nothing fused.
+    Every layer's input and output count once, in bf16, and twice more for the backward pass. The
+    optimizer's reads and writes of the parameters count in float32. This assumes that caches hold
+    nothing and that no operations are fused.
     """
     model = build_model(name, 100, LOSSES["dismax"].head)
-    moved = 0
+    transferred = 0
 
     def count(module, inputs, output):
-        nonlocal moved
-        moved += 2 * (sum(tensor.numel() for tensor in inputs) + output.numel())
+        nonlocal transferred
+        transferred += 2 * (sum(tensor.numel() for tensor in inputs) + output.numel())
 
     for module in model.modules():
         if not list(module.children()):
             module.register_forward_hook(count)
     model(torch.randn(2, 3, 32, 32))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    return moved * 3 * BATCH // 2 + 4 * 5 * parameters
+    return transferred * 3 * BATCH // 2 + 4 * 5 * parameters
 
 
 def estimated_rates(peak_tflops: float, bandwidth_gbs: float, utilisation: float) -> list[float]:
-    """The networks' images/s at this share of a GPU's limit: its arithmetic or its memory,
-    whichever is slower.
+    """Return each network's images/s at this share of a GPU's limit.
+
+    The limit is the arithmetic or the memory bandwidth, whichever is slower.
     """
     rates = []
     for name in NETWORKS:
@@ -61,7 +64,7 @@ def estimated_rates(peak_tflops: float, bandwidth_gbs: float, utilisation: float
 
 
 def days(rates: Sequence[float]) -> list[float]:
-    """The days that each network's runs take at its images/s."""
+    """Return the days that each network's runs take at its images/s."""
     return [RUNS * EPOCHS * IMAGES / rate / 86_400 for rate in rates]
 
 
@@ -76,29 +79,31 @@ def main(
     """Print operations, bytes and days.
 
     Args:
-        gpu: the GPU whose numbers these are.
-        peak_tflops: its peak in bf16 without sparsity, as its maker gives it.
-        bandwidth_gbs: its memory's bandwidth, as its maker gives it.
-        utilisation: the share that runs are taken to reach of the peak or the bandwidth, whichever
-            limits the network.
-        images_per_second: the networks' measured rates (benchmarks.training), in place of that
+        gpu: the name of the GPU.
+        peak_tflops: its peak in bf16 without sparsity, from its data sheet.
+        bandwidth_gbs: its memory bandwidth, from its data sheet.
+        utilisation: the share of the peak or of the bandwidth that runs are assumed to reach,
+            whichever limits the network.
+        images_per_second: the networks' measured rates (benchmarks.training), instead of the
             estimate.
-        together: the same for several runs at once, all of them together (benchmarks.together).
+        together: the same for several runs at once, summed (benchmarks.together).
     """
     check_positive(peak_tflops=peak_tflops, bandwidth_gbs=bandwidth_gbs, utilisation=utilisation)
     if utilisation > 1:
         raise ValueError(f"--utilisation is a share, so it must be 1 or less, got {utilisation}")
-    for name, given in {"images_per_second": images_per_second, "together": together}.items():
-        for rate in given or ():
-            check_positive(**{name: rate})
+    for rate in images_per_second or ():
+        check_positive(images_per_second=rate)
+    for rate in together or ():
+        check_positive(together=rate)
     if together and not images_per_second:
         raise ValueError("--together needs --images-per-second, the rates of one run at a time")
     rates = images_per_second or estimated_rates(peak_tflops, bandwidth_gbs, utilisation)
-    # The days of each network's runs; each way to make them is a column.
-    ways = {"one at a time": days(rates)} | (
-        {"several at once": days(together)} if together else {}
-    )
-    steps, rows = -(-IMAGES // BATCH), []
+    # Column → the days of each network's runs.
+    ways = {"one at a time": days(rates)}
+    if together:
+        ways["several at once"] = days(together)
+    steps = -(-IMAGES // BATCH)
+    rows = []
     for i, name in enumerate(NETWORKS):
         row = {
             "network": model_title(name),
@@ -107,7 +112,7 @@ def main(
             "images/s": f"{rates[i]:,.0f}",
             "h a run": f"{EPOCHS * IMAGES / rates[i] / 3600:.1f}",
         }
-        rows.append(row | {f"days, {way}": f"{taken[i]:.1f}" for way, taken in ways.items()})
+        rows.append(row | {f"days, {way}": f"{numbers[i]:.1f}" for way, numbers in ways.items()})
     how = (
         "at rates that were measured"
         if images_per_second
@@ -122,7 +127,7 @@ def main(
     print(tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True))
     print(
         "\nAll of it, in days: "
-        + ", ".join(f"{sum(taken):,.1f} {way}" for way, taken in ways.items())
+        + ", ".join(f"{sum(numbers):,.1f} {way}" for way, numbers in ways.items())
     )
 
 

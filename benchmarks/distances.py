@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""What a run's network makes of changed test images: confidence, largest and mean logit, and the
-length of features.
+"""Prints how a run's network reacts to changed test images.
+
+For each change: confidence, largest and mean logit, and the length of the features.
 """
 
 from pathlib import Path
@@ -11,7 +12,7 @@ from tabulate import tabulate
 from torch import Tensor
 
 from data.batches import Normalizer
-from data.images import resize
+from data.images import EVALUATION_BATCH, resize
 from experiment import records, search
 from experiment.config import RunConfig
 from experiment.data import load_data
@@ -24,23 +25,26 @@ from .common import check_positive, start
 
 
 def faded(pixels: Tensor, width: int = 8) -> Tensor:
-    """Mosaics as `losses.fpr` makes them, but with the four images faded into each other over so
-    many pixels.
+    """Return mosaics like those of `losses.fpr`, whose four images fade into each other.
+
+    Args:
+        pixels: uint8 [N, 3, H, W].
+        width: of the fading borders, in pixels.
     """
-    across, down = (
-        ((torch.arange(n) + 0.5 - n / 2) / width + 0.5).clamp(0, 1) for n in pixels.shape[:1:-1]
+    right, down = (
+        ((torch.arange(size) + 0.5 - size / 2) / width + 0.5).clamp(0, 1)
+        for size in (pixels.shape[3], pixels.shape[2])
     )
     down = down[:, None]
-    weights = ((1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down)
-    return (
-        sum(weight * pixels.roll(places, dims=0) for places, weight in enumerate(weights))
-        .round()
-        .to(torch.uint8)
-    )
+    weights = ((1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down)
+    mosaic = torch.zeros(pixels.shape)
+    for shift, weight in enumerate(weights):
+        mosaic += weight * pixels.roll(shift, dims=0)
+    return mosaic.round().to(torch.uint8)
 
 
 def changed(pixels: Tensor) -> dict[str, Tensor]:
-    """Test images as they are, and changed: uint8 [N, 3, H, W] each."""
+    """Return test images without and with each change: uint8 [N, 3, H, W] each."""
     height, width = pixels.shape[2:]
     mean = pixels.float().mean((2, 3), keepdim=True)
     return {
@@ -53,47 +57,42 @@ def changed(pixels: Tensor) -> dict[str, Tensor]:
     }
 
 
-def seen(folder: Path, images: int, device: torch.device) -> list[dict[str, object]]:
-    """A row for each kind of images."""
+def rows_of(folder: Path, images: int, device: torch.device) -> list[dict[str, object]]:
+    """Return a row for each change of the test images and each out-of-distribution set."""
     config = RunConfig.from_json(records.read_record(folder / records.METRICS)["config"])
     data, network = load_data(config), load_network(folder, device)
     sets = changed(data.evaluation["test"].first(images))
-    sets |= {Path(source).stem: part.first(images) for source, (_, part) in data.ood.items()}
-    normalize, rows = Normalizer(data.mean, data.std, device), []
+    for source, (_, ood) in data.ood.items():
+        sets[Path(source).stem] = ood.first(images)
+    normalize = Normalizer(data.mean, data.std, device)
+    rows: list[dict[str, object]] = []
     for name, pixels in sets.items():
-        outputs = predict(
-            network,
-            (normalize(part.to(device)) for part in pixels.split(500)),
-            autocast(device, config.precision),
-        )
+        batches = (normalize(batch.to(device)) for batch in pixels.split(EVALUATION_BATCH))
+        outputs = predict(network, batches, autocast(device, config.precision))
         logits = outputs["logits"]
         confidence = (logits / network.classifier.temperature.cpu()).softmax(1).amax(1)
-        numbers = (
-            confidence.mean(),
-            logits.amax(1).mean(),
-            logits.mean(),
-            outputs["features"].norm(dim=1).mean(),
-        )
-        said = dict(
-            zip(
-                ("confidence", "max logit", "mean logit", "length"),
-                (f"{x:.2f}" for x in numbers),
-                strict=True,
-            )
-        )
-        rows.append({"run": f"{config.loss} {config.seed}", "images": name} | said)
+        row: dict[str, object] = {
+            "run": f"{config.loss} {config.seed}",
+            "images": name,
+            "confidence": f"{confidence.mean():.2f}",
+            "max logit": f"{logits.amax(1).mean():.2f}",
+            "mean logit": f"{logits.mean():.2f}",
+            "length": f"{outputs['features'].norm(dim=1).mean():.2f}",
+        }
+        rows.append(row)
     return rows
 
 
 def main(
     runs: tyro.conf.Positional[tuple[Path, ...]], images: int = 2000, device: str = "auto"
 ) -> None:
-    """Print a table of the runs in or below these folders: means over images; logits at T = 1,
-    confidence at the fitted T.
+    """Print a table of the runs in or below these folders.
+
+    Its numbers are means over images. Logits are at T = 1, confidence is at the fitted T.
     """
     check_positive(images=images)
     where = find_device(device)
-    rows = [row for folder in search.run_folders(runs) for row in seen(folder, images, where)]
+    rows = [row for folder in search.run_folders(runs) for row in rows_of(folder, images, where)]
     print(tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True))
 
 

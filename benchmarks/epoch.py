@@ -1,7 +1,5 @@
 #!/usr/bin/env python3
-"""Where a whole epoch of main.py goes: its training steps, the evaluation that follows, and what is
-kept.
-"""
+"""Prints how an epoch of main.py spends its time: training steps, evaluation, and the rest."""
 
 from pathlib import Path
 from statistics import mean
@@ -18,11 +16,11 @@ from utils.runtime import find_device
 from .common import show, start, timed, write_pictures
 
 WARM_UP = 3  # epochs that do not count
-# An epoch is both.
-HALVES = {"training": (Session, "_train_epoch"), "judging": (Session, "_judge_epoch")}
+# An epoch is the two together.
+HALVES = {"training": (Session, "_train_epoch"), "evaluation": (Session, "_evaluate_epoch")}
 PARTS = {
     "training steps": (Trainer, "run_epoch"),
-    "evaluation": (Run, "accuracy"),
+    "accuracy of the calibration split": (Run, "accuracy"),
     "log": (records, "write_lines"),
 }
 
@@ -37,8 +35,8 @@ def main(
 ) -> None:
     """Print the mean milliseconds of an epoch's parts, and their shares.
 
-    Training and evaluation end when the host reads a value from the device, so a GPU's work is in
-    them.
+    Training and evaluation end when the host reads a value from the device, so their times include
+    the GPU's work.
 
     Args:
         model: the network.
@@ -46,38 +44,29 @@ def main(
             By default the digits.
         loss: as main.py's.
         precision: as main.py's.
-        epochs: the first three do not count.
+        epochs: of which the first three do not count.
         device: as main.py's.
     """
     if epochs <= WARM_UP:
         raise ValueError(f"--epochs must be above {WARM_UP}, got {epochs}")
     where = find_device(device)
     with TemporaryDirectory() as folder:
-        given = [
-            "--model",
-            model,
-            "--loss",
-            loss,
-            "--precision",
-            precision,
-            "--epochs",
-            str(epochs),
-            "--device",
-            str(where),
-        ]
+        options = ["--model", model, "--loss", loss, "--precision", precision]
+        options += ["--epochs", str(epochs), "--device", str(where)]
+        options += ["--runs", str(Path(folder) / "runs")]
         if images is not None:
             write_pictures(Path(folder), images)
-            given += ["--data", folder, "--protocol", "paper", "--ood", "noise"]
+            options += ["--data", folder, "--protocol", "paper", "--ood", "noise"]
         with timed(HALVES | PARTS) as seconds:
-            if status := program.main([*given, "--runs", str(Path(folder) / "runs")]):
+            if status := program.main(options):
                 raise SystemExit(status)
-    # An entry an epoch.
-    parts = {part: 1000 * mean(taken[WARM_UP:]) for part, taken in seconds.items()}
+    # `seconds` has a number for each epoch.
+    parts = {part: 1000 * mean(durations[WARM_UP:]) for part, durations in seconds.items()}
     whole = sum(parts.pop(half) for half in HALVES)
     parts["copy of the best weights, and the rest"] = whole - sum(parts.values())
     rows = [
-        {"part": part, "ms": f"{each:.2f}", "share": f"{each / whole:.1%}"}
-        for part, each in parts.items()
+        {"part": part, "ms": f"{duration:.2f}", "share": f"{duration / whole:.1%}"}
+        for part, duration in parts.items()
     ]
     data = f"{images:,} images" if images is not None else "the digits"
     title = f"An epoch of {model} with {loss} on {data}, {precision}, mean of {epochs - WARM_UP}"

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""What is computed from a network's outputs: the temperature, and every score and metric of four
-out-of-distribution sets.
+"""Measures what is computed from a network's outputs.
+
+These are the temperature, and every score and metric of four out-of-distribution sets.
 """
 
 import torch
@@ -13,7 +14,14 @@ from .common import check_positive, in_turns, show, start
 
 
 def main(images: int = 10_000, classes: int = 100, sets: int = 4, repeats: int = 5) -> None:
-    """Print the seconds of each part."""
+    """Print the seconds of each part.
+
+    Args:
+        images: in the test set and in each out-of-distribution set.
+        classes: of the logits.
+        sets: number of out-of-distribution sets.
+        repeats: measurements of each part.
+    """
     check_positive(images=images, classes=classes, sets=sets)
     generator = torch.Generator().manual_seed(0)
     head = LOSSES["dismax"].head(8, classes).eval()

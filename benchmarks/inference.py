@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Inference efficiency, as the paper's table has it: images/s with scores by each method, of those
-with SoftMax.
+"""Measures inference efficiency as in the paper: each method's images/s relative to SoftMax's.
+
+Inference includes the scores.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,23 +21,23 @@ from utils.runtime import PRECISIONS, autocast, find_device, keep_freed_memory
 from .ceiling import ceiling, flops
 from .common import check_models, check_positive, in_turns, machine, show, start
 
-METHODS = tuple(name for name in LOSSES if name != "dismax_nofpr")  # whose head is DisMax's
-EPSILON = 0.01  # of preprocessed inputs: any will do, and choosing it is not inference
+# "dismax_nofpr" has the head of "dismax".
+METHODS = tuple(name for name in LOSSES if name != "dismax_nofpr")
+EPSILON = 0.01  # of preprocessing; it does not change the time
 
 
 def network_of(method: str, model: str, classes: int, device: torch.device) -> Network:
-    """An untrained network with a method's head, in evaluation mode."""
+    """Return an untrained network with a method's head, in evaluation mode."""
     loss = LOSSES[method]
-    return (
-        loss.wrap(build_model(model, classes, loss.head))
-        .to(device, memory_format=torch.channels_last)
-        .eval()
-    )
+    network = loss.wrap(build_model(model, classes, loss.head)).to(device)
+    return network.to(memory_format=torch.channels_last).eval()
 
 
 def inference(networks: list[Network], images: Tensor, precision: str) -> Callable[[], Tensor]:
-    """A function that gives a batch's scores: the head's own; of several networks, the maximum of
-    their mean probabilities.
+    """Return a function that computes a batch's scores [B].
+
+    The score is the head's own. For several networks, it is the maximum of their mean
+    probabilities.
     """
 
     @torch.inference_mode()
@@ -48,21 +49,21 @@ def inference(networks: list[Network], images: Tensor, precision: str) -> Callab
             ]
             if len(networks) == 1:
                 return networks[0].classifier.scores(outputs[0])
-            return torch.stack([each["logits"].softmax(1) for each in outputs]).mean(0).amax(1)
+            probabilities = [output["logits"].softmax(1) for output in outputs]
+            return torch.stack(probabilities).mean(0).amax(1)
 
     return call
 
 
 def preprocessed(network: Network, images: Tensor, precision: str) -> Callable[[], Tensor]:
-    """A function that gives a batch's scores after a step along the input's gradient."""
-    part = SetOutputs({}, lambda: [images])
-    fitted = fit_preprocessing(
-        FitData(network, network.classifier, part, part, (1.0,) * 3), EPSILON
-    )
+    """Return a function that computes a batch's scores after a step along the input's gradient."""
+    outputs = SetOutputs({}, lambda: [images])
+    fit_data = FitData(network, network.classifier, outputs, outputs, (1.0,) * 3)
+    fitted = fit_preprocessing(fit_data, EPSILON)
 
     def call() -> Tensor:
         with autocast(images.device, precision):
-            return fitted(part)
+            return fitted(outputs)
 
     return call
 
@@ -70,8 +71,9 @@ def preprocessed(network: Network, images: Tensor, precision: str) -> Callable[[
 def sides_of(
     methods: Iterable[str], model: str, classes: int, members: int, images: Tensor, precision: str
 ) -> dict[str, Callable[[], Tensor]]:
-    """Each method's inference, by its name in tables; SoftMax's first, and with GODIN that of
-    preprocessed inputs.
+    """Return the functions to compare, by the methods' names in tables.
+
+    SoftMax is first, the ensemble last. If GODIN is among the methods, preprocessing is too.
     """
     networks = {
         method: network_of(method, model, classes, images.device)
@@ -83,8 +85,9 @@ def sides_of(
     }
     if "godin" in networks:
         sides["GODIN, preprocessing"] = preprocessed(networks["godin"], images, precision)
-    others = [network_of("softmax", model, classes, images.device) for _ in range(members)]
-    return sides | {f"Deep Ensemble of {members}": inference(others, images, precision)}
+    ensemble = [network_of("softmax", model, classes, images.device) for _ in range(members)]
+    sides[f"Deep Ensemble of {members}"] = inference(ensemble, images, precision)
+    return sides
 
 
 def main(
@@ -99,8 +102,19 @@ def main(
     device: str = "auto",
     out: Path | None = None,
 ) -> None:
-    """Print images/s with SoftMax, and the others' as shares of it; with --out keep the shares for
-    analyze.py.
+    """Print the images/s of SoftMax, and those of the other methods relative to it.
+
+    Args:
+        models: networks.
+        methods: losses, by name.
+        classes: of each network.
+        batch: images in a batch.
+        size: height and width of the images, in pixels.
+        members: of the Deep Ensemble.
+        repeats: measurements of each method.
+        precision: as main.py's.
+        device: as main.py's.
+        out: a .json file to write the results to, for analyze.py.
     """
     check_positive(classes=classes, batch=batch, size=size, members=members)
     check_models(models)
@@ -112,38 +126,35 @@ def main(
     where = find_device(device)
     images = torch.randn(batch, 3, size, size, device=where).to(memory_format=torch.channels_last)
     peak = ceiling(PRECISIONS[precision], where, False, repeats)
-    rows, kept = [], []
+    rows: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for name in models:
-        # As `predict` has it: a bounded convolution's weight is computed once.
+        sides = sides_of(methods, name, classes, members, images, precision)
+        # Inside, a bounded convolution's weight is computed once, as in `predict`.
         with parametrize.cached():
-            taken = in_turns(
-                sides_of(methods, name, classes, members, images, precision), repeats, seconds=0
-            )
-        plain = taken.pop("SoftMax")
-        row: dict[str, Any] = {"network": name, "SoftMax images/s": f"{batch / plain:.1f}"}
+            seconds = in_turns(sides, repeats, seconds=0)
+        rate = batch / seconds["SoftMax"]
+        row: dict[str, Any] = {"network": name, "SoftMax images/s": f"{rate:.1f}"}
         if size == 32:
-            row["of ceiling"] = f"{flops(name, False) * batch / plain / peak:.0%}"
-        rows.append(row | {method: f"{plain / seconds:.1%}" for method, seconds in taken.items()})
-        shares = {"SoftMax": 1.0} | {method: plain / seconds for method, seconds in taken.items()}
+            row["of ceiling"] = f"{flops(name, False) * rate / peak:.0%}"
+        shares = {method: seconds["SoftMax"] / seconds[method] for method in seconds}
+        for method, share in shares.items():
+            if method != "SoftMax":
+                row[method] = f"{share:.1%}"
+        rows.append(row)
         if "DisMax" in shares:
             shares[LOSSES["dismax_nofpr"].title] = shares["DisMax"]  # the same head
-        kept += [
-            {"network": model_title(name), "method": method, "efficiency": 100 * each}
-            for method, each in shares.items()
-        ]
+        for method, share in shares.items():
+            result = {"network": model_title(name), "method": method, "efficiency": 100 * share}
+            results.append(result)
     title = (
         f"Inference with scores, batches of {batch}, {classes} classes, {precision}: shares of "
         "SoftMax's images/s"
     )
     show(f"{title} (ceiling: a 3×3 convolution, {peak / 1e9:.0f} GFLOP/s)", where, rows)
     if out:
-        how = {
-            "machine": machine(where),
-            "classes": classes,
-            "batch": batch,
-            "precision": precision,
-        }
-        records.write_json(out, how | {"rows": kept})
+        settings = {"classes": classes, "batch": batch, "precision": precision}
+        records.write_json(out, {"machine": machine(where), **settings, "rows": results})
 
 
 if __name__ == "__main__":

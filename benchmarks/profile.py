@@ -1,7 +1,5 @@
 #!/usr/bin/env python3
-"""Where a network's time goes: the shares of its kinds of operations in a training step and in
-inference.
-"""
+"""Prints the share of each kind of operation in the time of a training step and of inference."""
 
 import re
 from collections.abc import Callable
@@ -15,12 +13,12 @@ from utils.runtime import autocast, find_device, keep_freed_memory
 
 from .common import check_positive, show, start
 
-KINDS = {  # of operations, by their names
+KINDS = {  # kind of operation → pattern of the operations' names
     "convolution": r"conv",
     "batch norm": r"batch_norm",
     "ReLU": r"relu|threshold|clamp_min",
     "concatenation": r"::(cat|slice|narrow)",
-    "additions": r"::add_?$",  # of a shortcut, or of the gradients of what is used twice
+    "additions": r"::add_?$",  # of shortcuts, or of the gradients of a tensor that is used twice
     "casts and copies": r"copy|clone|contiguous",
 }
 
@@ -28,23 +26,25 @@ KINDS = {  # of operations, by their names
 def shares_of_kinds(
     work: Callable[[], object], device: torch.device, repeats: int
 ) -> tuple[float, dict[str, float]]:
-    """Milliseconds of a call, and the share of each kind of operation in them."""
+    """Return the milliseconds of a call, and the share of each kind of operation in them."""
     for _ in range(3):
         work()
-    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
+    activities = [ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(ProfilerActivity.CUDA)
     with profile(activities=activities) as profiler:
         for _ in range(repeats):
             work()
-    taken = dict.fromkeys([*KINDS, "all else"], 0.0)
+    times = dict.fromkeys([*KINDS, "all else"], 0.0)
     for event in profiler.key_averages():
         kind = next(
             (kind for kind, names in KINDS.items() if re.search(names, event.key)), "all else"
         )
-        taken[kind] += (
+        times[kind] += (
             event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
         )
-    whole = sum(taken.values())
-    return whole / repeats / 1000, {kind: time / whole for kind, time in taken.items()}
+    whole = sum(times.values())
+    return whole / repeats / 1000, {kind: time / whole for kind, time in times.items()}
 
 
 def main(
@@ -54,14 +54,15 @@ def main(
     repeats: int = 3,
     device: str = "auto",
 ) -> None:
-    """Print a row for each network, precision, and training or inference."""
+    """Print a row for each network and precision, for training and for inference."""
     check_positive(batch=batch, repeats=repeats)
     keep_freed_memory()  # as main.py does
     where = find_device(device)
     images = torch.randn(batch, 3, 32, 32, device=where).to(memory_format=torch.channels_last)
     rows = []
     for name in models:
-        model = build_model(name, 10, nn.Linear).to(where, memory_format=torch.channels_last)
+        model = build_model(name, 10, nn.Linear).to(where)
+        model = model.to(memory_format=torch.channels_last)
         for precision in precisions:
 
             def training(model=model, precision=precision) -> None:
@@ -74,10 +75,10 @@ def main(
                 with autocast(where, precision):
                     model.eval()(images)
 
-            for what, work in (("training", training), ("inference", inference)):
-                milliseconds, parts = shares_of_kinds(work, where, repeats)
-                row = {"network": f"{name}, {what}, {precision}", "ms": f"{milliseconds:.0f}"}
-                rows.append(row | {kind: f"{share:.0%}" for kind, share in parts.items()})
+            for mode, work in (("training", training), ("inference", inference)):
+                milliseconds, shares = shares_of_kinds(work, where, repeats)
+                row = {"network": f"{name}, {mode}, {precision}", "ms": f"{milliseconds:.0f}"}
+                rows.append(row | {kind: f"{share:.0%}" for kind, share in shares.items()})
     show(
         f"Shares of the time in operations, batches of {batch}, without the optimizer's step",
         where,

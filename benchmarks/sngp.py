@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""What SNGP's posterior variance does: AUROC with and without it, at two length scales, for several
-ridges and factors.
+"""Compares SNGP's AUROC with and without the posterior variance.
+
+For two length scales, and for several ridges and mean-field factors.
 """
 
 import math
@@ -13,10 +14,11 @@ import pandas as pd
 import torch
 import tyro
 from tabulate import tabulate
-from torch import Tensor, nn
+from torch import Tensor
 
 import main as program
 from data.batches import Normalizer, plain_batches
+from data.images import EVALUATION_BATCH
 from experiment import records
 from experiment.config import RunConfig
 from experiment.data import load_data
@@ -29,72 +31,80 @@ from utils.metrics import detection_metrics
 
 from .common import start
 
-# The precision's ridge. With our features 2/M equals a ridge of 1 with the reference code's.
+# The ridge of the precision matrix. 2/M here equals 1 in the reference code, whose features have
+# another length.
 RIDGES = {"1": 1.0, "2/M": RIDGE}
-# The mean-field factor: none leaves the variance out, π/8 is the paper's, 20 the reference code's.
+# The mean-field factor: 0 leaves the variance out, π/8 is the paper's, 20 the reference code's.
 FACTORS = {"none": 0.0, "π/8": math.pi / 8, "20": 20.0}
 SCORES = {"DS": dempster_shafer, "MPS": scores.maximum_probability}
 
 
 def trained(arguments: list[str], length_scale: float, seed: int, runs: Path) -> Path:
-    """Train SNGP with a length scale, unless that was done before; the run's folder."""
-    where = runs / f"length-{length_scale:g}"
-    LOSSES["sngp"] = replace(
-        LOSSES["sngp"], head=partial(SNGPLossFirstPart, length_scale=length_scale)
-    )
-    given = [*arguments, "--loss", "sngp", "--seed", str(seed), "--runs", str(where)]
-    if status := program.main(given):
+    """Train SNGP with a length scale, if the run is not finished. Returns the run's folder."""
+    head = partial(SNGPLossFirstPart, length_scale=length_scale)
+    LOSSES["sngp"] = replace(LOSSES["sngp"], head=head)
+    folder = runs / f"length-{length_scale:g}"
+    options = [*arguments, "--loss", "sngp", "--seed", str(seed), "--runs", str(folder)]
+    if status := program.main(options):
         raise ValueError(f"main.py ended with status {status}")
-    return program.parse(given).folder
+    return program.parse(options).folder
 
 
-def features_of(folder: Path, device: torch.device) -> tuple[nn.Module, dict[str, Tensor]]:
-    """A run's head in float64, and the features [N, D] of the test images and each
-    out-of-distribution set.
+def features_of(folder: Path, device: torch.device) -> tuple[SNGPLossFirstPart, dict[str, Tensor]]:
+    """Return a run's head in float64, and the features [N, D] of the test and OOD images.
+
+    Raises ValueError for a run with another loss.
     """
     config = RunConfig.from_json(records.read_record(folder / records.METRICS)["config"])
     data, network = load_data(config), load_network(folder, device)
-    normalize, context = (
-        Normalizer(data.mean, data.std, device),
-        runtime.autocast(device, config.precision),
-    )
-    sets = {"test": data.evaluation["test"]} | {
-        Path(name).stem: part for name, (_, part) in data.ood.items()
-    }
-    features = {
-        name: predict(network, plain_batches(part, normalize, 500, device), context)[
-            "features"
-        ].double()
-        for name, part in sets.items()
-    }
-    return network.classifier.cpu().double(), features
+    normalize = Normalizer(data.mean, data.std, device)
+    sets = {"test": data.evaluation["test"]}
+    for source, (_, images) in data.ood.items():
+        sets[Path(source).stem] = images
+    features = {}
+    for name, images in sets.items():
+        batches = plain_batches(images, normalize, EVALUATION_BATCH, device)
+        outputs = predict(network, batches, runtime.autocast(device, config.precision))
+        features[name] = outputs["features"].double()
+    head = network.classifier.cpu().double()
+    if not isinstance(head, SNGPLossFirstPart):
+        raise ValueError(f"{folder} is no run with --loss sngp")
+    return head, features
 
 
 @torch.no_grad()
 def rows_of(folder: Path, length_scale: float, device: torch.device) -> list[dict[str, object]]:
-    """A row for each ridge, factor, score and out-of-distribution set: AUROC in percent."""
+    """Return a row for each ridge, factor, score and out-of-distribution set: AUROC in percent."""
     head, features = features_of(folder, device)
     # Σ φφᵀ of the training images.
-    seen = head.precision - head.rounding - RIDGE * torch.eye(len(head.precision))
-    rows = []
+    gram = head.precision - head.rounding - RIDGE * torch.eye(len(head.precision))
+    rows: list[dict[str, object]] = []
     for (ridge_name, ridge), (factor_name, factor) in product(RIDGES.items(), FACTORS.items()):
         if factor == 0 and ridge != RIDGE:
             continue  # without the variance the ridge changes nothing
-        head.covariance = torch.linalg.inv(seen + ridge * torch.eye(len(seen)))
+        head.covariance = torch.linalg.inv(gram + ridge * torch.eye(len(gram)))
         head.mean_field = factor
-        logits = {name: head.named_outputs(each)["logits"] for name, each in features.items()}
+        logits = {name: head.named_outputs(x)["logits"] for name, x in features.items()}
         for score_name, score in SCORES.items():
-            values = {name: score(each) for name, each in logits.items()}
-            common = {
-                "length scale": f"{length_scale:g}",
-                "score": score_name,
-                "factor": factor_name,
-            }
-            common["ridge"] = ridge_name if factor else "–"
-            for name in [name for name in values if name != "test"]:
-                auroc = detection_metrics(values["test"], values[name])["auroc"]
-                rows.append(common | {"set": name, "AUROC": 100 * auroc})
+            values = {name: score(x) for name, x in logits.items()}
+            in_scores = values.pop("test")
+            for name, out_scores in values.items():
+                row: dict[str, object] = {
+                    "length scale": f"{length_scale:g}",
+                    "score": score_name,
+                    "factor": factor_name,
+                    "ridge": ridge_name if factor else "–",
+                    "set": name,
+                    "AUROC": 100 * detection_metrics(in_scores, out_scores)["auroc"],
+                }
+                rows.append(row)
     return rows
+
+
+def mean_and_deviation(values: pd.Series) -> str:
+    """Return a table's cell."""
+    deviation = f"±{values.std():.1f}" if len(values) > 1 else ""
+    return f"{values.mean():.1f}{deviation}"
 
 
 def main(
@@ -107,24 +117,22 @@ def main(
     """Train, and print a table of AUROC %: mean ± standard deviation over the seeds.
 
     Args:
-        arguments: behind `--`, what main.py takes, such as -- --data cifar10 --model wideresnet102
+        arguments: of main.py, after `--`, such as -- --data cifar10 --model wideresnet102
             --epochs 8.
         seeds: of the runs.
         length_scales: of the kernel.
-        runs: where the runs go; finished ones are not made again.
+        runs: folder of the runs; finished ones are not trained again.
         device: auto, cpu, cuda, cuda:N or mps.
     """
-    rows, given = [], [*arguments, "--device", device]
+    rows: list[dict[str, object]] = []
     for length_scale, seed in product(length_scales, seeds):
-        folder = trained(given, length_scale, seed, runs)
+        folder = trained([*arguments, "--device", device], length_scale, seed, runs)
         rows += rows_of(folder, length_scale, runtime.find_device(device))
     table = pd.DataFrame(rows)
     keys = [name for name in table.columns if name not in ("set", "AUROC")]
-    cells = table.groupby([*keys, "set"], sort=False)["AUROC"].agg(
-        lambda found: f"{found.mean():.1f}" + (f"±{found.std():.1f}" if len(found) > 1 else "")
-    )
-    shown = cells.unstack(sort=False).reset_index()
-    print(tabulate(shown, headers="keys", tablefmt="pipe", showindex=False, disable_numparse=True))
+    cells = table.groupby([*keys, "set"], sort=False)["AUROC"].agg(mean_and_deviation)
+    columns = cells.unstack(sort=False).reset_index().to_dict("list")
+    print(tabulate(columns, headers="keys", tablefmt="pipe", disable_numparse=True))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,8 @@
 #!/usr/bin/env python3
-"""The images/s of several runs at once on one device, all of them together, beside those of one run
-alone.
-"""
+"""Compares the images/s of several runs at once on one device with those of one run."""
 
 import multiprocessing
 import time
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,11 +13,18 @@ import torch
 
 from utils.runtime import find_device
 
-from .common import check_models, check_positive, show, start, write_pictures
+from .common import (
+    check_models,
+    check_positive,
+    new_processes,
+    show,
+    start,
+    write_pictures,
+)
 from .training import trainer_of
 
 PATIENCE = 300  # seconds until all runs must be ready
-_all_ready: Barrier  # where a run's process waits for the others
+_all_ready: Barrier  # in a run's process: where it waits for the others
 
 
 def _begin(all_ready: Barrier, threads: int) -> None:
@@ -31,47 +34,39 @@ def _begin(all_ready: Barrier, threads: int) -> None:
 
 
 def _rate(name: str, folder: Path, precision: str, device: str, seconds: float) -> float:
-    """The images/s of one of several runs, which begin at the same time."""
+    """Return the images/s of one of several runs, which begin at the same time."""
     try:
         trainer = trainer_of(name, folder, precision, device)
         trainer.run_epoch(lambda *_: None)  # captures the step on a GPU
     except BaseException:
-        _all_ready.abort()  # the others would wait for this one
+        _all_ready.abort()  # otherwise the others would wait for this one
         raise
     _all_ready.wait(PATIENCE)
     started, epochs = time.perf_counter(), 0
     while time.perf_counter() < started + seconds:
-        trainer.run_epoch(lambda *_: None)  # its end waits for the device
+        trainer.run_epoch(lambda *_: None)  # waits for the device at its end
         epochs += 1
     return epochs * sum(trainer.batches.sizes) / (time.perf_counter() - started)
 
 
-def together(count: int, *given) -> list[float]:
-    """The images/s of each of so many runs at once, each in a process of its own. The other
-    arguments are those of `_rate`.
+def together(count: int, *arguments) -> list[float]:
+    """Return the images/s of each of several runs at once, each in a process of its own.
 
-    Raises OSError if one of them is killed.
+    Args:
+        count: how many runs.
+        arguments: of `_rate`.
+
+    Raises program.Failure if one of the processes is killed.
     """
-    context = multiprocessing.get_context("spawn")
-    begin = context.Barrier(count), max(1, torch.get_num_threads() // count)
-    with ProcessPoolExecutor(count, context, _begin, begin) as pool:
-        try:
-            runs = [pool.submit(_rate, *given) for _ in range(count)]
-            failed = [error for run in runs if (error := run.exception())]
-        except BaseException:
-            # The pool would wait until they have trained for their time.
-            for child in multiprocessing.active_children():
-                child.kill()
-            raise
-    if not failed:
+    barrier = multiprocessing.get_context("spawn").Barrier(count)
+    threads = max(1, torch.get_num_threads() // count)
+    with new_processes(count, initializer=_begin, initargs=(barrier, threads)) as executor:
+        runs = [executor.submit(_rate, *arguments) for _ in range(count)]
+        errors = [error for run in runs if (error := run.exception())]
+        if errors:
+            # A run that fails ends the wait of the others, whose errors do not say why.
+            raise min(errors, key=lambda error: isinstance(error, BrokenBarrierError))
         return [run.result() for run in runs]
-    # A run that fails ends the wait of the others; their errors do not say why.
-    error = min(failed, key=lambda error: isinstance(error, BrokenBarrierError))
-    if isinstance(error, BrokenProcessPool):
-        raise ChildProcessError(
-            "a process of the benchmark was killed: is there memory for so many --counts?"
-        ) from error
-    raise error
 
 
 def main(
@@ -82,13 +77,13 @@ def main(
     precision: Literal["fp32", "bf16", "fp16"] = "bf16",
     device: str = "auto",
 ) -> None:
-    """Print the images/s of each number of runs.
+    """Print the images/s for each number of runs at once.
 
     Args:
         models: networks.
-        counts: how many runs at once; ratios are to the first of these numbers.
+        counts: numbers of runs; the ratios are to the first of them.
         images: in an epoch.
-        seconds: how long each number of runs trains.
+        seconds: how long the runs train.
         precision: as main.py's.
         device: as main.py's.
     """
@@ -96,7 +91,8 @@ def main(
     if not counts:
         raise ValueError("--counts names no number of runs: leave it out, or name one")
     check_positive(seconds=seconds, counts=min(counts))
-    where, rows = find_device(device), []
+    where = find_device(device)
+    rows = []
     with TemporaryDirectory() as folder:
         write_pictures(Path(folder), images)
         for name in models:

@@ -1,5 +1,5 @@
-"""Takes a network and its head apart for a detector, and checks that the network's output is the
-head's.
+"""Splits a network from its head for a detector, and checks that the network returns the head's
+output.
 """
 
 from __future__ import annotations
@@ -12,58 +12,65 @@ from torch import Tensor, nn
 from .losses import LossFirstPart
 
 
-class _InHeadsPlace(nn.Module):
-    """Returns the head's logits, with the head's named outputs as attributes of that tensor.
+class _HeadProxy(nn.Module):
+    """Takes the head's place in a network.
 
-    If the network changes the logits, it returns another tensor, which lacks these attributes. So
-    they prove that its output is the head's. They are kept on the tensor and not in the module
-    because several threads may share one detector.
+    It returns the head's logits. The head's named outputs are attributes of that tensor. If the
+    network changes the logits, it returns another tensor, which lacks the attributes. So they prove
+    that the network's output is the head's. They are attributes of the tensor and not of the
+    module, because several threads may share one detector.
     """
+
+    head: LossFirstPart
 
     def __init__(self, head: LossFirstPart):
         super().__init__()
-        self.__dict__["head"] = head  # not as a submodule: the head belongs to the detector
+        self.__dict__["head"] = head  # no submodule: the head belongs to the detector
 
     def forward(self, features: Tensor) -> Tensor:
         outputs = self.head.named_outputs(features)
         logits = outputs["logits"] / self.head.temperature
-        # It knows neither inference mode nor a tensor's version.
+        # The type checker does not know that a tensor may have attributes of one's own.
+        # torch.compile knows neither inference mode nor a tensor's version.
         if torch.compiler.is_dynamo_compiling():
-            logits._unchanged = logits.clone()
+            logits._unchanged = logits.clone()  # pyrefly: ignore
         elif torch.is_inference_mode_enabled():
             with torch.inference_mode(False):
                 logits = logits.clone()  # tensors made in inference mode have no version
-        logits._outputs, logits._changes = outputs, logits._version
+        logits._outputs = outputs  # pyrefly: ignore
+        logits._changes = logits._version  # pyrefly: ignore
         return logits
 
 
-def _unwrapped(network: nn.Module) -> nn.Module:
-    """A network without the wrappers of torch.compile, DataParallel and DistributedDataParallel."""
-    while isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel) or hasattr(
-        network, "_orig_mod"
-    ):
-        network = network._orig_mod if hasattr(network, "_orig_mod") else network.module
-    return network
+def _unwrap(network: nn.Module) -> nn.Module:
+    """Return a network without torch.compile's or DataParallel's wrappers around it."""
+    while True:
+        if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = network.module
+        else:
+            inner = getattr(network, "_orig_mod", None)  # of torch.compile
+        if not isinstance(inner, nn.Module):
+            return network
+        network = inner
 
 
-def _unwrap_parts(network: nn.Module) -> None:
-    """Removes these wrappers from all parts of a network, in place."""
-    for name, part in network.named_children():
-        bare = _unwrapped(part)
-        if bare is not part:
-            setattr(network, name, bare)
-        _unwrap_parts(bare)
+def _unwrap_submodules(network: nn.Module) -> None:
+    """Remove these wrappers from all submodules of a network, in place."""
+    for name, module in network.named_children():
+        unwrapped = _unwrap(module)
+        if unwrapped is not module:
+            setattr(network, name, unwrapped)
+        _unwrap_submodules(unwrapped)
 
 
-def _head_of(network: nn.Module) -> LossFirstPart:
-    """A network's one head.
+def _find_head(network: nn.Module) -> LossFirstPart:
+    """Return a network's head.
 
-    Raises ValueError if there is none or several, or if it has hooks or a forward of its own.
+    Raises ValueError if it has none or several, if the head has hooks or a forward of its own, or
+    if the head's temperature is not finite and above 0.
     """
-    title, heads = (
-        type(network).__name__,
-        [module for module in network.modules() if isinstance(module, LossFirstPart)],
-    )
+    title = type(network).__name__
+    heads = [module for module in network.modules() if isinstance(module, LossFirstPart)]
     if heads == [network]:
         raise ValueError(
             f"a detector needs a whole network, which takes images; {title} is its head alone"
@@ -91,23 +98,29 @@ def _head_of(network: nn.Module) -> LossFirstPart:
 
 
 def take_apart(network: nn.Module) -> tuple[nn.Module, LossFirstPart]:
-    """A network's copy in evaluation mode, for `named_outputs`, and its head, which is no part of
-    the copy.
+    """Copy a network, and split the copy from its head.
 
-    Raises ValueError for a network with no head of dismax.losses or several.
+    Returns:
+        the copy in evaluation mode, for `named_outputs`, and its head, which is no longer a
+        submodule of it.
+
+    Raises ValueError for a network that has no head of dismax.losses, or several.
     """
-    body = copy.deepcopy(_unwrapped(network)).eval()
-    _unwrap_parts(body)
-    head = _head_of(body)
+    body = copy.deepcopy(_unwrap(network)).eval()
+    _unwrap_submodules(body)
+    head = _find_head(body)
     for path, module in list(body.named_modules(remove_duplicate=False)):
         if module is head:
-            body.set_submodule(path, _InHeadsPlace(head))
+            body.set_submodule(path, _HeadProxy(head))
     return body, head
 
 
 def named_outputs(body: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    """The head's named outputs for a network's inputs. The inputs are converted to the network's
-    precision.
+    """Return the head's named outputs for a network's inputs.
+
+    Args:
+        body: the copy of a network that `take_apart` returns.
+        inputs: a normalised batch [B, C, H, W]. It is converted to the network's precision.
 
     Raises ValueError if the network's output is not the head's.
     """
@@ -116,26 +129,22 @@ def named_outputs(body: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     )
     returned = body(inputs.to(precision))
     outputs = getattr(returned, "_outputs", None)
-    followed = torch.compiler.is_dynamo_compiling()
-    if outputs is None or (not followed and returned._version != returned._changes):
-        found = (
-            "something computed from it or beside it"
-            if isinstance(returned, Tensor)
-            else f"a {type(returned).__name__}"
-        )
+    compiling = torch.compiler.is_dynamo_compiling()
+    if outputs is None or (not compiling and returned._version != returned._changes):
+        is_tensor = isinstance(returned, Tensor)
+        kind = "something else" if is_tensor else f"a {type(returned).__name__}"
         raise ValueError(
             "a detector needs a network that returns the output of its head, "
-            f"{type(body).__name__} returns {found}: "
-            "end its forward with the head"
+            f"{type(body).__name__} returns {kind}: end its forward with the head"
         )
-    # Not len(), which would fix the batch size of an exported graph.
+    # len() would make the batch size of an exported graph a constant.
     if returned.shape[0] != inputs.shape[0]:
         raise ValueError(
             f"the head of {type(body).__name__} gives {returned.shape[0]} answers for "
             f"{inputs.shape[0]} images"
         )
-    if followed:
-        return outputs | {
-            "logits": outputs["logits"].where(returned == returned._unchanged, torch.nan)
-        }
+    if compiling:
+        # Changed logits become NaN, since a compiled graph cannot raise an error here.
+        unchanged = returned == returned._unchanged
+        return outputs | {"logits": outputs["logits"].where(unchanged, torch.nan)}
     return outputs

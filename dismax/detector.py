@@ -1,5 +1,7 @@
-"""A trained network to deploy: images in; classes, calibrated probabilities, scores, and whether
-each is in-distribution, out.
+"""A trained network to deploy.
+
+It takes images, and returns classes, calibrated probabilities, scores, and which images are
+in-distribution.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from .losses.precision import at_least_float32
 from .saved import load_network
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-ROUNDING = 1 / 510  # half a step of 8-bit pixels: what resizing and half precision may add
+# Pixels may leave [0, 1] by this much after resizing or in half precision: half a step of uint8.
+ROUNDING = 1 / 510
 
 
 class Detections(NamedTuple):
-    """What a detector says of a batch of B images."""
+    """What a detector returns for a batch of B images."""
 
     classes: Tensor  # int64 [B], the most probable class
     probabilities: Tensor  # [B, C], at the fitted temperature
@@ -29,80 +32,88 @@ class Detections(NamedTuple):
     logits: Tensor  # [B, C], divided by the fitted temperature
 
 
-def _inside(images: Tensor) -> Tensor | None:
-    """Checks that all pixels of float images [B, C, H, W] lie in [0, 1]. Returns None, or raises
-    ValueError.
+def _check_range(images: Tensor) -> Tensor | None:
+    """Check that all pixels of float images [B, C, H, W] lie in [0, 1].
 
-    A graph that is compiled, exported or traced cannot raise an error that depends on values. There
-    it returns which images are right, bool [B].
+    Returns None. A graph that is compiled, exported or traced cannot raise an error that depends on
+    values; there this returns which images are in the range, bool [B].
+
+    Raises ValueError for pixels outside [0, 1].
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return ((images >= -ROUNDING) & (images <= 1 + ROUNDING)).flatten(1).all(1)
     if images.numel():
-        least, most = torch.stack(images.detach().aminmax()).tolist()
-        if not (least >= -ROUNDING and most <= 1 + ROUNDING):  # NaN is neither
+        low, high = torch.stack(images.detach().aminmax()).tolist()
+        if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # true for NaN
             raise ValueError(
-                f"a detector takes floats in [0, 1], got {least:.4g} to {most:.4g}: give it 0 to "
-                "255 as uint8, and images as they "
-                "are before any normalisation, which it does itself"
+                f"a detector takes floats in [0, 1], got {low:.4g} to {high:.4g}: give it 0 to 255 "
+                "as uint8, and images as they are before any normalisation, which it does itself"
             )
     return None
 
 
-def _constants(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """A normalisation as float32 [C, 1, 1] each.
+def _normalization(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Return mean and std as tensors, float32 [C, 1, 1] each.
 
-    Raises ValueError for one that cannot be of pixels in [0, 1].
+    Raises ValueError for numbers that cannot be the mean and std of pixels in [0, 1].
     """
     try:
         means, stds = (
             torch.as_tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (mean, std)
         )
-        possible = (
+        if (
             len(means) == len(stds) > 0
             and ((means >= 0) & (means <= 1) & (stds > 0) & stds.isfinite()).all()
-        )
+        ):
+            return means, stds
     except (TypeError, ValueError, RuntimeError):
-        possible = False
-    if not possible:
-        raise ValueError(
-            f"mean and std are a number a channel, of pixels in [0, 1], got {mean!r:.80} and "
-            f"{std!r:.80}"
-        )
-    return means, stds
+        pass  # not numbers
+    raise ValueError(
+        "mean and std are a number for each channel, of pixels in [0, 1], got "
+        f"{mean!r:.80} and {std!r:.80}"
+    )
 
 
-def _names(given: Sequence[str], num_classes: int) -> tuple[str, ...]:
-    """The classes' names as a tuple. Raises ValueError if they are not text, or not one a class."""
-    if isinstance(given, str) or not all(isinstance(name, str) for name in given):
-        raise ValueError(f"class_names are a list of str, got {given!r:.80}")
-    if len(given) not in (0, num_classes):
-        raise ValueError(f"the head has {num_classes} classes, got {len(given)} class_names")
-    return tuple(given)
+def _check_names(names: Sequence[str], num_classes: int) -> tuple[str, ...]:
+    """Return the classes' names as a tuple.
+
+    Raises ValueError if they are not text, or if there is not one for each class.
+    """
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"class_names are a list of str, got {names!r:.80}")
+    if len(names) not in (0, num_classes):
+        raise ValueError(f"the head has {num_classes} classes, got {len(names)} class_names")
+    return tuple(names)
 
 
 class Detector(nn.Module):
-    """A network with its normalisation, temperature and thresholds.
+    """A trained network with its normalisation, temperature and thresholds.
 
-    Of a run's network it knows `size`, its training images' (height, width), and `margin`: larger
-    images are resized to cover that size with a margin, and their centre is taken.
+    If it was loaded from a run, `size` is the (height, width) of the run's training images in
+    pixels, and `margin` is in pixels too: larger images are resized to cover that size plus the
+    margin, and their centre is cropped. Otherwise `size` is None.
 
     `half()`, `bfloat16()` and `double()` change the network's precision. The head, the thresholds
-    and the normalisation stay in float32 or wider. Of a compiled network the copy is not compiled:
-    compile the detector.
+    and the normalisation stay in float32 or wider. The copy of a compiled network is not compiled:
+    compile the detector instead.
 
     Args:
-        network: a trained one whose classifier is one of `dismax.losses`' heads, at its fitted
-            temperature and with its thresholds set; it is copied. Its forward pass ends with the
-            head: a detector refuses the first images otherwise.
-        mean, std: of each channel, of pixels in [0, 1], as the network was trained with.
-        class_names: of the C classes, if they have names.
+        network: a trained network whose classifier is a head of `dismax.losses`, with its fitted
+            temperature and with its thresholds set. It is copied. Its forward pass must end with
+            the head; if it does not, the first images raise ValueError.
+        mean: of each channel, for pixels in [0, 1], as in training.
+        std: of each channel, for pixels in [0, 1], as in training.
+        class_names: names of the C classes; may be empty.
         tpr: the share of in-distribution images to accept, at least.
 
-    Raises ValueError for a network with no such head or several, for a mean and std of no such
-    pixels, for other than C names, and for a share outside [0, 1]; RuntimeError for a head without
-    thresholds.
+    Raises ValueError for a network that has no such head or several, for a mean or std that cannot
+    be of such pixels, for a wrong number of names, and for a share outside [0, 1]; RuntimeError for
+    a head without thresholds.
     """
+
+    mean: Tensor  # [C, 1, 1]
+    std: Tensor  # [C, 1, 1]
+    least: Tensor  # the threshold, a single number: images with at least this score are accepted
 
     def __init__(
         self,
@@ -116,21 +127,20 @@ class Detector(nn.Module):
         self.size: tuple[int, int] | None = None
         self.margin = 0
         self.body, self.head = take_apart(network)
-        self.class_names = _names(class_names, self.head.num_classes)
-        means, stds = _constants(mean, std)
+        self.class_names = _check_names(class_names, self.head.num_classes)
+        means, stds = _normalization(mean, std)
         self.register_buffer("mean", means)
         self.register_buffer("std", stds)
-        self.register_buffer(
-            "least",
-            torch.tensor(self.threshold(tpr), dtype=at_least_float32(self.head.thresholds).dtype),
-        )
+        precision = at_least_float32(self.head.thresholds).dtype
+        self.register_buffer("least", torch.tensor(self.threshold(tpr), dtype=precision))
         self.requires_grad_(False)
 
     @classmethod
     def load(cls, path: str | Path, tpr: float = 0.95) -> Detector:
-        """The detector of a run's model.pt.
+        """Return the detector of a run's model.pt, on the CPU.
 
-        Raises as `Detector` does, and ValueError for a file that is damaged or no such one.
+        Raises what `Detector` raises, ValueError for a file that is damaged or no model.pt, and
+        OSError for one that cannot be read.
         """
         network, saved = load_network(path)
         try:
@@ -138,26 +148,27 @@ class Detector(nn.Module):
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         height, width = saved["size"]
-        detector.size, detector.margin = (height, width), saved.get("margin", 0)
+        detector.size = (height, width)
+        detector.margin = saved.get("margin", 0)
         return detector
 
     def threshold(self, tpr: float = 0.95) -> float:
-        """The score that at least this share of in-distribution images reached.
+        """Return the score that at least the share `tpr` of in-distribution images reached.
 
         Raises ValueError for a share outside [0, 1].
         """
         return self.head.threshold(tpr)
 
     def train(self, mode: bool = True) -> Detector:
-        """Evaluation mode always: training mode would forget the calibration."""
+        """Keep evaluation mode, whatever `mode` is: training mode would forget the calibration."""
         return super().train(False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Detector:
-        """As `nn.Module._apply`, which half() and to() go through; but only the body goes below
-        float32.
+        """Like `nn.Module._apply`, which half() and to() call; but all except the body stays in
+        float32 or wider.
 
-        A score can be larger than half precision holds, and a threshold rounded up would refuse
-        images.
+        A score can be too large for half precision, and a threshold that is rounded up would reject
+        images that it must accept.
         """
 
         def wide(tensor: Tensor) -> Tensor:
@@ -171,9 +182,7 @@ class Detector(nn.Module):
         return super()._apply(wide, recurse=False)
 
     def _check(self, images: Tensor) -> None:
-        """Raises ValueError for what are no images of this detector, as far as their type and shape
-        tell.
-        """
+        """Raises ValueError for a type or shape that images for this detector cannot have."""
         if not isinstance(images, Tensor):
             raise ValueError(f"a detector takes a tensor of images, got {type(images).__name__}")
         if images.dtype != torch.uint8 and images.dtype not in FLOATS:
@@ -187,27 +196,31 @@ class Detector(nn.Module):
             )
 
     def forward(self, images: Tensor) -> Detections:
-        """What there is to say of images [B, C, H, W], uint8 or floats in [0, 1].
+        """Classify images and decide which are in-distribution.
 
-        The range of floats is checked once a batch, which waits for the GPU. uint8 needs no check.
-        A graph that is compiled, exported or traced cannot check: there an image with pixels
-        outside [0, 1] gets probabilities and a score of NaN, and is not accepted.
+        Args:
+            images: [B, C, H, W], uint8, or floats in [0, 1].
+
+        The range of floats is checked for each batch, for which the host waits for the GPU. uint8
+        needs no check. A graph that is compiled, exported or traced cannot raise an error for the
+        range: there an image with pixels outside [0, 1] gets probabilities and a score of NaN, and
+        is not accepted.
 
         Raises ValueError for other types, shapes and pixels, and for a network that does anything
         after its head.
         """
         self._check(images)
-        inside = None
+        in_range = None
         if images.dtype == torch.uint8:
-            # Said, since older exporters promote no uint8.
+            # An explicit conversion, since older exporters do not promote uint8.
             pixels = images.to(self.mean.dtype) / 255
         else:
-            pixels, inside = images, _inside(images)
+            pixels = images
+            in_range = _check_range(images)
         outputs = named_outputs(self.body, (pixels - self.mean) / self.std)
-        logits, scores = outputs["logits"] / self.head.temperature, self.head.scores(outputs)
-        if inside is not None:
-            logits, scores = (
-                logits.where(inside[:, None], torch.nan),
-                scores.where(inside, torch.nan),
-            )
+        logits = outputs["logits"] / self.head.temperature
+        scores = self.head.scores(outputs)
+        if in_range is not None:
+            logits = logits.where(in_range[:, None], torch.nan)
+            scores = scores.where(in_range, torch.nan)
         return Detections(logits.argmax(1), logits.softmax(1), scores, scores >= self.least, logits)

@@ -1,4 +1,4 @@
-"""A detector for other programs: ONNX for its computation, safetensors for its weights."""
+"""Writes a detector for other programs: its computation as ONNX, its weights as safetensors."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ OUTPUTS = ("logits", "probabilities", "score", "accepted")
 
 
 class _Outputs(nn.Module):
-    """A detector whose outputs are in the order of `OUTPUTS`."""
+    """A detector that returns its outputs in the order of `OUTPUTS`."""
 
     def __init__(self, detector: Detector):
         super().__init__()
         self.detector = detector
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        found = self.detector(images)
-        return found.logits, found.probabilities, found.scores, found.accepted
+        detections = self.detector(images)
+        return (
+            detections.logits,
+            detections.probabilities,
+            detections.scores,
+            detections.accepted,
+        )
 
 
 def _examples(detector: Detector, size: tuple[int, int] | None) -> Tensor:
-    """Two images of this (height, width).
+    """Return two uint8 images of this (height, width), with which the exporter traces.
 
-    Raises ValueError, in a line, for what the exporter would refuse in pages.
+    Raises ValueError, in one line, for a size for which the exporter would print pages.
     """
     if size is None:
         raise ValueError("the detector does not know its images' size: give size=(height, width)")
@@ -54,23 +59,23 @@ def _examples(detector: Detector, size: tuple[int, int] | None) -> Tensor:
 
 
 def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None = None) -> None:
-    """Write the detector as ONNX: `images`, uint8 [B, C, height, width] of any B, to the `OUTPUTS`.
+    """Write the detector as ONNX.
 
-    The file is written whole or not at all. Weights of more than 1.5 GB go into a second one beside
-    it, PATH.data; a process killed between putting the two in place leaves the second alone. Needs
-    the packages onnx and onnxscript, and PyTorch 2.11 or newer (`pip install '.[export]'` in the
-    repository).
+    The graph's input is `images`, uint8 [B, C, height, width] for any B; its outputs are `OUTPUTS`.
+    The input is uint8 because floats must lie in [0, 1], and a graph cannot refuse others.
 
-    uint8 is part of the format, so that no value can lie outside. (Floats would have to be in [0,
-    1], which a graph cannot refuse.)
+    The file is written whole or not at all. Weights of more than 1.5 GB go into a second file
+    beside it, PATH.data; if the process is killed between the two renamings, only the second file
+    exists. Needs the packages onnx and onnxscript, and PyTorch 2.11 or newer (`pip install
+    '.[export]'` in the repository).
 
     Args:
         detector: on any device.
-        path: of the file; its folder is made if need be.
-        size: the images' (height, width); by default those that the network was trained on.
+        path: the file. Its folder is made if it does not exist.
+        size: (height, width) of the images in pixels; by default that of the training images.
 
-    Raises ValueError if neither the detector nor the call says what size the images are of, and for
-    a detector that refuses images of that size.
+    Raises ValueError if neither the detector nor the call gives a size, and for a detector that
+    refuses images of that size; OSError if the file cannot be written.
     """
     images = _examples(detector, size or detector.size)
     with whole_files(Path(path)) as temporary:
@@ -82,18 +87,20 @@ def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None =
             output_names=list(OUTPUTS),
             dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
             dynamo=True,
-            # Torch does without anyway where the weights are too large for one file.
+            # torch ignores this if the weights are too large for one file.
             external_data=False,
             verbose=False,
         )
 
 
 def to_safetensors(detector: Detector, path: str | Path) -> None:
-    """Write the weights, temperature, thresholds and normalisation as safetensors, the class names
-    in its metadata.
+    """Write the weights, temperature, thresholds and normalisation as safetensors.
 
-    The file is written whole or not at all; its folder is made if need be.
-    Needs the package safetensors (`pip install '.[export]'` in the repository).
+    The class names are in its metadata, as class_0, class_1 and so on. The file is written whole or
+    not at all; its folder is made if it does not exist. Needs the package safetensors (`pip install
+    '.[export]'` in the repository).
+
+    Raises OSError if the file cannot be written.
     """
     from safetensors.torch import save
 

@@ -1,4 +1,4 @@
-"""A finished run's network: writes and reads its model.pt."""
+"""Writes and reads model.pt, the network of a finished run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from . import archive, versions
 from .losses import get_loss
-from .models import build_model
+from .models import Network, build_model
 
-# Pixels of the largest image that a network may have been trained on: 8,192 × 8,192.
-PIXELS = 2**26
+# The largest number of pixels of a training image: 8,192 × 8,192.
+MAX_PIXELS = 2**26
 
 
 def save_network(
@@ -53,28 +53,29 @@ def save_network(
     archive.save(path, content)
 
 
-def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_network(path: str | Path) -> tuple[Network, dict[str, Any]]:
     """Read a model.pt.
 
-    Runs no code that the file holds, and takes no more memory than the file is long.
+    No code in the file is run. The weights take no more memory than the file has bytes.
 
     Returns:
-        the network, on the CPU in evaluation mode, and everything else in the file.
+        the network, on the CPU in evaluation mode, and everything else in the file: the arguments
+        of `save_network` by name.
 
     Raises ValueError if the file is damaged or no model.pt, or if its weights would give other
-    outputs in this version; OSError if it cannot be read.
+    outputs in this version of the code; OSError if it cannot be read.
     """
-    if not Path(path).is_file():  # a pipe would never end
+    if not Path(path).is_file():  # reading a pipe could wait for ever
         raise ValueError(f"{path} is no file: a finished run keeps its network there, so name one")
     with open(path, "rb") as file:
         try:
             content = archive.load(file)
             weights = content.pop("state_dict")
             if sum(value.nbytes for value in weights.values()) > os.fstat(file.fileno()).st_size:
-                # A stride of 0 repeats one stored number.
+                # With a stride of 0, one stored number could make a tensor of any size.
                 raise ValueError("its weights are larger than the file")
             changes = versions.other_function(content["config"])
-            network = _built(content["config"], len(content["classes"]), weights)
+            network = _build(content["config"], len(content["classes"]), weights)
             _check(content)
         except Exception as error:  # damaged bytes raise almost anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
@@ -92,13 +93,17 @@ def load_network(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     return network.eval(), content
 
 
-def _built(config: Mapping[str, Any], num_classes: int, weights: dict[str, Tensor]) -> nn.Module:
-    """The network of a configuration (as JSON) with these weights."""
+def _build(config: Mapping[str, Any], num_classes: int, weights: dict[str, Tensor]) -> Network:
+    """Return the network of a configuration (as JSON) with these weights, in float32.
+
+    Raises ValueError for an unknown network or loss, or for weights that are not finite,
+    RuntimeError for weights that do not fit the network.
+    """
     loss = get_loss(config["loss"])
-    with torch.device("meta"):  # takes no memory until the weights are known to fit
+    with torch.device("meta"):  # takes no memory before the weights are known to fit
         network = loss.wrap(build_model(config["model"], num_classes, loss.head))
     network.load_state_dict(weights, assign=True)
-    network.to(dtype=torch.float32, memory_format=torch.contiguous_format)
+    network.to(torch.float32).to(memory_format=torch.contiguous_format)
     for name, value in network.state_dict().items():
         if not name.endswith("thresholds") and not value.isfinite().all():
             raise ValueError(f"{name} is not finite")
@@ -106,18 +111,16 @@ def _built(config: Mapping[str, Any], num_classes: int, weights: dict[str, Tenso
 
 
 def _check(saved: Mapping[str, Any]) -> None:
-    """Raises ValueError if mean, std, classes or size is missing, or if mean, std, size or margin
-    cannot be.
-    """
+    """Raises ValueError if mean, std, classes or size is missing, or if a value is impossible."""
     if missing := {"mean", "std", "classes", "size"} - saved.keys():
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     size, margin = saved["size"], saved.get("margin", 0)
     if len(saved["mean"]) != 3 or len(saved["std"]) != 3:
         raise ValueError("its mean and std are not of 3 channels")
-    whole = len(size) == 2 and all(
+    possible = len(size) == 2 and all(
         type(number) is int and number > 0 for number in (*size, margin + 1)
     )
-    if not whole or (size[0] + margin) * (size[1] + margin) > PIXELS:
+    if not possible or (size[0] + margin) * (size[1] + margin) > MAX_PIXELS:
         raise ValueError(
             f"its images' (height, width) are {size!r:.40} and their margin is {margin!r:.40}"
         )

@@ -5,7 +5,7 @@ second part (the criterion).
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from . import scores
 from .contract import PERCENTILES, LossFirstPart
@@ -19,7 +19,13 @@ from .replacement import replace_classifier
 from .scaledcosine import ScaledCosineLossFirstPart, ScaledCosineLossSecondPart
 from .sngp import SNGPLossFirstPart, SNGPLossSecondPart
 from .softmax import SoftMaxLossFirstPart, SoftMaxLossSecondPart
-from .spectral import bound_convolutions
+from .spectral import Model, bound_convolutions
+
+
+class Wrap(Protocol):
+    """Changes a new network in place, and returns it."""
+
+    def __call__(self, model: Model, /) -> Model: ...
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Loss:
     head: Callable[[int, int], LossFirstPart]  # makes the head from (num_features, num_classes)
     criterion: Callable[[Any], LossSecondPart]  # makes the criterion from the head
     # Changes a new network as the method needs.
-    wrap: Callable[[Any], Any] = lambda model: model
+    wrap: Wrap = lambda model: model
 
 
 LOSSES = {

@@ -2,6 +2,8 @@
 SNGP, arXiv 2006.10108).
 """
 
+from typing import TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch.nn.utils import parametrize
 from .precision import without_autocast
 from .transforms import in_backward
 
+Model = TypeVar("Model", bound=nn.Module)
 GRID = 16  # height and width, in pixels, of the images on which a norm is estimated
 BOUND = 6.0  # SNGP's bound for WideResNet-28-10 on CIFAR
 WARM_UP = 15  # power iterations at the start; afterwards there is one in each training step
@@ -67,7 +70,7 @@ class _BoundedWeight(nn.Module):
             return weight / (sigma / self.bound).clamp_min(1)
 
 
-def bound_convolutions(model: nn.Module, bound: float = BOUND) -> nn.Module:
+def bound_convolutions(model: Model, bound: float = BOUND) -> Model:
     """Bound the spectral norm of each `nn.Conv2d` of the model, in place, and return the model.
 
     The norm stays at `bound` or below. (torch's own `spectral_norm` sets it to 1.)

@@ -213,7 +213,7 @@ def test_what_a_detector_would_leave_out_of_a_head_is_refused():
     ],
 )
 def test_a_normalisation_of_no_such_pixels_is_refused(arguments):
-    with pytest.raises(ValueError, match="mean and std are a number a channel, of pixels in"):
+    with pytest.raises(ValueError, match="mean and std are a number for each channel, of pixels"):
         Detector(Ending(plainly), **{"mean": [0.5] * 3, "std": [0.25] * 3} | arguments)
 
 

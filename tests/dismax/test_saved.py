@@ -80,10 +80,10 @@ CHANGES = {
     "no mean": (lambda content: content.pop("mean"), "it lacks mean"),
     "a mean that is none": (
         entry(mean=[0.5, 0.5, float("nan")]),
-        "mean and std are a number a channel",
+        "mean and std are a number for each channel",
     ),
-    "a mean of text": (entry(mean="abc"), "mean and std are a number a channel"),
-    "a std of 0": (entry(std=[0.0, 0.0, 0.0]), "mean and std are a number a channel"),
+    "a mean of text": (entry(mean="abc"), "mean and std are a number for each channel"),
+    "a std of 0": (entry(std=[0.0, 0.0, 0.0]), "mean and std are a number for each channel"),
     "another number of channels": (entry(mean=[0.5], std=[0.2]), "not of 3 channels"),
     "class names of bytes": (entry(classes=[b"a"] * 8), "class_names are a list of str"),
     "NaN weights": (

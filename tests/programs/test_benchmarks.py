@@ -1,4 +1,4 @@
-"""The benchmarks run: what the README tells people to run prints its table."""
+"""Each benchmark prints its table, checks its options first, and ends with one line."""
 
 import importlib
 import os
@@ -64,21 +64,21 @@ def test_distances_of_a_run_are_printed_for_each_kind_of_images(script, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "said"),
+    ("name", "arguments", "message"),
     [
         ("inference", ("--models", "smallcnn", "--batch", "10000000000"), "out of memory"),
         ("heads", ("--repeats", "x"), "Error parsing --repeats: invalid literal"),
     ],
 )
-def test_bad_arguments_are_said_in_one_line(script, name, given, said):
-    done = script("-m", f"benchmarks.{name}", *given)
+def test_bad_arguments_are_an_error_in_one_line(script, name, arguments, message):
+    done = script("-m", f"benchmarks.{name}", *arguments)
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if "CUDA" not in line]
-    assert line.startswith(f"error: {said}")
+    assert line.startswith(f"error: {message}")
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "message"),
     [
         ("heads", {"repeats": 0}, "--repeats must be above 0 and below 1,000,000,000,000, got 0"),
         ("data", {"images": -5}, "--images must be above 0 and below"),
@@ -110,12 +110,12 @@ def test_bad_arguments_are_said_in_one_line(script, name, given, said):
         ("cost", {"images_per_second": (1, 0, 1)}, "--images-per-second must be above 0 and below"),
     ],
 )
-def test_options_are_checked_before_anything_is_measured(name, options, said):
-    with pytest.raises(ValueError, match=said):
+def test_options_are_checked_before_anything_is_measured(name, options, message):
+    with pytest.raises(ValueError, match=message):
         importlib.import_module(f"benchmarks.{name}").main(**options)
 
 
-def test_the_days_of_table_2_are_those_that_the_page_gives():
+def test_table_2_takes_the_days_that_the_page_says():
     assert round(sum(cost.days((1206, 3889, 3083)))) == 12  # docs/performance.md
 
 
@@ -135,27 +135,19 @@ SLEEPING = """
 import os, time
 from benchmarks import common, together
 
-def sleeping(*_):
+def sleep(*_):
     print(os.getpid(), flush=True)
     time.sleep(100)
 
 if __name__ == "__main__":
-    together._rate = sleeping
+    together._rate = sleep
     common.end_well(lambda: together.together(2))
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "whom", "status", "said"),
-    [
-        (signal.SIGTERM, "all", 75, "interrupted: the table is not complete"),
-        (signal.SIGKILL, "one", 2, "error: a process of the"),
-    ],
-)
-def test_runs_at_once_end_with_their_benchmark_and_with_each_other(
-    tmp_path, number, whom, status, said
-):
+@pytest.fixture
+def sleeping(tmp_path):
+    """A benchmark of two runs at once that sleep, and the numbers of the runs' processes."""
     (tmp_path / "sleeping.py").write_text(SLEEPING)
     benchmark = subprocess.Popen(
         [sys.executable, str(tmp_path / "sleeping.py")],
@@ -164,14 +156,28 @@ def test_runs_at_once_end_with_their_benchmark_and_with_each_other(
         stderr=subprocess.PIPE,
         text=True,
     )
-    runs = [int(benchmark.stdout.readline()) for _ in range(2)]
-    os.kill(benchmark.pid if whom == "all" else runs[0], number)
-    try:
-        _, error = benchmark.communicate(timeout=30)
-    finally:
-        benchmark.kill()
-    assert benchmark.returncode == status
-    assert said in error
+    yield benchmark, [int(benchmark.stdout.readline()) for _ in range(2)]
+    benchmark.kill()
+
+
+@pytest.mark.slow
+def test_a_signal_ends_a_benchmark_and_its_processes(sleeping):
+    benchmark, _ = sleeping
+    benchmark.send_signal(signal.SIGTERM)
+    # Its processes have the same standard error, so it ends when they have ended.
+    _, error = benchmark.communicate(timeout=30)
+    assert benchmark.returncode == 75
+    assert "interrupted: the table is not complete" in error
+
+
+@pytest.mark.slow
+def test_a_benchmark_with_a_killed_process_fails_in_one_line(sleeping):
+    benchmark, processes = sleeping
+    os.kill(processes[0], signal.SIGKILL)
+    _, error = benchmark.communicate(timeout=30)
+    assert benchmark.returncode == 1
+    assert error.startswith("error: a process of the benchmark was killed")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.slow
