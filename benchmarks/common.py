@@ -140,8 +140,8 @@ def new_processes(count: int = 1, **options: Any) -> Iterator[ProcessPoolExecuto
                 child.kill()
             if isinstance(error, BrokenProcessPool):
                 raise program.Failure(
-                    "a process of the benchmark was killed (too little memory?): take fewer or smaller "
-                    "runs, or end other programs"
+                    "a process of the benchmark was killed (too little memory?): take fewer or "
+                    "smaller runs, or end other programs"
                 ) from error
             raise
 
