@@ -69,7 +69,12 @@ def runs(tmp_path):
                 "classification": {
                     "test": {"n": 10_000}
                     | {
-                        at: {"accuracy": float(rng.uniform(0.9, 0.95)), "ece": 0.01 * rng.uniform()}
+                        at: {
+                            "accuracy": float(rng.uniform(0.9, 0.95)),
+                            "ece": 0.01 * rng.uniform(),
+                            "nll": 0.3,
+                            "brier": 0.1,
+                        }
                         for at in ("t1", "calibrated")
                     }
                 },
