@@ -1,4 +1,4 @@
-"""Signals at any moment, in programs and scripts, and output that nobody reads."""
+"""Signals at any moment, in programs and scripts."""
 
 import os
 import signal
@@ -9,8 +9,8 @@ import time
 import pytest
 
 from experiment import lock, records
-from tests.common import QUICK, ROOT, record_of, until
-from utils import distributed, interruption, output
+from tests.common import ROOT, until
+from utils import interruption
 
 CPU = ("--precision", "fp32", "--device", "cpu")
 
@@ -116,14 +116,14 @@ def test_a_signal_during_the_imports_ends_in_one_line(tmp_path, program):
                 break
         time.sleep(0.2)  # torch takes longer
         process.send_signal(signal.SIGINT)
-        said = [line for line in process.stderr if not line.startswith("import time:")]
+        lines = [line for line in process.stderr if not line.startswith("import time:")]
     assert process.returncode == interruption.STATUS
     begun = (
         "what has arrived is kept; the same command goes on"
         if "prepare" in program
         else "nothing was begun"
     )
-    assert said == ["\n", f"interrupted: {begun}\n"]
+    assert lines == ["\n", f"interrupted: {begun}\n"]
     assert not (tmp_path / "runs").exists()
 
 
@@ -155,7 +155,7 @@ def test_after_an_interrupt_that_python_dropped_the_next_one_raises(monkeypatch)
 
 
 @pytest.mark.parametrize("interrupted", [True, False])
-def test_what_an_interruption_leaves_half_made_says_nothing(script, interrupted):
+def test_the_destructor_of_a_half_made_object_prints_no_error(script, interrupted):
     """As torch's DataLoader, whose destructor looks for what its constructor did not come to."""
     program = f"""
 import os
@@ -184,7 +184,7 @@ def ignore_nothing():
         signal.signal(each, signal.SIG_DFL)
 
 
-def test_ctrl_c_ends_a_script_whatever_the_run_under_way_makes_of_it(tmp_path):
+def test_ctrl_c_ends_a_script_whatever_its_run_exits_with(tmp_path):
     """A run that finishes all the same ends with 0."""
     finishing = tmp_path / "python"
     finishing.write_text(f"#!/bin/bash\ntrap '' INT\necho begun >> {tmp_path}/log\nsleep 2\n")
@@ -201,7 +201,7 @@ def test_ctrl_c_ends_a_script_whatever_the_run_under_way_makes_of_it(tmp_path):
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
-def test_a_signal_to_a_script_alone_stops_the_run_under_way_too(tmp_path, signal_):
+def test_a_signal_to_a_script_alone_stops_its_run_too(tmp_path, signal_):
     """As `kill`, or `timeout --foreground`, sends it."""
     listening = tmp_path / "python"
     trapped = f"trap 'echo stopped >> {tmp_path}/log; kill $!; exit 75' TERM"
@@ -217,11 +217,11 @@ def test_a_signal_to_a_script_alone_stops_the_run_under_way_too(tmp_path, signal
         until(process, lambda: (tmp_path / "log").exists())
         process.send_signal(signal_)
         _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (interruption.STATUS, b"")  # the run has said it
+    assert (process.returncode, err) == (interruption.STATUS, b"")  # the run has printed it
     assert (tmp_path / "log").read_text() == "begun\nstopped\n"
 
 
-def test_a_signal_while_a_script_looks_for_its_packages_is_said(tmp_path):
+def test_a_signal_while_a_script_looks_for_packages_ends_it_in_one_line(tmp_path):
     looking = tmp_path / "python"
     looking.write_text(
         f"#!/bin/bash\n[ $1 = -c ] && exit\necho begun >> {tmp_path}/log\nexec sleep 60\n"
@@ -240,36 +240,10 @@ def test_a_signal_while_a_script_looks_for_its_packages_is_said(tmp_path):
     )
 
 
-@pytest.mark.parametrize("streams", [">&- 2>&-", "2>&1 | true", "> /dev/full 2>&1"])
-def test_output_that_nobody_reads_ends_no_run(tmp_path, streams):
-    command = (
-        f"{sys.executable} main.py {' '.join((*CPU, *QUICK))} --runs {tmp_path}/runs {streams}; "
-        f"exit ${{PIPESTATUS[0]}}"
-    )
-    assert subprocess.run(["bash", "-c", command], cwd=ROOT).returncode == 0
-    assert record_of(tmp_path)["best"]["epoch"]
-
-
-def test_what_is_said_to_a_closed_standard_error_does_not_come_among_the_results(script):
-    done = script(
-        "-c",
-        "import sys; from utils.output import print_line; sys.stderr = None; "
-        "print_line('warning', sys.stderr); print_line('result')",
-    )
-    assert done.stdout == "result\n"
-
-
-def test_an_interruption_is_one_even_if_its_line_cannot_be_printed(tmp_path):
+def test_a_run_is_interrupted_even_if_its_message_cannot_be_printed(tmp_path):
     """As with `2>&1 | tee log`, where a Ctrl-C ends tee too."""
-    command = [
-        sys.executable,
-        "main.py",
-        *CPU,
-        "--epochs",
-        "100000",
-        "--runs",
-        str(tmp_path / "runs"),
-    ]
+    command = [sys.executable, "main.py", *CPU, "--epochs", "100000"]
+    command += ["--runs", str(tmp_path / "runs")]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
@@ -278,47 +252,3 @@ def test_an_interruption_is_one_even_if_its_line_cannot_be_printed(tmp_path):
         process.send_signal(signal.SIGINT)
     assert process.returncode == interruption.STATUS
     assert list(tmp_path.rglob(records.LAST))
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [({}, (0, 1)), ({"RANK": "1"}, (0, 1)), ({"WORLD_SIZE": "3", "RANK": "2"}, (2, 3))],
-)
-def test_who_is_who_is_torchruns_to_say(monkeypatch, given, expected):
-    for name in ("RANK", "WORLD_SIZE"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    assert (output.rank(), distributed.size()) == expected
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"WORLD_SIZE": "abc"},
-        {"WORLD_SIZE": "2"},
-        {"WORLD_SIZE": "2", "RANK": "x"},
-        {"WORLD_SIZE": "0"},
-    ],
-)
-def test_an_environment_that_is_not_torchruns_is_named(run_main, monkeypatch, given):
-    monkeypatch.delenv("RANK", raising=False)
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    status, _, err = run_main(*QUICK)
-    assert status == 2
-    assert (
-        f"WORLD_SIZE={given['WORLD_SIZE']} and RANK={given.get('RANK', '')} name no process: use "
-        "torchrun" in err
-    )
-
-
-@pytest.mark.parametrize("count", ["x", "", "0", "-1", "2.0"])
-def test_a_number_of_processes_here_that_is_none_is_named(run_main, monkeypatch, count):
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", count)
-    status, _, err = run_main(*QUICK)
-    assert (status, err) == (
-        2,
-        f"error: the environment's LOCAL_WORLD_SIZE={count} is no number of processes: use "
-        "torchrun, or unset it\n",
-    )
