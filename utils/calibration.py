@@ -1,6 +1,5 @@
 """Fits the temperature by which a network's logits are divided, so that it is calibrated."""
 
-import math
 import warnings
 from collections.abc import Callable, Iterator
 
@@ -8,18 +7,13 @@ import torch
 from torch import Tensor
 
 from .bins import BINS
+from .confidences import HIGH, HIGHEST, LOW, LOWEST, Confidences, in_chunks
 
-LOWEST, HIGHEST = 0.001, 100.0  # the range of temperatures
-LOW, HIGH = math.log10(LOWEST), math.log10(HIGHEST)
-# Number of temperatures, evenly spaced in log T, whose confidences are computed exactly. A small
-# set has more, since its ECE jumps more. MAX_WORK limits their product with the number of logits.
-MIN_NODES, MAX_NODES, MAX_WORK = 129, 20_001, 3e7
 # The first search has at least this many temperatures. Confidences between nodes are interpolated.
 MIN_POINTS = 2001
 # Each later search has FINER_POINTS temperatures around each of the BEST_POINTS best.
 FINER_POINTS, BEST_POINTS, FINER_SEARCHES = 41, 12, 3
 BISECTIONS = 42  # of the range of log10 T, which is then known to 12 decimals
-CHUNK = 2**17  # numbers computed at once: as many as fit into the processor's cache
 
 
 def _best_first(points: Tensor, values: Tensor) -> Tensor:
@@ -29,55 +23,6 @@ def _best_first(points: Tensor, values: Tensor) -> Tensor:
     """
     near_first = points.abs().argsort(stable=True)
     return near_first[values[near_first].round(decimals=12).argsort(stable=True)]
-
-
-def _in_chunks(function: Callable[[Tensor], Tensor], points: Tensor, size: int) -> Tensor:
-    """Compute a function of points [K] for a few points at a time.
-
-    One point takes `size` numbers. There are √CHUNK points at a time or less, because
-    `_Confidences.interpolated` makes a matrix of points by points.
-    """
-    count = max(1, min(CHUNK // size, math.isqrt(CHUNK)))
-    return torch.cat([function(chunk) for chunk in points.split(count)])
-
-
-class _Confidences:
-    """The confidence max p of each image at any temperature, exact or interpolated.
-
-    1/confidence - 1 = Σ_j exp(-gap_j/T), the sum being over the other classes. Its logarithm is
-    smooth in log T, so cubic interpolation from a table of exact values has an error of less than
-    3e-5 in the confidence, even in the coarsest table. It takes N numbers for each temperature in
-    place of N·C exponentials.
-    """
-
-    def __init__(self, logits: Tensor):
-        self.gaps = logits - logits.amax(1, keepdim=True)
-        count = int(min(max(MAX_WORK / logits.numel(), MIN_NODES), MAX_NODES))
-        self.spacing = (HIGH - LOW) / (count - 1)
-        self.nodes = torch.linspace(LOW, HIGH, count, dtype=torch.float64)
-        confidences = _in_chunks(self.exact, self.nodes, logits.numel())
-        self.table = (1 / confidences - 1).clamp_min_(1e-15).log_()  # [count, N]
-
-    def exact(self, points: Tensor) -> Tensor:
-        """Return the confidences [K, N] at the temperatures 10^points, points [K]."""
-        return 1 / (self.gaps * 10 ** -points[:, None, None]).exp_().sum(2)
-
-    def interpolated(self, points: Tensor) -> Tensor:
-        """Return almost the same as `exact`, by cubic interpolation. The points must be sorted."""
-        position = (points - LOW) / self.spacing
-        first = position.long().sub(1).clamp(0, len(self.nodes) - 4)  # of the four nodes
-        x = position - first
-        weights = (
-            (1 - x) * (2 - x) * (3 - x) / 6,
-            x * (2 - x) * (3 - x) / 2,
-            x * (x - 1) * (3 - x) / 2,
-            x * (x - 1) * (x - 2) / 6,
-        )
-        # One matrix product with the table's rows that are needed. Sorted points need few.
-        start, end = int(first.min()), int(first.max()) + 4
-        matrix = x.new_zeros(len(x), end - start)
-        matrix.scatter_(1, (first - start)[:, None] + torch.arange(4), torch.stack(weights, 1))
-        return 1 / (matrix @ self.table[start:end]).exp_().add_(1)
 
 
 def _calibration_errors(confidence: Tensor, correct: Tensor) -> Tensor:
@@ -95,26 +40,26 @@ def _calibration_errors(confidence: Tensor, correct: Tensor) -> Tensor:
 def _lowest_ece(logits: Tensor, labels: Tensor) -> float:
     """Return log10 of the temperature with the lowest ECE."""
     correct = (logits.argmax(1) == labels).double()
-    confidences = _Confidences(logits)
-
-    def ece(confidence: Tensor) -> Tensor:
-        return _calibration_errors(confidence, correct)
+    confidences = Confidences(logits)
 
     def interpolated_ece(points: Tensor) -> Tensor:
-        return _in_chunks(lambda chunk: ece(confidences.interpolated(chunk)), points, len(labels))
+        return _calibration_errors(confidences.interpolated(points), correct)
+
+    def exact_ece(points: Tensor) -> Tensor:
+        return _calibration_errors(confidences.exact(points), correct)
 
     points = torch.linspace(LOW, HIGH, max(MIN_POINTS, len(confidences.nodes)), dtype=torch.float64)
-    values = interpolated_ece(points)
+    values = in_chunks(interpolated_ece, points, len(labels))
     spacing = (HIGH - LOW) / (len(points) - 1)
     for _ in range(FINER_SEARCHES):
         best = points[_best_first(points, values)[:BEST_POINTS]]
         offsets = torch.linspace(-spacing, spacing, FINER_POINTS, dtype=torch.float64)
         finer = (best[:, None] + offsets).flatten().clamp(LOW, HIGH).unique()
         points = torch.cat([points, finer])
-        values = torch.cat([values, interpolated_ece(finer)])
+        values = torch.cat([values, in_chunks(interpolated_ece, finer, len(labels))])
         spacing /= (FINER_POINTS - 1) / 2
     best = points[_best_first(points, values)[:BEST_POINTS]]
-    exact = _in_chunks(lambda chunk: ece(confidences.exact(chunk)), best, logits.numel())
+    exact = in_chunks(exact_ece, best, logits.numel())
     return best[_best_first(best, exact)[0]].item()
 
 
@@ -124,17 +69,26 @@ def _lowest_nll(logits: Tensor, labels: Tensor) -> float:
     The NLL is convex in 1/T, so bisection finds it.
     """
     gaps = logits - logits.gather(1, labels[:, None])
+
+    def too_high(point: float) -> bool:
+        # The derivative by 1/T is the mean of Σ_j p_j gap_j; the derivative by T has the opposite
+        # sign. Where the NLL is flat, no temperature is better, so the search goes towards 1.
+        slope = -((gaps * 10**-point).softmax(1) * gaps).sum(1).mean().item()
+        return (slope if abs(slope) >= 1e-14 else point) > 0
+
+    return _bisect(too_high)[0]
+
+
+def _bisect(too_high: Callable[[float], bool]) -> tuple[float, float]:
+    """Return two points of log10 T, 1e-12 apart: the first is not too high, the second is."""
     low, high = LOW, HIGH
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        # The derivative by 1/T is the mean of Σ_j p_j gap_j; the derivative by T has the opposite
-        # sign. Where the NLL is flat, no temperature is better, so the search goes towards 1.
-        slope = -((gaps * 10**-middle).softmax(1) * gaps).sum(1).mean().item()
-        if (slope if abs(slope) >= 1e-14 else middle) > 0:
+        if too_high(middle):
             high = middle
         else:
             low = middle
-    return low
+    return low, high
 
 
 OBJECTIVES = {"ece": _lowest_ece, "nll": _lowest_nll}
@@ -149,16 +103,9 @@ def _mean_confidence(logits: Tensor, point: float) -> float:
 def _lowest_with_confidence(logits: Tensor, limit: float) -> float:
     """Return log10 of the lowest temperature at which the mean confidence is at most `limit`.
 
-    If there is none, return the upper bound. By bisection.
+    If there is none, return the upper bound.
     """
-    low, high = LOW, HIGH
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if _mean_confidence(logits, middle) > limit:
-            low = middle
-        else:
-            high = middle
-    return high
+    return _bisect(lambda point: _mean_confidence(logits, point) <= limit)[1]
 
 
 def _checked(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

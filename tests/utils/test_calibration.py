@@ -12,13 +12,8 @@ from hypothesis import strategies as st
 from experiment.evaluation import temperature_results
 from tests.utils.logits import random_logits
 from utils.bins import BINS
-from utils.calibration import (
-    HIGHEST,
-    LOWEST,
-    _calibration_errors,
-    _Confidences,
-    fit_temperature,
-)
+from utils.calibration import _calibration_errors, fit_temperature
+from utils.confidences import HIGHEST, LOWEST, Confidences
 from utils.metrics import bin_of, expected_calibration_error, negative_log_likelihood
 
 METRICS = {"ece": expected_calibration_error, "nll": negative_log_likelihood}
@@ -81,7 +76,7 @@ def test_a_coarse_table_finds_what_a_dense_grid_finds(seed):
 def test_interpolated_confidences_are_the_exact_ones(n, c):
     rng = np.random.default_rng(n)
     for logits in (rng.normal(size=(n, c)) * 5, distance_logits(n, c, n)[0]):
-        confidences = _Confidences(torch.tensor(logits))
+        confidences = Confidences(torch.tensor(logits))
         assert len(confidences.nodes) < 300  # few enough for an error to show
         points = torch.tensor(np.sort(rng.uniform(-3, 2, 50)))
         torch.testing.assert_close(
