@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One run: train a network with a loss, calibrate it, detect out-of-distribution data, record it.
 
-The method of the DisMax paper (arXiv 2205.05874), from top to bottom: see `perform`.
+`perform` and `evaluate` have the steps of a run. The equations of DisMax are in losses/dismax.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 if __name__ == "__main__":
     from utils import interruption
 
-    interruption.begin()
+    interruption.begin()  # a signal during the imports below, which take seconds, prints one line
 
 import sys
 import time
@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 
 from data.catalog import title_of
 from experiment.evaluation import calibrate, temperature_results
-from experiment.folder import claim, is_finished, skip, with_begun_precision
+from experiment.folder import is_finished, lock_folder, skip, with_begun_precision
 from experiment.parsing import parse
 from losses import get_loss
 from models import model_title
@@ -37,17 +37,18 @@ INTERRUPTED = "nothing was lost; the same command goes on"
 def perform(arguments: Sequence[str] | None) -> int | None:
     """Make one run. Returns the exit status, None if the run is done."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    config = with_begun_precision(parse(arguments))
-    # With several processes, the first one looks for all, under the lock.
+    config = with_begun_precision(parse(arguments))  # a run keeps the precision that it began with
+    # Of several processes, only the first one asks this, when it has locked the run's folder.
     if distributed.size() == 1 and is_finished(config.folder, config.identity()):
         return skip(config.folder)
     device = runtime.find_device(distributed.device_name(config.device))
     with ExitStack() as stack:
         world = stack.enter_context(distributed.world(device))
-        # One process may see that the run has begun before another sees it.
+        # If only some processes saw that the run has begun, they would differ in the precision.
         config = replace(config, precision=world.broadcast_from_first(config.precision))
         run = build(config, device, world)
-        if (status := claim(run.config, config.precision == "auto", world, stack)) is not None:
+        status = lock_folder(run.config, config.precision == "auto", world, stack)
+        if status is not None:  # finished, not possible, or made by another process
             return status
         session = Session(run)
         session.resume()
@@ -56,11 +57,11 @@ def perform(arguments: Sequence[str] | None) -> int | None:
             session.train()
             evaluate(session, started)
         except BaseException as error:
-            error.add_note(session.kept)  # printed with the error
+            error.add_note(session.kept)  # which checkpoint is kept: printed with the error
             if isinstance(error, KeyboardInterrupt):
                 error.add_note("the same command goes on")
             raise
-        world.barrier()  # a process that fails leaves at once, and the others notice it here
+        world.barrier()  # fails if another process has failed
     return None
 
 
@@ -85,13 +86,14 @@ def describe(run: Run) -> None:
 def evaluate(session: Session, started: str) -> None:
     """Calibrate the trained network, measure it, and write the run's results."""
     run, data, begun = session.run, session.run.data, time.monotonic()
-    # Infer once. Everything that is reported is computed from these outputs.
+    # Infer once, in all processes. Every reported number is computed from these outputs.
     outputs = {name: run.outputs(images) for name, images in data.evaluation_sets.items()}
     if run.config.keep_features:
-        outputs["train"] = run.outputs(data.train)
+        outputs["train"] = run.outputs(data.train)  # for detectors that detect.py adds later
     if not run.world.first:
         return
-    # The temperature, and the thresholds for detection, come from the calibration split.
+    # The temperature minimises the ECE of the calibration split. The thresholds for detection are
+    # percentiles of its scores.
     split = data.calibration_split
     temperature = temperature_results(outputs[split]["logits"], data.evaluation[split].labels)
     calibrate(run.model.classifier, outputs[split], temperature["value"])

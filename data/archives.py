@@ -110,6 +110,8 @@ def unpack_tar(archive: Path, target: Path) -> None:
                     )
                 tar.extract(member, target, set_attrs=False)
     except (tarfile.TarError, EOFError, zlib.error) as error:
+        if zipfile.is_zipfile(archive):
+            raise ValueError(f"{archive} is a zip: its row needs suffix='.zip'") from error
         raise ValueError(f"{archive} cannot be unpacked ({error})") from error
 
 
@@ -121,6 +123,9 @@ def unpack_zip(archive: Path, target: Path, folder: str) -> None:
     try:
         with zipfile.ZipFile(archive) as zipped:
             names = [name for name in zipped.namelist() if name.startswith(f"{folder}/")]
+            if not names:
+                folders = sorted({name.partition("/")[0] for name in zipped.namelist()})
+                raise ValueError(f"{archive} has no folder {folder}: it has {', '.join(folders)}")
             zipped.extractall(target, names)
     except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{archive} cannot be unpacked ({error})") from error

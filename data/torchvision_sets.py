@@ -149,7 +149,12 @@ def _download_svhn(root: Path) -> None:
 
 
 def mnist(kind: type[datasets.MNIST], name: str, title: str) -> TorchvisionSet:
-    """Return MNIST, or a data set in its format."""
+    """Return MNIST, or a data set with its files.
+
+    Raises ValueError for EMNIST and QMNIST, whose files have other names.
+    """
+    if kind not in (datasets.MNIST, datasets.FashionMNIST, datasets.KMNIST):
+        raise ValueError(f"{kind.__name__} does not have the files of MNIST: write a `load` for it")
     return TorchvisionSet(
         name,
         title,

@@ -87,7 +87,9 @@ def is_finished(folder: Path, identity: dict[str, Any]) -> bool:
     return (folder / METRICS).exists() and bool(read_record(folder / METRICS))
 
 
-def claim(config: RunConfig, auto_precision: bool, world: World, stack: ExitStack) -> int | None:
+def lock_folder(
+    config: RunConfig, auto_precision: bool, world: World, stack: ExitStack
+) -> int | None:
     """Collective: lock the run's folder until the stack closes, and make it this run's.
 
     Args:

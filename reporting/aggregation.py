@@ -66,7 +66,7 @@ def numbers_of_runs(rows: Sequence[RunRow], columns: Sequence[Column]) -> Number
         return {}
     heads = [column.title for column in columns]
     values = pd.DataFrame(
-        [[column.value(row) for column in columns] for row in rows],
+        [[_value(column, row) for column in columns] for row in rows],
         index=[row.method for row in rows],
         columns=heads,
     )
@@ -79,6 +79,14 @@ def numbers_of_runs(rows: Sequence[RunRow], columns: Sequence[Column]) -> Number
         pairs = zip(mean.tolist(), deviation.tolist(), strict=True)
         numbers[str(method)] = dict(zip(heads, pairs, strict=True))
     return numbers
+
+
+def _value(column: Column, row: RunRow) -> float:
+    """Return a run's number; NaN if its record is older than the number."""
+    try:
+        return column.value(row)
+    except KeyError:
+        return math.nan
 
 
 def numbers_of_paper(rows: Mapping[str, Mapping[str, float]], columns: list[Column]) -> Numbers:

@@ -96,3 +96,19 @@ def test_archives_are_unpacked_whole_and_never_outside(tmp_path, server):
         assert not Path("/tmp/escaped.png").exists()
         assert not any(path.is_symlink() for path in root.rglob("*"))
         (root / "Evil.tar.gz").unlink()
+
+
+@pytest.mark.parametrize(
+    ("folder", "suffix", "message"),
+    [("some", ".tar.gz", "is a zip: its row needs suffix"), ("other", ".zip", "it has some")],
+)
+def test_a_wrong_row_for_a_zip_says_what_is_wrong(tmp_path, server, folder, suffix, message):
+    address, content, _ = server
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("some/0.png", b"")
+    content["/zip"] = zipped.getvalue()
+    md5 = hashlib.md5(content["/zip"]).hexdigest()
+    row = Archive("some", "Some", f"{address}/zip", md5, folder, 1, suffix)
+    with pytest.raises(ValueError, match=message):
+        row.download(tmp_path)

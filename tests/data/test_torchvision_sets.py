@@ -6,10 +6,12 @@ import os
 import numpy as np
 import pytest
 import torch
+from torchvision import datasets
 
 import main
 from data import catalog, sources
 from data.catalog import CATALOG
+from data.torchvision_sets import mnist
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn", "fashionmnist"])
@@ -90,3 +92,8 @@ def test_a_pipe_among_the_downloads_is_an_error_and_not_opened(tmp_path, name):
     os.mkfifo(path)
     with pytest.raises(FileNotFoundError, match="is missing or damaged in"):
         sources.load_ood(name, tmp_path, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+
+
+def test_sets_with_other_files_than_mnists_are_refused():
+    with pytest.raises(ValueError, match="EMNIST does not have the files of MNIST"):
+        mnist(datasets.EMNIST, "emnist", "EMNIST")

@@ -1,11 +1,14 @@
 """The main table: means and deviations recomputed, and the paper's numbers beside them."""
 
 import json
+import math
 import statistics
 
 import pandas as pd
 
 from experiment import records
+from reporting.aggregation import numbers_of_runs
+from reporting.columns import Column, RunRow
 from reporting.details import DETAIL
 from reporting.paper import PAPER
 from tests.reporting.tables import SETS, changed, printed, rows_of
@@ -218,3 +221,12 @@ def test_the_papers_table_is_complete():
     assert len(table) == 33
     assert table.groupby(["data", "network"]).ngroups == 6
     assert not table["acc"].isna().any()
+
+
+def test_a_record_without_a_columns_number_has_an_empty_cell():
+    column = Column("New", lambda row: row.record["new"])
+    old = RunRow("old", {}, math.nan, {}, {})
+    new = RunRow("new", {"new": 2.0}, math.nan, {}, {})
+    numbers = numbers_of_runs([old, new], [column])
+    assert math.isnan(numbers["old"]["New"][0])
+    assert numbers["new"]["New"][0] == 2.0
