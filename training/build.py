@@ -61,19 +61,7 @@ def make_trainer(
 
     Raises ValueError if the run cannot be trained, whatever `images` is.
     """
-    normalize = Normalizer(data.mean, data.std, device)
-    # The paper pads images of 32 pixels by 4. Random crops of large images need no padding.
-    padding = 0 if data.entry.side else max(data.train.size) // 8
-    batches = TrainingBatches(
-        images,
-        normalize,
-        batch_size,
-        padding,
-        data.entry.flip,
-        device,
-        world.size,
-        world.shard,
-    )
+    batches = make_batches(data, images, batch_size, device, world)
     torch.manual_seed(config.seed)
     model = build_network(config, len(data.train.classes), device)
     refuse_small_images(config, model, data.train.size, device)
@@ -96,6 +84,19 @@ def make_trainer(
         config.precision,
         world,
         capture,
+    )
+
+
+def make_batches(
+    data: Data, images: ImageSet, batch_size: int, device: torch.device, world: World
+) -> TrainingBatches:
+    """Make the augmented batches of images, with the data set's normalisation."""
+    normalize = Normalizer(data.mean, data.std, device)
+    # The paper pads images of 32 pixels by 4. Random crops of large images need no padding.
+    padding = 0 if data.entry.side else max(data.train.size) // 8
+    flip = data.entry.flip
+    return TrainingBatches(
+        images, normalize, batch_size, padding, flip, device, world.size, world.shard
     )
 
 
