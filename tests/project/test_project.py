@@ -252,3 +252,27 @@ def test_run_digits_trains_resumes_skips_and_prints_the_table(tmp_path):
         assert "SoftMax (n=1)" in process.stdout
         assert "DisMax (n=1)" in process.stdout
         assert process.stdout.count("is finished: skipped") == skipped
+
+
+def test_no_file_is_long():
+    for path in ROOT.rglob("*.py"):
+        folder = path.relative_to(ROOT).parts[0]
+        if folder in {*MAY_IMPORT, "benchmarks"} or path.parent == ROOT:
+            assert path.read_text(encoding="utf-8").count("\n") <= 250, path
+
+
+def test_no_local_hides_a_function_of_its_file():
+    for path in [
+        *ROOT.glob("*.py"),
+        *(p for room in MAY_IMPORT for p in (ROOT / room).glob("*.py")),
+    ]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        for function in [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]:
+            names = {arg.arg for arg in (*function.args.args, *function.args.kwonlyargs)}
+            names |= {
+                node.id
+                for node in ast.walk(function)
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            }
+            assert not names & functions, f"{path}: {function.name}"
