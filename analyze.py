@@ -42,7 +42,7 @@ class Options:
     runs: Path = Path("runs")
     """Where the runs are."""
     format: Literal["table", "markdown", "latex", "csv"] = "table"
-    """How to print; csv is one row a score, with all scores at both temperatures."""
+    """How to print. csv has one row for each score, and all scores at both temperatures."""
     detail: bool = True
     """Print every score and metric of each out-of-distribution set too."""
     paper: bool = False

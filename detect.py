@@ -47,8 +47,8 @@ class Options:
     scores: tuple[str, ...] = ()
     """The detectors; by default all for which a run has kept enough."""
     epsilon: float | Literal["chosen"] | None = None
-    """The perturbation of odin and preprocessing, in pixels of [0, 1], or "chosen": chosen on
-    in-distribution images. By default 0.0014 for odin, and chosen for preprocessing."""
+    """The size of the perturbation of odin and preprocessing, for pixels in [0, 1]; "chosen": it is
+    chosen on in-distribution images. By default 0.0014 for odin, and chosen for preprocessing."""
     temperature: float = TEMPERATURE
     """The temperature of odin."""
     device: str = "auto"
@@ -151,7 +151,7 @@ def measure(
 ) -> dict[str, Any]:
     """Fit a detector. Return its `parameters`, and its metrics on each out-of-distribution set.
 
-    Raises NotApplicable if the detector has no meaning for this network or head, ValueError for
+    Raises NotApplicable if the detector does not apply to this network or head, ValueError for
     scores that are NaN or infinite.
     """
     if fit_data.head is not None and (reason := detector.refuses(fit_data.head)):

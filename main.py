@@ -31,7 +31,7 @@ from training.session import Session
 from utils import distributed, interruption, program, runtime
 from utils.output import print_line
 
-INTERRUPTED = "nothing was lost; the same command goes on"
+INTERRUPTED = "nothing was lost; run the same command again to continue"
 
 
 def perform(arguments: Sequence[str] | None) -> int | None:
@@ -59,7 +59,7 @@ def perform(arguments: Sequence[str] | None) -> int | None:
         except BaseException as error:
             error.add_note(session.kept)  # which checkpoint is kept: printed with the error
             if isinstance(error, KeyboardInterrupt):
-                error.add_note("the same command goes on")
+                error.add_note("run the same command again to continue")
             raise
         world.barrier()  # fails if another process has failed
     return None

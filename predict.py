@@ -71,7 +71,7 @@ def check_out(path: Path) -> None:
     while not os.path.lexists(folder):
         folder = folder.parent
     try:
-        # Only trying tells: root may write anywhere but to a read-only disk.
+        # Only a try can tell: root may write anywhere, but not to a read-only disk.
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:

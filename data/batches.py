@@ -59,14 +59,14 @@ class Plan:
 class TrainingBatches:
     """A training set's augmented batches, made on the device.
 
-    Each image is cropped at random after it is padded with black, and mirrored with probability ½
-    if `flip` is set; each image has its own offsets. The last batch may be smaller. If it has less
-    than two images for each process, it is left out, since batch norm cannot normalise one image;
-    these are other images in each epoch.
+    Each image is padded with black and then cropped at random. If `flip` is set, it is mirrored
+    with probability ½. Each image has its own offsets. The last batch may be smaller. It is left
+    out if it has less than two images for each process, since batch norm cannot normalise one
+    image. In each epoch other images are left out.
 
-    A set in memory is copied to the device as a whole; a set in files is decoded batch by batch.
-    Both give the same batches. Only files can have any size: then their images are random crops
-    before they are padded.
+    A set in memory is copied to the device as a whole. A set in files is decoded batch by batch.
+    Both give the same batches. Only images in files may differ in size. In such a set, a random
+    crop brings each image to the set's size before the padding.
 
     Args:
         images: the training set.

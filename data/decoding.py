@@ -96,9 +96,10 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, bytes]]:
-    """Give an image that Pillow has opened, and the content of the file, b"" without `whole`.
+    """Yield an image that Pillow has opened, and the content of the file.
 
-    With `whole`, the file is read into memory and checked first. Pillow's warnings are ignored.
+    With `whole`, the file is read into memory and checked first. Without it, the content is b"".
+    Pillow's warnings are ignored.
 
     Raises ValueError, which names the file, for every error.
     """
@@ -144,7 +145,8 @@ def _refuse_unfit(path: Path, image: Image.Image) -> None:
         raise Unfit(f"{path} holds several images: save the one that is meant in a file of its own")
     if image.mode.startswith(("I", "F")) or _bits(image) > 8:
         raise Unfit(
-            f"{path} has more than 8 bits a channel: save it with 8, scaled as its values mean it"
+            f"{path} has more than 8 bits a channel: save it with 8, with a scale that fits the "
+            "meaning of its values"
         )
 
 

@@ -22,7 +22,7 @@ from .images import as_ood, is_grey
 from .lists import LIST, entries, is_list
 from .streaming import ImageFiles, ImageSet
 
-IN_MEMORY = 4 * 2**30  # a split that takes more bytes when it is decoded is streamed from its files
+IN_MEMORY = 4 * 2**30  # bytes; a split that is larger when it is decoded stays in its files
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -42,7 +42,7 @@ def load_train_and_test(folder: Path, root: Path = Path()) -> tuple[ImageSet, Im
     """
     train, test = _load_named(folder, "train", root), _load_named(folder, "test", root)
     if train.size != test.size:
-        sizes = f"{_text(train.size)} and {_text(test.size)}"
+        sizes = f"{_size_text(train.size)} and {_size_text(test.size)}"
         raise ValueError(
             f"{folder}: train and test images differ in size ({sizes}): resize them to one"
         )
@@ -79,7 +79,7 @@ def load_split(path: Path, root: Path = Path()) -> ImageSet:
     for other in others:
         other_size = size_of(other)
         if other_size != size:
-            sizes = f"{first.name} {_text(size)}, {other} {_text(other_size)}"
+            sizes = f"{first.name} {_size_text(size)}, {other} {_size_text(other_size)}"
             raise ValueError(f"{path} holds images of several sizes ({sizes}): resize them to one")
     return _decode_if_small(replace(images, size=size))
 
@@ -211,5 +211,5 @@ def _encoded(paths: Iterable[str | Path]) -> np.ndarray:
     return np.array([os.fsencode(path) for path in paths])
 
 
-def _text(size: tuple[int, int]) -> str:
+def _size_text(size: tuple[int, int]) -> str:
     return "×".join(map(str, size))

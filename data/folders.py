@@ -136,8 +136,8 @@ def _walk(
 
     Counts in `left` what it skips.
     """
-    # Real folder → the same name. The folders above are included: a link to one of them would lead
-    # back here.
+    # Real folder → its `top`, the name of its folder directly below `folder`. The folders above are
+    # included: a link to one of them would lead back here.
     owners = {_identity(above): "" for above in Path(folder).resolve().parents}
     waiting = [(os.fspath(folder), "")]
     while waiting:

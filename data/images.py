@@ -51,9 +51,9 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 def resize_and_center_crop(pixels: Tensor, size: tuple[int, int], margin: int = 0) -> Tensor:
     """Return images, uint8 [..., 3, H, W], resized without distortion, then cropped to `size`.
 
-    Each side of `size` plus `margin` is the least that the resized images may have. One side has
-    exactly that, and the other is rounded down, as torchvision's `Resize` does. The crop is the
-    centre.
+    Each side of the resized image is at least as long as that side of `size` plus `margin`. One
+    side has exactly this length. The other side is rounded down, as torchvision's `Resize` does.
+    The crop is the centre.
     """
     height, width = pixels.shape[-2:]
     least_height, least_width = size[0] + margin, size[1] + margin

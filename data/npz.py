@@ -75,7 +75,8 @@ def _pixels(path: Path, arrays: dict[str, np.ndarray]) -> Tensor:
     has_channels = images.ndim == 4 and images.shape[-1] in (1, 3)
     if images.dtype != np.uint8 or not has_channels or not images.size:
         raise ValueError(
-            f"{path}: images must be uint8 [N, H, W, 3], got {images.dtype} {list(images.shape)}"
+            f"{path}: images must be uint8 [N, H, W, 3 or 1] and not empty, got {images.dtype} "
+            f"{list(images.shape)}"
         )
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     return pixels.expand(-1, 3, -1, -1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 if __name__ == "__main__":
     from utils import interruption
 
-    interruption.begin("what has arrived is kept; the same command goes on")
+    interruption.begin("what has arrived is kept; run the same command again to continue")
 
 import sys
 from collections.abc import Sequence
@@ -31,7 +31,8 @@ def main(names: Sequence[str]) -> int:
     Returns the exit status: 0 all are there, 1 a data set failed, 2 unknown name, 75 interrupted.
     """
     return program.exit_status(
-        lambda: prepare(names or DEFAULT), "what has arrived is kept; the same command goes on"
+        lambda: prepare(names or DEFAULT),
+        "what has arrived is kept; run the same command again to continue",
     )
 
 

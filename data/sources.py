@@ -63,8 +63,8 @@ def absolute_source(text: str, root: Path) -> str:
 
     Args:
         text: what the user typed.
-        root: the data directory. If it is the current folder, the catalog's own data set there is
-            not taken for another path.
+        root: the data directory. If it is the current folder, the path and the name of a set that
+            is there mean the same set, and the name is kept.
 
     Raises ValueError for a name without `PREFIX` that is also a path, since it could mean either.
     """
@@ -153,7 +153,7 @@ def load_ood(source: str, root: Path, reference: Tensor, margin: int = 0) -> Ima
     raise ValueError(
         f"unknown out-of-distribution set {source!r}: choose from {', '.join(CATALOG)}, or give "
         "an .npz, an image list (.txt) or a folder of images "
-        f"(before it, if you like, {'=, '.join(ROLES)}=)"
+        f"(a role may stand before it: {'=, '.join(ROLES)}=)"
     )
 
 

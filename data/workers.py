@@ -18,14 +18,10 @@ from torch.utils.data import DataLoader, Dataset
 from utils import distributed, interruption
 
 PREFETCH = 4  # batches that each process decodes ahead
-TIMEOUT = 5  # seconds to wait for a batch before it is checked whether to go on waiting
+TIMEOUT = 5  # seconds to wait for a batch; then `_receive` decides whether to wait longer
 STALLED = 600  # seconds without a batch after which reading fails
 # Only the parent process handles these signals.
-SIGNALS = [
-    getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
-    if hasattr(signal, name)
-]
+SIGNALS = interruption.SIGNALS
 
 
 def read(images: Dataset, indices: Iterator[Any]) -> Iterator[Tensor]:
@@ -64,9 +60,10 @@ def _count() -> int:
 
 
 def _ignore_signals(_: int) -> None:
-    """Ignore signals in a decoding process: Ctrl-C reaches it, but the last step needs its images.
+    """Ignore signals in a decoding process.
 
-    The parent process ends it.
+    Ctrl-C reaches this process too, but the last step still needs its images. The parent process
+    ends it.
     """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class NotApplicable(ValueError):
-    """The detector has no meaning for this network or head."""
+    """The detector does not apply to this network or head."""
 
 
 class FeatureNetwork(Protocol):
@@ -124,5 +124,5 @@ class Detector:
     title: str
     needs: Literal["logits", "features", "network"]
     fit: Callable[[FitData], Fitted]
-    # Returns the reason why the detector has no meaning with this head, or None.
+    # Returns the reason why the detector does not apply to this head, or None.
     refuses: Callable[[nn.Module], str | None] = lambda head: None

@@ -29,8 +29,8 @@ def by_channel(values: Sequence[float], inputs: Tensor) -> Tensor:
 def ascent(inputs: Tensor, score: Callable[[Tensor], Tensor], std: Sequence[float]) -> Tensor:
     """Return sign(∇x Σ S(x)) / std.
 
-    Times ε, it is the change by ε of each pixel that increases each image's score most, to first
-    order.
+    Multiplied by ε, it changes each pixel by ε. To first order, no other change of pixels by at
+    most ε increases the scores more.
     """
     kind = inputs.device.type
     # In float16 the gradients of confident images underflow, and their signs are lost.

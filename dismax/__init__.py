@@ -1,7 +1,8 @@
 """DisMax in your own projects: `dismax.losses`, `dismax.calibration`, `dismax.detector`.
 
-The installed package holds all of it. In a checkout these names are the repository's own folders
-`losses` and `models`, and three files of `utils`.
+The installed package holds all of it. In a checkout, `dismax.losses` and `dismax.models` are the
+repository's folders `losses` and `models`. `dismax.calibration`, `dismax.files` and
+`dismax.versions` are files of `utils`.
 """
 
 import sys

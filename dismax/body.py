@@ -16,8 +16,8 @@ class _HeadProxy(nn.Module):
     """Takes the head's place in a network.
 
     It returns the head's logits. The head's named outputs are attributes of that tensor. If the
-    network changes the logits, it returns another tensor, which lacks the attributes. So they prove
-    that the network's output is the head's. They are attributes of the tensor and not of the
+    network changes the logits, it returns another tensor, which lacks the attributes. So a tensor
+    with the attributes is the head's output. They are attributes of the tensor and not of the
     module, because several threads may share one detector.
     """
 

@@ -89,9 +89,10 @@ def _check_names(names: Sequence[str], num_classes: int) -> tuple[str, ...]:
 class Detector(nn.Module):
     """A trained network with its normalisation, temperature and thresholds.
 
-    If it was loaded from a run, `size` is the (height, width) of the run's training images in
-    pixels, and `margin` is in pixels too: larger images are resized to cover that size plus the
-    margin, and their centre is cropped. Otherwise `size` is None.
+    If it was loaded from a run, `size` is the (height, width) of the run's training images, and
+    `margin` is a number; both are in pixels. The detector itself does not resize. Resize images of
+    another size to cover `size` plus `margin`, and crop their centre, as predict.py does. Otherwise
+    `size` is None.
 
     `half()`, `bfloat16()` and `double()` change the network's precision. The head, the thresholds
     and the normalisation stay in float32 or wider. The copy of a compiled network is not compiled:

@@ -124,7 +124,7 @@ class RunConfig(Options):
 
     @property
     def folder(self) -> Path:
-        """The run's folder. A path to data counts by its last part."""
+        """The run's folder. If the data is a path, only its last part is used."""
         return self.runs / Path(self.data).name / self.model / self.loss / str(self.seed)
 
     def identity(self) -> dict[str, Any]:

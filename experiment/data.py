@@ -88,6 +88,5 @@ def refuse_other_training_data(data: Data, record: Mapping[str, Any]) -> None:
     recorded = record.get("fingerprints", {}).get("train")
     if recorded is not None and recorded != fingerprint.of(data.train):
         raise ValueError(
-            "the training images or labels in --data-dir are others than those of the run: put "
-            "them back as they were"
+            "the training images or labels in --data-dir differ from those of the run: restore them"
         )

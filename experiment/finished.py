@@ -26,7 +26,7 @@ from .network import load_network
 from .predictions import predictions_of
 from .records import METRICS, MODEL, read_record
 
-# Share of images whose class must be the recorded one. Rounding changes the class of a few.
+# At least this share of images must have the class that the run saved. Rounding changes a few.
 SAME_CLASS = 0.97
 
 
@@ -61,9 +61,9 @@ class FinishedRun:
         return predictions_of(self.folder, self.record)
 
     def outputs(self, needs: Set[str]) -> tuple[FitData, dict[str, SetOutputs]]:
-        """Return what detectors are fitted to, and the sets that they score.
+        """Return the data that detectors are fitted to, and the sets that they score.
 
-        These are the test set and the out-of-distribution sets. Logits are read from the run's
+        They score the test set and the out-of-distribution sets. Logits are read from the run's
         predictions.npz, and features too if the run saved them. Everything else is computed with
         the run's network and images.
 

@@ -24,7 +24,7 @@ from .records import (
     write_json,
 )
 
-PATIENCE = 10  # seconds in which a process that was killed lets go of the folder
+PATIENCE = 10  # seconds to wait for the lock: a killed process may hold it a little longer
 
 
 def begun_config(folder: Path) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def with_begun_precision(config: RunConfig) -> RunConfig:
 
 
 def differences(config: Any, identity: dict[str, Any]) -> list[str]:
-    """What distinguishes the run of a configuration (as JSON) from an identity; [] if nothing."""
+    """How the run of a configuration (as JSON) differs from an identity; [] if it does not."""
     try:
         other = identity_of(config)
         names = [name for name, value in identity.items() if other.get(name) != value]
@@ -117,7 +117,7 @@ def lock_folder(
 
 
 def prepare(folder: Path, config: dict[str, Any]) -> bool:
-    """Make a locked folder that of the run of a configuration (as JSON).
+    """Prepare a locked folder for the run of a configuration (as JSON).
 
     Returns False if the run is finished. Raises ValueError if the folder holds another run.
     """

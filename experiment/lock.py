@@ -33,8 +33,8 @@ def locked(folder: Path, wait: float = 0) -> Iterator[None]:
     """Hold the lock of a folder, which is made if it does not exist.
 
     The lock is the system's own (flock), which ends with its process. On a file system without
-    such locks it is the file itself, which filelock takes away only from a dead process of the same
-    host.
+    such locks, the file itself is the lock. Then filelock deletes the file of another process only
+    if that process ran on this host and is dead.
 
     Args:
         folder: the folder.

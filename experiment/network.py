@@ -53,6 +53,6 @@ def load_network(folder: Path, device: torch.device) -> Network:
 
 
 def _to(network: Network, device: torch.device) -> Network:
-    """Move a network to a device. Its memory format is that of the batches; it is faster."""
+    """Move a network to a device, in the memory format of the batches, which is faster."""
     # torch's stubs lack this form of `to`.
     return network.to(device, memory_format=torch.channels_last)  # pyrefly: ignore

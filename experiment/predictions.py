@@ -79,12 +79,12 @@ def predictions_of(folder: Path, record: Mapping[str, Any]) -> dict[str, dict[st
             missing.append(f"{name}/labels")
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}: make the run again")
-    if not _fit(sets, record):
+    if not _match(sets, record):
         raise ValueError(f"{path} is not what its record was made of: make the run again")
     return sets
 
 
-def _fit(sets: Mapping[str, Mapping[str, NDArray]], record: Mapping[str, Any]) -> bool:
+def _match(sets: Mapping[str, Mapping[str, NDArray]], record: Mapping[str, Any]) -> bool:
     """Whether the numbers of images and the test accuracy are those of the record."""
     for outputs in sets.values():
         if any(values.shape[:1] != outputs["logits"].shape[:1] for values in outputs.values()):

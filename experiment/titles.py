@@ -52,7 +52,7 @@ def _compared(title: str) -> str:
 def of_sources(titles: Mapping[str, str]) -> dict[str, str]:
     """Return a unique title for each source of data, from their own titles.
 
-    Sources that share a title have the shortest ending of their path that no other has.
+    If sources share a title, each gets the shortest ending of its path that no other source has.
     """
     return unique_titles(
         {source: [title, *_longer_titles(source, title)] for source, title in titles.items()}
@@ -63,8 +63,8 @@ def _longer_titles(source: str, title: str) -> list[str]:
     """Return the titles to try after a source's own: the endings of its path, shortest first."""
     parts = PurePosixPath(source).parts
     if len(parts) < 2:
-        # A name of the catalog: its title comes twice, so that a path of the same title is changed
-        # first.
+        # The source is a name of the catalog. Its title is tried twice, so a path with the same
+        # title is the first to get a longer one.
         return [title, f"{title} ({source})"]
     stem = re.sub(r"\.(npz|txt)$", "", source)
     endings = [

@@ -23,7 +23,7 @@ from .spectral import Model, bound_convolutions
 
 
 class Wrap(Protocol):
-    """Changes a new network in place, and returns it."""
+    """Changes a new network in place, as the method needs, and returns it."""
 
     def __call__(self, model: Model, /) -> Model: ...
 
@@ -35,7 +35,6 @@ class Loss:
     title: str  # the name in tables of results
     head: Callable[[int, int], LossFirstPart]  # makes the head from (num_features, num_classes)
     criterion: Callable[[Any], LossSecondPart]  # makes the criterion from the head
-    # Changes a new network as the method needs.
     wrap: Wrap = lambda model: model
 
 

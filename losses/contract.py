@@ -218,8 +218,7 @@ class LossFirstPart(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args, **options
     ) -> None:
-        """Load a state dict; also one with the weights alone, as `nn.Linear` has, and those of the
-        authors' checkpoints.
+        """Load a state dict of this head, of `nn.Linear` (weights alone), or of the authors' head.
 
         The authors' heads have another shape for a single number, other names, and entries that we
         do not need.

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from .contract import LossFirstPart
-from .criterion import LossSecondPart
 from .directions import direction_logits
+from .isomax import IsoMaxLossSecondPart
 
 
 class IsoMaxPlusLossFirstPart(LossFirstPart):
@@ -27,9 +27,8 @@ class IsoMaxPlusLossFirstPart(LossFirstPart):
         )
 
 
-class IsoMaxPlusLossSecondPart(LossSecondPart):
-    """Cross-entropy of E times the logits in training, E = 10, and of the logits in evaluation
-    mode.
-    """
+class IsoMaxPlusLossSecondPart(IsoMaxLossSecondPart):
+    """IsoMax's criterion.
 
-    entropic_scale = 10.0
+    It is cross-entropy of 10 times the logits in training, and of the logits in evaluation mode.
+    """

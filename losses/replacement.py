@@ -108,13 +108,14 @@ def replace_classifier(
         name: the layer's name in `model.named_modules()`, if it is not the last one.
 
     Raises:
-        ValueError: if the last layer with weights is not linear (a convolution, or the norm of a
-            network without a classifier), or if no linear layer has this name. Also if another
-            linear layer has as many outputs as the last: either could be the classifier, or both,
-            with their outputs added up. Put a head after the pooled features of such a network. And
-            also if the last linear layer may be an inner one, since modules may run in another
-            order than they were registered in: if another one takes as many features as it gives,
-            or already gives `num_classes`.
+        ValueError: if no linear layer has this name, if the layer is the whole model, or if the
+            model uses it in several places. Without a name, also in these three cases. First, the
+            last layer with weights is not linear: it is a convolution, or the norm of a network
+            without a classifier. Second, another linear layer has as many outputs as the last one.
+            Either could be the classifier, or the network adds up the outputs of both. In such a
+            network, put a head after the pooled features. Third, another linear layer may run after
+            the last one, since modules may run in another order than they were registered in. Such
+            a layer has as many inputs as the last one has outputs, or it has `num_classes` outputs.
     """
     linear = {
         path: module for path, module in model.named_modules() if isinstance(module, nn.Linear)

@@ -67,9 +67,9 @@ class SNGPLossFirstPart(LossFirstPart):
     ridge of 2/M gives exactly the same variance. Features of length 1 train at this repository's
     learning rates; longer ones do not.
 
-    Call `reset` before an epoch and `finish` after the last epoch that counts, as the criterion's
-    `before_epoch` and `after_epoch` do. Before the first `finish`, v is the variance of the prior,
-    φᵀφ·M/2.
+    Call `reset` before an epoch, and `finish` after it if its covariance is needed. The criterion
+    does both for each epoch, in `before_epoch` and `after_epoch`. Before the first `finish`, v is
+    the variance of the prior, φᵀφ·M/2.
 
     The covariance is valid only for the features of the trained weights. A copy with other weights,
     such as their average (EMA, SWA), needs its own covariance: call `reset`, pass the training

@@ -41,7 +41,7 @@ def efficiencies(folder: Path) -> Efficiencies:
 
 
 def run_rows(record: Mapping[str, Any], measured: Efficiencies) -> list[RunRow]:
-    """Return a run's row of its own score, and one of preprocessed inputs if the paper has it."""
+    """Return a run's row with its own score. If the paper has one with preprocessing, add that."""
     method, network, at = method_of(record), record["titles"]["model"], record["scores_at"]
     scores = {source: entry["scores"][at] for source, entry in record["detection"].items()}
     own = {source: metrics[record["score"]] for source, metrics in scores.items()}

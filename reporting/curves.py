@@ -23,7 +23,7 @@ def reliability(confidence: NDArray, correct: NDArray) -> tuple[NDArray, NDArray
     return mean_confidence, accuracy, count[filled] / len(confidence)
 
 
-def receiver_operating(inside: NDArray, outside: NDArray, false_positive_rates: NDArray) -> NDArray:
+def roc(inside: NDArray, outside: NDArray, false_positive_rates: NDArray) -> NDArray:
     """Return the true-positive rate at each false-positive rate; in-distribution is positive.
 
     Between the points of the ROC curve it is interpolated linearly.

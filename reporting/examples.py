@@ -41,7 +41,8 @@ def most_wrong(run: Outcome, data: Data) -> list[Strip]:
     def predictions(name: str, positions: np.ndarray) -> list[str]:
         """The predicted class and its probability, of each image."""
         return [
-            f"{classes[run.predicted[name][i]]}, {run.certainty[name][i]:.0%}" for i in positions
+            f"{classes[run.predicted[name][i]]}, {run.confidence_by_set[name][i]:.0%}"
+            for i in positions
         ]
 
     strips = []

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from utils.metrics import threshold_at
 
-from .curves import receiver_operating, reliability
+from .curves import reliability, roc
 from .outcomes import Outcome
 
 INK = "#1b1f24"  # text
@@ -174,9 +174,7 @@ def roc_curves(methods: Methods, look: Looks) -> Figure:
         axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
         axes.axhline(0.95, color=LINE, linewidth=1, linestyle=":")
         for method, runs in methods.items():
-            curves = [
-                receiver_operating(run.scores["test"], run.scores[source], rates) for run in runs
-            ]
+            curves = [roc(run.scores["test"], run.scores[source], rates) for run in runs]
             _mean_and_range(axes, rates, np.stack(curves), method, look)
         axes.set(xlim=(0, 1), ylim=(0, 1), title=title, xlabel="OOD images accepted")
     panels[0].set_ylabel("test images accepted")

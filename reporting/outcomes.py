@@ -22,12 +22,12 @@ class Outcome:
     confidences: dict[str, NDArray]  # "t1" and "calibrated" → max p [N] of the test images
     ece: dict[str, float]  # "t1" and "calibrated" → ECE of the test images
     predicted: dict[str, NDArray]  # set → class [N]
-    certainty: dict[str, NDArray]  # set → max p [N] at the fitted temperature
+    confidence_by_set: dict[str, NDArray]  # set → max p [N] at the fitted temperature
     scores: dict[str, NDArray]  # set → the run's own score [N], at the temperature of its table
 
     @property
     def calibration_scores(self) -> NDArray:
-        """Scores of the images that fitted the temperature. Thresholds are taken from them."""
+        """Scores of the images that the temperature was fitted to. They give the thresholds."""
         return self.scores[self.record["temperature"]["split"]]
 
 
@@ -48,7 +48,7 @@ def load_outcome(folder: Path, record: dict[str, Any]) -> Outcome:
         raise ValueError(
             f"{path}: the scores of {', '.join(bad)} are not all finite: make the run again"
         )
-    certainty = {
+    confidence_by_set = {
         name: softmax(arrays[name]["logits"].astype(float) / temperature, axis=1).max(1)
         for name in sets
     }
@@ -59,11 +59,11 @@ def load_outcome(folder: Path, record: dict[str, Any]) -> Outcome:
         correct=test_logits.argmax(1) == arrays["test"]["labels"],
         confidences={
             "t1": softmax(test_logits, axis=1).max(1),
-            "calibrated": certainty["test"],
+            "calibrated": confidence_by_set["test"],
         },
         ece={at: float(results[at]["ece"]) for at in ("t1", "calibrated")},
         predicted={name: arrays[name]["logits"].argmax(1) for name in sets},
-        certainty=certainty,
+        confidence_by_set=confidence_by_set,
         scores=own,
     )
 

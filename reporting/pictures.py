@@ -35,15 +35,15 @@ CAPTIONS = {
         "Reliability before and after calibration",
         f"All runs' test images together, in the ECE's {BINS} bins; a point grows with its bin's "
         "share of the images, and bins of fewer than one in a thousand are left out. On the "
-        "diagonal probabilities are right, above it the network knows more than it says. ECE: "
-        "mean of the runs.",
+        "diagonal, accuracy equals confidence. Above it, the network is underconfident. ECE: mean "
+        "of the runs.",
     ),
     "scores": (
         "Scores of test and OOD images",
         "Each method's first run. Grey: test images; colour: the set named above the column; the "
         "outermost 0.2 % on each side lie in the first and last bar. Dotted: the threshold that "
-        "accepts 95 % of the images which fitted the temperature; what lies right of it is "
-        "accepted.",
+        "accepts 95 % of the images that the temperature was fitted to. Images to the right of it "
+        "are accepted.",
     ),
     "roc": (
         "ROC curves",

@@ -39,8 +39,6 @@ DAMAGED = (
     ValueError,
 )
 
-__all__ = ["write_report"]
-
 
 def write_report(folder: Path, runs: Runs, measured: Efficiencies) -> int:
     """Write `index.html`, which needs no other file, and the figures as PNG and PDF beside it.

@@ -39,7 +39,7 @@ class EpochSums:
         # The number of steps, on the device.
         self.step = torch.zeros(1, device=device, dtype=torch.int64)
         # On the host: the numbers of images, of images that are not mixed, and of steps.
-        self.images = self.labelled = self.steps = 0
+        self.images = self.unmixed = self.steps = 0
 
     def clear(self) -> None:
         """Start a new epoch."""
@@ -47,7 +47,7 @@ class EpochSums:
         self.correct.zero_()
         self.step.zero_()
         self.first_bad.fill_(NEVER)
-        self.images = self.labelled = self.steps = 0
+        self.images = self.unmixed = self.steps = 0
 
     def add(self, loss: Tensor, images: int, logits: Tensor, targets: Tensor) -> None:
         """Add a step on the device.
@@ -68,7 +68,7 @@ class EpochSums:
         """Count a step on the host: its images, and those that are not mixed."""
         self.steps += 1
         self.images += images
-        self.labelled += unmixed
+        self.unmixed += unmixed
 
     def read(self, world: World) -> Summary:
         """Collective: the sums over all processes, read from the device once.
@@ -76,12 +76,12 @@ class EpochSums:
         Raises NonFiniteLoss in every process, naming the step, if a loss was not finite.
         """
         loss, correct, first_bad = torch.stack([self.loss, self.correct, self.first_bad]).tolist()
-        loss, correct, images, labelled = world.all_sum([loss, correct, self.images, self.labelled])
+        loss, correct, images, unmixed = world.all_sum([loss, correct, self.images, self.unmixed])
         # The first step of any process: the gradients carry it to the others.
         first_bad = -world.all_max(-int(first_bad))
         if first_bad < NEVER:
             raise NonFiniteLoss(f"at step {first_bad}")
-        return Summary(loss / images, correct / labelled)
+        return Summary(loss / images, correct / unmixed)
 
     def state_dict(self) -> dict[str, Any]:
         """The sums, on the CPU."""
@@ -90,7 +90,7 @@ class EpochSums:
             "correct": self.correct.cpu(),
             "first_bad": self.first_bad.cpu(),
             "images": self.images,
-            "labelled": self.labelled,
+            "labelled": self.unmixed,
             "steps": self.steps,
         }
 
@@ -100,6 +100,6 @@ class EpochSums:
         self.correct.copy_(state["correct"])
         self.first_bad.copy_(state["first_bad"])
         self.images = state["images"]
-        self.labelled = state["labelled"]
+        self.unmixed = state["labelled"]
         self.steps = state["steps"]
         self.step.fill_(self.steps)

@@ -23,9 +23,9 @@ EPOCHS = 3  # timed epochs; the fastest counts
 def trial_size(device: torch.device, batch_size: int, processes: int) -> tuple[int, int]:
     """The batch size and the number of steps of a timed epoch.
 
-    On a CPU the time per image hardly depends on the batch size, so small batches do. On a GPU it
-    does, so the batches are whole, and there are enough steps for `graph.GraphedStep` to capture
-    one in the first epoch, which is not timed.
+    On a CPU the time per image hardly depends on the batch size, so small batches are enough. On a
+    GPU the time depends on it, so the batches have the run's full size. There are enough steps for
+    `graph.GraphedStep` to capture one in the first epoch, which is not timed.
     """
     if device.type == "cpu":
         return min(batch_size, 8 * processes), 1

@@ -85,8 +85,8 @@ class Session:
         ]
         if changed:
             raise ValueError(
-                f"{folder}: the images or labels of {' and '.join(changed)} are others than those "
-                f"of its checkpoint: put them back as they were, or {START_AFRESH}"
+                f"{folder}: the images or labels of {' and '.join(changed)} differ from those of "
+                f"its checkpoint: restore them, or {START_AFRESH}"
             )
         try:
             self.run.trainer.load_state_dict(saved["trainer"])
@@ -95,7 +95,7 @@ class Session:
         except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise ValueError(
-                f"{folder}: its checkpoint does not fit ({reason}): go on where it began, or "
+                f"{folder}: its checkpoint does not fit ({reason}): continue where it began, or "
                 f"{START_AFRESH}"
             ) from error
         self._note_kept()
@@ -117,10 +117,10 @@ class Session:
                 self._save()
                 raise
             except ValueError:
-                # A damaged image, which the user can mend. Of several processes only one has met
-                # it, and it would wait for the others.
+                # An image is damaged. The user can repair it. Of several processes only one has
+                # this error, and in `_save` it would wait for the others.
                 if run.world.size == 1:
-                    self.fingerprints = {}  # mending the image changes them
+                    self.fingerprints = {}  # a repaired image changes them
                     self._save()
                 raise
             self._save()  # the evaluation that follows can fail too

@@ -1,4 +1,4 @@
-"""The training loop and all that turns outputs into numbers and files.
+"""What the programs share: metrics, calibration, files, messages, signals and processes.
 
-It knows no loss, network or data set by name.
+Only `versions` names losses, networks and data sets.
 """

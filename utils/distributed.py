@@ -40,8 +40,9 @@ class World:
     def wrap(self, model: nn.Module) -> nn.Module:
         """Return the model as one whose gradients are averaged over the processes.
 
-        All processes get the first one's parameters. Buffers are not synchronised, since a head may
-        sum over its own images in them: see `average_statistics`.
+        All processes get the first one's parameters. Buffers are not synchronised, since a buffer
+        of a head may hold a sum over the images of its process. `average_statistics` averages those
+        of the batch norms.
         """
         if self.size == 1:
             return model

@@ -64,21 +64,16 @@ def bin_of(confidence: NDArray, bins: int = BINS) -> NDArray:
     return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
 
 
-def expected_calibration_error(logits: ArrayLike, labels: ArrayLike, bins: int = BINS) -> float:
+def expected_calibration_error(logits: ArrayLike, labels: ArrayLike) -> float:
     """The ECE: the mean over images of |accuracy - mean confidence| of their bin.
 
-    Confidence is max p. Bins have equal width and are closed above, (k/bins, (k+1)/bins]. (Naeini
-    et al. 2015, Guo et al. 2017.)
-
-    Raises ValueError for less than 1 bin.
+    Confidence is max p. The bins are those of `utils.bins`. (Naeini et al. 2015, Guo et al. 2017.)
     """
-    if bins < 1:
-        raise ValueError(f"bins must be 1 or more, got {bins}")
     values, classes = _checked(logits, labels)
     confidence = softmax(values, axis=1).max(1)
     # From the logits: probabilities may round away a small difference between them.
     correct = values.argmax(1) == classes
-    sums = np.bincount(bin_of(confidence, bins), correct - confidence, bins)
+    sums = np.bincount(bin_of(confidence), correct - confidence, BINS)
     return float(np.abs(sums).sum() / len(classes))
 
 

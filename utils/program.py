@@ -23,7 +23,7 @@ class Failure(RuntimeError):
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether the processor's or a GPU's memory ended."""
+    """Whether the error means that the processor or a GPU has no memory left."""
     return isinstance(error, MemoryError) or any(text in str(error) for text in MEMORY)
 
 
@@ -61,7 +61,7 @@ def explain(error: BaseException) -> str | None:
 def exit_status(work: Callable[[], int | None], interrupted: str) -> int:
     """Do a program's work. If an error ends it, print one line.
 
-    An error's notes (`add_note`) say what is kept of work that had begun, and end the line.
+    An error's notes (`add_note`) say what is kept of the work. The line ends with them.
 
     Args:
         work: raises ValueError or OSError for bad input. May return another status.

@@ -60,7 +60,7 @@ def make_repeatable() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep the memory of freed tensors for later ones. Other C libraries: no effect.
+    """Let glibc keep the memory of freed tensors for later ones. Without glibc, do nothing.
 
     By default glibc asks the system for new memory for each tensor of more than 32 MiB that fits
     into no freed piece. The system fills it with zeros, which takes a fifth of ResNet-10's training

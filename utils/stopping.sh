@@ -12,7 +12,7 @@ stop() {
     esac
 }
 interrupted() {
-    echo "interrupted: the same command goes on" >&2
+    echo "interrupted: run the same command again to continue" >&2
     exit 75
 }
 trap stop INT TERM USR1 HUP

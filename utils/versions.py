@@ -71,7 +71,10 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     # Detectors.
     "scale": (Change("the number of pruned features is rounded to the nearest"),),
     "mahalanobis_layers": (
-        Change("the stem counts as a layer, and only images that the attack fools count, clamped"),
+        Change(
+            "the stem counts as a layer, noisy and attacked pixels are clamped, and only images "
+            "that the attack fools count"
+        ),
     ),
     "odin": (Change("ε is 0.0014 by default"),),
     "preprocessing": (Change("ε is chosen from a list that begins with 0"),),
@@ -107,7 +110,7 @@ def current(config: Mapping[str, Any]) -> dict[str, int]:
 
 
 def outdated(config: Mapping[str, Any]) -> dict[str, str]:
-    """Part → what changed, for each part of a configuration (as JSON) with another version now."""
+    """Part → what changed, for each part of a configuration (as JSON) whose version has changed."""
     versions = _versions(config)
     names = sorted({*versions, *current(config)})
     return {
@@ -128,9 +131,9 @@ def other_images(config: Mapping[str, Any]) -> list[str]:
 
 
 def _reasons(config: Mapping[str, Any], matters: Callable[[Change], bool]) -> list[str]:
-    """What changed in each outdated part with a change since then that matters.
+    """What changed in each outdated part, if at least one change since its version matters.
 
-    A part from a later version of this code is always among them: its changes are unknown.
+    A part from a later version of this code is always included, because its changes are unknown.
     """
     versions = _versions(config)
     reasons = []

@@ -118,8 +118,8 @@ def test_a_run_does_not_go_on_with_other_data(
     status, _, err = run_main(*given)
     assert (status, err.count("\n")) == (2, 1)
     assert (
-        f"{folder}: the images or labels of train are others than those of its checkpoint: put "
-        "them back as they were" in err
+        f"{folder}: the images or labels of train differ from those of its checkpoint: restore them"
+        in err
     )
     assert (folder / records.LAST).read_bytes() == before
     shutil.rmtree(mine)
@@ -152,6 +152,6 @@ def test_detectors_are_not_fitted_to_other_images_than_the_network(
     capsys.readouterr()
     assert detect.main(given) == 2
     assert (
-        "the training images or labels in --data-dir are others than those of the run"
+        "the training images or labels in --data-dir differ from those of the run"
         in capsys.readouterr().err
     )

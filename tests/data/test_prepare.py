@@ -186,7 +186,9 @@ def test_a_signal_ends_the_preparation_and_what_has_arrived_is_kept(tmp_path, se
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
     assert process.returncode == interruption.STATUS
-    assert err.endswith("interrupted: what has arrived is kept; the same command goes on\n")
+    assert err.endswith(
+        "interrupted: what has arrived is kept; run the same command again to continue\n"
+    )
 
 
 def test_a_set_is_ready_whether_or_not_that_can_be_printed(tmp_path):

@@ -306,7 +306,9 @@ def test_ctrl_c_stops_a_streamed_run_and_its_processes(folder, tmp_path):
         _, err = process.communicate(timeout=60)
     assert process.returncode == interruption.STATUS
     assert re.search(
-        r"\ninterrupted: the checkpoint after .* is kept in .*; the same command goes on\n$", err
+        r"\ninterrupted: the checkpoint after .* is kept in .*; "
+        r"run the same command again to continue\n$",
+        err,
     )
     with pytest.raises(ProcessLookupError):  # none is left
         os.killpg(process.pid, 0)

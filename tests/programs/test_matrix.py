@@ -233,7 +233,7 @@ def test_a_slurm_array_with_warned_and_preempted_jobs_makes_all_runs(cluster, tm
     )
     wait(lambda: len(list(below.rglob(records.METRICS))) == 4 and not call("squeue", "--noheader"))
     assert output_of_jobs(tmp_path).count("DUE TO PREEMPTION") == 1
-    stops = output_of_jobs(tmp_path).count("; the same command goes on")
+    stops = output_of_jobs(tmp_path).count("; run the same command again to continue")
     assert stops > 1  # the preempted job and the warned ones
     assert output_of_jobs(tmp_path).count("resuming after") == stops
     assert output_of_jobs(tmp_path).count("written to") == 4
@@ -267,6 +267,6 @@ def test_a_cancelled_slurm_job_writes_a_checkpoint_and_is_not_queued_again(clust
     wait(lambda: list(tmp_path.rglob(records.EPOCHS)))
     call("scancel", array)
     wait(lambda: not call("squeue", "--noheader"), 60)
-    assert "; the same command goes on" in output_of_jobs(tmp_path)
+    assert "; run the same command again to continue" in output_of_jobs(tmp_path)
     assert list(tmp_path.rglob(records.LAST))
     assert "Restarts=0" in call("scontrol", "show", "job", "--oneliner", array)

@@ -13,7 +13,7 @@ def test_recomputed_scores_are_those_of_the_records(outcomes):
     for run in outcomes:
         for source, found in run.record["detection"].items():
             recorded = found["scores"][run.record["scores_at"]][run.record["score"]]["auroc"]
-            curve = curves.receiver_operating(run.scores["test"], run.scores[source], rates)
+            curve = curves.roc(run.scores["test"], run.scores[source], rates)
             assert np.trapezoid(curve, rates) == pytest.approx(recorded, abs=1e-3)
 
 

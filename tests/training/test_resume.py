@@ -36,7 +36,7 @@ def test_an_interrupted_run_resumes_to_the_same_record_and_weights(
     whole = without_times(record_of(tmp_path, loss))
     whole_weights = weights()
     (tmp_path / "runs").rename(tmp_path / "earlier")
-    assert "goes on" in interrupted(run_main, monkeypatch, stop_after, *options)
+    assert "to continue" in interrupted(run_main, monkeypatch, stop_after, *options)
     status, out, _ = run_main(*options)
     assert status == 0
     assert f"resuming after epoch {stop_after}" in out

@@ -37,7 +37,7 @@ def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
             process.send_signal(signal_)
         _, err = process.communicate(timeout=60)
     assert process.returncode == interruption.STATUS
-    assert "; the same command goes on\n" in err
+    assert "; run the same command again to continue\n" in err
     assert "Traceback" not in err
     assert {path.name for path in tmp_path.rglob("*.*")} == {
         records.CONFIG,
@@ -119,7 +119,7 @@ def test_a_signal_during_the_imports_ends_in_one_line(tmp_path, program):
         lines = [line for line in process.stderr if not line.startswith("import time:")]
     assert process.returncode == interruption.STATUS
     begun = (
-        "what has arrived is kept; the same command goes on"
+        "what has arrived is kept; run the same command again to continue"
         if "prepare" in program
         else "nothing was begun"
     )
@@ -236,7 +236,7 @@ def test_a_signal_while_a_script_looks_for_packages_ends_it_in_one_line(tmp_path
         _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (
         interruption.STATUS,
-        b"interrupted: the same command goes on\n",
+        b"interrupted: run the same command again to continue\n",
     )
 
 
