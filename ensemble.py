@@ -196,7 +196,7 @@ def perform(options: Options) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program. Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
+    """Run the program. Returns the exit status: 0 done, 1 failed, 2 bad input, 75 interrupted."""
     return program.exit_status(
         lambda: print_line(perform(program.read(Options, "ensemble.py", arguments))),
         "nothing was written",

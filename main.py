@@ -58,7 +58,7 @@ def perform(arguments: Sequence[str] | None) -> int | None:
             evaluate(session, started)
         except BaseException as error:
             error.add_note(session.kept)  # which checkpoint is kept: printed with the error
-            if isinstance(error, KeyboardInterrupt):
+            if interruption.asked() or isinstance(error, KeyboardInterrupt):
                 error.add_note("run the same command again to continue")
             raise
         world.barrier()  # fails if another process has failed

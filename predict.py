@@ -193,7 +193,7 @@ def perform(options: Options) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 2 bad input, 75 interrupted."""
+    """Returns the exit status: 0 done, 1 failed, 2 bad input, 75 interrupted."""
     return program.exit_status(
         lambda: perform(program.read(Options, "predict.py", arguments)), "nothing was written"
     )

@@ -1,8 +1,8 @@
 """DisMax in your own projects: `dismax.losses`, `dismax.calibration`, `dismax.detector`.
 
 The installed package holds all of it. In a checkout, `dismax.losses` and `dismax.models` are the
-repository's folders `losses` and `models`. `dismax.calibration`, `dismax.files` and
-`dismax.versions` are files of `utils`.
+repository's folders `losses` and `models`. The other names, such as
+`dismax.calibration`, are files of `utils`.
 """
 
 import sys
@@ -15,9 +15,9 @@ __version__ = "0.1.0"
 if not (Path(__file__).parent / "losses").is_dir():
     import losses
     import models
-    from utils import calibration, files, versions
+    from utils import bins, calibration, confidences, files, versions
 
-    modules = [losses, models, calibration, files, versions]
+    modules = [losses, models, bins, calibration, confidences, files, versions]
     # Every file of the folders too: else Python would load it a second time as `dismax.losses.X`,
     # and the criterion of one copy would refuse the head of the other.
     for package in (losses, models):

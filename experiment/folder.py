@@ -48,10 +48,10 @@ def with_begun_precision(config: RunConfig) -> RunConfig:
 
     Raises ValueError if the folder's configuration cannot be read.
     """
+    if config.precision != "auto":
+        return config
     begun = begun_config(config.folder).get("precision")
-    if config.precision == "auto" and begun in ("fp32", "bf16", "fp16"):
-        return replace(config, precision=begun)
-    return config
+    return replace(config, precision=begun) if begun in ("fp32", "bf16", "fp16") else config
 
 
 def differences(config: Any, identity: dict[str, Any]) -> list[str]:

@@ -73,9 +73,9 @@ class DisMaxLossSecondPart(LossSecondPart):
         In evaluation mode, or without FPR, the batch does not change.
 
         Returns:
-            The inputs, and the class indices [B, 4] of each image's quadrants. A plain image has
-            its own class four times. Give the criterion the whole batch in this order: its first
-            half counts as plain.
+            The inputs, and class indices [B, 4]. A mosaic has the classes of its quadrants; a
+            plain image has its class and -1 three times. Give the criterion the whole batch in
+            this order, else the loss is NaN. `unmixed` selects the plain images, for an accuracy.
 
         Raises:
             ValueError: for a batch under 7 images (unless it is a tail), images of odd height or
@@ -86,8 +86,8 @@ class DisMaxLossSecondPart(LossSecondPart):
             return inputs, targets
         if targets.shape == (len(inputs), fpr.SOURCES) and not targets.is_floating_point():
             raise RuntimeError(
-                "this batch was preprocessed already: keep preprocess's outputs under names of "
-                "their own"
+                f"targets [B, {fpr.SOURCES}] are those of a batch that was preprocessed already: "
+                "keep preprocess's outputs under names of their own, and give it class indices [B]"
             )
         if inputs.ndim < 4 or targets.shape != inputs.shape[:1]:
             raise ValueError(
@@ -130,10 +130,13 @@ class DisMaxLossSecondPart(LossSecondPart):
                 "criterion.preprocess(inputs, targets)` before each forward pass, or make the "
                 "criterion with regularization=None to train without FPR"
             )
-        plain_loss = super().training_loss(*self.unmixed(logits, targets))
+        loss = super().training_loss(*self.unmixed(logits, targets))
         plain = fpr.plain_count(len(targets))
-        if plain == len(targets):
-            return plain_loss
-        q = fpr.fractional_targets(targets[plain:], logits.shape[1], logits.dtype)
-        log_p = F.log_softmax(self.entropic_scale * logits[plain:], dim=1)
-        return 0.5 * plain_loss + 0.5 * self.alpha * F.kl_div(log_p, q, reduction="batchmean")
+        if plain < len(targets):
+            classes = targets[plain:].clamp_min(0)  # for the mark of a plain image out of place
+            q = fpr.fractional_targets(classes, logits.shape[1], logits.dtype)
+            log_p = F.log_softmax(self.entropic_scale * logits[plain:], dim=1)
+            loss = 0.5 * loss + 0.5 * self.alpha * F.kl_div(log_p, q, reduction="batchmean")
+        # For a part of a batch, or another order, the loss would be wrong. A check on the host
+        # would wait for the device at every step.
+        return torch.where(fpr.is_whole(targets), loss, math.nan)

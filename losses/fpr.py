@@ -12,6 +12,7 @@ from torch import Tensor
 from .batch import one_hot
 
 SOURCES = 4  # images that make one mosaic
+NO_CLASS = -1  # marks a plain image
 SMALLEST_BATCH = 2 * SOURCES - 1  # 7: its second half has the 4 images that a mosaic needs
 
 
@@ -48,21 +49,33 @@ def mosaics(images: Tensor) -> Tensor:
 def quadrant_classes(targets: Tensor) -> Tensor:
     """Return the classes [B, 4] of the quadrants of a batch whose second half becomes mosaics.
 
-    A plain image has its own class four times. A mosaic has its own class first, then those of the
-    images 1, 2 and 3 places before it.
+    A plain image has its own class first, then `NO_CLASS` three times. A mosaic has its own class
+    first, then those of the images 1, 2 and 3 places before it.
 
     Args:
         targets: class indices [B] of the batch before it is mixed.
     """
     plain, mixed = targets.long().tensor_split([plain_count(len(targets))])
     rolled = torch.stack([mixed.roll(places) for places in range(SOURCES)], dim=1)
-    return torch.cat([plain[:, None].expand(-1, SOURCES), rolled])
+    marked = torch.nn.functional.pad(plain[:, None], (0, SOURCES - 1), value=NO_CLASS)
+    return torch.cat([marked, rolled])
+
+
+def is_whole(classes: Tensor) -> Tensor:
+    """Return whether classes [B, 4] are those of a whole batch in its order, as a bool scalar."""
+    positions = torch.arange(len(classes), device=classes.device)
+    is_plain = classes[:, 1] == NO_CLASS
+    return (is_plain == (positions < plain_count(len(classes)))).all()
 
 
 def fractional_targets(classes: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
     """Return the probabilities q [M, C] of mosaics: a quarter for each of the four classes [M, 4].
 
     A class that occurs several times gets the sum of its quarters.
+
+    Raises ValueError for classes of another shape.
     """
+    if classes.ndim != 2 or classes.shape[1] != SOURCES:
+        raise ValueError(f"the classes of mosaics are [M, {SOURCES}], got {list(classes.shape)}")
     quarters = one_hot(classes.flatten(), num_classes, dtype) / SOURCES
     return quarters.view(-1, SOURCES, num_classes).sum(1)

@@ -43,11 +43,12 @@ def lost_a_process(error: BaseException) -> bool:
 def explain(error: BaseException) -> str | None:
     """What happened and what to do, in one line; None if the error is a fault of the code."""
     message = " ".join(str(error).split())
-    if out_of_memory(error):
+    # The message of a ValueError or OSError may quote a path with these words.
+    if out_of_memory(error) and not isinstance(error, (ValueError, OSError)):
         reason = message[:120] or "for an array"
         return (
-            f"out of memory ({reason}): take a smaller --batch-size or network, or end other "
-            "programs"
+            f"out of memory ({reason}): end other programs, or take a smaller batch, network or "
+            "data set"
         )
     if isinstance(error, (Failure, ValueError, OSError)):
         return message

@@ -22,9 +22,32 @@ def test_targets_name_the_classes_of_the_four_quadrants():
     count, classes = 16, 5
     inputs, targets = criterion.preprocess(numbered_images(count), torch.arange(count) % classes)
     assert targets.dtype == torch.int64
-    for image, quadrants in zip(inputs[:, 0].long(), targets, strict=True):
+    for image, quadrants in zip(inputs[8:, 0].long(), targets[8:], strict=True):
         (top_left, top_right), (bottom_left, bottom_right) = (image % classes).tolist()
         assert quadrants.tolist() == [top_left, bottom_left, top_right, bottom_right]
+    for image, quadrants in zip(inputs[:8, 0].long(), targets[:8], strict=True):
+        assert quadrants.tolist() == [image[0, 0] % classes, -1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [slice(0, 8), slice(8, 16), slice(2, 12), slice(9, 14)],
+    ids=["first half", "second half", "middle", "few mosaics"],
+)
+def test_the_loss_of_a_part_of_a_preprocessed_batch_is_nan(part):
+    head, criterion = build("dismax")
+    features, classes = torch.randn(16, D, dtype=torch.float64), torch.arange(16) % C
+    _inputs, targets = criterion.preprocess(numbered_images(16), classes)
+    logits = head(features)
+    assert criterion(logits, targets).isfinite()
+    assert criterion(logits[part], targets[part]).isnan()
+    assert criterion(logits, targets.flip(0)).isnan()
+
+
+def test_one_hot_targets_of_four_classes_are_no_preprocessed_targets():
+    head, criterion = build("dismax")
+    one_hot = torch.eye(4, dtype=torch.int64).repeat(4, 1)
+    assert criterion(head(torch.randn(16, D, dtype=torch.float64)), one_hot).isnan()
 
 
 def test_fractional_targets_are_the_classes_shares_of_the_pixels():
@@ -33,8 +56,8 @@ def test_fractional_targets_are_the_classes_shares_of_the_pixels():
     inputs, targets = criterion.preprocess(
         numbered_images(count, 6, 4), torch.arange(count) % classes
     )
-    shares = fpr.fractional_targets(targets, classes, torch.float64)
-    for image, expected in zip(inputs[:, 0].long(), shares, strict=True):
+    shares = fpr.fractional_targets(targets[8:], classes, torch.float64)
+    for image, expected in zip(inputs[8:, 0].long(), shares, strict=True):
         pixels = (image % classes).flatten()
         counts = torch.bincount(pixels, minlength=classes)
         assert (counts / len(pixels)).tolist() == expected.tolist()

@@ -62,7 +62,7 @@ sys.exit(main.main())
     )
     assert done.returncode == 1, done.stderr
     assert "error: out of memory" in done.stderr
-    assert "take a smaller --batch-size or network" in done.stderr
+    assert "take a smaller batch, network or data set" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -40,8 +40,8 @@ assert checkpoint.load_latest(folder)[0]["weights"].equal(content["weights"])
     assert process.returncode == 0, process.stderr
     assert process.stdout.split() == ["1"] * 4
     line = (
-        r"^error: out of memory \(.*\): take a smaller --batch-size or network, "
-        r"or end other programs$"
+        r"^error: out of memory \(.*\): end other programs, "
+        r"or take a smaller batch, network or data set$"
     )
     assert len(re.findall(line, process.stderr, re.M)) == 4
     assert process.stderr.count("\n") == 4

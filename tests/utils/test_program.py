@@ -102,7 +102,7 @@ def test_out_of_memory_ends_with_1_and_the_line_names_the_way_out(capsys, error)
     status, err = status_after(error, capsys)
     assert status == 1
     assert err.startswith("error: out of memory (")
-    assert "take a smaller --batch-size or network" in err
+    assert "take a smaller batch, network or data set" in err
     assert err.count("\n") == 1
 
 
@@ -127,3 +127,11 @@ def test_a_fault_of_the_code_is_raised(error):
 
     with pytest.raises(type(error), match=str(error)):
         exit_status(work, INTERRUPTED)
+
+
+def test_a_path_with_the_words_out_of_memory_is_bad_input(capsys):
+    def work():
+        raise ValueError("/runs/out of memory/model.pt is no file")
+
+    assert exit_status(work, "") == 2
+    assert capsys.readouterr().err == "error: /runs/out of memory/model.pt is no file\n"
