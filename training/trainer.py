@@ -165,10 +165,8 @@ class Trainer:
             ) from None
 
     def _step(self, share: int, size: int, pixels: Tensor | None) -> int:
-        """Take one step.
-
-        Everything that changes from step to step is in tensors on the device: `sums.step` selects
-        the row of the plan. So one CUDA graph serves all steps with the same number of images.
+        """Take one step. One CUDA graph serves all steps with the same number of images, because
+        all that changes is in tensors on the device: `sums.step` selects the row of the plan.
 
         Args:
             share: images in this process.
