@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from data import fingerprint, images, sources
 from data.entries import TrainingSet
 from data.images import EVALUATION_BATCH
@@ -31,6 +33,11 @@ class Data:
     def calibration_split(self) -> str:
         """The split that the best epoch is chosen on, and that the temperature is fitted to."""
         return "validation" if "validation" in self.evaluation else "test"
+
+    @property
+    def labels(self) -> dict[str, Tensor]:
+        """Split → class indices [N], for the splits that have labels."""
+        return {name: images.labels for name, images in self.evaluation.items()}
 
     @property
     def evaluation_sets(self) -> dict[str, ImageSet]:

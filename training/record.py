@@ -38,7 +38,6 @@ def make_record(
     run = session.run
     config, data, head = run.config, run.data, run.model.classifier
     split = data.calibration_split
-    labels = {name: images.labels for name, images in data.evaluation.items()}
     roles = {source: role for source, (role, _) in data.ood.items()}
     return {
         "format": records.FORMAT,
@@ -60,7 +59,7 @@ def make_record(
             "split": split,
         },
         "temperature": temperature | {"split": split},
-        **evaluation_results(head.all_scores, outputs, labels, roles, temperature["value"]),
+        **evaluation_results(head.all_scores, outputs, data.labels, roles, temperature["value"]),
         "started": started,
         "seconds": {"training": round(session.seconds, 1)},
         "environment": runtime.environment(run.device) | {"processes": run.world.size},
@@ -83,7 +82,7 @@ def write_results(session: Session, record: dict[str, Any], outputs: Outputs) ->
     """
     run = session.run
     config, data, folder = run.config, run.data, run.config.folder
-    labels = {name: images.labels for name, images in data.evaluation.items()}
+    labels = data.labels
     if "train" in outputs:
         labels["train"] = data.train.labels
     lock.check(folder)

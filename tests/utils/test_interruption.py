@@ -13,6 +13,14 @@ from tests.common import ROOT, until
 from utils import interruption
 
 CPU = ("--precision", "fp32", "--device", "cpu")
+# All files in the folder of a run that was stopped in training.
+FILES_OF_A_STOPPED_RUN = {
+    records.CONFIG,
+    records.EPOCHS,
+    records.LAST,
+    lock.LOCK,
+    lock.HOLDER,
+}
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
@@ -39,13 +47,7 @@ def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
     assert process.returncode == interruption.STATUS
     assert "; run the same command again to continue\n" in err
     assert "Traceback" not in err
-    assert {path.name for path in tmp_path.rglob("*.*")} == {
-        records.CONFIG,
-        records.EPOCHS,
-        records.LAST,
-        lock.LOCK,
-        lock.HOLDER,
-    }
+    assert {path.name for path in tmp_path.rglob("*.*")} == FILES_OF_A_STOPPED_RUN
 
 
 def test_a_closed_terminal_stops_the_run_and_leaves_whole_files(tmp_path):
@@ -71,13 +73,7 @@ def test_a_closed_terminal_stops_the_run_and_leaves_whole_files(tmp_path):
         os.close(ours)
         process.wait(60)
     assert process.returncode == interruption.STATUS
-    assert {path.name for path in tmp_path.rglob("*.*")} == {
-        records.CONFIG,
-        records.EPOCHS,
-        records.LAST,
-        lock.LOCK,
-        lock.HOLDER,
-    }
+    assert {path.name for path in tmp_path.rglob("*.*")} == FILES_OF_A_STOPPED_RUN
 
 
 @pytest.mark.parametrize("ignored", [True, False])
