@@ -17,7 +17,6 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from tabulate import tabulate
-from torch.utils.benchmark import timer
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
@@ -73,6 +72,13 @@ def check_models(models: Sequence[str]) -> None:
         model_title(name)
 
 
+def clock() -> float:
+    """Return the time in seconds when the GPU's work so far is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def in_turns(
     sides: Mapping[str, Callable[[], object]], repeats: int = 9, seconds: float = 0.2
 ) -> dict[str, float]:
@@ -87,7 +93,7 @@ def in_turns(
         seconds: a turn has as many calls as fit into this time, but at least one.
     """
     check_positive(repeats=repeats)
-    timers = {name: Timer(side, timer=timer) for name, side in sides.items()}
+    timers = {name: Timer(side, timer=clock) for name, side in sides.items()}
     calls = {
         name: max(1, int(seconds / max(min(side.repeat(2, 1)), 1e-9)))
         for name, side in timers.items()

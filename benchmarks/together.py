@@ -62,6 +62,9 @@ def together(count: int, *arguments) -> list[float]:
     threads = max(1, torch.get_num_threads() // count)
     with new_processes(count, initializer=_begin, initargs=(barrier, threads)) as executor:
         runs = [executor.submit(_rate, *arguments) for _ in range(count)]
+        # A process is watched from the next task on. Without this one, the death of the last
+        # process would not be noticed, and the line below would wait forever.
+        executor.submit(int)
         errors = [error for run in runs if (error := run.exception())]
         if errors:
             # A run that fails ends the wait of the others, whose errors do not say why.
