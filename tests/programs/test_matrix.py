@@ -184,7 +184,7 @@ def cluster(tmp_path):
                 command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
             ).stdout
 
-        def wait(happened, seconds=900):
+        def wait(happened, seconds=1500):
             end = time.monotonic() + seconds
             while not happened():
                 assert time.monotonic() < end, output_of_jobs(tmp_path) + call("squeue", "--long")
@@ -217,7 +217,7 @@ def test_a_slurm_array_with_warned_and_preempted_jobs_makes_all_runs(cluster, tm
     their start, because their time limit is three minutes.
     """
     call, wait = cluster
-    options = ("--epochs", "1200", "--device", "cpu", "--checkpoint-every", "0.02", "minutes")
+    options = ("--epochs", "600", "--device", "cpu", "--checkpoint-every", "0.02", "minutes")
     lines, _ = listed(tmp_path, *options, LOSSES="softmax dismax")
     below = tmp_path / "runs" / "digits" / "smallcnn"
     array = submitted(call, tmp_path, lines, "--time=3")
