@@ -22,7 +22,7 @@ import torch
 import tyro
 from tabulate import tabulate
 
-from data.folders import none_in, search
+from data.folders import none_in, refuse_dead_link, search
 from data.images import EVALUATION_BATCH
 from data.streaming import ImageFiles, limit_batch
 from dismax.detector import Detector
@@ -96,8 +96,8 @@ def find_images(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
         elif path.exists():
             images.append(path)
         else:
-            reason = "a link that leads nowhere" if path.is_symlink() else "no file"
-            raise ValueError(f"{path} is {reason}: name image files, or folders of them")
+            refuse_dead_link(path)
+            raise ValueError(f"{path} is no file: name image files, or folders of them")
     return images, notes
 
 

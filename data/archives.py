@@ -12,6 +12,7 @@ from torch import Tensor
 from . import files
 from .download import download_file
 from .entries import DataSet
+from .folders import refuse_dead_link
 from .streaming import ImageSet
 
 
@@ -65,6 +66,7 @@ class Archive:
         A complete folder from elsewhere is accepted.
         """
         folder = root / self.folder
+        refuse_dead_link(folder)
         if folder.is_dir() and len(files.image_files(folder)) == self.count:
             return
         # The folder was not made here: a set is unpacked elsewhere and moved when it is complete.

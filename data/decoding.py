@@ -12,25 +12,19 @@ The rules, in this order:
 
 import io
 import logging
-import os
-import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import (
-    ExifTags,
-    Image,
-    ImageFile,
-    PngImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-)
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
+
+from utils.files import NotRegular, open_regular
 
 from . import damage
 
@@ -77,24 +71,6 @@ class Unfit(ValueError):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to read bytes.
-
-    Raises ValueError if it is not a regular file, OSError if it cannot be read.
-    """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise Unfit(f"{path} is no file but a pipe, a socket, a device or a folder: remove it")
-    # O_NONBLOCK: if a pipe has replaced the file since, opening it would wait for ever for a
-    # writer.
-    with open(
-        path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-    ) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise Unfit(f"{path} is no file any more: put the image back")
-        yield file
-
-
-@contextmanager
 def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, bytes]]:
     """Yield an image that Pillow has opened, and the content of the file.
 
@@ -106,7 +82,7 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, bytes
     # Other code may have set it to True: then Pillow would invent missing pixels.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
-        with warnings.catch_warnings(action="ignore"), opened(path) as file:
+        with warnings.catch_warnings(action="ignore"), open_regular(path) as file:
             content = file.read() if whole else b""
             source = io.BytesIO(content) if whole else file
             if whole:
@@ -114,19 +90,17 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, bytes
             with Image.open(source, formats=FORMATS) as image:
                 _refuse_unfit(path, image)
                 yield image, content
-    except Unfit as error:
-        # Callers get a plain ValueError, as for the other errors.
-        raise ValueError(str(error)) from None
+    except (Unfit, NotRegular):
+        raise
     except Image.DecompressionBombError:  # far beyond LARGEST
-        raise ValueError(str(_too_large(path))) from None
+        raise _too_large(path) from None
     except PermissionError:
         raise ValueError(f"{path} may not be read: change its permissions, or remove it") from None
     except UnidentifiedImageError as error:
-        message = (
+        raise ValueError(
             f"{path} cannot be read as an image (it is no {', '.join(FORMATS)}, or damaged): "
             "convert it, or fetch it again"
-        )
-        raise ValueError(message) from error
+        ) from error
     except Exception as error:  # damaged bytes raise almost anything in Pillow, even SyntaxError
         raise ValueError(
             f"{path} cannot be read as an image ({error}): delete it or fetch it again"
@@ -156,9 +130,9 @@ def _too_large(path: Path) -> Unfit:
 
 def _bits(image: Image.Image) -> int:
     """Return the bits of a channel in the file. Pillow drops those beyond 8 without a warning."""
-    if isinstance(image, PngImagePlugin.PngImageFile):
+    if isinstance(image, PngImageFile):
         return 16 if ";16" in str(image.tile[0][3]) else 8
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
+    if isinstance(image, TiffImageFile):
         return max(image.tag_v2.get(258, (8,)))
     return 8
 

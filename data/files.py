@@ -17,7 +17,7 @@ from torch import Tensor
 from . import classes, npz
 from .decoding import size_of
 from .entries import TrainingSet
-from .folders import none_in, search, shown
+from .folders import none_in, refuse_dead_link, search, shown
 from .images import as_ood, is_grey
 from .lists import LIST, entries, is_list
 from .streaming import ImageFiles, ImageSet
@@ -61,6 +61,7 @@ def _load_named(folder: Path, split: str, root: Path) -> ImageSet:
         return load_split(min(lists), root)
     if (folder / split).is_dir():
         return load_split(folder / split)
+    refuse_dead_link(folder / split)
     raise ValueError(
         f"{folder} holds no {split}.npz, no {split}{LIST} and no folder {split}: an "
         "in-distribution set needs train and test"
@@ -160,6 +161,7 @@ class ClassFolders:
 
     def _folder(self, split: str, root: Path) -> Path:
         folder = root / self.name / split
+        refuse_dead_link(folder)
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"{self.title} is not in {folder}: put its images there, a folder a class "

@@ -4,7 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from .decoding import opened
+from utils.files import open_regular
+
 from .images import EVALUATION_BATCH
 from .sources import limited
 from .streaming import ImageFiles, ImageSet
@@ -29,7 +30,7 @@ def of(images: ImageSet) -> str:
         for path in images.paths:
             digest.update(b"%s %d\n" % (os.path.basename(path), os.path.getsize(path)))
         for position in limited(len(images), MAX_FILES).tolist():
-            with opened(Path(os.fsdecode(images.paths[position]))) as file:
+            with open_regular(Path(os.fsdecode(images.paths[position]))) as file:
                 digest.update(file.read())
     else:
         for pixels in images.batches(EVALUATION_BATCH):

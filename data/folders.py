@@ -3,7 +3,7 @@
 - Hidden files and folders, and those in `SYSTEM`, are skipped: systems and programs made them.
 - Links to folders are followed. Each real folder is searched once.
 - An image in a format that is not supported is an error. So is a pipe or a broken link with an
-  image's name.
+  image's name, a broken link beside class folders, and any link that leads back to itself.
 - `Found.notes` says how many files were left out.
 """
 
@@ -26,8 +26,14 @@ SYSTEM = frozenset(
         "@recently-snapshot",
         "$recycle.bin",
         "system volume information",
+        "lost+found",
+        "__macosx",
+        "__pycache__",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "icon\r",
     }
-    | {"lost+found", "__macosx", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 )
 # The endings of image files that are not read.
 FOREIGN = frozenset(
@@ -47,8 +53,6 @@ FOREIGN = frozenset(
         ".ico",
         ".eps",
         ".exr",
-    }
-    | {
         ".hdr",
         ".pfm",
         ".dcm",
@@ -94,6 +98,15 @@ def none_in(place: Path) -> str:
     return f"{place} holds no image files ({', '.join(sorted(SUFFIXES))})"
 
 
+def refuse_dead_link(path: str | Path) -> None:
+    """Raise ValueError for a link whose target is missing, or that leads back to itself."""
+    if os.path.islink(path) and not Path(path).exists():
+        raise ValueError(
+            f"{shown(path)} is a link that leads nowhere: remove it, or link it to an image or a "
+            "folder of images"
+        )
+
+
 def search(folder: Path, by_class: bool = False) -> Found:
     """Return the images at any depth below a folder.
 
@@ -112,9 +125,16 @@ def search(folder: Path, by_class: bool = False) -> Found:
         elif suffix in FOREIGN:
             foreign[suffix] += 1
         elif suffix in SUFFIXES:
-            _refuse_no_file(entry)
+            if not entry.is_file():
+                refuse_dead_link(entry.path)
+                raise ValueError(
+                    f"{entry.path} is a pipe, a socket or a device: remove it, or put the image "
+                    "there"
+                )
             images.append((entry.path, top))
         else:
+            if by_class and not top:
+                refuse_dead_link(entry.path)  # it may have been a class
             left[f"{shown(suffix) or 'other'} files"] += 1
     if foreign:
         raise ValueError(
@@ -152,7 +172,7 @@ def _walk(
         owners[identity] = top
         with os.scandir(here) as entries:
             for entry in entries:
-                if not entry.is_dir():
+                if not _is_folder(entry):
                     yield entry, top
                 elif _is_system(entry.name):
                     inside = (name for _, _, names in os.walk(entry.path) for name in names)
@@ -161,6 +181,20 @@ def _walk(
                     )
                 else:
                     waiting.append((entry.path, top or entry.name))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder or a link to one. Raises ValueError for a loop of links.
+
+    A hidden loop is no folder.
+    """
+    try:
+        return entry.is_dir()
+    except OSError:
+        if _is_system(entry.name):
+            return False
+        refuse_dead_link(entry.path)
+        raise
 
 
 def _check_classes(folder: Path, images: list[tuple[str, str]]) -> None:
@@ -173,23 +207,13 @@ def _check_classes(folder: Path, images: list[tuple[str, str]]) -> None:
         empty = [
             entry.name
             for entry in entries
-            if entry.is_dir() and not _is_system(entry.name) and entry.name not in tops
+            if not _is_system(entry.name) and entry.is_dir() and entry.name not in tops
         ]
     if empty:
         raise ValueError(
             f"{folder} has class folders without images ({some(sorted(empty))}): put images "
             "there, or remove them"
         )
-
-
-def _refuse_no_file(entry: os.DirEntry[str]) -> None:
-    if not entry.is_file():
-        what = (
-            "a pipe, a socket or a device"
-            if os.path.exists(entry)
-            else "a link to a file that is missing"
-        )
-        raise ValueError(f"{entry.path} is {what}: remove it, or put the image there")
 
 
 def _identity(folder: str | Path) -> tuple[int, int]:

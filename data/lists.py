@@ -12,7 +12,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .decoding import SUFFIXES, opened
+from utils.files import open_regular
+
+from .decoding import SUFFIXES
 
 LIST = ".txt"  # the ending of an image list's name, in capitals or not
 SHOWN = 80  # characters of a list's line that an error repeats
@@ -28,7 +30,7 @@ def entries(list_: Path, root: Path) -> Iterator[tuple[str, Path, int]]:
 
     A label may be any integer.
     """
-    with opened(list_) as file:
+    with open_regular(list_) as file:
         content = file.read().removeprefix(codecs.BOM_UTF8)  # Windows editors write it first
     if b"\0" in content:
         raise ValueError(f"{list_} is no text file: write a line `PATH LABEL` for each image")

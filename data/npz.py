@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .decoding import opened
+from utils.files import open_regular
+
 from .folders import shown, some
 from .images import Images
 
@@ -42,7 +43,7 @@ def load_pixels(path: Path) -> Tensor:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Return those arrays of an .npz that are read here."""
     try:
-        with opened(path) as file:
+        with open_regular(path) as file:
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 raise ValueError("it is a single array, an .npy")

@@ -13,6 +13,7 @@ from torch import Tensor
 from . import classes, files
 from .catalog import BUILT_IN_OOD_SETS, CATALOG, title_of
 from .entries import ROLES, TrainingSet
+from .folders import refuse_dead_link
 from .images import has_colour
 from .streaming import ImageSet
 
@@ -30,6 +31,7 @@ def entry_of(source: str, recipe: str | None = None) -> TrainingSet:
     if isinstance(entry, TrainingSet):
         return replace(entry, **entry.recipes.get(recipe or "", {}))
     path = Path(source)
+    refuse_dead_link(path)
     if not path.is_dir():
         names = [name for name, each in CATALOG.items() if isinstance(each, TrainingSet)]
         raise ValueError(
@@ -150,6 +152,7 @@ def load_ood(source: str, root: Path, reference: Tensor, margin: int = 0) -> Ima
         return CATALOG[source].load_ood(root, reference, margin)
     if Path(source).exists():
         return files.load_ood(Path(source), reference, margin, root)
+    refuse_dead_link(source)
     raise ValueError(
         f"unknown out-of-distribution set {source!r}: choose from {', '.join(CATALOG)}, or give "
         "an .npz, an image list (.txt) or a folder of images "

@@ -10,21 +10,30 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def open_regular(path: Path) -> BinaryIO:
+class NotRegular(ValueError):
+    """A path is a pipe, a socket, a device or a folder, and no file."""
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
     """Open a file to read bytes.
 
     Reading a pipe could wait for ever, and a device such as /dev/zero never ends.
 
-    Raises ValueError if it is not a regular file, OSError if it cannot be opened.
+    Raises NotRegular if it is not a regular file, OSError if it cannot be opened.
     """
-    if os.path.exists(path) and not os.path.isfile(path):  # opening a device can have effects
-        raise ValueError(f"{path} is no regular file: delete it")
+    _refuse_not_regular(path, os.stat(path))  # opening a device can have effects
     # O_NONBLOCK, because the file may have become a pipe since the check.
-    file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise ValueError(f"{path} is no regular file: delete it")
-    return file
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+        _refuse_not_regular(path, os.fstat(file.fileno()))
+        yield file
+
+
+def _refuse_not_regular(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise NotRegular(
+            f"{path} is no regular file but a pipe, a socket, a device or a folder: remove it"
+        )
 
 
 @contextmanager

@@ -151,18 +151,59 @@ def test_one_folder_in_two_classes_is_an_error_and_no_endless_walk(folder):
 def test_an_image_that_is_no_file_is_an_error_before_anything_is_read(folder, kind):
     path = folder / "b" / "5.png"
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("nothing")
-    message = (
-        "is a pipe, a socket or a device"
-        if kind == "pipe"
-        else "is a link to a file that is missing"
-    )
+    message = "a pipe, a socket or a device" if kind == "pipe" else "a link that leads nowhere"
     for read in (
         files.load_split,
         lambda place: files.load_cropped(place, (8, 8), 0),
         lambda place: predict.find_images([place]),
     ):
-        with pytest.raises(ValueError, match=f"5.png {message}"):
+        with pytest.raises(ValueError, match=f"5.png is {message}"):
             read(folder)
+
+
+@pytest.mark.parametrize("name", ["loop", "b/loop", "5.png", "b/5.png", "b/5.txt"])
+def test_a_link_to_itself_in_a_folder_is_an_error_that_names_it(folder, name):
+    (folder / name).symlink_to((folder / name).name)
+    for read in (
+        files.load_split,
+        lambda place: files.load_cropped(place, (8, 8), 0),
+        lambda place: files.load_ood(place, REFERENCE),
+        lambda place: predict.find_images([place]),
+    ):
+        with pytest.raises(ValueError, match=f"^{folder / name} is a link that leads nowhere"):
+            read(folder)
+
+
+def test_a_hidden_link_to_itself_is_left_out(folder):
+    for name in (".loop", "b/.loop.png"):
+        (folder / name).symlink_to((folder / name).name)
+    found, notes = counts(folder)
+    assert len(found) == 4
+    assert notes == f"{folder}: left out 1 hidden images"
+
+
+def test_a_broken_link_beside_class_folders_is_an_error(folder):
+    (folder / "c").symlink_to("nowhere")
+    with pytest.raises(ValueError, match="c is a link that leads nowhere"):
+        files.load_split(folder)
+    assert files.load_ood(folder, REFERENCE).notes == (f"{folder}: left out 1 other files",)
+
+
+@pytest.mark.parametrize("target", ["link", "nowhere"])
+def test_a_folder_that_is_a_dead_link_is_an_error_that_names_it(tmp_path, target):
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "train").symlink_to("train")
+    for read in (
+        lambda: sources.load_train_and_test(str(link), tmp_path),
+        lambda: sources.load_ood(str(link), tmp_path, REFERENCE),
+        lambda: predict.find_images([link]),
+    ):
+        with pytest.raises(ValueError, match=f"^{link} is a link that leads nowhere: remove it"):
+            read()
+    with pytest.raises(ValueError, match="mine/train is a link that leads nowhere"):
+        sources.load_train_and_test(str(tmp_path / "mine"), tmp_path)
 
 
 def test_a_folder_that_may_not_be_read_is_an_error():

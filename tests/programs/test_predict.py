@@ -98,7 +98,7 @@ def test_an_image_of_another_size_is_resized(run, tmp_path, capsys):
         (["RUN", "nowhere.png"], "nowhere.png is no file: name image files, or folders of them"),
         (["RUN", "TMP/loop.png"], "loop.png is a link that leads nowhere"),
         (["RUN", "TMP/empty"], "empty holds no image files (.bmp, "),
-        (["RUN", "TMP/pipe.png"], "pipe.png is no file but a pipe"),
+        (["RUN", "TMP/pipe.png"], "pipe.png is no regular file but a pipe"),
         (["RUN", "TMP/damaged.png"], "damaged.png cannot be read as an image"),
         (["IMAGES", "IMAGES"], "model.pt is no file: a finished run keeps its network there"),
         (["RUN", "IMAGES", "--tpr", "2"], "--tpr is a share in [0, 1], got 2.0"),
