@@ -12,6 +12,7 @@ import csv
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -29,7 +30,7 @@ from dismax.detector import Detector
 from experiment import records
 from reporting import tables
 from utils import interruption, program, runtime
-from utils.files import whole_file
+from utils.files import temporary_path, whole_file
 from utils.output import deliver, print_line, visible
 
 
@@ -64,16 +65,21 @@ def check_out(path: Path) -> None:
 
     Makes no file or folder, so that nothing stays behind if the program fails later.
     """
-    if path.suffix.lower() not in (".csv", ".json") or path.is_dir():
-        raise ValueError(f"--out takes a .csv or a .json file, got {path}")
-    records.refuse_result_file(path)
     folder = path.absolute().parent
+    new_names = [temporary_path(path).name]
     while not os.path.lexists(folder):
+        new_names.append(folder.name)
         folder = folder.parent
     try:
+        if path.suffix.lower() not in (".csv", ".json") or path.is_dir():
+            raise ValueError(f"--out takes a .csv or a .json file, got {path}")
+        records.refuse_result_file(path)
         # Only a try can tell: root may write anywhere, but not to a read-only disk.
         with TemporaryFile(dir=folder):
             pass
+        for name in new_names:
+            with suppress(FileNotFoundError):
+                os.lstat(folder / name)  # raises an error for a name that is too long
     except OSError as error:
         raise ValueError(
             f"--out {path} cannot be written ({error.strerror}): name a file elsewhere"

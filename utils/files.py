@@ -47,7 +47,7 @@ def whole_file(path: Path, previous: Path | None = None) -> Iterator[Path]:
         previous: the old file is kept under this name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    temporary = temporary_path(path)
     try:
         # `tempfile` makes files that only their owner may read; this one obeys the umask.
         temporary.touch(exist_ok=False)
@@ -72,7 +72,7 @@ def whole_files(path: Path) -> Iterator[Path]:
     the file itself last.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = _temporary(path)
+    folder = temporary_path(path)
     folder.mkdir()
     try:
         yield folder / path.name
@@ -83,7 +83,8 @@ def whole_files(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _temporary(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
+    """Return a new path in a file's folder, under which the file is written."""
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}")
 
 

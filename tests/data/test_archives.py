@@ -112,3 +112,11 @@ def test_a_wrong_row_for_a_zip_says_what_is_wrong(tmp_path, server, folder, suff
     row = Archive("some", "Some", f"{address}/zip", md5, folder, 1, suffix)
     with pytest.raises(ValueError, match=message):
         row.download(tmp_path)
+
+
+def test_a_folder_that_is_a_dead_link_is_an_error_before_the_download(tmp_path):
+    (tmp_path / "some").symlink_to("nowhere")
+    entry = Archive("some", "Some", "http://127.0.0.1:9/no-server", "", "some", 2)
+    with pytest.raises(ValueError, match="some is a link that leads nowhere: remove it"):
+        entry.download(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["some"]

@@ -124,7 +124,17 @@ def test_bad_input_is_an_error_in_one_line(run, tmp_path, capsys, arguments, mes
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("out", ["/proc/new/found.csv", "FILE/found.csv", "LINK/found.json"])
+@pytest.mark.parametrize(
+    "out",
+    [
+        "/proc/new/found.csv",
+        "FILE/found.csv",
+        "LINK/found.json",
+        f"{'x' * 250}.csv",
+        f"{'x' * 300}.csv",
+        f"TMP/new/{'x' * 300}/found.csv",
+    ],
+)
 def test_an_impossible_out_is_an_error_before_the_network_is_loaded(
     run, tmp_path, capsys, monkeypatch, out
 ):
@@ -133,10 +143,12 @@ def test_an_impossible_out_is_an_error_before_the_network_is_loaded(
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("missing")
     out = out.replace("FILE", str(tmp_path / "file")).replace("LINK", str(tmp_path / "link"))
+    out = out.replace("TMP", str(tmp_path))
     assert predict.main([str(folder), str(images), "--out", out]) == 2
     error = capsys.readouterr().err
     assert f"--out {out} cannot be written (" in error
     assert error.count("\n") == 1
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_folder_of_out_is_made(run, tmp_path):
