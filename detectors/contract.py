@@ -74,8 +74,7 @@ class FitData:
     The network, head and training images are None if no detector of the caller needs them.
     """
 
-    # A `FeatureNetwork` in evaluation mode at temperature 1.
-    network: nn.Module | None
+    network: FeatureNetwork | None  # in evaluation mode at temperature 1
     # The classifier in float32 on the CPU: features [N, D] to logits [N, C] at temperature 1.
     head: nn.Module | None
     train: SetOutputs | None  # the training images, not augmented

@@ -9,7 +9,7 @@ GAMMA = 0.1  # γ
 LARGEST = 100  # M
 
 
-def gen(logits: Tensor, gamma: float = GAMMA) -> Tensor:
+def gen(logits: Tensor) -> Tensor:
     """Return -Σ p^γ (1 - p)^γ [...] for logits ℓ [..., C] and p = softmax(ℓ).
 
     The sum is over the M largest p, or over all if there are fewer.
@@ -19,7 +19,7 @@ def gen(logits: Tensor, gamma: float = GAMMA) -> Tensor:
     # The largest p may round to 1, so its complement is the sum of the others. At γ = 0.1 even a
     # complement of 1e-20 matters: its power is 0.01.
     complement[..., 0] = p[..., 1:].sum(-1)
-    return -(p * complement)[..., :LARGEST].pow(gamma).sum(-1)
+    return -(p * complement)[..., :LARGEST].pow(GAMMA).sum(-1)
 
 
 def fit_gen(data: FitData) -> Fitted:

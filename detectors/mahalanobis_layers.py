@@ -5,7 +5,6 @@ The paper's input pre-processing is left out, as in `mahalanobis.py`.
 """
 
 from collections.abc import Iterator
-from typing import cast
 
 import numpy as np
 import torch
@@ -41,9 +40,8 @@ def fit_mahalanobis_layers(data: FitData) -> Fitted:
         NotApplicable: if the adversarial set has fewer images than the regression has parameters,
             L + 1.
     """
-    if data.calibration.labels is None:
-        raise ValueError("Mahalanobis over layers needs labelled calibration images")
-    network = cast(FeatureNetwork, required(data.network, "the network"))
+    required(data.calibration.labels, "labelled calibration images")
+    network = required(data.network, "the network")
     train = required(data.train, "training images")
     labels = required(train.labels, "training labels")
     gaussians = [
@@ -100,7 +98,7 @@ def adversarial_layers(data: FitData) -> Iterator[tuple[Layers, Layers]]:
     Gaussian noise of standard deviation ε in each pixel, and wrongly after an attack. The attack is
     FGSM, x + ε·sign(∇x CE). Noisy and attacked pixels are clamped to [0, 1].
     """
-    network = cast(FeatureNetwork, required(data.network, "the network"))
+    network = required(data.network, "the network")
     all_labels = required(data.calibration.labels, "calibration labels")
     generator = torch.Generator().manual_seed(SEED)
     start = 0

@@ -3,12 +3,10 @@
 It is ODIN's pre-processing, for any score, with ε chosen without OOD data.
 """
 
-from typing import cast
-
 from torch import Tensor
 
 from .common import wide
-from .contract import FeatureNetwork, FitData, Fitted, required
+from .contract import FitData, Fitted, required
 from .perturbation import Epsilon, fit_perturbed
 
 
@@ -19,7 +17,7 @@ def fit_preprocessing(data: FitData, epsilon: Epsilon = "chosen") -> Fitted:
     chooses it on the calibration split (`choose_epsilon`). Raises ValueError for an ε outside
     [0, 1).
     """
-    network = cast(FeatureNetwork, required(data.network, "the network"))
+    network = required(data.network, "the network")
 
     def score(inputs: Tensor) -> Tensor:
         outputs = network.classifier.named_outputs(network.forward_features(inputs))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .body import named_outputs, take_apart
-from .losses.precision import at_least_float32
+from .losses.common import at_least_float32
 from .saved import load_network
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)

@@ -5,7 +5,7 @@ second part (the criterion).
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from . import scores
 from .contract import PERCENTILES, LossFirstPart
@@ -19,13 +19,7 @@ from .replacement import replace_classifier
 from .scaledcosine import ScaledCosineLossFirstPart, ScaledCosineLossSecondPart
 from .sngp import SNGPLossFirstPart, SNGPLossSecondPart
 from .softmax import SoftMaxLossFirstPart, SoftMaxLossSecondPart
-from .spectral import Model, bound_convolutions
-
-
-class Wrap(Protocol):
-    """Changes a new network in place, as the method needs, and returns it."""
-
-    def __call__(self, model: Model, /) -> Model: ...
+from .spectral import bound_convolutions
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,8 @@ class Loss:
     title: str  # the name in tables of results
     head: Callable[[int, int], LossFirstPart]  # makes the head from (num_features, num_classes)
     criterion: Callable[[Any], LossSecondPart]  # makes the criterion from the head
-    wrap: Wrap = lambda model: model
+    # Changes a new network in place, as the method needs, and returns it.
+    wrap: Callable[[Any], Any] = lambda model: model
 
 
 LOSSES = {

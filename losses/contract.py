@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from . import scores as score_functions
-from .precision import at_least_float32, without_autocast
+from .common import at_least_float32, without_autocast
 
 # Percentiles of the in-distribution scores that are saved with the weights.
 PERCENTILES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 1, 2, 3, 4, *range(5, 101, 5))

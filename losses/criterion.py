@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .common import at_least_float32, without_autocast
 from .contract import LossFirstPart
-from .precision import at_least_float32, without_autocast
 
 
 def _deprecated_alias(old_name: str, hook: Callable) -> Callable:

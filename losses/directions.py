@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .common import being_recorded, in_one_precision, in_torch_func, without_autocast
 from .geometry import distances, roots
-from .precision import in_one_precision, without_autocast
-from .transforms import being_recorded, in_torch_func
 
 SHORTEST = 1e-18  # a vector shorter than this has no direction: its squares underflow in float32
 

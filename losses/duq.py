@@ -5,11 +5,17 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .batch import one_hot, sum_over_processes
+from .common import (
+    being_recorded,
+    in_backward,
+    in_one_precision,
+    in_torch_func,
+    one_hot,
+    sum_over_processes,
+    without_autocast,
+)
 from .contract import LossFirstPart
 from .criterion import LossSecondPart
-from .precision import in_one_precision, without_autocast
-from .transforms import being_recorded, in_backward, in_torch_func
 
 # The paper's values for CIFAR-10.
 LENGTH_SCALE = 0.1  # σ

@@ -9,7 +9,7 @@ come from the images 1, 2 and 3 places before it (the half is rolled by 1, 2 and
 import torch
 from torch import Tensor
 
-from .batch import one_hot
+from .common import one_hot
 
 SOURCES = 4  # images that make one mosaic
 NO_CLASS = -1  # marks a plain image

@@ -9,8 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from .precision import in_one_precision, without_autocast
-from .transforms import being_recorded, in_torch_func
+from .common import being_recorded, in_one_precision, in_torch_func, without_autocast
 
 LARGE = 1e15  # sums of squares of numbers up to this size do not overflow in float32
 

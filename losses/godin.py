@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .common import in_one_precision
 from .contract import LossFirstPart
 from .criterion import LossSecondPart
 from .directions import cosines
 from .geometry import distances
-from .precision import in_one_precision
 from .predicted_scale import PredictedScale
 
 DROPOUT = 0.7  # rate of "GODIN, dropout"; a guess, since no reference gives it

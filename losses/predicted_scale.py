@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .transforms import in_backward
+from .common import in_backward
 
 # Its exponential is 1e13. Times squared distances of up to 1e25, this stays finite in float32.
 LARGEST = 30.0

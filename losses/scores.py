@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .precision import at_least_float32
+from .common import at_least_float32
 
 
 def maximum_probability(logits: Tensor) -> Tensor:

@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .batch import sum_over_processes
+from .common import in_backward, in_torch_func, sum_over_processes
 from .contract import LossFirstPart
 from .criterion import LossSecondPart
-from .transforms import in_backward, in_torch_func
 
 RANDOM_FEATURES = 1024  # M, in the paper and the reference code
 # l and λ of the reference code for CIFAR in 2020, which multiplies the frequencies by 0.05. (Its

@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .common import in_one_precision
 from .contract import LossFirstPart
 from .criterion import LossSecondPart
-from .precision import in_one_precision
 
 
 class SoftMaxLossFirstPart(LossFirstPart):

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn.grad import conv2d_input
 from torch.nn.utils import parametrize
 
-from .precision import without_autocast
-from .transforms import in_backward
+from .common import in_backward, without_autocast
 
 Model = TypeVar("Model", bound=nn.Module)
 GRID = 16  # height and width, in pixels, of the images on which a norm is estimated
