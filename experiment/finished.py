@@ -48,7 +48,10 @@ class FinishedRun:
         self.has_network = (folder / MODEL).exists()
         self.precision = "fp32"
         if self.has_network:  # main.py cannot read the configuration of an ensemble
-            config = RunConfig.from_json(self.record["config"])
+            try:
+                config = RunConfig.from_json(self.record["config"])
+            except ValueError as error:
+                raise ValueError(f"{folder / METRICS}: {error}") from error
             self.config = replace(config, data_dir=data_dir)
             self.precision = config.precision
 

@@ -9,6 +9,7 @@ from utils import versions
 from utils.distributed import World
 from utils.output import print_error, print_line
 
+from . import schema
 from .config import RunConfig, identity_of
 from .lock import Locked, locked
 from .records import (
@@ -30,28 +31,29 @@ PATIENCE = 10  # seconds to wait for the lock: a killed process may hold it a li
 def begun_config(folder: Path) -> dict[str, Any]:
     """The configuration (as JSON) of the run that has begun in a folder; {} if none has.
 
-    Raises ValueError if it cannot be read.
+    Raises ValueError, naming the file, if it is damaged.
     """
-    if not (folder / CONFIG).exists():
+    path = folder / CONFIG
+    if not path.exists():
         return {}
-    config = read_json(folder / CONFIG)
-    if not isinstance(config, dict):
+    config = read_json(path)
+    try:
+        schema.check_config(config)
+    except ValueError as error:
         raise ValueError(
-            f"{folder / CONFIG} is no configuration: delete its folder, or choose another with "
-            "--runs"
-        )
+            f"{path} is damaged inside ({error}): choose another folder with --runs, or delete it"
+        ) from error
     return config
 
 
 def with_begun_precision(config: RunConfig) -> RunConfig:
     """The configuration. `auto` becomes the precision that the run began with, if it has begun.
 
-    Raises ValueError if the folder's configuration cannot be read.
+    Raises ValueError if the folder's configuration is damaged.
     """
     if config.precision != "auto":
         return config
-    begun = begun_config(config.folder).get("precision")
-    return replace(config, precision=begun) if begun in ("fp32", "bf16", "fp16") else config
+    return replace(config, precision=begun_config(config.folder).get("precision", "auto"))
 
 
 def differences(config: Any, identity: dict[str, Any]) -> list[str]:

@@ -16,7 +16,9 @@ TEXTS: Rule = (
     "a list of texts",
     lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
 )
+FLAG: Rule = ("true or false", lambda value: isinstance(value, bool))
 WHOLE: Rule = ("a whole number above 0", lambda value: type(value) is int and 0 < value < 2**63)
+SEVERAL: Rule = ("a whole number above 1", lambda value: type(value) is int and 1 < value < 2**63)
 POSITIVE: Rule = (
     "a number above 0",
     lambda value: type(value) in (int, float) and 0 < value < float("inf"),
@@ -41,38 +43,73 @@ SEEDS: Rule = (
     lambda value: isinstance(value, list) and value != [] and all(map(_is_seed, value)),
 )
 
+INTERVAL: Rule = (
+    "a number above 0, and minutes or epochs",
+    lambda value: (
+        isinstance(value, list)
+        and len(value) == 2
+        and POSITIVE[1](value[0])
+        and value[1] in ("minutes", "epochs")
+    ),
+)
+
+
+def _one_of(*values: str) -> Rule:
+    return f"one of {', '.join(values)}", lambda value: value in values
+
+
+def _or_null(rule: Rule) -> Rule:
+    description, test = rule
+    return f"{description}, or null", lambda value: value is None or test(value)
+
+
 EACH = "*"  # stands for every name in the record
 # A name that ends in ? may be missing.
 METRICS = dict.fromkeys(("auroc", "aupr_in", "aupr_out", "tnr95", "dtacc"), SHARE)
 SCORES = {EACH: METRICS | dict.fromkeys(("fpr95_in", "fpr95_out"), SHARE)}
 CLASSIFIED = {"accuracy": SHARE, "ece": SHARE}
+# The fields of `config.RunConfig`. Those that were added later may be missing.
+CONFIG = {
+    "data": TEXT,
+    "model": TEXT,
+    "loss": NAME,
+    "seed": SEED,
+    "protocol": _one_of("heldout", "paper"),
+    "recipe": _one_of(*RECIPES),
+    "epochs": WHOLE,
+    "batch_size?": SEVERAL,
+    "ood": TEXTS,
+    "limit_train?": _or_null(SEVERAL),
+    "limit_eval?": _or_null(WHOLE),
+    "precision?": _one_of("fp32", "bf16", "fp16"),  # a run that has begun has chosen
+    "compile?": FLAG,
+    "cuda_graph?": _one_of("auto", "off"),
+    "sync_batchnorm?": FLAG,
+    "checkpoint_every?": INTERVAL,
+    "keep_features?": FLAG,
+    "tensorboard?": FLAG,
+    "device?": TEXT,
+    "runs?": TEXT,
+    "data_dir?": TEXT,
+    "versions?": {EACH: WHOLE},
+}
 RECORD = {
-    "config": {
-        "data": TEXT,
-        "model": TEXT,
-        "loss": NAME,
-        "seed": SEED,
-        "protocol": TEXT,
-        "recipe": (
-            f"one of {', '.join(RECIPES)}",
-            lambda value: isinstance(value, str) and value in RECIPES,
-        ),
-        "epochs": WHOLE,
-        "ood": TEXTS,
-        "versions?": {EACH: WHOLE},
-    },
+    "config": CONFIG,
     "titles": {"data": TEXT, "model": TEXT, "loss": TEXT},
     "score": TEXT,
-    "scores_at": ("t1 or calibrated", lambda value: value in ("t1", "calibrated")),
-    "parameters?": WHOLE,
+    "scores_at": _one_of("t1", "calibrated"),
+    "parameters": WHOLE,
+    "train_images": WHOLE,
+    "recipe": {},
+    "fingerprints?": {EACH: TEXT},
     "members?": SEEDS,
-    "temperature": {"value": POSITIVE, "split": TEXT},
+    "temperature": {"value": POSITIVE, "split": _one_of("validation", "test")},
     "classification": {"test": {"n": WHOLE, "t1": CLASSIFIED, "calibrated": CLASSIFIED}},
     "detection": {
         EACH: {
             "title": TEXT,
             "n": WHOLE,
-            "role": ("near, far or very_far", lambda value: value in ("near", "far", "very_far")),
+            "role": _one_of("near", "far", "very_far"),
             "scores": {"t1": SCORES, "calibrated": SCORES},
         }
     },
@@ -88,10 +125,22 @@ RECORD = {
 }
 
 
+def check_config(config: Any) -> None:
+    """Raises ValueError, naming the field, if a value of a configuration is missing or wrong.
+
+    Fields that this version does not know are not checked.
+    """
+    _check(config, CONFIG, "")
+
+
 def check(record: Any) -> None:
     """Raises ValueError, naming the place, if a value is missing or wrong."""
     _check(record, RECORD, "")
-    score = record["score"]
+    seed, score = record["config"]["seed"], record["score"]
+    if isinstance(seed, str) != ("members" in record):
+        raise ValueError(
+            f"config.seed must be a number for a run, and text for an ensemble, got {seed!r:.60}"
+        )
     for source, detection in record["detection"].items():
         for at, scores in detection["scores"].items():
             if score not in scores:

@@ -16,7 +16,8 @@ def test_the_precision_auto_becomes_that_of_the_run_in_the_folder(tmp_path):
     config = RunConfig(runs=tmp_path)
     assert folder.with_begun_precision(config).precision == "auto"
     config.folder.mkdir(parents=True)
-    records.write_json(config.folder / records.CONFIG, {"precision": "bf16"})
+    begun = config.as_json() | {"precision": "bf16"}
+    records.write_json(config.folder / records.CONFIG, begun)
     assert folder.with_begun_precision(config).precision == "bf16"
 
 
@@ -63,6 +64,41 @@ def test_results_without_their_configuration_are_refused(run_main, tmp_path, mon
     status, _, err = run_main(*QUICK)
     assert status == 2
     assert "without their config.json" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("precision", "auto"),
+        ("precision", ["fp32"]),
+        ("epochs", "3"),
+        ("checkpoint_every", 5),
+        ("versions", None),
+        ("versions", {"dismax": None}),
+    ],
+)
+def test_a_configuration_with_an_impossible_value_is_named_and_stays(
+    run_main, tmp_path, name, value
+):
+    path = run_folder(tmp_path) / records.CONFIG
+    path.parent.mkdir(parents=True)
+    config = RunConfig(epochs=3, precision="fp32").as_json()
+    records.write_json(path, config | {name: value})
+    before = contents(tmp_path)
+    status, _, err = run_main(*QUICK)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"{path} is damaged inside ({name}" in err
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "{}"])
+def test_a_file_that_is_no_configuration_is_named(run_main, tmp_path, content):
+    path = run_folder(tmp_path) / records.CONFIG
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    status, _, err = run_main(*QUICK)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"{path} is damaged inside (it " in err
 
 
 @pytest.mark.parametrize("name", [records.CONFIG, records.METRICS, records.LAST])

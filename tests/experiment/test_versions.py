@@ -171,17 +171,6 @@ def test_detectors_of_two_versions_have_separate_rows(run, tmp_path, capsys):
     assert ",Energy (version 3)," in out
 
 
-@pytest.mark.parametrize("damaged", [None, [], "x", 2, {"dismax": None}])
-def test_a_folder_with_damaged_versions_is_an_error_and_stays_unchanged(run, run_main, damaged):
-    edit_config(run / records.CONFIG, lambda config: config.update(versions=damaged))
-    before = (run / records.METRICS).read_bytes()
-    status, _, err = run_main(*QUICK)
-    assert status == 2
-    assert len(err.strip().splitlines()) == 1
-    assert "its configuration is damaged" in err
-    assert (run / records.METRICS).read_bytes() == before
-
-
 def test_a_run_whose_images_would_be_prepared_differently_now_is_not_scored_again(
     run, capsys, monkeypatch
 ):

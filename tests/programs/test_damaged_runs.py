@@ -95,7 +95,25 @@ def test_a_record_with_an_unknown_field_of_the_configuration_is_an_error(runs, c
     edit(folder, lambda record: record["config"].update(colour="red"))
     status, _, err = call(detect, capsys, folder, "--scores", "knn")
     assert status == 2
-    assert "of another version: it has colour" in err
+    path = folder / records.METRICS
+    assert f"{path}: a configuration of another version: it has colour" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("precision", "auto"), ("epochs", "3"), ("checkpoint_every", 5), ("data_dir", None)],
+)
+@pytest.mark.parametrize("program", [detect, ensemble])
+def test_an_impossible_value_in_a_records_configuration_is_an_error(
+    runs, capsys, program, name, value
+):
+    folder = runs / "softmax" / "1"
+    edit(folder, lambda record: record["config"].update({name: value}))
+    before = contents(runs)
+    status, _, err = call(program, capsys, folder)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"{folder / records.METRICS} is damaged inside (config.{name} must be " in err
+    assert contents(runs) == before
 
 
 @pytest.mark.parametrize("program", [detect, ensemble])

@@ -150,6 +150,7 @@ def test_an_ensemble_has_the_papers_row_and_its_number_of_members(runs, capsys):
 
     def change(record):
         record["titles"]["loss"], record["members"] = "Deep Ensemble", [1, 2, 3]
+        record["config"]["seed"] = f"{record['config']['seed']}+4+5"
         record["config"]["model"], record["titles"]["model"] = "wideresnet2810", "WideResNet-28-10"
 
     changed(folder, change)

@@ -125,7 +125,7 @@ def test_names_are_not_markup_and_missing_data_are_noted(finished, tmp_path):
         records.read_record(run / records.METRICS), "detection", "photos", "title", value="$x^$ é"
     )
     record = altered(record, "titles", "data", value="<script>alert(1)</script>")
-    records.write_json(run / records.METRICS, altered(record, "config", "data_dir", value=5))
+    records.write_json(run / records.METRICS, altered(record, "config", "limit_eval", value=5))
     assert analyze.main(["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "page")]) == 0
     text = (tmp_path / "page" / "index.html").read_text()
     assert "$x^$ é" in text

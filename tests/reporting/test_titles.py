@@ -230,7 +230,7 @@ ODD = "=1+1|x*\x1b[31m\r\n\u202e\udcff"
 def test_no_name_is_a_command_markup_or_a_formula(runs, capsys, style):
     def change(record):
         record["titles"] = dict.fromkeys(record["titles"], ODD)
-        record["config"] |= {"data": ODD, "precision": ODD}
+        record["config"] |= {"data": ODD, "colour": ODD}
         scores = record["detection"][f"/d/{ODD}"]["scores"]
         for at in scores.values():
             at[ODD] = at["MPS"]
