@@ -1,7 +1,11 @@
 """Image files that tests write."""
 
+import struct
+import zlib
+
 import numpy as np
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 
 def save_npz(path, count=20, size=6, **changes):
@@ -29,3 +33,32 @@ def save_lists(folder, arrays):
         Image.fromarray(image).save(folder / f"{index:03}.png")
         lines.append(f"{folder.name}/{index:03}.png {label}\n")
     return "".join(lines)
+
+
+def photograph(width=40, height=24):
+    return Image.fromarray(load_sample_images().images[0]).resize((width, height))
+
+
+def saved(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(rows, depth=8, colours=2, width=40, height=24):
+    """A PNG of these bytes, whose checksums are right."""
+    head = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def written(path, content):
+    path.write_bytes(content)
+    return path

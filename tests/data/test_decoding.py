@@ -1,21 +1,19 @@
 """One image file: what is read of it, whatever its format, mode and damage."""
 
-import io
 import os
 import signal
 import socket
 import struct
-import zlib
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageFile, ImageOps
-from sklearn.datasets import load_sample_images
+from PIL import Image, ImageOps
 
 from data import files
 from data.decoding import decode, size_of
 from data.streaming import ImageFiles
+from tests.image_files import photograph, png, saved, written
 
 
 @pytest.fixture
@@ -30,15 +28,6 @@ def no_hang():
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
-
-
-def photograph(width=40, height=24):
-    return Image.fromarray(load_sample_images().images[0]).resize((width, height))
-
-
-def saved(path, image, **options):
-    image.save(path, **options)
-    return path
 
 
 def turned(image, orientation):
@@ -156,26 +145,6 @@ def test_every_mode_becomes_three_channels_by_one_rule(tmp_path, name, suffix, i
     )
 
 
-def chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def png(rows, depth=8, colours=2, width=40, height=24):
-    """A PNG of these bytes, whose checksums are right."""
-    head = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
-
-
-def written(path, content):
-    path.write_bytes(content)
-    return path
-
-
 def two_frames(path):
     return saved(path, photograph(), save_all=True, append_images=[photograph().rotate(90)])
 
@@ -277,57 +246,6 @@ def test_a_tiff_of_12_in_16_bits_is_not_read_as_nearly_black(tmp_path):
         assert np.array(image).max() == 15
     with pytest.raises(ValueError, match=DEEP):
         decode(tmp_path / "1.tif")
-
-
-def encoded(kind, **options):
-    buffer = io.BytesIO()
-    photograph(90, 70).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    "kind", ["png", "jpeg", "progressive", "webp", "bmp", "gif", "ppm", "tiff"]
-)
-def test_a_cut_image_is_no_image(tmp_path, monkeypatch, kind):
-    whole = encoded("jpeg", progressive=True) if kind == "progressive" else encoded(kind)
-    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as other packages do
-    path = written(tmp_path / "1.png", whole)
-    original, noticed = decode(path), 0
-    for cut in np.linspace(20, len(whole) - 1, 25).astype(int):
-        ends = [whole[:cut]]
-        # Those that say where they end, and a PNG its checksums.
-        if kind in ("jpeg", "progressive", "png"):
-            ends.append(whole[:cut] + bytes(len(whole) - cut))
-        for content in ends:
-            path.write_bytes(content)
-            try:
-                found = decode(path)
-            except ValueError:
-                noticed += 1
-            else:
-                assert found.equal(original), cut
-    assert noticed > 20
-
-
-ROWS = np.random.default_rng(0).integers(1, 256, (24, 121)).astype(np.uint8)
-ROWS[:, 0] = 0  # no filter
-
-
-@pytest.mark.parametrize("rows", [0, 1, 12, 23])
-def test_a_png_with_fewer_rows_than_it_says_is_refused_and_a_black_one_is_not(tmp_path, rows):
-    path = written(tmp_path / "1.png", png(ROWS[:rows].tobytes()))
-    with pytest.raises(ValueError, match="cannot be read as an image"):
-        decode(path)
-    path.write_bytes(png(np.concatenate([ROWS[:rows], 0 * ROWS[rows:]]).tobytes()))
-    assert decode(path)[:, rows:].eq(0).all()
-
-
-def test_a_jpeg_of_one_colour_and_one_with_a_film_behind_its_end_are_whole(tmp_path):
-    path = tmp_path / "1.jpg"
-    for colour in ("black", "white", "red"):
-        assert decode(saved(path, Image.new("RGB", (90, 70), colour))).shape == (3, 70, 90)
-    path.write_bytes(encoded("jpeg") + os.urandom(5000))  # cameras put films there
-    assert decode(path).shape == (3, 70, 90)
 
 
 @pytest.fixture(params=["pipe", "socket", "device", "link to a pipe"])

@@ -1,13 +1,11 @@
 """Sets too large for memory: the same batches and the same results, out of files."""
 
 import json
-import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,12 +13,12 @@ import torch
 from PIL import Image
 from torch.utils.data import get_worker_info
 
-from data import files, sources, streaming, workers
+from data import files, sources, streaming
 from data.batches import Normalizer, TrainingBatches
 from data.streaming import ImageFiles
 from experiment import records
 from tests.common import ROOT, until
-from utils import interruption, program
+from utils import interruption
 
 
 @pytest.fixture
@@ -36,6 +34,11 @@ def folder(tmp_path):
                 pixels = rng.integers(60 * number, 60 * number + 100, (8, 8, 3)).astype(np.uint8)
                 Image.fromarray(pixels).save(tmp_path / "mine" / split / name / f"{i}.png")
     return tmp_path / "mine"
+
+
+def options(folder, *more):
+    """The options of a small run on a folder of images."""
+    return ["--data", str(folder), "--model", "smallcnn", "--ood", "noise", *more]
 
 
 def both(folder, monkeypatch):
@@ -71,19 +74,7 @@ def test_a_streamed_run_records_what_one_from_memory_does(folder, run_main, tmp_
     for limit in (files.IN_MEMORY, 0):
         monkeypatch.setattr(files, "IN_MEMORY", limit)
         runs = str(tmp_path / f"runs{limit}")
-        given = (
-            "--data",
-            str(folder),
-            "--model",
-            "smallcnn",
-            "--epochs",
-            "2",
-            "--ood",
-            "noise",
-            "--runs",
-            runs,
-        )
-        status, _, err = run_main(*given)
+        status, _, err = run_main(*options(folder, "--epochs", "2", "--runs", runs))
         assert (status, err) == (0, "")
         run = tmp_path / f"runs{limit}" / "mine" / "smallcnn" / "dismax" / "1"
         record = records.read_record(run / records.METRICS)
@@ -110,18 +101,7 @@ def test_a_damaged_image_of_a_streamed_set_is_named_and_costs_no_epoch(
     damaged = folder / "test" / "dark" / "3.png"
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:90])  # its head is whole
-    given = (
-        "--data",
-        str(folder),
-        "--model",
-        "smallcnn",
-        "--epochs",
-        "1",
-        "--ood",
-        "noise",
-        "--protocol",
-        "paper",
-    )
+    given = options(folder, "--epochs", "1", "--protocol", "paper")
     status, _, err = run_main(*given)
     assert status == 1
     assert str(damaged) in err
@@ -132,34 +112,12 @@ def test_a_damaged_image_of_a_streamed_set_is_named_and_costs_no_epoch(
     assert "resuming after epoch 1 of 1" in out
 
 
-READING = """
-import sys
-from pathlib import Path
-import numpy as np
-import torch
-from data.streaming import ImageFiles
-paths = np.array([str(path).encode() for path in sorted(Path(sys.argv[1]).iterdir())])
-files = ImageFiles(paths, torch.zeros(len(paths)), (), (64, 64))
-"""
-
-
 def test_an_image_that_is_deleted_during_a_run_is_named_and_the_run_goes_on_once_it_is_back(
     folder, run_main, monkeypatch
 ):
     """Before the first step too, when there is no loss yet."""
     monkeypatch.setattr(files, "IN_MEMORY", 0)
-    given = (
-        "--data",
-        str(folder),
-        "--model",
-        "smallcnn",
-        "--epochs",
-        "2",
-        "--ood",
-        "noise",
-        "--protocol",
-        "paper",
-    )
+    given = options(folder, "--epochs", "2", "--protocol", "paper", "--batch-size", "128")
     image, decoded = folder / "train" / "dark" / "3.png", TrainingBatches.decoded
     whole = image.read_bytes()
 
@@ -168,7 +126,7 @@ def test_an_image_that_is_deleted_during_a_run_is_named_and_the_run_goes_on_once
         return decoded(*given)
 
     monkeypatch.setattr(TrainingBatches, "decoded", without_it)
-    status, _, err = run_main(*given, "--batch-size", "128")
+    status, _, err = run_main(*given)
     assert status == 1
     assert re.fullmatch(
         rf"error: {image} cannot be read as an image .*; the checkpoint after step 0 of epoch 1 "
@@ -177,87 +135,8 @@ def test_an_image_that_is_deleted_during_a_run_is_named_and_the_run_goes_on_once
     )
     monkeypatch.setattr(TrainingBatches, "decoded", decoded)
     image.write_bytes(whole)
-    status, out, _ = run_main(*given, "--batch-size", "128")
+    status, out, _ = run_main(*given)
     assert (status, "resuming after step 0 of epoch 1 of 2" in out) == (0, True)
-
-
-@pytest.fixture
-def many(tmp_path):
-    """A folder of 40 images, three batches of 16."""
-    (tmp_path / "many").mkdir()
-    for number in range(40):
-        pixels = np.random.default_rng(number).integers(256, size=(8, 8, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "many" / f"{number:02}.png")
-    return tmp_path / "many"
-
-
-def test_a_damaged_image_among_more_than_are_decoded_at_once_ends_a_program(many, script, tmp_path):
-    body = (many / "01.png").read_bytes()
-    for number in range(520):
-        (many / f"more{number}.png").write_bytes(body[: 90 if number == 300 else len(body)])
-    done = script(
-        "main.py",
-        "--ood",
-        str(many),
-        "--device",
-        "cpu",
-        "--runs",
-        str(tmp_path / "runs"),
-        timeout=100,
-    )
-    assert done.returncode == 2
-    assert re.fullmatch(r"error: .*more300\.png cannot be read as an image \(.*\n", done.stderr)
-
-
-def test_a_program_ends_with_its_images_half_read(many, script, monkeypatch):
-    """As one does where an error holds what reads them.
-
-    That the environment is not torchrun's ends no import.
-    """
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "x")
-    done = script(
-        "-c",
-        READING + "reader = files.batches(16)\nnext(reader)\nsys.exit(5)",
-        str(many),
-        timeout=100,
-    )
-    assert (done.returncode, done.stderr) == (5, "")
-
-
-def test_with_little_shared_memory_images_take_another_way(many):
-    command = (
-        f"{sys.executable} -c '{READING}print(sum(each.sum() for each in "
-        f"files.batches(16)).item())' {many}"
-    )
-    mounted = [
-        "unshare",
-        "-m",
-        "sh",
-        "-c",
-        f"mount -t tmpfs -o size=256k tmpfs /dev/shm || exit 3; {command}",
-    ]
-    done = subprocess.run(
-        mounted, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
-    )
-    if done.returncode == 3 or "unshare" in done.stderr:
-        pytest.skip("needs the right to mount a file system")
-    paths = np.array([str(path).encode() for path in many.iterdir()])
-    assert int(done.stdout) == ImageFiles(paths, torch.zeros(40), (), (64, 64)).first(40).sum()
-    assert done.stderr.count("UserWarning: /dev/shm is full") == 1
-
-
-@pytest.mark.parametrize(("asked", "raised"), [(True, KeyboardInterrupt), (False, ValueError)])
-def test_a_disk_that_does_not_answer_ends_the_wait(many, monkeypatch, asked, raised):
-    paths = np.array([str(path).encode() for path in many.iterdir()])
-    monkeypatch.setattr(streaming, "decode", lambda path: time.sleep(1000))
-    monkeypatch.setattr(workers, "TIMEOUT", 0.2)
-    monkeypatch.setattr(workers, "STALLED", 1000 if asked else 0)
-    monkeypatch.setattr(interruption, "_asked", asked)
-    # How long its end is waited for.
-    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)
-    with pytest.raises(raised):
-        list(ImageFiles(paths, torch.zeros(40), (), (8, 8)).batches(16))
-    assert not multiprocessing.active_children()
 
 
 def test_a_killed_process_of_a_streamed_set_is_said_in_one_line(folder, run_main, monkeypatch):
@@ -270,9 +149,7 @@ def test_a_killed_process_of_a_streamed_set_is_said_in_one_line(folder, run_main
 
     monkeypatch.setattr(streaming, "decode", fatal)
     monkeypatch.setattr(files, "IN_MEMORY", 0)
-    status, _, err = run_main(
-        "--data", str(folder), "--model", "smallcnn", "--epochs", "1", "--ood", "noise"
-    )
+    status, _, err = run_main(*options(folder, "--epochs", "1"))
     assert status == 1
     assert "a process that decodes images was killed" in err
     assert len(err.splitlines()) == 1
@@ -284,19 +161,8 @@ def test_ctrl_c_stops_a_streamed_run_and_its_processes(folder, tmp_path):
         "interruption.listen(); "
         "import main; sys.exit(main.main(sys.argv[1:]))"
     )
-    given = [
-        "--data",
-        str(folder),
-        "--model",
-        "smallcnn",
-        "--epochs",
-        "500",
-        "--ood",
-        "noise",
-        "--runs",
-        str(tmp_path / "runs"),
-    ]
-    command = [sys.executable, "-c", streamed, *given, "--device", "cpu"]
+    given = options(folder, "--epochs", "500", "--runs", str(tmp_path / "runs"), "--device", "cpu")
+    command = [sys.executable, "-c", streamed, *given]
     # In a group of its own, all of which a terminal's Ctrl-C reaches.
     with subprocess.Popen(
         command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -319,35 +185,7 @@ def test_several_sizes_are_found_before_anything_is_decoded(
 ):
     monkeypatch.setattr(files, "IN_MEMORY", 0)
     Image.new("RGB", (9, 8)).save(folder / "train" / "light" / "9.png")
-    status, _, err = run_main("--data", str(folder), "--model", "smallcnn", "--ood", "noise")
+    status, _, err = run_main(*options(folder))
     assert status == 2
     assert "8×9" in err
     assert not (tmp_path / "runs").exists()
-
-
-class Masks(torch.utils.data.Dataset):
-    def __getitem__(self, _):
-        return torch.tensor(sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
-
-
-def test_a_process_that_decodes_gets_no_signal_from_its_start_on():
-    """Ctrl-C reaches it before it can ignore it, and what ends it then is no interruption."""
-    loader = torch.utils.data.DataLoader(Masks(), batch_size=None, sampler=[0], num_workers=1)
-    with workers.started(loader) as batches:
-        assert {*next(batches).tolist()} >= {
-            signal.SIGINT,
-            signal.SIGTERM,
-            signal.SIGUSR1,
-            signal.SIGHUP,
-        }
-    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
-
-
-def test_a_killed_process_that_decodes_is_no_damaged_record(capsys):
-    def work():
-        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly")
-
-    assert program.exit_status(work, "") == 1
-    assert capsys.readouterr().err.endswith(
-        "a process that decodes images was killed (out of memory?): try again\n"
-    )
