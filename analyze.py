@@ -4,11 +4,9 @@
 A number is the mean ± standard deviation over seeds. The paper's own numbers stand beside ours.
 """
 
-from __future__ import annotations
+from utils import interruption
 
 if __name__ == "__main__":
-    from utils import interruption
-
     interruption.begin()
 
 import shutil
@@ -26,7 +24,7 @@ from reporting.details import detail_rows, detail_tables
 from reporting.groups import HEADS, group_rows
 from reporting.runs import Runs, group_runs, method_of
 from reporting.tables import STAR, STYLES, as_text, heading, show
-from utils import interruption, program
+from utils import program
 from utils.output import deliver, print_error, print_line, visible
 
 WIDE = 110  # columns of a terminal that shows the first column of a table in one line
@@ -132,8 +130,10 @@ def read_runs(folder: Path) -> tuple[Runs, bool]:
     for problem in (*problems, *unreadable[:UNREADABLE_SHOWN]):
         print_line(f"warning: {' '.join(problem.split())}: left out", sys.stderr)
     if len(unreadable) > UNREADABLE_SHOWN:
-        more = len(unreadable) - UNREADABLE_SHOWN
-        print_line(f"warning: {more} more cannot be read: left out", sys.stderr)
+        print_line(
+            f"warning: {len(unreadable) - UNREADABLE_SHOWN} more cannot be read: left out",
+            sys.stderr,
+        )
     unique = titles.with_unique_titles([*found.values()])
     return dict(zip(found, unique, strict=True)), not unreadable
 

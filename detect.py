@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
 """Adds the results of detectors that need no training to the records of finished runs."""
 
-from __future__ import annotations
+from utils import interruption
 
 if __name__ == "__main__":
-    from utils import interruption
-
     interruption.begin()
 
 import inspect
@@ -19,7 +17,6 @@ from typing import Any, Literal
 import torch
 import tyro
 from tabulate import tabulate
-from torch import Tensor
 
 from detectors import DETECTORS, Detector, FitData, NotApplicable, SetOutputs, get_detector
 from detectors.odin import TEMPERATURE
@@ -28,7 +25,7 @@ from experiment.finished import FinishedRun
 from experiment.folder import delete_temporary_files
 from experiment.lock import locked
 from experiment.titles import as_suffix, with_unique_titles
-from utils import interruption, program, runtime, versions
+from utils import program, runtime, versions
 from utils.metrics import detection_metrics
 from utils.output import print_line
 
@@ -158,20 +155,15 @@ def measure(
         raise NotApplicable(reason)
     fitted = detector.fit(fit_data)
     scores = {name: fitted(outputs) for name, outputs in sets.items()}
-    refuse_not_finite(detector.title, scores)
-    in_scores = scores.pop("test")
-    metrics = {source: detection_metrics(in_scores, values) for source, values in scores.items()}
-    return {"parameters": dict(fitted.parameters), "sets": metrics}
-
-
-def refuse_not_finite(title: str, scores: Mapping[str, Tensor]) -> None:
-    """Raises ValueError, naming the set, for scores that are NaN or infinite."""
     for name, values in scores.items():
         if count := int((~values.isfinite()).sum()):
             raise ValueError(
-                f"{title} has no finite score for {count} of {len(values)} images of {name}: look "
-                "at their logits and features"
+                f"{detector.title} has no finite score for {count} of {len(values)} images of "
+                f"{name}: look at their logits and features"
             )
+    in_scores = scores.pop("test")
+    metrics = {source: detection_metrics(in_scores, values) for source, values in scores.items()}
+    return {"parameters": dict(fitted.parameters), "sets": metrics}
 
 
 def summary(run: FinishedRun, entries: Mapping[str, Mapping[str, Any]]) -> str:

@@ -6,11 +6,9 @@ at temperature 1. Its logits are their logarithm: like any run it is calibrated,
 and scored. Its score is MPS.
 """
 
-from __future__ import annotations
+from utils import interruption
 
 if __name__ == "__main__":
-    from utils import interruption
-
     interruption.begin()
 
 import math
@@ -33,7 +31,7 @@ from experiment.evaluation import evaluation_results, temperature_results
 from experiment.folder import is_finished, prepare
 from experiment.lock import locked
 from losses.scores import SCORES
-from utils import interruption, program, runtime
+from utils import program, runtime
 from utils.output import print_line
 
 SCORES_OF_PROBABILITIES = ("MPS", "ES")  # the scores that need nothing but probabilities

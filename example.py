@@ -5,11 +5,9 @@ python example.py                     # the built-in digits: seconds on a laptop
 python example.py --data cifar100     # after `bash prepare-cifar.sh cifar100`
 """
 
-from __future__ import annotations
+from utils import interruption
 
 if __name__ == "__main__":
-    from utils import interruption
-
     interruption.begin()
 
 import argparse
@@ -22,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import losses
 from data import sources
-from utils import interruption, program
+from utils import program
 from utils.calibration import fit_temperature
 
 DATA = Path("data/downloads")

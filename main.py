@@ -4,11 +4,9 @@
 `perform` and `evaluate` have the steps of a run. The equations of DisMax are in losses/dismax.py.
 """
 
-from __future__ import annotations
+from utils import interruption
 
 if __name__ == "__main__":
-    from utils import interruption
-
     interruption.begin()  # a signal during the imports below, which take seconds, prints one line
 
 import sys
@@ -28,7 +26,7 @@ from training.build import build
 from training.record import make_record, summary, write_results
 from training.run import Run
 from training.session import Session
-from utils import distributed, interruption, program, runtime
+from utils import distributed, program, runtime
 from utils.output import print_line
 
 INTERRUPTED = "nothing was lost; run the same command again to continue"

@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
 """Classifies images with a finished run's network, and marks out-of-distribution ones."""
 
-from __future__ import annotations
+from utils import interruption
 
 if __name__ == "__main__":
-    from utils import interruption
-
     interruption.begin()
 
 import csv
@@ -29,7 +27,7 @@ from data.streaming import ImageFiles, limit_batch
 from dismax.detector import Detector
 from experiment import records
 from reporting import tables
-from utils import interruption, program, runtime
+from utils import program, runtime
 from utils.files import temporary_path, whole_file
 from utils.output import deliver, print_line, visible
 
@@ -119,27 +117,26 @@ def predictions(
     names = np.array([os.fsencode(path) for path in paths])
     no_labels = torch.full((len(paths),), -1)
     images = ImageFiles(names, no_labels, (), detector.size, detector.margin)
-    rows = []
+    answers = []
     for pixels in images.batches(limit_batch(EVALUATION_BATCH, detector.size)):
         found = detector(pixels.to(device))
-        columns = zip(
-            paths[len(rows) : len(rows) + len(pixels)],
+        answers += zip(
             found.classes.tolist(),
             found.probabilities.amax(1).tolist(),
             found.scores.tolist(),
             found.accepted.tolist(),
             strict=True,
         )
-        for path, number, probability, score, accepted in columns:
-            row = {
-                "file": str(path),
-                "class": detector.class_names[number],
-                "probability": probability,
-                "score": score,
-                "in_distribution": accepted,
-            }
-            rows.append(row)
-    return rows
+    return [
+        {
+            "file": str(path),
+            "class": detector.class_names[number],
+            "probability": probability,
+            "score": score,
+            "in_distribution": accepted,
+        }
+        for path, (number, probability, score, accepted) in zip(paths, answers, strict=True)
+    ]
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -145,8 +145,9 @@ class TrainingBatches:
         if self.files is None:
             yield from repeat(None, len(self.sizes) - start)
             return
-        rows = zip(plan.rows.cpu(), self.shares, strict=True)
-        positions = [row[0, :count] for row, count in rows]
+        positions = [
+            row[0, :count] for row, count in zip(plan.rows.cpu(), self.shares, strict=True)
+        ]
         yield from self.files.read(positions[start:], plan.seeds[start:])
 
     def batch(self, row: Tensor, pixels: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from torchvision import datasets
 
-from . import builtin
 from .archives import Archive
-from .builtin import GeneratedSet
+from .builtin import GeneratedSet, digits, digits89, noise, photos
 from .copies import Contents
 from .entries import DataSet, TrainingSet
 from .files import ClassFolders
@@ -31,19 +30,17 @@ _ROWS = (
     TrainingSet(
         name="digits",
         title="Digits 0-7",
-        load=lambda root: builtin.digits(),
-        load_ood=lambda root, reference, margin: as_ood(
-            builtin.digits()[1].pixels, reference, margin
-        ),
+        load=lambda root: digits(),
+        load_ood=lambda root, reference, margin: as_ood(digits()[1].pixels, reference, margin),
         ood_sets=(("near", "digits89"), *BUILT_IN_OOD_SETS),
         flip=False,
         validation=0.75,
         model="smallcnn",
         epochs=100,
     ),
-    GeneratedSet("digits89", "Digits 8-9", lambda size: builtin.digits89()).ood_set(),
-    GeneratedSet("photos", "Photographs", builtin.photos).ood_set(),
-    GeneratedSet("noise", "Noise", builtin.noise).ood_set(),
+    GeneratedSet("digits89", "Digits 8-9", lambda size: digits89()).ood_set(),
+    GeneratedSet("photos", "Photographs", photos).ood_set(),
+    GeneratedSet("noise", "Noise", noise).ood_set(),
     # The paper's data sets, and Fashion-MNIST.
     cifar(
         "cifar10",

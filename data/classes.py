@@ -50,11 +50,11 @@ def match(train: ImageSet, test: SameKind, folder: Path) -> SameKind:
     notes = test.notes
     missing = [name for name in train.classes if name not in test.classes]
     if missing:
-        note = (
+        notes = (
+            *notes,
             f"{shown(folder)}: the test set has no images of {len(missing)} of "
-            f"{len(train.classes)} classes ({some(missing)})"
+            f"{len(train.classes)} classes ({some(missing)})",
         )
-        notes = (*notes, note)
     numbers = torch.tensor([train.classes.index(name) for name in test.classes])
     return replace(test, labels=numbers[test.labels], classes=train.classes, notes=notes)
 

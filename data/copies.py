@@ -76,8 +76,7 @@ def load(name: str, title: str, split: str, contents: Contents, root: Path) -> I
         actual = _summary(len(images), images.size, labels[0], labels[-1])
         expected = _summary(contents.images, contents.size, 0, contents.classes - 1)
         raise ValueError(f"{problem}: it holds {actual}, instead of {expected}; {remedy}")
-    numbers = tuple(map(str, range(contents.classes)))
-    images = replace(images, classes=images.classes or numbers)
+    images = replace(images, classes=images.classes or tuple(map(str, range(contents.classes))))
     if contents.checksum is None:
         note = f"{path} is not verified: the checksum of this split of {title} is not known yet"
         return replace(images, notes=(*images.notes, note))

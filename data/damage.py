@@ -37,24 +37,17 @@ def refuse_damaged(whole: bytes) -> None:
 
 
 def refuse_missing_pixels(image: Image.Image, whole: bytes) -> None:
-    """Raise ValueError for a PNG whose file is complete but has too few pixels.
+    """Raise ValueError for a PNG that is complete but has fewer bytes than its pixels need.
 
-    The image must be loaded.
+    Pillow makes missing pixels black. The image must be loaded.
     """
-    if image.format == "PNG" and _has_too_few_bytes(image, whole):
-        raise ValueError("pixels are missing at its end")
-
-
-def _has_too_few_bytes(image: Image.Image, whole: bytes) -> bool:
-    """Return whether a PNG has fewer bytes than its pixels need.
-
-    Pillow makes missing pixels black.
-    """
+    if image.format != "PNG":
+        return
     width, height, depth, colours, _, _, interlaced = struct.unpack_from(">IIBBBBB", whole, 16)
     last = image.crop((0, height - 1, width, height))
     # If the last row is not black, it is not missing, and the bytes need not be counted.
     if last.getbbox() and not interlaced:
-        return False
+        return
     expected = 0
     for left, top, across, down in ADAM7 if interlaced else ((0, 0, 1, 1),):
         columns, rows = -(-max(0, width - left) // across), -(-max(0, height - top) // down)
@@ -62,7 +55,8 @@ def _has_too_few_bytes(image: Image.Image, whole: bytes) -> bool:
     inflate, found = zlib.decompressobj(), 0
     for kind, body in _chunks(whole):
         found += len(inflate.decompress(body)) if kind == b"IDAT" else 0
-    return found < expected
+    if found < expected:
+        raise ValueError("pixels are missing at its end")
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, memoryview]]:

@@ -19,9 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from utils.files import NotRegular, open_regular
@@ -85,8 +83,7 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, bytes
         with warnings.catch_warnings(action="ignore"), open_regular(path) as file:
             content = file.read() if whole else b""
             source = io.BytesIO(content) if whole else file
-            if whole:
-                damage.refuse_damaged(content)
+            damage.refuse_damaged(content)
             with Image.open(source, formats=FORMATS) as image:
                 _refuse_unfit(path, image)
                 yield image, content
@@ -130,9 +127,9 @@ def _too_large(path: Path) -> Unfit:
 
 def _bits(image: Image.Image) -> int:
     """Return the bits of a channel in the file. Pillow drops those beyond 8 without a warning."""
-    if isinstance(image, PngImageFile):
+    if isinstance(image, PngImagePlugin.PngImageFile):
         return 16 if ";16" in str(image.tile[0][3]) else 8
-    if isinstance(image, TiffImageFile):
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
         return max(image.tag_v2.get(258, (8,)))
     return 8
 

@@ -19,7 +19,7 @@ from .decoding import size_of
 from .entries import TrainingSet
 from .folders import none_in, refuse_dead_link, search, shown
 from .images import as_ood, is_grey
-from .lists import LIST, entries, is_list
+from .lists import LIST, entries
 from .streaming import ImageFiles, ImageSet
 
 IN_MEMORY = 4 * 2**30  # bytes; a split that is larger when it is decoded stays in its files
@@ -55,8 +55,11 @@ def _load_named(folder: Path, split: str, root: Path) -> ImageSet:
     """Return one split of `load_train_and_test`."""
     if (folder / f"{split}.npz").is_file():
         return npz.load(folder / f"{split}.npz")
-    list_name = f"{split}{LIST}"
-    lists = [path for path in folder.iterdir() if path.name.lower() == list_name and path.is_file()]
+    lists = [
+        path
+        for path in folder.iterdir()
+        if path.name.lower() == f"{split}{LIST}" and path.is_file()
+    ]
     if lists:
         return load_split(min(lists), root)
     if (folder / split).is_dir():
@@ -92,7 +95,7 @@ def load_ood(path: Path, reference: Tensor, margin: int = 0, root: Path = Path()
 
     Args:
         path: an .npz, an image list, or a folder with images at any depth.
-        reference: uint8 [M, 3, H, W]; see `images.match_format`.
+        reference: uint8 [M, 3, H, W]; see `images.as_ood`.
         margin: see `images.resize_and_center_crop`.
         root: the data directory; paths in an image list are relative to it.
     """
@@ -106,14 +109,22 @@ def load_ood(path: Path, reference: Tensor, margin: int = 0, root: Path = Path()
         raise ValueError(
             f"{path} is neither a file nor a folder: give an .npz, a list or a folder of images"
         )
-    elif is_list(path):
+    elif path.suffix.lower() == LIST:
         paths = _encoded(file for _, file, _ in entries(path, root))
     else:
         return as_ood(npz.load_pixels(path), reference, margin)
     height, width = reference.shape[-2:]
-    labels, grey = torch.full((len(paths),), -1), is_grey(reference)
-    images = ImageFiles(paths, labels, (), (height, width), margin, grey=grey, notes=notes)
-    return _decode_if_small(images)
+    return _decode_if_small(
+        ImageFiles(
+            paths,
+            labels=torch.full((len(paths),), -1),
+            classes=(),
+            size=(height, width),
+            margin=margin,
+            grey=is_grey(reference),
+            notes=notes,
+        )
+    )
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import RandomResizedCrop
-from torchvision.transforms.v2 import functional as transforms
+from torchvision.transforms.v2 import RandomResizedCrop, functional
 
 EVALUATION_BATCH = 500  # images at a time if they are evaluated, or only read
 
@@ -45,7 +44,7 @@ def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
     """Return images, uint8 [..., 3, H, W], resized to (height, width): bilinear, antialiased."""
     if tuple(pixels.shape[-2:]) == size:
         return pixels
-    return transforms.resize(pixels, list(size), antialias=True)
+    return functional.resize(pixels, list(size), antialias=True)
 
 
 def resize_and_center_crop(pixels: Tensor, size: tuple[int, int], margin: int = 0) -> Tensor:
@@ -61,7 +60,7 @@ def resize_and_center_crop(pixels: Tensor, size: tuple[int, int], margin: int = 
         resized = least_height, least_height * width // height
     else:
         resized = least_width * height // width, least_width
-    return transforms.center_crop(resize(pixels, resized), list(size))
+    return functional.center_crop(resize(pixels, resized), list(size))
 
 
 def random_crop(pixels: Tensor, size: tuple[int, int], seed: int) -> Tensor:
@@ -76,8 +75,9 @@ def random_crop(pixels: Tensor, size: tuple[int, int], seed: int) -> Tensor:
 
 def has_colour(pixels: Tensor) -> Tensor:
     """Return which images [N, 3, H, W] have colour, that is, channels that differ: bool [N]."""
-    batches = pixels.split(EVALUATION_BATCH)
-    return torch.cat([(batch != batch[:, :1]).flatten(1).any(1) for batch in batches])
+    return torch.cat(
+        [(batch != batch[:, :1]).flatten(1).any(1) for batch in pixels.split(EVALUATION_BATCH)]
+    )
 
 
 def is_grey(pixels: Tensor) -> bool:
@@ -93,27 +93,22 @@ def to_grey(pixels: Tensor) -> Tensor:
     coloured = has_colour(pixels)
     if coloured.any():
         pixels = pixels.clone()
-        pixels[coloured] = transforms.rgb_to_grayscale(pixels[coloured], num_output_channels=3)
+        pixels[coloured] = functional.rgb_to_grayscale(pixels[coloured], num_output_channels=3)
     return pixels
-
-
-def match_format(pixels: Tensor, reference: Tensor, margin: int = 0) -> Tensor:
-    """Return images in the format of the reference images: their size, and grey if those are grey.
-
-    Otherwise the format alone would tell the two sets apart.
-    """
-    height, width = reference.shape[-2:]
-    pixels = resize_and_center_crop(pixels, (height, width), margin)
-    return to_grey(pixels) if is_grey(reference) else pixels
 
 
 def as_ood(
     pixels: Tensor, reference: Tensor, margin: int = 0, notes: tuple[str, ...] = ()
 ) -> Images:
-    """Return an out-of-distribution set from images [N, 3, H, W], in the format of the reference
-    images; its labels are -1.
+    """Return an out-of-distribution set from images [N, 3, H, W]; its labels are -1.
+
+    The images get the format of the reference images: their size, and grey if those are grey.
+    Otherwise the format alone would tell the two sets apart.
     """
-    pixels = match_format(pixels, reference, margin)
+    height, width = reference.shape[-2:]
+    pixels = resize_and_center_crop(pixels, (height, width), margin)
+    if is_grey(reference):
+        pixels = to_grey(pixels)
     return Images(pixels, torch.full((len(pixels),), -1), (), notes)
 
 

@@ -20,11 +20,6 @@ LIST = ".txt"  # the ending of an image list's name, in capitals or not
 SHOWN = 80  # characters of a list's line that an error repeats
 
 
-def is_list(path: Path) -> bool:
-    """Return whether a path has the name of an image list."""
-    return path.suffix.lower() == LIST
-
-
 def entries(list_: Path, root: Path) -> Iterator[tuple[str, Path, int]]:
     """Yield the place ("near.txt, line 3"), the path and the label of each image in a list.
 

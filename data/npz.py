@@ -48,8 +48,11 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             if isinstance(loaded, np.ndarray):
                 raise ValueError("it is a single array, an .npy")
             with loaded as archive:
-                names = [name for name in ("images", "labels", "class_names") if name in archive]
-                arrays = {name: archive[name] for name in names}
+                arrays = {
+                    name: archive[name]
+                    for name in ("images", "labels", "class_names")
+                    if name in archive
+                }
         # For files in the zip that are not arrays, NumPy returns bytes.
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
             raise ValueError("it holds other files")

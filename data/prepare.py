@@ -4,18 +4,16 @@ A data set that is complete is not downloaded again. A download that was cut goe
 stopped. If a data set fails, the others are still downloaded.
 """
 
-from __future__ import annotations
+from utils import interruption
 
 if __name__ == "__main__":
-    from utils import interruption
-
     interruption.begin("what has arrived is kept; run the same command again to continue")
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils import interruption, program
+from utils import program
 from utils.output import print_error, print_line
 
 from .catalog import CATALOG
@@ -44,13 +42,15 @@ def prepare(names: Sequence[str]) -> int:
     failed = [name for name in names if not download(name)]
     if not failed:
         return 0
-    command = f"bash prepare-cifar.sh {' '.join(failed)}"
-    print_error(f"{len(failed)} of {len(names)} failed; try again: {command}")
-    folders = [CATALOG[name].archive_folder for name in failed]
-    folders = ", ".join(f"{folder}/" for folder in folders if folder)
+    print_error(
+        f"{len(failed)} of {len(names)} failed; try again: bash prepare-cifar.sh {' '.join(failed)}"
+    )
+    entries = [CATALOG[name] for name in failed]
+    folders = [f"{entry.archive_folder}/" for entry in entries if entry.archive_folder]
     if folders:
         print_line(
-            f"or get the images in another way and put them into {ROOT}: {folders}", sys.stderr
+            f"or get the images in another way and put them into {ROOT}: {', '.join(folders)}",
+            sys.stderr,
         )
     return 1
 

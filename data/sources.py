@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +40,10 @@ def entry_of(source: str, recipe: str | None = None) -> TrainingSet:
     return TrainingSet(
         name=source,
         title=title_of(source),
-        load=partial(files.load_train_and_test, path),
-        load_ood=partial(_load_ood_path, path),
+        load=lambda root: files.load_train_and_test(path, root),
+        load_ood=lambda root, reference, margin: files.load_ood(path, reference, margin, root),
         ood_sets=BUILT_IN_OOD_SETS,
     )
-
-
-def _load_ood_path(path: Path, root: Path, reference: Tensor, margin: int) -> ImageSet:
-    return files.load_ood(path, reference, margin, root)
 
 
 def _role_and_source(text: str) -> tuple[str, str]:

@@ -12,7 +12,6 @@ from torch import Tensor
 from torchvision import datasets
 
 from . import classes, copies
-from .copies import Contents
 from .download import download_file
 from .entries import DataSet, TrainingSet
 from .images import Images, as_ood
@@ -36,7 +35,7 @@ class TorchvisionSet:
     pattern: str
     read: Callable[[Path, str], Images]
     download: Callable[[Path], None]
-    contents: Mapping[str, Contents] = field(default_factory=dict)
+    contents: Mapping[str, copies.Contents] = field(default_factory=dict)
 
     def training_set(self, **facts: Any) -> TrainingSet:
         """Return the entry for the catalog; `facts` are more fields of `TrainingSet`."""
@@ -107,7 +106,7 @@ class TorchvisionSet:
             ) from error
 
 
-def cifar(name: str, title: str, contents: Mapping[str, Contents]) -> TorchvisionSet:
+def cifar(name: str, title: str, contents: Mapping[str, copies.Contents]) -> TorchvisionSet:
     """Return CIFAR-10 or CIFAR-100."""
     kind = datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100
     return TorchvisionSet(
@@ -131,15 +130,18 @@ def _download_cifar(kind: type[datasets.CIFAR10], root: Path) -> None:
     kind(root, download=True)  # checks and unpacks the file
 
 
-def svhn(name: str, title: str, contents: Mapping[str, Contents]) -> TorchvisionSet:
+def svhn(name: str, title: str, contents: Mapping[str, copies.Contents]) -> TorchvisionSet:
     """Return SVHN."""
     return TorchvisionSet(name, title, "*_32x32.mat", _read_svhn, _download_svhn, contents)
 
 
 def _read_svhn(root: Path, split: str) -> Images:
     dataset = datasets.SVHN(root, split=split)
-    labels = torch.from_numpy(dataset.labels)
-    return Images(torch.from_numpy(dataset.data), labels, tuple(map(str, range(10))))
+    return Images(
+        torch.from_numpy(dataset.data),
+        torch.from_numpy(dataset.labels),
+        tuple(map(str, range(10))),
+    )
 
 
 def _download_svhn(root: Path) -> None:

@@ -17,11 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from utils import distributed, interruption
 
-PREFETCH = 4  # batches that each process decodes ahead
 TIMEOUT = 5  # seconds to wait for a batch; then `_receive` decides whether to wait longer
 STALLED = 600  # seconds without a batch after which reading fails
-# Only the parent process handles these signals.
-SIGNALS = interruption.SIGNALS
 
 
 def read(images: Dataset, indices: Iterator[Any]) -> Iterator[Tensor]:
@@ -39,7 +36,7 @@ def read(images: Dataset, indices: Iterator[Any]) -> Iterator[Tensor]:
         sampler=indices,
         collate_fn=_share,
         num_workers=_count(),
-        prefetch_factor=PREFETCH,
+        prefetch_factor=4,  # batches that each process decodes ahead
         timeout=TIMEOUT,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # the global generator belongs to the training
@@ -65,7 +62,7 @@ def _ignore_signals(_: int) -> None:
     Ctrl-C reaches this process too, but the last step still needs its images. The parent process
     ends it.
     """
-    for number in SIGNALS:
+    for number in interruption.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -94,10 +91,10 @@ def started(loader: DataLoader) -> Iterator[Iterator]:
             with _blocked_signals():
                 iterator = iter(loader)
         except OSError as error:
-            reason = "too little room in /dev/shm, or too many processes or open files"
             raise OSError(
                 error.errno,
-                f"cannot start processes that decode images ({error.strerror}): {reason}",
+                f"cannot start processes that decode images ({error.strerror}): too little room in "
+                "/dev/shm, or too many processes or open files",
             ) from error
         finally:
             processes = [child for child in active_children() if child not in others]
@@ -115,7 +112,7 @@ def _blocked_signals() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, interruption.SIGNALS)
     try:
         yield
     finally:

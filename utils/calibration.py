@@ -45,9 +45,6 @@ def _lowest_ece(logits: Tensor, labels: Tensor) -> float:
     def interpolated_ece(points: Tensor) -> Tensor:
         return _calibration_errors(confidences.interpolated(points), correct)
 
-    def exact_ece(points: Tensor) -> Tensor:
-        return _calibration_errors(confidences.exact(points), correct)
-
     points = torch.linspace(LOW, HIGH, max(MIN_POINTS, len(confidences.nodes)), dtype=torch.float64)
     values = in_chunks(interpolated_ece, points, len(labels))
     spacing = (HIGH - LOW) / (len(points) - 1)
@@ -59,7 +56,9 @@ def _lowest_ece(logits: Tensor, labels: Tensor) -> float:
         values = torch.cat([values, in_chunks(interpolated_ece, finer, len(labels))])
         spacing /= (FINER_POINTS - 1) / 2
     best = points[_best_first(points, values)[:BEST_POINTS]]
-    exact = in_chunks(exact_ece, best, logits.numel())
+    exact = in_chunks(
+        lambda points: _calibration_errors(confidences.exact(points), correct), best, logits.numel()
+    )
     return best[_best_first(best, exact)[0]].item()
 
 
@@ -98,14 +97,6 @@ def _mean_confidence(logits: Tensor, point: float) -> float:
     """Return the mean of max p at temperature 10^point. A higher temperature never raises it."""
     gaps = logits - logits.amax(1, keepdim=True)
     return (1 / (gaps * 10**-point).exp_().sum(1)).mean().item()
-
-
-def _lowest_with_confidence(logits: Tensor, limit: float) -> float:
-    """Return log10 of the lowest temperature at which the mean confidence is at most `limit`.
-
-    If there is none, return the upper bound.
-    """
-    return _bisect(lambda point: _mean_confidence(logits, point) <= limit)[1]
 
 
 def _checked(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,7 +192,7 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
     all_correct = bool((logits.argmax(1) == labels).all())
     limit = (len(labels) + 1) / (len(labels) + 2)
     if all_correct and _mean_confidence(logits, LOW) > limit:
-        best = _lowest_with_confidence(logits, limit)
+        best = _bisect(lambda point: _mean_confidence(logits, point) <= limit)[1]
     else:
         best = OBJECTIVES[objective](logits, labels)
     best = round(best, 11)  # makes exactly 1 and the bounds possible

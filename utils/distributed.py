@@ -148,10 +148,14 @@ def size() -> int:
     return int(count)
 
 
-def local_size() -> int:
-    """The number of processes that torchrun started on this machine; 1 without torchrun.
+def device_name(name: str) -> str:
+    """The name of this process's device. Under torchrun each process gets its own GPU.
 
-    Raises ValueError for an environment variable that torchrun would not set.
+    Args:
+        name: the option --device.
+
+    Raises ValueError if there are fewer GPUs than processes, or for an environment variable that
+    torchrun would not set.
     """
     count = os.environ.get("LOCAL_WORLD_SIZE", "1")
     if not (count.isdecimal() and int(count) > 0):
@@ -159,18 +163,7 @@ def local_size() -> int:
             f"the environment's LOCAL_WORLD_SIZE={count} is no number of processes: use torchrun, "
             "or unset it"
         )
-    return int(count)
-
-
-def device_name(name: str) -> str:
-    """The name of this process's device. Under torchrun each process gets its own GPU.
-
-    Args:
-        name: the option --device.
-
-    Raises ValueError if there are fewer GPUs than processes.
-    """
-    processes = local_size()
+    processes = int(count)
     if processes > 1 and name.startswith("cuda:"):
         raise ValueError(
             f"--device {name} would give all {processes} processes the same GPU: leave it out, and "

@@ -27,11 +27,6 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(text in str(error) for text in MEMORY)
 
 
-def lost_a_decoder(error: BaseException) -> bool:
-    """Whether a process that decodes images has ended. torch has no error class for this."""
-    return isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker")
-
-
 def lost_a_process(error: BaseException) -> bool:
     """Whether one of torchrun's processes has ended or cannot be reached."""
     # By its name, because this file does not import torch. NCCL's errors are of this class.
@@ -52,7 +47,8 @@ def explain(error: BaseException) -> str | None:
         )
     if isinstance(error, (Failure, ValueError, OSError)):
         return message
-    if lost_a_decoder(error):
+    # torch has no error class for this.
+    if isinstance(error, RuntimeError) and message.startswith("DataLoader worker"):
         return f"{message}: a process that decodes images was killed (out of memory?): try again"
     if lost_a_process(error):
         return f"another process of this run has ended, or cannot be reached ({message[:300]})"
