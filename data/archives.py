@@ -12,7 +12,7 @@ from torch import Tensor
 from . import files
 from .download import download_file
 from .entries import DataSet
-from .folders import refuse_dead_link
+from .folders import refuse_dead_link, search
 from .streaming import ImageSet
 
 
@@ -67,7 +67,7 @@ class Archive:
         """
         folder = root / self.folder
         refuse_dead_link(folder)
-        if folder.is_dir() and len(files.image_files(folder)) == self.count:
+        if folder.is_dir() and len(search(folder).images) == self.count:
             return
         # The folder was not made here: a set is unpacked elsewhere and moved when it is complete.
         if folder.exists() and any(folder.iterdir()):
@@ -85,7 +85,7 @@ class Archive:
                 unpack_zip(archive, unpacked, self.folder)
             else:
                 unpack_tar(archive, unpacked)
-            count = len(files.image_files(unpacked))
+            count = len(search(unpacked).images)
             if count != self.count:
                 raise ValueError(f"{archive} holds {count} images, not {self.count}")
             folder.parent.mkdir(parents=True, exist_ok=True)

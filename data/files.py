@@ -25,11 +25,6 @@ from .streaming import ImageFiles, ImageSet
 IN_MEMORY = 4 * 2**30  # bytes; a split that is larger when it is decoded stays in its files
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Return all image files below a folder, sorted: see `folders.search`."""
-    return [Path(path) for path, _ in search(folder).images]
-
-
 def load_train_and_test(folder: Path, root: Path = Path()) -> tuple[ImageSet, ImageSet]:
     """Return the training and the test set from a folder that holds `train` and `test`.
 

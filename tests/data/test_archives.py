@@ -12,6 +12,7 @@ from PIL import Image
 
 from data import files
 from data.archives import Archive
+from data.folders import search
 
 
 def test_of_a_zip_only_the_sets_own_folder_is_unpacked(tmp_path, server):
@@ -37,7 +38,7 @@ def test_of_a_zip_only_the_sets_own_folder_is_unpacked(tmp_path, server):
         ".zip",
     )
     entry.download(tmp_path / "root")
-    assert len(files.image_files(tmp_path / "root" / "some" / "val" / "images")) == 2
+    assert len(search(tmp_path / "root" / "some" / "val" / "images").images) == 2
     assert len([*tmp_path.rglob("*.png")]) == 2
     cut = content["/zip"][:-30]
     content["/zip"] = cut

@@ -234,7 +234,8 @@ def test_the_order_is_that_of_folders_and_names(tmp_path):
     names = ["a-b/1.png", "a/2.png", "a/10.png", "a/b/0.png", "a.b/3.png"]
     for name in names:
         image(tmp_path / name)
-    assert files.image_files(tmp_path) == sorted(tmp_path / name for name in names)
+    found = [Path(path) for path, _ in search(tmp_path).images]
+    assert found == sorted(tmp_path / name for name in names)
 
 
 def test_names_in_any_encoding_are_read_and_can_be_printed(folder):
