@@ -5,8 +5,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from pathlib import Path
@@ -44,14 +43,10 @@ def start(main: Callable[..., None], description: str | None) -> None:
     end_well(lambda: program.read(parse, f"-m {name}", description=description)())
 
 
-def end_well(work: Callable[[], object]) -> None:
+def end_well(work: Callable[[], None]) -> None:
     """Do a benchmark's work. Exits with a status above 0 if an error or a signal ends it."""
     interruption.listen()
-
-    def complete() -> None:
-        work()
-
-    if status := program.exit_status(complete, "the table is not complete"):
+    if status := program.exit_status(work, "the table is not complete"):
         sys.exit(status)
 
 
@@ -179,11 +174,15 @@ def usual_loader(pixels: np.ndarray, labels: np.ndarray, batch_size: int) -> Dat
         labels: int64 [N].
         batch_size: images in a batch.
     """
-    crop, flip = transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()
-    normalize = transforms.Normalize(entry_of("cifar10").mean, entry_of("cifar10").std)
-    # To PIL first, because torchvision's CIFAR10 converts every image to PIL too.
+    entry = entry_of("cifar10")
     augment = transforms.Compose(
-        [transforms.ToPILImage(), crop, flip, transforms.ToTensor(), normalize]
+        [
+            transforms.ToPILImage(),  # as torchvision's CIFAR10 does with every image
+            transforms.RandomCrop(32, padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(entry.mean, entry.std),
+        ]
     )
 
     def collate(pairs):

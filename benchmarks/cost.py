@@ -4,7 +4,7 @@
 The estimate is from operations and bytes, or from rates that were measured.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import torch
@@ -68,6 +68,36 @@ def days(rates: Sequence[float]) -> list[float]:
     return [RUNS * EPOCHS * IMAGES / rate / 86_400 for rate in rates]
 
 
+def print_table(title: str, rates: Sequence[float], ways: Mapping[str, Sequence[float]]) -> None:
+    """Print a row for each network, and the days of all runs.
+
+    Args:
+        title: the first line.
+        rates: each network's images/s.
+        ways: column → the days of each network's runs.
+    """
+    steps = -(-IMAGES // BATCH)
+    rows = []
+    for i, name in enumerate(NETWORKS):
+        row = {
+            "network": model_title(name),
+            "PFLOP an epoch": f"{steps * BATCH * flops_of(name, True) / 1e15:.2f}",
+            "TB an epoch": f"{steps * bytes_of_step(name) / 1e12:.2f}",
+            "images/s": f"{rates[i]:,.0f}",
+            "h a run": f"{EPOCHS * IMAGES / rates[i] / 3600:.1f}",
+        }
+        rows.append(row | {f"days, {way}": f"{numbers[i]:.1f}" for way, numbers in ways.items()})
+    print(title)
+    print(
+        f"Runs of {EPOCHS} epochs of {IMAGES:,} images, batches of {BATCH}; of each network "
+        f"{RUNS} runs:"
+    )
+    print(f"{DATA_SETS} data sets × {len(METHODS)} losses × {SEEDS} seeds\n")
+    print(tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True))
+    sums = (f"{sum(numbers):,.1f} {way}" for way, numbers in ways.items())
+    print(f"\nAll of it, in days: {', '.join(sums)}")
+
+
 def main(
     gpu: str = "NVIDIA A100",
     peak_tflops: float = 312.0,
@@ -98,37 +128,15 @@ def main(
     if together and not images_per_second:
         raise ValueError("--together needs --images-per-second, the rates of one run at a time")
     rates = images_per_second or estimated_rates(peak_tflops, bandwidth_gbs, utilisation)
-    # Column → the days of each network's runs.
     ways = {"one at a time": days(rates)}
     if together:
         ways["several at once"] = days(together)
-    steps = -(-IMAGES // BATCH)
-    rows = []
-    for i, name in enumerate(NETWORKS):
-        row = {
-            "network": model_title(name),
-            "PFLOP an epoch": f"{steps * BATCH * flops_of(name, True) / 1e15:.2f}",
-            "TB an epoch": f"{steps * bytes_of_step(name) / 1e12:.2f}",
-            "images/s": f"{rates[i]:,.0f}",
-            "h a run": f"{EPOCHS * IMAGES / rates[i] / 3600:.1f}",
-        }
-        rows.append(row | {f"days, {way}": f"{numbers[i]:.1f}" for way, numbers in ways.items()})
-    how = (
-        "at rates that were measured"
-        if images_per_second
-        else f"at {utilisation:.0%} of its {peak_tflops:g} TFLOP/s or {bandwidth_gbs:g} GB/s"
-    )
-    print(f"{'NOT A RUN' if images_per_second else 'ON PAPER, NOT MEASURED'}: one {gpu}, {how}")
-    print(
-        f"Runs of {EPOCHS} epochs of {IMAGES:,} images, batches of {BATCH}; of each network "
-        f"{RUNS} runs:"
-    )
-    print(f"{DATA_SETS} data sets × {len(METHODS)} losses × {SEEDS} seeds\n")
-    print(tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True))
-    print(
-        "\nAll of it, in days: "
-        + ", ".join(f"{sum(numbers):,.1f} {way}" for way, numbers in ways.items())
-    )
+    if images_per_second:
+        title = f"NOT A RUN: one {gpu}, at rates that were measured"
+    else:
+        limits = f"{peak_tflops:g} TFLOP/s or {bandwidth_gbs:g} GB/s"
+        title = f"ON PAPER, NOT MEASURED: one {gpu}, at {utilisation:.0%} of its {limits}"
+    print_table(title, rates, ways)
 
 
 if __name__ == "__main__":

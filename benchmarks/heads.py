@@ -50,9 +50,8 @@ def main(device: str = "auto", repeats: int = 15) -> None:
             "batch, features, classes": f"{batch}, {features}, {classes}",
             "nn.Linear µs": f"{reference * 1e6:.0f}",
         }
-        for title, duration in seconds.items():
-            row[title] = f"{duration / reference:.2f}"
-        rows.append(row)
+        ratios = {title: f"{duration / reference:.2f}" for title, duration in seconds.items()}
+        rows.append(row | ratios)
     show(
         "Head and loss, forward and backward, float32: times nn.Linear and cross-entropy",
         where,

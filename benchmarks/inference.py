@@ -4,7 +4,7 @@
 Inference includes the scores.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,10 +68,16 @@ def preprocessed(network: Network, images: Tensor, precision: str) -> Callable[[
     return call
 
 
-def sides_of(
-    methods: Iterable[str], model: str, classes: int, members: int, images: Tensor, precision: str
-) -> dict[str, Callable[[], Tensor]]:
-    """Return the functions to compare, by the methods' names in tables.
+def seconds_of(
+    methods: Iterable[str],
+    model: str,
+    classes: int,
+    members: int,
+    images: Tensor,
+    precision: str,
+    repeats: int,
+) -> dict[str, float]:
+    """Return the time of a batch with each method, by the methods' names in tables.
 
     SoftMax is first, the ensemble last. If GODIN is among the methods, preprocessing is too.
     """
@@ -87,7 +93,39 @@ def sides_of(
         sides["GODIN, preprocessing"] = preprocessed(networks["godin"], images, precision)
     ensemble = [network_of("softmax", model, classes, images.device) for _ in range(members)]
     sides[f"Deep Ensemble of {members}"] = inference(ensemble, images, precision)
-    return sides
+    # Inside, a bounded convolution's weight is computed once, as in `predict`.
+    with parametrize.cached():
+        return in_turns(sides, repeats, seconds=0)
+
+
+def row_of(
+    name: str, seconds: Mapping[str, float], batch: int, peak: float | None
+) -> dict[str, str]:
+    """Return a network's row of the table.
+
+    Args:
+        name: of the network.
+        seconds: method → time of a batch.
+        batch: images in a batch.
+        peak: the ceiling in FLOP/s; None for images of another size than `flops` has.
+    """
+    rate = batch / seconds["SoftMax"]
+    row = {"network": name, "SoftMax images/s": f"{rate:.1f}"}
+    if peak:
+        row["of ceiling"] = f"{flops(name, False) * rate / peak:.0%}"
+    others = [method for method in seconds if method != "SoftMax"]
+    return row | {method: f"{seconds['SoftMax'] / seconds[method]:.1%}" for method in others}
+
+
+def results_of(name: str, seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return a network's efficiency with each method, in percent, for analyze.py."""
+    shares = {method: seconds["SoftMax"] / seconds[method] for method in seconds}
+    if "DisMax" in shares:
+        shares[LOSSES["dismax_nofpr"].title] = shares["DisMax"]  # the same head
+    return [
+        {"network": model_title(name), "method": method, "efficiency": 100 * share}
+        for method, share in shares.items()
+    ]
 
 
 def main(
@@ -126,27 +164,12 @@ def main(
     where = find_device(device)
     images = torch.randn(batch, 3, size, size, device=where).to(memory_format=torch.channels_last)
     peak = ceiling(PRECISIONS[precision], where, False, repeats)
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, str]] = []
     results: list[dict[str, Any]] = []
     for name in models:
-        sides = sides_of(methods, name, classes, members, images, precision)
-        # Inside, a bounded convolution's weight is computed once, as in `predict`.
-        with parametrize.cached():
-            seconds = in_turns(sides, repeats, seconds=0)
-        rate = batch / seconds["SoftMax"]
-        row: dict[str, Any] = {"network": name, "SoftMax images/s": f"{rate:.1f}"}
-        if size == 32:
-            row["of ceiling"] = f"{flops(name, False) * rate / peak:.0%}"
-        shares = {method: seconds["SoftMax"] / seconds[method] for method in seconds}
-        for method, share in shares.items():
-            if method != "SoftMax":
-                row[method] = f"{share:.1%}"
-        rows.append(row)
-        if "DisMax" in shares:
-            shares[LOSSES["dismax_nofpr"].title] = shares["DisMax"]  # the same head
-        for method, share in shares.items():
-            result = {"network": model_title(name), "method": method, "efficiency": 100 * share}
-            results.append(result)
+        seconds = seconds_of(methods, name, classes, members, images, precision, repeats)
+        rows.append(row_of(name, seconds, batch, peak if size == 32 else None))
+        results += results_of(name, seconds)
     title = (
         f"Inference with scores, batches of {batch}, {classes} classes, {precision}: shares of "
         "SoftMax's images/s"

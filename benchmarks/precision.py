@@ -19,8 +19,9 @@ from .common import end_well, show
 METHODS = ("softmax", "isomax", "isomaxplus", "dismax", "dismax_nofpr")
 
 
-def numbers(record: dict) -> dict[str, float]:
+def numbers(folder: Path) -> dict[str, float]:
     """Return the numbers of a run that are compared."""
+    record = records.read_record(folder / records.METRICS)
     at, test = record["scores_at"], record["classification"]["test"]
     sets = record["detection"].values()
     aurocs = [results["scores"][at][record["score"]]["auroc"] for results in sets]
@@ -33,11 +34,11 @@ def numbers(record: dict) -> dict[str, float]:
     }
 
 
-def trained(arguments: list[str]) -> dict:
-    """Return the record of main.py's run with these arguments. Train it if it is not finished."""
+def trained(arguments: list[str]) -> Path:
+    """Return the folder of main.py's run with these arguments. Train it if it is not finished."""
     if status := program.main(arguments):
         raise SystemExit(status)
-    return records.read_record(program.parse(arguments).folder / records.METRICS)
+    return program.parse(arguments).folder
 
 
 def row_of(loss: str, seeds: list[int], runs: Path, options: list[str]) -> dict[str, str]:

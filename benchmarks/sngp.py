@@ -16,7 +16,6 @@ import tyro
 from tabulate import tabulate
 from torch import Tensor
 
-import main as program
 from data.batches import Normalizer, plain_batches
 from data.images import EVALUATION_BATCH
 from experiment import records
@@ -30,6 +29,7 @@ from utils import runtime
 from utils.metrics import detection_metrics
 
 from .common import start
+from .precision import trained
 
 # The ridge of the precision matrix. 2/M here equals 1 in the reference code, whose features have
 # another length.
@@ -39,15 +39,12 @@ FACTORS = {"none": 0.0, "π/8": math.pi / 8, "20": 20.0}
 SCORES = {"DS": dempster_shafer, "MPS": scores.maximum_probability}
 
 
-def trained(arguments: list[str], length_scale: float, seed: int, runs: Path) -> Path:
+def train(arguments: list[str], length_scale: float, seed: int, runs: Path) -> Path:
     """Train SNGP with a length scale, if the run is not finished. Returns the run's folder."""
     head = partial(SNGPLossFirstPart, length_scale=length_scale)
     LOSSES["sngp"] = replace(LOSSES["sngp"], head=head)
     folder = runs / f"length-{length_scale:g}"
-    options = [*arguments, "--loss", "sngp", "--seed", str(seed), "--runs", str(folder)]
-    if status := program.main(options):
-        raise ValueError(f"main.py ended with status {status}")
-    return program.parse(options).folder
+    return trained([*arguments, "--loss", "sngp", "--seed", str(seed), "--runs", str(folder)])
 
 
 def features_of(folder: Path, device: torch.device) -> tuple[SNGPLossFirstPart, dict[str, Tensor]]:
@@ -126,7 +123,7 @@ def main(
     """
     rows: list[dict[str, object]] = []
     for length_scale, seed in product(length_scales, seeds):
-        folder = trained([*arguments, "--device", device], length_scale, seed, runs)
+        folder = train([*arguments, "--device", device], length_scale, seed, runs)
         rows += rows_of(folder, length_scale, runtime.find_device(device))
     table = pd.DataFrame(rows)
     keys = [name for name in table.columns if name not in ("set", "AUROC")]

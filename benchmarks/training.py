@@ -5,6 +5,7 @@ On a CPU, also prints how main.py's epoch spends its time.
 """
 
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ import torch
 import main as program
 from training.build import build
 from training.trainer import Trainer
-from utils.runtime import find_device
+from utils.runtime import PRECISIONS, find_device
 
 from .ceiling import ceiling, flops
 from .common import (
@@ -45,12 +46,11 @@ def started_by_host(trainer: Trainer) -> int:
     with torch.profiler.profile(activities=[kinds.CPU, kinds.CUDA]) as profile:
         trainer.run_epoch(lambda *_: None)
     events = profile.events() or []
-    count = sum(event.name.startswith(calls) for event in events)
-    return round(count / len(trainer.batches.sizes))
+    return round(sum(event.name.startswith(calls) for event in events) / len(trainer.batches.sizes))
 
 
-def shares_of_epoch(trainer: Trainer) -> dict[str, float]:
-    """Return the shares of an epoch's time on a CPU.
+def share_row(name: str, trainer: Trainer) -> dict[str, str]:
+    """Return a network's row of the shares of an epoch's time on a CPU.
 
     They are the network's forward and backward pass, the optimizer's step, and all else.
     """
@@ -64,7 +64,8 @@ def shares_of_epoch(trainer: Trainer) -> dict[str, float]:
         trainer.run_epoch(lambda *_: None)
         whole = time.perf_counter() - started
     shares = {part: sum(durations) / whole for part, durations in seconds.items()}
-    return shares | {"all else": 1 - sum(shares.values())}
+    shares["all else"] = 1 - sum(shares.values())
+    return {"network": name} | {part: f"{share:.2%}" for part, share in shares.items()}
 
 
 def trainers_of(name: str, folder: Path, where: torch.device, compiled: bool) -> dict[str, Trainer]:
@@ -80,6 +81,20 @@ def trainers_of(name: str, folder: Path, where: torch.device, compiled: bool) ->
             title = " ".join(("main.py", *options, precision))
             trainers[title] = trainer_of(name, folder, precision, str(where), *options)
     return trainers
+
+
+def rates_of(
+    loops: dict[str, Callable[[], object]],
+    trainers: dict[str, Trainer],
+    images: int,
+    repeats: int,
+) -> dict[str, float]:
+    """Return the images/s of the other loops and of main.py's trainers, by title."""
+    sides = dict(loops)
+    for title, trainer in trainers.items():
+        sides[title] = partial(trainer.run_epoch, lambda *_: None)
+    seconds = in_turns(sides, repeats, seconds=0)
+    return {title: images / duration for title, duration in seconds.items()}
 
 
 def rows_of(
@@ -144,28 +159,23 @@ def main(
         )
     where = find_device(device)
     rows: list[dict[str, object]] = []
-    share_rows: list[dict[str, object]] = []
+    share_rows = []
     # The other loops run in a process of their own, in which main.py has not changed the settings
     # of torch and of the C library.
     with TemporaryDirectory() as name_of_folder, new_processes() as process:
         folder = Path(name_of_folder)
         write_pictures(folder, images)
         peak = {
-            "fp32": ceiling(torch.float32, where, True, repeats),
-            "bf16": ceiling(torch.bfloat16, where, True, repeats),
+            precision: ceiling(PRECISIONS[precision], where, True, repeats)
+            for precision in ("fp32", "bf16")
         }
         for name in models:
             trainers = trainers_of(name, folder, where, compiled)
-            sides = loops_of(name, images, where, process, compiled)
-            for title, trainer in trainers.items():
-                sides[title] = partial(trainer.run_epoch, lambda *_: None)
-            seconds = in_turns(sides, repeats, seconds=0)
-            rates = {title: images / duration for title, duration in seconds.items()}
+            loops = loops_of(name, images, where, process, compiled)
+            rates = rates_of(loops, trainers, images, repeats)
             rows += rows_of(name, rates, trainers, where, peak)
             if where.type == "cpu":
-                shares = shares_of_epoch(trainers["main.py fp32"])
-                texts = {part: f"{share:.2%}" for part, share in shares.items()}
-                share_rows.append({"network": name, **texts})
+                share_rows.append(share_row(name, trainers["main.py fp32"]))
     peaks = ", ".join(f"{precision} {rate / 1e9:,.0f} GFLOP/s" for precision, rate in peak.items())
     title = f"Training, batches of {BATCH}, {images} images (ceiling: a 3×3 convolution, {peaks})"
     show(title, where, rows)
