@@ -3,7 +3,12 @@
 import json
 from pathlib import Path
 
+import torch
+
 from experiment import records
+from experiment.config import RunConfig
+from losses import LOSSES
+from models import build_model
 
 SETS = {"digits89", "photos", "noise"}  # the out-of-distribution sets of the digits
 CPU = ("--device", "cpu")  # where the runs were made; a GPU rounds in another way
@@ -32,3 +37,19 @@ def edit(folder: Path, change) -> None:
 def contents(folder: Path) -> dict[Path, bytes]:
     """Path → bytes of all files below a folder that have a suffix."""
     return {path: path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def model_file_content(loss="isomaxplus", model="smallcnn") -> dict:
+    """The content of a run's model.pt, here with an untrained network."""
+    torch.manual_seed(0)
+    network = LOSSES[loss].wrap(build_model(model, 8, LOSSES[loss].head)).eval()
+    network.classifier.set_thresholds(torch.randn(50))
+    return {
+        "config": RunConfig(model=model, loss=loss, recipe="paper", epochs=3).as_json(),
+        "classes": list("01234567"),
+        "size": [8, 8],
+        "mean": [0.5] * 3,
+        "std": [0.2] * 3,
+        "margin": 0,
+        "state_dict": network.state_dict(),
+    }

@@ -215,23 +215,3 @@ def test_a_detector_in_another_precision_returns_nearly_the_same(first_part, cha
     # Thresholds are not rounded: DUQ's scores can be larger than half precision holds.
     assert detector.least == exact.least
     assert detector.head.thresholds.equal(exact.head.thresholds)
-
-
-@pytest.mark.parametrize("content", [b"", b"nothing", "other"])
-def test_a_file_that_is_no_network_is_named(tmp_path, content):
-    path = tmp_path / "model.pt"
-    torch.save({"config": {}}, path) if content == "other" else path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"{path} is no run's network, or damaged"):
-        Detector.load(path)
-
-
-def test_a_flipped_bit_is_an_error(run_main, tmp_path):
-    run_main(*QUICK)
-    path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.MODEL
-    content = bytearray(path.read_bytes())
-    weights = torch.load(path, weights_only=True)["state_dict"]["classifier.prototypes"]
-    content[content.find(weights.numpy().tobytes())] ^= 1
-    path.write_bytes(content)
-    torch.load(path, weights_only=True)  # it does not
-    with pytest.raises(ValueError, match="damaged .*checksum"):
-        Detector.load(path)

@@ -11,31 +11,15 @@ import torch
 from dismax import archive
 from dismax.detector import Detector
 from dismax.saved import load_network
-from experiment.config import RunConfig
+from experiment import records
 from losses import LOSSES
-from models import build_model
-
-
-def content_of(loss="isomaxplus", model="smallcnn"):
-    """What main.py writes of a network, here an untrained one."""
-    torch.manual_seed(0)
-    network = LOSSES[loss].wrap(build_model(model, 8, LOSSES[loss].head)).eval()
-    network.classifier.set_thresholds(torch.randn(50))
-    config = RunConfig(model=model, loss=loss, recipe="paper", epochs=3).as_json()
-    content = {
-        "config": config,
-        "classes": list("01234567"),
-        "size": [8, 8],
-        "mean": [0.5] * 3,
-        "std": [0.2] * 3,
-        "margin": 0,
-    }
-    return content | {"state_dict": network.state_dict()}
+from tests.common import QUICK
+from tests.finished_runs import model_file_content
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_network_comes_back_as_it_was(tmp_path, loss):
-    content = content_of(loss)
+    content = model_file_content(loss)
     archive.save(tmp_path / "model.pt", content)
     random = torch.get_rng_state()
     network, said = load_network(tmp_path / "model.pt")
@@ -111,7 +95,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_cannot_be_a_runs_network_is_refused_without_taking_memory(tmp_path, change):
     edit, message = CHANGES[change]
-    content, path = content_of(), tmp_path / "model.pt"
+    content, path = model_file_content(), tmp_path / "model.pt"
     edit(content)
     torch.save(content, path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -130,13 +114,13 @@ class _Code:
 
 def test_a_file_with_code_is_refused_without_advice_to_run_it(tmp_path):
     path = tmp_path / "model.pt"
-    torch.save(content_of() | {"classes": _Code()}, path)
+    torch.save(model_file_content() | {"classes": _Code()}, path)
     with pytest.raises(
         ValueError, match="it holds something else than tensors, numbers and names"
     ) as caught:
         Detector.load(path)
     assert "weights_only" not in str(caught.value)
-    path.write_bytes(pickle.dumps(content_of()))
+    path.write_bytes(pickle.dumps(model_file_content()))
     with pytest.raises(ValueError, match="is no run's network, or damaged"):
         Detector.load(path)
 
@@ -147,7 +131,7 @@ def test_a_file_with_code_is_refused_without_advice_to_run_it(tmp_path):
     ({"external_attr": 0x10}, "calls itself a folder"),  # torch would not read its weights
 ])  # fmt: skip
 def test_a_file_whose_parts_are_not_as_a_runs_is_refused(tmp_path, part, message):
-    torch.save(content_of(), tmp_path / "plain.pt")
+    torch.save(model_file_content(), tmp_path / "plain.pt")
     with (
         zipfile.ZipFile(tmp_path / "plain.pt") as plain,
         zipfile.ZipFile(tmp_path / "model.pt", "w") as changed,
@@ -175,4 +159,24 @@ def test_what_is_no_file_is_not_opened(tmp_path, kind):
     with pytest.raises(
         ValueError, match=f"{path} is no file: a finished run keeps its network there"
     ):
+        Detector.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing", "other"])
+def test_a_file_that_is_no_network_is_named(tmp_path, content):
+    path = tmp_path / "model.pt"
+    torch.save({"config": {}}, path) if content == "other" else path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{path} is no run's network, or damaged"):
+        Detector.load(path)
+
+
+def test_a_flipped_bit_is_an_error(run_main, tmp_path):
+    run_main(*QUICK)
+    path = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1" / records.MODEL
+    content = bytearray(path.read_bytes())
+    weights = torch.load(path, weights_only=True)["state_dict"]["classifier.prototypes"]
+    content[content.find(weights.numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)  # it does not
+    with pytest.raises(ValueError, match="damaged .*checksum"):
         Detector.load(path)
