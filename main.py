@@ -16,12 +16,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from data.catalog import title_of
+from experiment.config import epochs_text
 from experiment.evaluation import calibrate, temperature_results
 from experiment.folder import is_finished, lock_folder, skip, with_begun_precision
 from experiment.parsing import parse
-from losses import get_loss
-from models import model_title
 from training.build import build
 from training.record import make_record, summary, write_results
 from training.run import Run
@@ -70,12 +68,10 @@ def describe(run: Run) -> None:
     config = run.config
     for note in run.data.notes:
         print_line(f"warning: {note}")
-    titles = [title_of(config.data), model_title(config.model), get_loss(config.loss).title]
-    epochs = "1 epoch" if config.epochs == 1 else f"{config.epochs} epochs"
     processes = f", {run.world.size} processes" if run.world.size > 1 else ""
     print_line(
-        f"{', '.join(titles)}, seed {config.seed}: {epochs} of {len(run.data.train)} images "
-        f"on {run.device}{processes}"
+        f"{', '.join(run.titles.values())}, seed {config.seed}: {epochs_text(config.epochs)} of "
+        f"{len(run.data.train)} images on {run.device}{processes}"
     )
     if run.device.type == "cuda" and run.why_no_graph:
         print_line(f"the host starts every operation: no CUDA graph, since {run.why_no_graph}")

@@ -172,15 +172,6 @@ class TrainingBatches:
         crops = both.index_select(0, indices + row.shape[1] * mirror)
         return self.normalize(crops.permute(0, 3, 1, 2)), self.labels[positions]
 
-    def epoch(self, generator: torch.Generator, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield this process's share of an epoch's batches, from step `start` on: see `batch`."""
-        plan = self.draw(generator)
-        rows = zip(plan.rows[start:], self.shares[start:], strict=True)
-        # The decoded images come first in `zip`, so that their processes end here: a destructor
-        # would swallow a Ctrl-C.
-        for pixels, (row, count) in zip(self.decoded(plan, start), rows, strict=True):
-            yield self.batch(row[:, :count], pixels)
-
 
 def plain_batches(
     images: ImageSet, normalize: Normalizer, batch_size: int, device: torch.device

@@ -172,3 +172,8 @@ def defaults(config: dict[str, Any]) -> dict[str, Any]:
     """Default of every field, for the recipe of a configuration as JSON."""
     values = {field.name: field.default for field in fields(RunConfig)}
     return values | {"batch_size": RECIPES[config["recipe"]].batch_size}
+
+
+def epochs_text(epochs: int) -> str:
+    """A number of epochs in words: "1 epoch", "2 epochs"."""
+    return "1 epoch" if epochs == 1 else f"{epochs} epochs"

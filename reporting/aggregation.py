@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from experiment import records, titles
 
 from .columns import Column, RunRow, columns_of
 from .paper import in_the_papers_order, paper, paper_name, paper_rows
 from .runs import Group, method_of, with_version
-from .tables import BEST, among_best, number, signed
+from .tables import BEST, among_best, mean_and_deviation, number, signed
 
 # (network, method) → inference in percent of SoftMax's images/s.
 Efficiencies = dict[tuple[str, str], float]
@@ -62,23 +60,19 @@ def run_rows(record: Mapping[str, Any], measured: Efficiencies) -> list[RunRow]:
 
 def numbers_of_runs(rows: Sequence[RunRow], columns: Sequence[Column]) -> Numbers:
     """Return each method's mean and standard deviation (n - 1) over its runs."""
-    if not rows:
-        return {}
-    heads = [column.title for column in columns]
-    values = pd.DataFrame(
-        [[_value(column, row) for column in columns] for row in rows],
-        index=[row.method for row in rows],
-        columns=heads,
-    )
-    methods = values.groupby(level=0, sort=False)
-    means, deviations = methods.mean(), methods.std()
-    deviations[[column.title for column in columns if not column.per_run]] = math.nan
-    numbers: Numbers = {}
-    table = zip(means.index, means.to_numpy(), deviations.to_numpy(), strict=True)
-    for method, mean, deviation in table:
-        pairs = zip(mean.tolist(), deviation.tolist(), strict=True)
-        numbers[str(method)] = dict(zip(heads, pairs, strict=True))
-    return numbers
+    by_method: dict[str, list[RunRow]] = {}
+    for row in rows:
+        by_method.setdefault(row.method, []).append(row)
+    return {
+        method: {column.title: _number_of_runs(column, own_rows) for column in columns}
+        for method, own_rows in by_method.items()
+    }
+
+
+def _number_of_runs(column: Column, rows: Sequence[RunRow]) -> tuple[float, float]:
+    """Return the mean and standard deviation of a column over the runs of one method."""
+    mean, deviation = mean_and_deviation(_value(column, row) for row in rows)
+    return mean, deviation if column.per_run else math.nan
 
 
 def _value(column: Column, row: RunRow) -> float:

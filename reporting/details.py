@@ -8,7 +8,7 @@ import pandas as pd
 from utils.metrics import LABELS
 
 from .runs import group_of, method_of, with_version
-from .tables import number
+from .tables import mean_and_deviation, number
 
 # Metric → column's head. FPR@95 is in the table of near and far means alone, since the entry of a
 # detector may lack it.
@@ -66,13 +66,13 @@ def detail_tables(
         return
     rows.loc[rows["at"] != records[0]["scores_at"], "score"] += " (at T = 1)"
     for _, part in rows[rows["own"]].groupby("source", sort=False):
-        # A record of an earlier version may lack a metric.
-        values = part.reindex(columns=list(DETAIL))
-        scores = values.groupby([part["method"], part["score"]], sort=False)
-        means, deviations, counts = 100 * scores.mean(), 100 * scores.std(), scores["auroc"].count()
         table = []
-        for row in means.index:
-            pairs = zip(means.loc[row], deviations.loc[row], strict=True)
-            cells = [number(mean, deviation) or "n/a" for mean, deviation in pairs]
-            table.append([*row, str(counts[row]), *cells])
+        for (method, score), runs in part.groupby(["method", "score"], sort=False):
+            # A record of an earlier version may lack a metric.
+            values = runs.reindex(columns=list(DETAIL))
+            cells = []
+            for metric in DETAIL:
+                mean, deviation = mean_and_deviation(values[metric])
+                cells.append(number(100 * mean, 100 * deviation) or "n/a")
+            table.append([method, score, str(values["auroc"].count()), *cells])
         yield part["set"].iloc[0], ["method", "score", "n", *DETAIL.values()], table

@@ -6,11 +6,9 @@ OpenOOD's leaderboard shows these means.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import pandas as pd
-
 from utils.metrics import LABELS
 
-from .tables import number
+from .tables import mean_and_deviation, number
 
 GROUPS = {"near": "near-OOD", "far": "far-OOD"}
 METRICS = ("auroc", "fpr95_out")  # OpenOOD's FPR@95 has out-of-distribution as the positive class
@@ -56,13 +54,14 @@ def _rows(method: str, records: list[Mapping[str, Any]]) -> list[list[str]]:
         name = f"{score}, {temperature}"
         if score == "MPS":
             name += f" ({OPENOOD[at]})"
-        tables[name] = pd.DataFrame([group_means(record, at) for record in records])
+        tables[name] = [group_means(record, at) for record in records]
     first, second = tables.values()
-    if first.equals(second):
+    if first == second:
         tables = {score: first}
     rows = []
     for name, table in tables.items():
-        cells = [number(table[head].mean(), table[head].std()) for head in table]
+        columns = [[means[head] for means in table] for head in table[0]]
+        cells = [number(*mean_and_deviation(column)) for column in columns]
         rows.append([method, name, str(len(table)), *cells])
     return rows
 

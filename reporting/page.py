@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from .curves import operating_point
 from .examples import Strip
 from .figures import Methods, titles
 from .pictures import Picture
-from .tables import BEST, number
+from .tables import BEST, mean_and_deviation, number
 
 RATES = (0.9, 0.95, 0.99)  # true-positive rates of the operating points
 
@@ -61,15 +60,10 @@ def operating_points(methods: Methods) -> Table:
     for method, runs in methods.items():
         for rate in RATES:
             points = [operating_point(run.calibration_scores, run.scores, rate) for run in runs]
-            cells = [_mean_text([100 * point[name] for point in points]) for name in sets]
+            columns = [[100 * point[name] for point in points] for name in sets]
+            cells = [number(*mean_and_deviation(column)) for column in columns]
             rows.append([f"{method} (n={len(runs)})", f"{100 * rate:.0f}", *cells])
     return Table(heads, rows)
-
-
-def _mean_text(values: Sequence[float]) -> str:
-    """Return mean ± standard deviation as text."""
-    deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
-    return number(statistics.mean(values), deviation)
 
 
 def render(sections: Sequence[Section]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiment.config import defaults, identity_of
+from experiment.config import defaults, epochs_text, identity_of
 from utils import versions
 from utils.output import visible
 
@@ -29,11 +29,10 @@ def group_of(record: Mapping[str, Any]) -> Group:
     """Return the group that a run belongs to."""
     config = record["config"]
     temperature = "T = 1" if record["scores_at"] == "t1" else "the fitted T"
-    epochs = "1 epoch" if config["epochs"] == 1 else f"{config['epochs']} epochs"
     how = [
         f"{config['protocol']} protocol",
         f"{config['recipe']} recipe",
-        epochs,
+        epochs_text(config["epochs"]),
         f"scores at {temperature}",
     ]
     by_default = defaults(config)

@@ -5,7 +5,7 @@ import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 
 import pandas as pd
@@ -20,6 +20,15 @@ BEST = "\1"
 STAR = "*"
 MARKUP = re.compile(r"([\\`*_|<>&~#]|\](?=\())")  # characters that mean something in Markdown
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # starts of a formula in a spreadsheet
+
+
+def mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
+    """Return the mean and the standard deviation (n - 1) of the values that are not NaN.
+
+    The mean of no value, and the deviation of fewer than two, are NaN.
+    """
+    known = pd.Series(list(values), dtype=float)
+    return float(known.mean()), float(known.std())
 
 
 def number(mean: float, deviation: float, digits: int = 1) -> str:

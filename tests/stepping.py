@@ -20,6 +20,16 @@ CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
 
 
+def epoch_of(batches, seed, start=0):
+    """The inputs and targets of each step of an epoch of `TrainingBatches`, from `start` on."""
+    plan = batches.draw(torch.Generator().manual_seed(seed))
+    rows = zip(plan.rows[start:], batches.shares[start:], strict=True)
+    return [
+        batches.batch(row[:, :count], pixels)
+        for pixels, (row, count) in zip(batches.decoded(plan, start), rows, strict=True)
+    ]
+
+
 class TracedStep:
     """A training step whose Python code runs only once. The first step records its operations, and
     later steps repeat them.

@@ -8,15 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from data import fingerprint
-from data.catalog import title_of
 from dismax import saved
 from experiment import lock, records
 from experiment.evaluation import evaluation_results
 from experiment.folder import delete_checkpoints
 from experiment.predictions import write_predictions
 from experiment.recipes import RECIPES
-from losses import get_loss
-from models import model_title
 from utils import runtime
 
 from .session import Session
@@ -42,11 +39,7 @@ def make_record(
     return {
         "format": records.FORMAT,
         "config": config.as_json(),
-        "titles": {
-            "data": title_of(config.data),
-            "model": model_title(config.model),
-            "loss": get_loss(config.loss).title,
-        },
+        "titles": run.titles,
         "recipe": RECIPES[config.recipe].as_record(run.trainer.epoch),
         "score": head.score_type,
         "scores_at": "t1" if config.protocol == "paper" else "calibrated",
@@ -68,11 +61,12 @@ def make_record(
 
 def _fingerprints(session: Session) -> dict[str, str]:
     """Split or source → fingerprint, for all images of the run."""
-    fingerprints = dict(session.fingerprints)
-    for name, images in session.run.data.evaluation_sets.items():
-        if name not in fingerprints:
-            fingerprints[name] = fingerprint.of(images)
-    return fingerprints
+    others = {
+        name: fingerprint.of(images)
+        for name, images in session.run.data.evaluation_sets.items()
+        if name not in session.fingerprints
+    }
+    return session.fingerprints | others
 
 
 def write_results(session: Session, record: dict[str, Any], outputs: Outputs) -> None:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from data.batches import Normalizer, plain_batches
+from data.batches import plain_batches
+from data.catalog import title_of
 from data.images import EVALUATION_BATCH
 from data.streaming import ImageSet
 from experiment.config import RunConfig
 from experiment.data import Data
 from experiment.evaluation import classify, predict
-from models import Network
+from losses import get_loss
+from models import Network, model_title
 from utils import interruption
 from utils.distributed import World
 
@@ -32,6 +34,15 @@ class Run:
     data: Data
     trainer: Trainer
     why_no_graph: str  # why training steps are not CUDA graphs; "" if they are
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """The titles of the data set, the network and the loss."""
+        return {
+            "data": title_of(self.config.data),
+            "model": model_title(self.config.model),
+            "loss": get_loss(self.config.loss).title,
+        }
 
     @property
     def model(self) -> Network:
@@ -82,7 +93,7 @@ class Run:
             )
 
     def _batches(self, images: ImageSet) -> Iterator[Tensor]:
-        normalize = Normalizer(self.data.mean, self.data.std, self.device)
+        normalize = self.trainer.batches.normalize
         for batch in plain_batches(images, normalize, EVALUATION_BATCH, self.device):
             # Of several processes, each could stop at another batch.
             if interruption.asked() and self.world.size == 1:

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from data.batches import TrainingBatches
 from experiment.recipes import Recipe
 from models import Network
 from utils.distributed import ALONE, World
 from utils.runtime import autocast, seeds
 
 from . import state
-from .contract import Batches
 from .epoch_sums import EpochSums, NonFiniteLoss, Summary
 
 # Called after each step with its number of images, and with the epoch so far if it was read.
@@ -48,7 +48,7 @@ class Trainer:
         self,
         model: Network,
         criterion: Any,
-        batches: Batches[Any],
+        batches: TrainingBatches,
         recipe: Recipe,
         epochs: int,
         seed: int,

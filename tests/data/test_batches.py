@@ -6,6 +6,7 @@ from scipy.stats import chisquare
 
 from data import images
 from data.batches import Normalizer, TrainingBatches, plain_batches
+from tests.stepping import epoch_of
 
 
 def batches_of(pixels, **options):
@@ -27,9 +28,7 @@ def test_augmented_images_are_shifted_or_mirrored_originals_each_in_its_own_way(
     )
     padded = torch.nn.functional.pad(pixels, (2,) * 4)
     seen = []
-    for inputs, targets in batches_of(pixels, batch_size=25).epoch(
-        torch.Generator().manual_seed(1)
-    ):
+    for inputs, targets in epoch_of(batches_of(pixels, batch_size=25), 1):
         ways = []
         for image, target in zip(
             (inputs * 255).round().to(torch.uint8), targets.tolist(), strict=True
@@ -53,9 +52,8 @@ def test_augmented_images_are_shifted_or_mirrored_originals_each_in_its_own_way(
 def test_all_crops_and_flips_are_equally_likely():
     # Each pixel tells where it was.
     place = torch.arange(1, 145, dtype=torch.uint8).view(1, 1, 12, 12)
-    (inputs, _), *_ = batches_of(place.expand(10_000, 3, -1, -1), batch_size=10_000).epoch(
-        torch.Generator().manual_seed(2)
-    )
+    batches = batches_of(place.expand(10_000, 3, -1, -1), batch_size=10_000)
+    ((inputs, _),) = epoch_of(batches, 2)
     here, beside = ((inputs[:, 0, 6, column] * 255).round().long() - 1 for column in (6, 7))
     mirrored = beside < here
     ways = (here // 12) * 24 + (here % 12) * 2 + mirrored
@@ -78,7 +76,7 @@ def test_without_augmentation_batches_are_the_images():
             )
         )
     )
-    for inputs, targets in batches.epoch(torch.Generator()):
+    for inputs, targets in epoch_of(batches, 0):
         assert inputs.equal(plain[targets])
     torch.testing.assert_close(plain.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(
@@ -90,8 +88,7 @@ def test_without_augmentation_batches_are_the_images():
 def test_no_batch_has_one_image(count, sizes):
     pixels = torch.randint(256, (count, 3, 4, 4), dtype=torch.uint8)
     batches = batches_of(pixels, batch_size=4)
-    generator = torch.Generator().manual_seed(0)
-    epochs = [list(batches.epoch(generator)) for _ in range(20)]
+    epochs = [epoch_of(batches, seed) for seed in range(20)]
     assert all([len(targets) for _, targets in epoch] == sizes for epoch in epochs)
     seen = [set(torch.cat([targets for _, targets in epoch]).tolist()) for epoch in epochs]
     assert set.union(*seen) == set(range(count))  # none is left out for good

@@ -29,6 +29,7 @@ from experiment import records
 from experiment.recipes import RECIPES
 from models import build_model
 from tests.common import ROOT, interrupted, without_times
+from tests.stepping import epoch_of
 
 SIZES = ((240, 320), (300, 230), (224, 224), (90, 150))
 
@@ -105,10 +106,8 @@ def test_each_epoch_has_its_own_crops_and_goes_on_within_it(folder):
     batches = TrainingBatches(
         train, Normalizer((0,) * 3, (1,) * 3, torch.device("cpu")), 8, 0, True, torch.device("cpu")
     )
-    first, same, second = (
-        list(batches.epoch(torch.Generator().manual_seed(seed))) for seed in (3, 3, 4)
-    )
-    rest = list(batches.epoch(torch.Generator().manual_seed(3), start=2))
+    first, same, second = (epoch_of(batches, seed) for seed in (3, 3, 4))
+    rest = epoch_of(batches, 3, start=2)
     for expected, given in zip((*first, *first[2:]), (*same, *rest), strict=True):
         assert all(a.equal(b) for a, b in zip(expected, given, strict=True))
     orders = [torch.randperm(30, generator=torch.Generator().manual_seed(seed)) for seed in (3, 4)]

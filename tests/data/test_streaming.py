@@ -18,6 +18,7 @@ from data.batches import Normalizer, TrainingBatches
 from data.streaming import ImageFiles
 from experiment import records
 from tests.common import ROOT, until
+from tests.stepping import epoch_of
 from utils import interruption
 
 
@@ -62,7 +63,7 @@ def test_streamed_batches_are_those_from_memory_and_the_global_generator_stays(f
             torch.device("cpu"),
         )
         torch.manual_seed(0)
-        epochs.append(list(batches.epoch(torch.Generator().manual_seed(7))))
+        epochs.append(epoch_of(batches, 7))
         epochs[-1].append((torch.rand(1), torch.rand(1)))
     assert [len(targets) for _, targets in epochs[0]] == [32, 32, 32, 24, 1]
     for expected, given in zip(*epochs, strict=True):

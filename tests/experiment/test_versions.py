@@ -17,7 +17,7 @@ from experiment.config import RunConfig, identity_of
 from experiment.recipes import RECIPES
 from losses import LOSSES
 from models import EXAMPLES
-from tests.common import QUICK, interrupted
+from tests.common import QUICK, interrupted, run_folder
 from tests.finished_runs import model_file_content
 from training import checkpoint
 from utils import versions
@@ -108,7 +108,7 @@ def test_a_run_without_versions_is_the_same_run_if_nothing_has_changed():
 def run(run_main, tmp_path):
     """The folder of a short run of DisMax on the digits."""
     assert run_main(*QUICK)[0] == 0
-    return tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
+    return run_folder(tmp_path)
 
 
 def test_a_finished_run_of_an_earlier_version_is_refused(run, run_main):
@@ -123,7 +123,7 @@ def test_a_finished_run_of_an_earlier_version_is_refused(run, run_main):
 
 def test_a_checkpoint_of_an_earlier_version_is_refused(run_main, tmp_path, monkeypatch):
     interrupted(run_main, monkeypatch, 2, *QUICK)
-    run = tmp_path / "runs" / "digits" / "smallcnn" / "dismax" / "1"
+    run = run_folder(tmp_path)
     edit_config(run / records.LAST, remove_versions)
     (run / records.PREVIOUS).unlink(missing_ok=True)
     status, _, err = run_main(*QUICK)

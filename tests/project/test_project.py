@@ -13,6 +13,7 @@ import pytest
 
 import main
 from losses import LOSSES
+from models import model_title
 from reporting.paper import paper_rows
 from tests.common import ROOT
 
@@ -105,7 +106,7 @@ def test_every_run_of_every_script_parses(path, tmp_path):
         assert titles == {"SoftMax", "IsoMax+", "DisMax", "DisMax without FPR"}
     else:
         # The paper's rows. Where the paper has GODIN only with preprocessing, GODIN is trained too.
-        published = set(paper_rows(data, main.model_title(model)))
+        published = set(paper_rows(data, model_title(model)))
         assert titles == published | ({"GODIN"} if "GODIN, preprocessing" in published else set())
     seeds = {config.seed for config in configs}
     assert len(configs) == len(seeds) * len(losses)

@@ -16,6 +16,7 @@ from data.images import Images
 from losses import LOSSES
 from tests.common import ROOT
 from tests.sharing import trained
+from tests.stepping import epoch_of
 from utils.distributed import ALONE, World
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -50,7 +51,7 @@ def test_the_batches_of_all_processes_together_are_those_of_one_process(
         batches = TrainingBatches(
             images, normalize, batch_size, 1, True, device, world.size, world.shard
         )
-        return batches.sizes, list(batches.epoch(torch.Generator().manual_seed(3), start))
+        return batches.sizes, epoch_of(batches, 3, start)
 
     sizes, expected = epoch(ALONE, 0)
     epochs = [epoch(World(rank, size), start) for rank in range(size)]

@@ -13,7 +13,7 @@ from experiment.evaluation import predict
 from experiment.recipes import RECIPES
 from losses import LOSSES, LossFirstPart, LossSecondPart
 from models import build_model
-from tests.stepping import make_trainer
+from tests.stepping import epoch_of, make_trainer
 from training import checkpoint
 from training.trainer import NonFiniteLoss, Trainer
 from utils import runtime
@@ -100,9 +100,7 @@ def test_two_steps_equal_those_of_a_plain_loop_in_float64(model_name):
         plain.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4, foreach=False
     )
     before = copy.deepcopy(plain.state_dict())
-    for inputs, targets in list(
-        batches.epoch(torch.Generator().manual_seed(runtime.seeds(1, 2)[0]))
-    ):
+    for inputs, targets in epoch_of(batches, runtime.seeds(1, 2)[0]):
         optimizer.zero_grad()
         nn.functional.cross_entropy(plain(inputs.double().contiguous()), targets).backward()
         optimizer.step()
