@@ -55,12 +55,9 @@ class DUQLossFirstPart(LossFirstPart):
         self.register_buffer("counts", torch.full((num_classes,), FIRST_COUNT))
         self._last: Tensor | None = None  # embeddings [B, C, n] of the last training batch
 
-    def _embeddings(self, features: Tensor) -> Tensor:
-        """Return W_j f [B, C, n]."""
-        return torch.einsum("bd,cnd->bcn", *in_one_precision(features, self.weight))
-
     def raw_logits(self, features: Tensor) -> Tensor:
-        embeddings = self._embeddings(features)
+        # W_j f [B, C, n]
+        embeddings = torch.einsum("bd,cnd->bcn", *in_one_precision(features, self.weight))
         # Not inside a transform or a recording: their tensors cannot be used afterwards.
         if self.training and not (in_backward() or in_torch_func() or being_recorded()):
             self._last = embeddings.detach()
