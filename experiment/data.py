@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from data import fingerprint, images, sources
+from data import images, sources
 from data.entries import TrainingSet
 from data.images import EVALUATION_BATCH
 from data.streaming import ImageSet
@@ -85,15 +84,3 @@ def refuse_runs_among_images(config: RunConfig) -> None:
             raise ValueError(
                 f"--runs {config.runs} lies among the images of {split}: name a folder elsewhere"
             )
-
-
-def refuse_other_training_data(data: Data, record: Mapping[str, Any]) -> None:
-    """Raise ValueError if a run was trained on other images or labels than these.
-
-    The record of an earlier version does not have the fingerprint: then nothing is checked.
-    """
-    recorded = record.get("fingerprints", {}).get("train")
-    if recorded is not None and recorded != fingerprint.of(data.train):
-        raise ValueError(
-            "the training images or labels in --data-dir differ from those of the run: restore them"
-        )

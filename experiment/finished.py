@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data import fingerprint
 from data.batches import Normalizer, plain_batches
 from data.images import EVALUATION_BATCH
 from detectors import FitData, SetOutputs
@@ -20,7 +21,7 @@ from models import Network
 from utils import runtime, versions
 
 from .config import RunConfig
-from .data import Data, load_data, refuse_other_training_data
+from .data import Data, load_data
 from .evaluation import predict
 from .network import load_network
 from .predictions import predictions_of
@@ -110,7 +111,12 @@ class FinishedRun:
                 "again"
             )
         data = load_data(self.config)
-        refuse_other_training_data(data, self.record)
+        recorded = self.record.get("fingerprints", {}).get("train")  # earlier versions wrote none
+        if recorded is not None and recorded != fingerprint.of(data.train):
+            raise ValueError(
+                "the training images or labels in --data-dir differ from those of the run: "
+                "restore them"
+            )
         return data
 
     def _infer(self, network: Network, data: Data) -> dict[str, SetOutputs]:
