@@ -37,7 +37,7 @@ def script():
     """A function that runs Python with some arguments in the repository, in a new process."""
     import subprocess
 
-    def run(*arguments: str, timeout=300, **options):
+    def run(*arguments: str, timeout=900, **options):
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=ROOT,
