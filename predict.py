@@ -64,9 +64,9 @@ def check_out(path: Path) -> None:
     Makes no file or folder, so that nothing stays behind if the program fails later.
     """
     folder = path.absolute().parent
-    new_names = [temporary_path(path).name]
+    new_folders = []
     while not os.path.lexists(folder):
-        new_names.append(folder.name)
+        new_folders.append(folder.name)
         folder = folder.parent
     try:
         if path.suffix.lower() not in (".csv", ".json") or path.is_dir():
@@ -75,7 +75,7 @@ def check_out(path: Path) -> None:
         # Only a try can tell: root may write anywhere, but not to a read-only disk.
         with TemporaryFile(dir=folder):
             pass
-        for name in new_names:
+        for name in (temporary_path(path).name, *new_folders):
             with suppress(FileNotFoundError):
                 os.lstat(folder / name)  # raises an error for a name that is too long
     except OSError as error:

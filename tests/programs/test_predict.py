@@ -104,6 +104,8 @@ def test_an_image_of_another_size_is_resized(run, tmp_path, capsys):
         (["RUN", "IMAGES", "--tpr", "2"], "--tpr is a share in [0, 1], got 2.0"),
         (["RUN", "IMAGES", "--out", "IMAGES"], "--out takes a .csv or a .json file, got "),
         (["RUN", "IMAGES", "--out", "x.txt"], "--out takes a .csv or a .json file, got x.txt"),
+        (["RUN", "IMAGES", "--out", "."], "--out takes a .csv or a .json file, got ."),
+        (["RUN", "IMAGES", "--out", "/"], "--out takes a .csv or a .json file, got /"),
         (
             ["RUN", "IMAGES", "--out", "RUN/metrics.json"],
             "metrics.json would overwrite a file of a run: name another",
