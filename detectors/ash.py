@@ -4,13 +4,12 @@ It keeps only the largest features. There are two forms here: ASH-B, which OpenO
 all of these to one value; ASH-S scales them up.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-from .common import energies, features_of
+from .common import deployable
 from .contract import FitData, Fitted, required
+from .energy import ShapedEnergy
 
 PERCENTILE = 90  # of features that are set to 0, in both forms; the paper's for ASH-S on ImageNet
 
@@ -52,19 +51,27 @@ def ash_s(features: Tensor, percentile: int = PERCENTILE) -> Tensor:
     return torch.zeros_like(features).scatter(1, indices, top * sharpening(features, top))
 
 
+class ASHB(ShapedEnergy):
+    """The energy of head(ash_b(f))."""
+
+    def shape(self, features):
+        return ash_b(features)
+
+
+class ASHS(ShapedEnergy):
+    """The energy of head(ash_s(f))."""
+
+    def shape(self, features):
+        return ash_s(features)
+
+
 def fit_ash_b(data: FitData) -> Fitted:
-    """Return the detector whose score is the energy of head(ash_b(f))."""
-    return shaped_energy(data, ash_b, PERCENTILE)
+    """Return the detector whose score is `ASHB`."""
+    required(data.head, "the head")
+    return deployable(ASHB(), data, {"percentile": PERCENTILE})
 
 
 def fit_ash_s(data: FitData) -> Fitted:
-    """Return the detector whose score is the energy of head(ash_s(f))."""
-    return shaped_energy(data, ash_s, PERCENTILE)
-
-
-def shaped_energy(data: FitData, shape: Callable[[Tensor], Tensor], percentile: int) -> Fitted:
-    """Return the detector whose score is the energy of head(shape(f))."""
-    head = required(data.head, "the head")
-    return Fitted(
-        lambda images: energies(head, shape(features_of(images))), {"percentile": percentile}
-    )
+    """Return the detector whose score is `ASHS`."""
+    required(data.head, "the head")
+    return deployable(ASHS(), data, {"percentile": PERCENTILE})

@@ -1,11 +1,14 @@
-"""What several detectors share: precision, features, energies, and the check for a linear head."""
+"""What several detectors share: precision, features, deployable scores, and the check for a linear
+head.
+"""
 
+from collections.abc import Mapping
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
-from .contract import SetOutputs
+from .contract import FitData, Fitted, Score, SetOutputs
 
 ROWS = 1024  # features in one call of a head: some heads compute [rows, C, D] numbers for them
 
@@ -32,13 +35,25 @@ def features_of(images: SetOutputs) -> Tensor:
     return features
 
 
-@torch.no_grad()
-def energies(head: nn.Module, features: Tensor) -> Tensor:
-    """Return the energy scores logsumexp ℓ [N] in float64, for the head's logits ℓ of features
-    [N, D].
-    """
-    head = deepcopy(head).double()  # a copy, since `double` changes a module in place
-    return torch.cat([head(rows).logsumexp(1) for rows in features.split(ROWS)])
+def deployable(
+    score: Score, data: FitData, parameters: Mapping[str, float | int | str] | None = None
+) -> Fitted:
+    """Return the detector with this score, computed in float64 on the CPU."""
+    score = score.double()
+    # A copy, since `double` changes a module in place. A score of logits gets no head.
+    head = deepcopy(data.head).double() if data.head is not None else nn.Identity()
+
+    @torch.no_grad()
+    def scores(images: SetOutputs) -> Tensor:
+        outputs = {name: float64(output) for name, output in images.outputs.items()}
+        count = len(next(iter(outputs.values())))
+        parts = [
+            score({name: output[start : start + ROWS] for name, output in outputs.items()}, head)
+            for start in range(0, max(count, 1), ROWS)
+        ]
+        return torch.cat(parts)
+
+    return Fitted(scores, parameters or {}, score)
 
 
 def needs_linear_head(head: nn.Module) -> str | None:

@@ -93,6 +93,24 @@ def required(value: T | None, name: str) -> T:
     return value
 
 
+class Score(nn.Module):
+    """A fitted score that is computed from a network's outputs. It can be saved and exported.
+
+    A subclass takes tensors and numbers. It keeps the tensors as buffers, so that `to` and `double`
+    convert them.
+    """
+
+    def forward(self, outputs: Mapping[str, Tensor], head: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return scores [B]. A higher score is more in-distribution.
+
+        Args:
+            outputs: "features" [B, D] and the head's named outputs, of which "logits" [B, C] are at
+                temperature 1.
+            head: the classifier, features [B, D] to logits [B, C] at temperature 1.
+        """
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A fitted detector. Call it with a set to get the scores [N] of its images.
@@ -105,6 +123,8 @@ class Fitted:
     score: Callable[[SetOutputs], Tensor]
     # Its constants by name, whether fixed or fitted, for the record.
     parameters: Mapping[str, float | int | str] = field(default_factory=dict)
+    # The same score for deployment; None if the detector needs more than a network's outputs.
+    deployable: Score | None = None
 
     def __call__(self, images: SetOutputs) -> Tensor:
         finite = images.finite()

@@ -2,15 +2,28 @@
 
 from torch import Tensor
 
-from .common import float64
-from .contract import FitData, Fitted
+from .common import deployable
+from .contract import FitData, Fitted, Score
 
 
-def energy(logits: Tensor) -> Tensor:
-    """Return log Σ exp ℓ [...] for logits ℓ [..., C]."""
-    return float64(logits).logsumexp(-1)
+class Energy(Score):
+    """log Σ exp ℓ for logits ℓ."""
+
+    def forward(self, outputs, head):
+        return outputs["logits"].logsumexp(1)
+
+
+class ShapedEnergy(Score):
+    """The energy of the head's logits for features that a subclass shapes."""
+
+    def shape(self, features: Tensor) -> Tensor:
+        """Return the shaped features [B, D]."""
+        raise NotImplementedError
+
+    def forward(self, outputs, head):
+        return head(self.shape(outputs["features"])).logsumexp(1)
 
 
 def fit_energy(data: FitData) -> Fitted:
     """Return the detector whose score is the energy of the logits."""
-    return Fitted(lambda images: energy(images.outputs["logits"]))
+    return deployable(Energy(), data)

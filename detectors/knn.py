@@ -2,19 +2,36 @@
 
 import torch
 import torch.nn.functional as F
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from .common import features_of
-from .contract import FitData, Fitted, NotApplicable, SetOutputs, required
+from .common import deployable, features_of
+from .contract import FitData, Fitted, NotApplicable, Score, required
 
 K = 50  # the paper's value for CIFAR-10; for CIFAR-100 it is 200
 
 
-def fit_knn(data: FitData, k: int | None = None) -> Fitted:
-    """Return the detector whose score is -‖z - z_(k)‖, with z = f/‖f‖.
+class KNN(Score):
+    """-‖z - z_(k)‖, with z = f/‖f‖ and its k-th nearest z of the training images.
 
-    z_(k) is the k-th nearest z of the training images. A feature vector of zeros stays zero.
+    Args:
+        bank: z of the training images [N, D].
+        k: 1 to N.
+    """
+
+    bank: Tensor
+
+    def __init__(self, bank: Tensor, k: int):
+        super().__init__()
+        self.register_buffer("bank", bank)
+        self.k = k
+
+    def forward(self, outputs, head):
+        distances = torch.cdist(F.normalize(outputs["features"]), self.bank)
+        return -distances.topk(self.k, largest=False).values[:, -1]
+
+
+def fit_knn(data: FitData, k: int | None = None) -> Fitted:
+    """Return the detector whose score is `KNN`. A feature vector of zeros stays zero.
 
     Args:
         data: the training images are used.
@@ -26,21 +43,10 @@ def fit_knn(data: FitData, k: int | None = None) -> Fitted:
         NotApplicable: if there are fewer than k training images.
     """
     train = required(data.train, "training images")
-    directions = _directions(train)
+    directions = F.normalize(features_of(train))
     if k is None:
         num_classes = train.outputs["logits"].shape[1]
         k = max(1, min(K, len(directions) // (2 * num_classes)))
     if len(directions) < k:
         raise NotApplicable(f"KNN needs {k} training images or more, got {len(directions)}")
-    neighbours = NearestNeighbors(n_neighbors=k).fit(directions.numpy())
-
-    def score(images: SetOutputs) -> Tensor:
-        distances, _ = neighbours.kneighbors(_directions(images).numpy())  # nearest first
-        return -torch.from_numpy(distances[:, -1])
-
-    return Fitted(score, {"k": k})
-
-
-def _directions(images: SetOutputs) -> Tensor:
-    """Return features of length 1."""
-    return F.normalize(features_of(images))
+    return deployable(KNN(directions, k), data, {"k": k})

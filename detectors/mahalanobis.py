@@ -4,17 +4,45 @@ layer's features.
 The paper's input pre-processing is left out. `preprocessing.py` has it for the heads' own scores.
 """
 
-from collections.abc import Callable
-
 import torch
 from sklearn.covariance import EmpiricalCovariance
 from torch import Tensor
 
-from .common import features_of
-from .contract import FitData, Fitted, required
+from .common import deployable, features_of
+from .contract import FitData, Fitted, Score, required
 
 
-def class_gaussians(features: Tensor, labels: Tensor) -> Callable[[Tensor], Tensor]:
+class Mahalanobis(Score):
+    """max_c -(f - μ_c)ᵀ Σ⁻¹ (f - μ_c), with Σ⁻¹ = R Rᵀ.
+
+    Args:
+        shift: a point [D] amid the classes, for accuracy.
+        root: R [D, D].
+        means: (μ_c - shift)ᵀ R [C, D].
+    """
+
+    shift: Tensor
+    root: Tensor
+    means: Tensor
+
+    def __init__(self, shift: Tensor, root: Tensor, means: Tensor):
+        super().__init__()
+        self.register_buffer("shift", shift)
+        self.register_buffer("root", root)
+        self.register_buffer("means", means)
+
+    def of(self, features: Tensor) -> Tensor:
+        """Return the scores [B] of features [B, D]."""
+        whitened = (features - self.shift) @ self.root
+        # Not by a matrix product: its rounding error is that of the squared lengths.
+        distances = torch.cdist(whitened, self.means, compute_mode="donot_use_mm_for_euclid_dist")
+        return -distances.amin(1).square()
+
+    def forward(self, outputs, head):
+        return self.of(outputs["features"])
+
+
+def class_gaussians(features: Tensor, labels: Tensor) -> Mahalanobis:
     """Fit one Gaussian for each class, all with the same covariance Σ.
 
     Classes without images have no mean μ_c. If Σ is singular (constant features, or N < D), Σ⁻¹ is
@@ -24,9 +52,6 @@ def class_gaussians(features: Tensor, labels: Tensor) -> Callable[[Tensor], Tens
         features: training features [N, D] in float64.
         labels: their class indices [N].
 
-    Returns:
-        A function from features [M, D] to scores max_c -(f - μ_c)ᵀ Σ⁻¹ (f - μ_c) [M].
-
     Raises:
         ValueError: if the training features are not all finite.
     """
@@ -35,23 +60,14 @@ def class_gaussians(features: Tensor, labels: Tensor) -> Callable[[Tensor], Tens
     classes, index = labels.cpu().unique(return_inverse=True)
     means = torch.stack([features[index == c].mean(0) for c in range(len(classes))])
     covariance = EmpiricalCovariance().fit((features - means[index]).numpy())
-    # With Σ⁻¹ = R Rᵀ the distance is the Euclidean one between (f - shift)ᵀ R and (μ_c - shift)ᵀ R.
     values, vectors = torch.linalg.eigh(torch.from_numpy(covariance.get_precision()))
     root = vectors * values.clamp(min=0).sqrt()
     shift = means.mean(0)
-    means = (means - shift) @ root
-
-    def score(features: Tensor) -> Tensor:
-        whitened = (features - shift) @ root
-        # Not by a matrix product: its rounding error is that of the squared lengths.
-        distances = torch.cdist(whitened, means, compute_mode="donot_use_mm_for_euclid_dist")
-        return -distances.amin(1).square()
-
-    return score
+    return Mahalanobis(shift, root, (means - shift) @ root)
 
 
 def fit_mahalanobis(data: FitData) -> Fitted:
     """Return the detector whose score is minus the squared distance to the nearest class."""
     train = required(data.train, "training images")
     score = class_gaussians(features_of(train), required(train.labels, "training labels"))
-    return Fitted(lambda images: score(features_of(images)))
+    return deployable(score, data)

@@ -51,7 +51,9 @@ def fit_mahalanobis_layers(data: FitData) -> Fitted:
     def layer_scores(layers: Layers) -> np.ndarray:
         """Return the Mahalanobis scores [B, L] of a batch's layers."""
         pairs = zip(gaussians, layers, strict=True)
-        return torch.stack([gaussian(float64(layer)) for gaussian, layer in pairs], dim=1).numpy()
+        return torch.stack(
+            [gaussian.of(float64(layer)) for gaussian, layer in pairs], dim=1
+        ).numpy()
 
     clean, attacked = [], []
     for clean_layers, attacked_layers in adversarial_layers(data):

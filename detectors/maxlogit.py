@@ -1,16 +1,16 @@
 """MaxLogit (Hendrycks et al. 2022, arXiv 1911.11132)."""
 
-from torch import Tensor
-
-from .common import float64
-from .contract import FitData, Fitted
+from .common import deployable
+from .contract import FitData, Fitted, Score
 
 
-def maxlogit(logits: Tensor) -> Tensor:
-    """Return max ℓ [...] for logits ℓ [..., C]."""
-    return float64(logits).amax(-1)
+class MaxLogit(Score):
+    """max ℓ for logits ℓ."""
+
+    def forward(self, outputs, head):
+        return outputs["logits"].amax(1)
 
 
 def fit_maxlogit(data: FitData) -> Fitted:
     """Return the detector whose score is the largest logit."""
-    return Fitted(lambda images: maxlogit(images.outputs["logits"]))
+    return deployable(MaxLogit(), data)

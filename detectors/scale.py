@@ -2,8 +2,10 @@
 
 from torch import Tensor
 
-from .ash import largest, shaped_energy, sharpening
-from .contract import FitData, Fitted
+from .ash import largest, sharpening
+from .common import deployable
+from .contract import FitData, Fitted, required
+from .energy import ShapedEnergy
 
 PERCENTILE = 85  # the paper's
 
@@ -17,6 +19,14 @@ def scaled(features: Tensor, percentile: int = PERCENTILE) -> Tensor:
     return features * sharpening(features, top)
 
 
+class SCALE(ShapedEnergy):
+    """The energy of head(scaled(f))."""
+
+    def shape(self, features):
+        return scaled(features)
+
+
 def fit_scale(data: FitData) -> Fitted:
-    """Return the detector whose score is the energy of head(scaled(f))."""
-    return shaped_energy(data, scaled, PERCENTILE)
+    """Return the detector whose score is `SCALE`."""
+    required(data.head, "the head")
+    return deployable(SCALE(), data, {"percentile": PERCENTILE})

@@ -5,10 +5,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from .common import features_of, float64
-from .contract import FitData, Fitted, NotApplicable, SetOutputs, required
-from .energy import energy
-from .maxlogit import maxlogit
+from .common import deployable, features_of, float64
+from .contract import FitData, Fitted, NotApplicable, Score, required
 
 
 def principal_dimension(num_features: int) -> int:
@@ -18,6 +16,29 @@ def principal_dimension(num_features: int) -> int:
     if num_features >= 768:
         return 512
     return num_features // 2
+
+
+class ViM(Score):
+    """logsumexp ℓ - α·r, with r = ‖(f - o)ᵀ R‖.
+
+    Args:
+        origin: o [D].
+        residual: R [D, D - D'], orthonormal vectors outside the principal subspace.
+        alpha: α.
+    """
+
+    origin: Tensor
+    residual: Tensor
+
+    def __init__(self, origin: Tensor, residual: Tensor, alpha: float):
+        super().__init__()
+        self.register_buffer("origin", origin)
+        self.register_buffer("residual", residual)
+        self.alpha = alpha
+
+    def forward(self, outputs, head):
+        lengths = ((outputs["features"] - self.origin) @ self.residual).norm(dim=1)
+        return outputs["logits"].logsumexp(1) - self.alpha * lengths
 
 
 def fit_vim(data: FitData) -> Fitted:
@@ -48,10 +69,6 @@ def fit_vim(data: FitData) -> Fitted:
     length = (centred @ residual).norm(dim=1).mean()
     if length <= 1e-7 * centred.norm(dim=1).mean():  # the rounding error of float32
         raise NotApplicable(f"ViM needs training features of more than {dimension} dimensions")
-    alpha = maxlogit(train.outputs["logits"]).mean() / length
-
-    def score(images: SetOutputs) -> Tensor:
-        lengths = ((features_of(images) - origin) @ residual).norm(dim=1)
-        return energy(images.outputs["logits"]) - alpha * lengths
-
-    return Fitted(score, {"dimension": dimension, "alpha": float(alpha)})
+    alpha = float(float64(train.outputs["logits"]).amax(1).mean() / length)
+    score = ViM(origin, residual, alpha)
+    return deployable(score, data, {"dimension": dimension, "alpha": alpha})

@@ -5,23 +5,38 @@ import pytest
 import torch
 from scipy.special import logsumexp
 
-from detectors.common import energies
+from detectors import SetOutputs
+from detectors.react import fit_react
 from losses import LOSSES
-from tests.detectors.sets import C, head_maker, linear_head, random_features
+from tests.detectors.sets import (
+    C,
+    feature_data,
+    head_maker,
+    linear_head,
+    random_features,
+)
 
 
-def test_energies_of_many_features_are_computed_in_pieces():
-    head, features = linear_head(6), random_features(3000, 6).double()
-    expected = logsumexp(
-        features.numpy() @ head.weight.detach().double().numpy().T
-        + head.bias.detach().double().numpy(),
-        axis=1,
-    )
-    rows = []
-    head.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
-    np.testing.assert_allclose(energies(head, features), expected, rtol=1e-12)
+def test_many_images_are_scored_in_pieces_and_in_float64():
+    head, features = linear_head(6), random_features(3000, 6)
+    rows, dtypes = [], set()
+
+    def note(module, inputs, output):
+        rows.append(len(inputs[0]))
+        dtypes.add(output.dtype)
+
+    head.register_forward_hook(note)
+    fitted = fit_react(feature_data(features, head))
+    clip = fitted.parameters["clip"]
+    rows.clear()
+    dtypes.clear()
+    images = SetOutputs({"features": features}, lambda: [])
+    weight, bias = (p.detach().double().numpy() for p in (head.weight, head.bias))
+    expected = logsumexp(features.double().numpy().clip(max=clip) @ weight.T + bias, axis=1)
+    np.testing.assert_allclose(fitted(images), expected, rtol=1e-12)
     assert sum(rows) == 3000
     assert max(rows) <= 1024
+    assert dtypes == {torch.float64}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
