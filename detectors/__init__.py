@@ -3,8 +3,9 @@ network itself.
 """
 
 from .ash import fit_ash_b, fit_ash_s
+from .combined import fit_combined
 from .common import needs_linear_head
-from .contract import Detector, FitData, Fitted, NotApplicable, SetOutputs
+from .contract import Detector, FitData, Fitted, NotApplicable, Score, SetOutputs
 from .energy import fit_energy
 from .gen import fit_gen
 from .knn import fit_knn
@@ -24,6 +25,7 @@ DETECTORS: dict[str, Detector] = {
     "knn": Detector("KNN", "features", fit_knn),
     "mahalanobis": Detector("Mahalanobis", "features", fit_mahalanobis),
     "mahalanobis_layers": Detector("Mahalanobis over layers", "network", fit_mahalanobis_layers),
+    "combined": Detector("own + Mahalanobis", "features", fit_combined),
     "vim": Detector("ViM", "features", fit_vim, refuses=needs_linear_head),
     "react": Detector("ReAct", "features", fit_react),
     "ash_b": Detector("ASH-B", "features", fit_ash_b, refuses=needs_linear_head),
@@ -47,6 +49,7 @@ __all__ = [
     "FitData",
     "Fitted",
     "NotApplicable",
+    "Score",
     "SetOutputs",
     "fit_odin",
     "fit_preprocessing",

@@ -34,9 +34,10 @@ class Mahalanobis(Score):
     def of(self, features: Tensor) -> Tensor:
         """Return the scores [B] of features [B, D]."""
         whitened = (features - self.shift) @ self.root
-        # Not by a matrix product: its rounding error is that of the squared lengths.
-        distances = torch.cdist(whitened, self.means, compute_mode="donot_use_mm_for_euclid_dist")
-        return -distances.amin(1).square()
+        # Class by class, since [B, C, D] numbers may not fit into memory. A matrix product has the
+        # rounding error of the squared lengths. ONNX has no torch.cdist without one.
+        distances = [(whitened - mean).square().sum(1) for mean in self.means]
+        return -torch.stack(distances).amin(0)
 
     def forward(self, outputs, head):
         return self.of(outputs["features"])

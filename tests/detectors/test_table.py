@@ -48,7 +48,7 @@ def test_scores_are_finite_and_the_network_does_not_change(name, loss):
     assert scores.dtype == torch.float64
     assert scores.isfinite().all()
     assert not scores.requires_grad
-    assert len(scores.unique()) > 30
+    assert len(scores.unique()) > 25  # a score of ranks has some ties
     numbers = [
         value
         for value in json.loads(json.dumps(dict(fitted.parameters))).values()
