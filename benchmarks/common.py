@@ -68,7 +68,7 @@ def check_models(models: Sequence[str]) -> None:
 
 
 def clock() -> float:
-    """Return the time in seconds when the GPU's work so far is done."""
+    """Wait until the GPU has done its work so far, and return the time in seconds."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

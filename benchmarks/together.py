@@ -62,8 +62,9 @@ def together(count: int, *arguments) -> list[float]:
     threads = max(1, torch.get_num_threads() // count)
     with new_processes(count, initializer=_begin, initargs=(barrier, threads)) as executor:
         runs = [executor.submit(_rate, *arguments) for _ in range(count)]
-        # A process is watched from the next task on. Without this one, the death of the last
-        # process would not be noticed, and the line below would wait forever.
+        # The executor starts to watch a new process when the next task is submitted. Without this
+        # empty task it would not notice the death of the last process, and the line below would
+        # wait forever.
         executor.submit(int)
         errors = [error for run in runs if (error := run.exception())]
         if errors:

@@ -2,8 +2,9 @@
 
 - Hidden files and folders, and those in `SYSTEM`, are skipped: systems and programs made them.
 - Links to folders are followed. Each real folder is searched once.
-- An image in a format that is not supported is an error. So is a pipe or a broken link with an
-  image's name, a broken link beside class folders, and any link that leads back to itself.
+- An image in a format that is not supported is an error.
+- A pipe or a broken link with an image's name is an error. A broken link beside class folders is
+  one too, and any link that leads back to itself.
 - `Found.notes` says how many files were left out.
 """
 

@@ -32,6 +32,13 @@ def test_a_difference_names_both_values():
     assert differences == ["epochs 3 there, 100 here"]
 
 
+@pytest.mark.parametrize("config", [None, [], {"versions": 3}])
+def test_a_checkpoint_with_a_damaged_configuration_is_of_another_run(config):
+    differences = folder.differences(config, {"versions": {}})
+    assert len(differences) == 1
+    assert differences[0].startswith("its configuration is damaged (")
+
+
 def test_temporary_files_of_killed_processes_are_deleted(tmp_path):
     for name in (f".{records.LAST}.123", f".{records.METRICS}.456", records.METRICS, "notes.txt"):
         (tmp_path / name).touch()
