@@ -41,7 +41,7 @@ def begun_config(folder: Path) -> dict[str, Any]:
         schema.check_config(config)
     except ValueError as error:
         raise ValueError(
-            f"{path} is damaged inside ({error}): choose another folder with --runs, or delete it"
+            f"{path} is damaged inside ({error}): delete it, or take another folder for the run"
         ) from error
     return config
 

@@ -79,4 +79,5 @@ def test_ash_and_scale_equal_pytorch_ood(name, theirs):
         expected = theirs(lambda maps: head(maps.flatten(1))).predict_feature_maps(
             test[:, :, None, None]
         )
+    # Theirs are in float32, where a score near 0 has few digits.
     np.testing.assert_allclose(scores, -expected, rtol=1e-5, atol=1e-6)
