@@ -71,6 +71,7 @@ def test_a_program_ends_with_its_images_half_read(many, script, monkeypatch):
     assert (done.returncode, done.stderr) == (5, "")
 
 
+@pytest.mark.slow
 def test_with_little_shared_memory_images_take_another_way(many):
     command = (
         f"{sys.executable} -c '{READING}print(sum(each.sum() for each in "

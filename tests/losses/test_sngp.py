@@ -94,6 +94,7 @@ def test_averaged_weights_get_their_own_covariance_as_the_docstring_says():
     np.testing.assert_allclose(head.covariance, expected, rtol=1e-6, atol=1e-6 * expected.max())
 
 
+@pytest.mark.slow
 def test_the_ridge_survives_tens_of_thousands_of_images_in_float32():
     """The error of a plain float32 sum is larger than the ridge in directions with few images."""
     torch.manual_seed(0)
@@ -155,6 +156,7 @@ def test_random_features_approximate_the_rbf_kernel():
     assert np.abs(p @ p.T - expected).max() < 4 / math.sqrt(sngp.RANDOM_FEATURES)
 
 
+@pytest.mark.slow
 def test_the_variance_grows_away_from_two_moons():
     torch.manual_seed(0)
     points, labels = make_moons(500, noise=0.1, random_state=0)

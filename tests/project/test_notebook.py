@@ -22,6 +22,7 @@ def test_the_notebook_is_stored_without_outputs(notebook):
     assert not any(cell.get("execution_count") for cell in notebook.cells)
 
 
+@pytest.mark.slow
 def test_the_notebook_trains_calibrates_and_detects(notebook):
     place = {"metadata": {"path": str(NOTEBOOK.parent)}}
     NotebookClient(notebook, timeout=300, resources=place).execute()
