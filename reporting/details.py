@@ -66,13 +66,11 @@ def detail_tables(
         return
     rows.loc[rows["at"] != records[0]["scores_at"], "score"] += " (at T = 1)"
     for _, part in rows[rows["own"]].groupby("source", sort=False):
+        # A record of an earlier version may lack a metric.
+        values = part.reindex(columns=list(DETAIL))
         table = []
-        for (method, score), runs in part.groupby(["method", "score"], sort=False):
-            # A record of an earlier version may lack a metric.
-            values = runs.reindex(columns=list(DETAIL))
-            cells = []
-            for metric in DETAIL:
-                mean, deviation = mean_and_deviation(values[metric])
-                cells.append(number(100 * mean, 100 * deviation) or "n/a")
-            table.append([method, score, str(values["auroc"].count()), *cells])
+        for (method, score), runs in values.groupby([part["method"], part["score"]], sort=False):
+            numbers = [mean_and_deviation(column) for column in runs.to_numpy().T.tolist()]
+            cells = [number(100 * mean, 100 * deviation) or "n/a" for mean, deviation in numbers]
+            table.append([method, score, str(runs["auroc"].count()), *cells])
         yield part["set"].iloc[0], ["method", "score", "n", *DETAIL.values()], table

@@ -1,5 +1,6 @@
 """Prints numbers as the paper does, and tables for a terminal, Markdown and LaTeX."""
 
+import math
 import re
 import shutil
 import sys
@@ -27,8 +28,14 @@ def mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
 
     The mean of no value, and the deviation of fewer than two, are NaN.
     """
-    known = pd.Series(list(values), dtype=float)
-    return float(known.mean()), float(known.std())
+    known = [value for value in values if not math.isnan(value)]
+    count = len(known)
+    if not count:
+        return math.nan, math.nan
+    mean = math.fsum(known) / count
+    if count == 1:
+        return mean, math.nan
+    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (count - 1))
 
 
 def number(mean: float, deviation: float, digits: int = 1) -> str:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from reporting.tables import among_best, number, signed
+from reporting.tables import among_best, mean_and_deviation, number, signed
 from tests.reporting.tables import printed
 
 
@@ -21,6 +21,14 @@ from tests.reporting.tables import printed
 )
 def test_a_number_has_the_papers_form(mean, deviation, digits, text):
     assert number(mean, deviation, digits) == text
+
+
+def test_the_mean_and_deviation_are_of_the_values_that_are_not_nan():
+    mean, deviation = mean_and_deviation([1.0, math.nan, 2.0, 6.0])
+    assert mean == 3
+    assert deviation == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
+    assert [math.isnan(value) for value in mean_and_deviation([5.0, math.nan])] == [False, True]
+    assert all(map(math.isnan, mean_and_deviation([math.nan])))
 
 
 def test_a_difference_has_a_sign():
