@@ -28,10 +28,8 @@ class Combined(Score):
     """
 
     def __init__(self, members: Mapping[str, Score], held_out: Mapping[str, Tensor]):
-        super().__init__()
+        super().__init__(**{f"held_out_{name}": scores for name, scores in held_out.items()})
         self.members = nn.ModuleDict(members)
-        for name, scores in held_out.items():
-            self.register_buffer(f"held_out_{name}", scores)
 
     def forward(self, outputs, head):
         total = torch.zeros_like(outputs["logits"][:, 0])

@@ -45,12 +45,13 @@ def deployable(
 
     @torch.no_grad()
     def scores(images: SetOutputs) -> Tensor:
-        outputs = {name: float64(output) for name, output in images.outputs.items()}
-        count = len(next(iter(outputs.values())))
-        parts = [
-            score({name: output[start : start + ROWS] for name, output in outputs.items()}, head)
-            for start in range(0, max(count, 1), ROWS)
-        ]
+        count = len(next(iter(images.outputs.values())))
+        parts = []
+        for start in range(0, max(count, 1), ROWS):
+            rows = slice(start, start + ROWS)
+            # Piece by piece, since all outputs in float64 may not fit into memory.
+            outputs = {name: float64(output[rows]) for name, output in images.outputs.items()}
+            parts.append(score(outputs, head))
         return torch.cat(parts)
 
     return Fitted(scores, parameters or {}, score)

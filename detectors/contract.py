@@ -96,9 +96,14 @@ def required(value: T | None, name: str) -> T:
 class Score(nn.Module):
     """A fitted score that is computed from a network's outputs. It can be saved and exported.
 
-    A subclass takes tensors and numbers. It keeps the tensors as buffers, so that `to` and `double`
-    convert them.
+    A subclass takes tensors and numbers. It hands the tensors on, which become buffers of their
+    names, so that `to` and `double` convert them.
     """
+
+    def __init__(self, **buffers: Tensor):
+        super().__init__()
+        for name, tensor in buffers.items():
+            self.register_buffer(name, tensor)
 
     def forward(self, outputs: Mapping[str, Tensor], head: Callable[[Tensor], Tensor]) -> Tensor:
         """Return scores [B]. A higher score is more in-distribution.

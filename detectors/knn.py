@@ -21,8 +21,7 @@ class KNN(Score):
     bank: Tensor
 
     def __init__(self, bank: Tensor, k: int):
-        super().__init__()
-        self.register_buffer("bank", bank)
+        super().__init__(bank=bank)
         self.k = k
 
     def forward(self, outputs, head):

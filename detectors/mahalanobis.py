@@ -26,10 +26,7 @@ class Mahalanobis(Score):
     means: Tensor
 
     def __init__(self, shift: Tensor, root: Tensor, means: Tensor):
-        super().__init__()
-        self.register_buffer("shift", shift)
-        self.register_buffer("root", root)
-        self.register_buffer("means", means)
+        super().__init__(shift=shift, root=root, means=means)
 
     def of(self, features: Tensor) -> Tensor:
         """Return the scores [B] of features [B, D]."""

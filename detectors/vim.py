@@ -31,9 +31,7 @@ class ViM(Score):
     residual: Tensor
 
     def __init__(self, origin: Tensor, residual: Tensor, alpha: float):
-        super().__init__()
-        self.register_buffer("origin", origin)
-        self.register_buffer("residual", residual)
+        super().__init__(origin=origin, residual=residual)
         self.alpha = alpha
 
     def forward(self, outputs, head):
