@@ -20,7 +20,9 @@ from tabulate import tabulate
 
 from detectors import DETECTORS, Detector, FitData, NotApplicable, SetOutputs, get_detector
 from detectors.odin import TEMPERATURE
+from dismax.score import check_deployable
 from experiment import records, search
+from experiment.deployment import deploy
 from experiment.finished import FinishedRun
 from experiment.folder import delete_temporary_files
 from experiment.lock import locked
@@ -42,7 +44,10 @@ class Options:
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs, or folders above them."""
     scores: tuple[str, ...] = ()
-    """The detectors; by default all for which a run has kept enough."""
+    """The detectors; by default all for which a run has kept enough, or none with --deploy."""
+    deploy: tuple[str, ...] = ()
+    """Detectors to fit and to put into the run's model.pt with their thresholds, for predict.py
+    --score and `Detector.load`. They need logits or features only."""
     epsilon: float | Literal["chosen"] | None = None
     """The size of the perturbation of odin and preprocessing, for pixels in [0, 1]; "chosen": it is
     chosen on in-distribution images. By default 0.0014 for odin, and chosen for preprocessing."""
@@ -59,6 +64,8 @@ class Options:
             raise ValueError(
                 f"--epsilon is in pixels, 0 or more and less than 1, got {self.epsilon}"
             )
+        for name in self.deploy:
+            check_deployable(name)
         if not 1e-3 <= self.temperature <= 1e6:
             raise ValueError(
                 f"--temperature is a number in 0.001 to 1,000,000, got {self.temperature}"
@@ -202,7 +209,7 @@ def perform(options: Options) -> None:
     Raises ValueError or an OSError for bad input.
     """
     options.check()
-    detectors = options.detectors()
+    detectors = options.detectors() if options.scores or not options.deploy else {}
     device = runtime.find_device(options.device)
     folders = search.run_folders(options.runs)
     runs = [FinishedRun(folder, device, options.data_dir) for folder in folders]
@@ -211,11 +218,14 @@ def perform(options: Options) -> None:
     for run_detectors in chosen:
         run = runs.pop(0)  # the memory of its outputs is freed after its turn
         try:
-            entries = score(run, run_detectors)
+            entries = score(run, run_detectors) if run_detectors else {}
+            deployed = deploy(run, options.deploy) if options.deploy else ""
         except (ValueError, torch.linalg.LinAlgError) as error:
             raise ValueError(f"{run.folder}: {error}") from error
-        add(run, entries)
-        print_line(f"\n{run.folder}\n\n{summary(run, entries)}")
+        if entries:
+            add(run, entries)
+        parts = [summary(run, entries) if entries else "", deployed]
+        print_line("\n\n".join((f"\n{run.folder}", *filter(None, parts))))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,6 +23,7 @@ from experiment.parsing import parse
 from training.build import build
 from training.record import make_record, summary, write_results
 from training.run import Run
+from training.score import fit_default, positions_to_fit
 from training.session import Session
 from utils import distributed, program, runtime
 from utils.output import print_line
@@ -82,8 +83,12 @@ def evaluate(session: Session, started: str) -> None:
     run, data, begun = session.run, session.run.data, time.monotonic()
     # Infer once, in all processes. Every reported number is computed from these outputs.
     outputs = {name: run.outputs(images) for name, images in data.evaluation_sets.items()}
+    positions = positions_to_fit(len(data.train))
     if run.config.keep_features:
         outputs["train"] = run.outputs(data.train)  # for detectors that detect.py adds later
+        train = {name: values[positions] for name, values in outputs["train"].items()}
+    else:
+        train = run.outputs(data.train.take(positions))
     if not run.world.first:
         return
     # The temperature minimises the ECE of the calibration split. The thresholds for detection are
@@ -93,7 +98,8 @@ def evaluate(session: Session, started: str) -> None:
     calibrate(run.model.classifier, outputs[split], temperature["value"])
     record = make_record(session, outputs, temperature, started)
     record["seconds"]["evaluation"] = round(time.monotonic() - begun, 1)
-    write_results(session, record, outputs)
+    score = fit_default(run, train, positions, outputs[split])
+    write_results(session, record, outputs, score)
     print_line(summary(record))
     print_line(f"written to {run.config.folder}")
 

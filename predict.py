@@ -43,6 +43,9 @@ class Options:
     their centres taken."""
     tpr: float = 0.95
     """The share of in-distribution images to accept, at least."""
+    score: str | None = None
+    """The score that decides: own (the head's), or one that `detect.py --deploy` put into the run.
+    By default combined if the run has it, else own."""
     out: Path | None = None
     """A .csv or .json file to write the same to."""
     device: str = "auto"
@@ -182,7 +185,8 @@ def perform(options: Options) -> None:
     options.check()
     paths, notes = find_images(options.images)
     device = runtime.find_device(options.device)
-    detector = Detector.load(options.run / records.MODEL, options.tpr).to(device)
+    path = options.run / records.MODEL
+    detector = Detector.load(path, options.tpr, options.score).to(device)
     rows = predictions(detector, paths, device)
     for note in notes:
         print_line(f"warning: {note}", sys.stderr)

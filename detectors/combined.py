@@ -8,10 +8,8 @@ The p-values depend on each other, so the sum has not Fisher's χ² distribution
 percentile on held-out images, as that of every other score.
 """
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .common import deployable
 from .contract import FitData, Fitted, Score, required
@@ -19,28 +17,40 @@ from .mahalanobis import fit_mahalanobis
 from .own import fit_own
 
 
-class Combined(Score):
-    """Σ_m log p_m, with p_m = (1 + the number of held-out scores ≤ s_m) / (n + 1).
+class LogP(Score):
+    """log p, with p = (1 + the number of held-out scores ≤ s) / (n + 1) for a score s.
 
     Args:
-        members: the scores s_m by name.
-        held_out: each member's scores of the n held-out images [n].
+        score: s.
+        held_out: s of the n held-out images [n].
     """
 
-    def __init__(self, members: Mapping[str, Score], held_out: Mapping[str, Tensor]):
-        super().__init__(**{f"held_out_{name}": scores for name, scores in held_out.items()})
-        self.members = nn.ModuleDict(members)
+    score: Score
+    held_out: Tensor
+
+    def __init__(self, score: Score, held_out: Tensor):
+        super().__init__(score=score, held_out=held_out)
 
     def forward(self, outputs, head):
-        total = torch.zeros_like(outputs["logits"][:, 0])
-        for name, member in self.members.items():
-            scores = member(outputs, head)
-            held_out = self.get_buffer(f"held_out_{name}")
-            # ONNX has no torch.searchsorted.
-            lower = (held_out <= scores[:, None]).sum(1)
-            p = (1 + lower.to(scores.dtype)) / (1 + len(held_out))
-            total = total + p.log().where(scores.isfinite(), torch.nan)
-        return total
+        scores = self.score(outputs, head)
+        # ONNX has no torch.searchsorted.
+        lower = (self.held_out <= scores[:, None]).sum(1)
+        p = (1 + lower.to(scores.dtype)) / (1 + len(self.held_out))
+        return p.log().where(scores.isfinite(), torch.nan)
+
+
+class Combined(Score):
+    """Σ_m log p_m.
+
+    Args:
+        members: log p_m by name.
+    """
+
+    def __init__(self, **members: LogP):
+        super().__init__(**members)
+
+    def forward(self, outputs, head):
+        return torch.stack([getattr(self, name)(outputs, head) for name in self.names]).sum(0)
 
 
 def fit_combined(data: FitData) -> Fitted:
@@ -49,7 +59,9 @@ def fit_combined(data: FitData) -> Fitted:
     The calibration images are held out: the members are not fitted to them.
     """
     fitted = {"own": fit_own(data), "mahalanobis": fit_mahalanobis(data)}
-    held_out = {name: member(data.calibration) for name, member in fitted.items()}
-    members = {name: required(member.deployable, name) for name, member in fitted.items()}
-    parameters = {"members": ", ".join(members), "images": len(held_out["own"])}
-    return deployable(Combined(members, held_out), data, parameters)
+    members = {
+        name: LogP(required(member.deployable, name), member(data.calibration))
+        for name, member in fitted.items()
+    }
+    count = len(required(data.calibration.outputs.get("logits"), "logits"))
+    return deployable(Combined(**members), data, {"members": ", ".join(members), "images": count})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, NoReturn, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,13 +31,19 @@ class FeatureNetwork(Protocol):
     def layer_features(self, images: Tensor, /) -> list[Tensor]: ...
 
 
+def no_images() -> NoReturn:
+    """Stand for the images of a set for which only outputs were kept. Raises RuntimeError."""
+    raise RuntimeError("a detector of logits or features asked for images")
+
+
 @dataclass(frozen=True)
 class SetOutputs:
     """A trained network's outputs for a set of images."""
 
     # Named outputs of the head, with "logits" [N, C] at temperature 1; and "features" [N, D].
     outputs: Mapping[str, Tensor]
-    batches: Callable[[], Iterable[Tensor]]  # the network's inputs [B, 3, H, W], in order
+    # The network's inputs [B, 3, H, W], in order.
+    batches: Callable[[], Iterable[Tensor]] = no_images
     labels: Tensor | None = None  # class indices [N]; None for out-of-distribution images
 
     def finite(self) -> Tensor | None:
@@ -75,7 +81,8 @@ class FitData:
     """
 
     network: FeatureNetwork | None  # in evaluation mode at temperature 1
-    # The classifier in float32 on the CPU: features [N, D] to logits [N, C] at temperature 1.
+    # The classifier in float32 on the CPU, a head of `losses` at temperature 1: features [N, D] to
+    # logits [N, C].
     head: nn.Module | None
     train: SetOutputs | None  # the training images, not augmented
     # The calibration split: images that the weights were not fitted to. A detector chooses its
@@ -96,22 +103,26 @@ def required(value: T | None, name: str) -> T:
 class Score(nn.Module):
     """A fitted score that is computed from a network's outputs. It can be saved and exported.
 
-    A subclass takes tensors and numbers. It hands the tensors on, which become buffers of their
-    names, so that `to` and `double` convert them.
+    A subclass hands on everything that it is made from, by the names of its own arguments:
+    tensors, which become buffers, numbers and other scores. `saved.pack` can then write it.
     """
 
-    def __init__(self, **buffers: Tensor):
+    def __init__(self, **values: Tensor | float | Score):
         super().__init__()
-        for name, tensor in buffers.items():
-            self.register_buffer(name, tensor)
+        self.names = tuple(values)
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                self.register_buffer(name, value)  # `to` and `double` convert it
+            else:
+                setattr(self, name, value)
 
-    def forward(self, outputs: Mapping[str, Tensor], head: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(self, outputs: Mapping[str, Tensor], head: Any) -> Tensor:
         """Return scores [B]. A higher score is more in-distribution.
 
         Args:
             outputs: "features" [B, D] and the head's named outputs, of which "logits" [B, C] are at
                 temperature 1.
-            head: the classifier, features [B, D] to logits [B, C] at temperature 1.
+            head: the classifier, a head of `losses`. Its temperature does not matter.
         """
         raise NotImplementedError
 

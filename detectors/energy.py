@@ -21,7 +21,7 @@ class ShapedEnergy(Score):
         raise NotImplementedError
 
     def forward(self, outputs, head):
-        return head(self.shape(outputs["features"])).logsumexp(1)
+        return head.named_outputs(self.shape(outputs["features"]))["logits"].logsumexp(1)
 
 
 def fit_energy(data: FitData) -> Fitted:

@@ -19,10 +19,10 @@ class KNN(Score):
     """
 
     bank: Tensor
+    k: int
 
     def __init__(self, bank: Tensor, k: int):
-        super().__init__(bank=bank)
-        self.k = k
+        super().__init__(bank=bank, k=k)
 
     def forward(self, outputs, head):
         distances = torch.cdist(F.normalize(outputs["features"]), self.bank)

@@ -5,7 +5,6 @@ The paper's input pre-processing is left out. `preprocessing.py` has it for the 
 """
 
 import torch
-from sklearn.covariance import EmpiricalCovariance
 from torch import Tensor
 
 from .common import deployable, features_of
@@ -53,6 +52,9 @@ def class_gaussians(features: Tensor, labels: Tensor) -> Mahalanobis:
     Raises:
         ValueError: if the training features are not all finite.
     """
+    # Imported here: it takes a second, and a fitted score does not need it.
+    from sklearn.covariance import EmpiricalCovariance
+
     if not features.isfinite().all():
         raise ValueError("Mahalanobis got training features that are not all finite")
     classes, index = labels.cpu().unique(return_inverse=True)

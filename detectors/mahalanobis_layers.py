@@ -4,20 +4,23 @@
 The paper's input pre-processing is left out, as in `mahalanobis.py`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from .common import float64, wide
 from .contract import FeatureNetwork, FitData, Fitted, NotApplicable, SetOutputs, required
 from .mahalanobis import class_gaussians
 from .perturbation import by_channel, perturbed
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 EPSILON = 0.05  # size of the attack and standard deviation of the noise, for pixels in [0, 1]
 SEED = 0  # of the noise
@@ -137,6 +140,11 @@ def layers_and_classes(network: FeatureNetwork, inputs: Tensor) -> tuple[Layers,
 
 def _fit_regression(clean: np.ndarray, attacked: np.ndarray) -> Pipeline:
     """Return a logistic regression that separates scores [n, L] of clean and attacked images."""
+    # Imported here: it takes a second, and a program that loads a fitted score does not need it.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     # Standardised, since a distance grows with the number of channels of its layer, and the
     # regression penalises large weights.
     regression = make_pipeline(StandardScaler(), LogisticRegression())

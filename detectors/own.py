@@ -8,7 +8,7 @@ class Own(Score):
     """The detection score of the head's paper, at temperature 1."""
 
     def forward(self, outputs, head):
-        return head.scores(outputs)
+        return head.scores(outputs, temperature=1)
 
 
 def fit_own(data: FitData) -> Fitted:

@@ -12,9 +12,10 @@ PERCENTILE = 90  # the paper's value
 class ReAct(ShapedEnergy):
     """The energy of head(min(f, c)), with c = `clip`."""
 
+    clip: float
+
     def __init__(self, clip: float):
-        super().__init__()
-        self.clip = clip
+        super().__init__(clip=clip)
 
     def shape(self, features):
         return features.clamp(max=self.clip)

@@ -29,10 +29,10 @@ class ViM(Score):
 
     origin: Tensor
     residual: Tensor
+    alpha: float
 
     def __init__(self, origin: Tensor, residual: Tensor, alpha: float):
-        super().__init__(origin=origin, residual=residual)
-        self.alpha = alpha
+        super().__init__(origin=origin, residual=residual, alpha=alpha)
 
     def forward(self, outputs, head):
         lengths = ((outputs["features"] - self.origin) @ self.residual).norm(dim=1)

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from .losses import LossFirstPart
+from .losses.common import at_least_float32
 
 
 class _HeadProxy(nn.Module):
     """Takes the head's place in a network.
 
-    It returns the head's logits. The head's named outputs are attributes of that tensor. If the
+    It returns the head's logits. The head's named outputs and its features are attributes of that
+    tensor. If the
     network changes the logits, it returns another tensor, which lacks the attributes. So a tensor
     with the attributes is the head's output. They are attributes of the tensor and not of the
     module, because several threads may share one detector.
@@ -28,7 +30,10 @@ class _HeadProxy(nn.Module):
         self.__dict__["head"] = head  # no submodule: the head belongs to the detector
 
     def forward(self, features: Tensor) -> Tensor:
-        outputs = self.head.named_outputs(features)
+        outputs = {
+            **self.head.named_outputs(features),
+            "features": at_least_float32(features),
+        }
         logits = outputs["logits"] / self.head.temperature
         # The type checker does not know that a tensor may have attributes of one's own.
         # torch.compile knows neither inference mode nor a tensor's version.
@@ -116,7 +121,7 @@ def take_apart(network: nn.Module) -> tuple[nn.Module, LossFirstPart]:
 
 
 def named_outputs(body: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    """Return the head's named outputs for a network's inputs.
+    """Return the head's named outputs and its "features" [B, D] for a network's inputs.
 
     Args:
         body: the copy of a network that `take_apart` returns.

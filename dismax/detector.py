@@ -6,6 +6,7 @@ in-distribution.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from .body import named_outputs, take_apart
 from .losses.common import at_least_float32
 from .saved import load_network
+from .score import DeployedScore, choose
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 # Pixels may leave [0, 1] by this much after resizing or in half precision: half a step of uint8.
@@ -106,6 +108,7 @@ class Detector(nn.Module):
         std: of each channel, for pixels in [0, 1], as in training.
         class_names: names of the C classes; may be empty.
         tpr: the share of in-distribution images to accept, at least.
+        score: a score of `dismax.score.fit_score`, by default the head's own.
 
     Raises ValueError for a network that has no such head or several, for a mean or std that cannot
     be of such pixels, for a wrong number of names, and for a share outside [0, 1]; RuntimeError for
@@ -123,6 +126,7 @@ class Detector(nn.Module):
         std: Sequence[float],
         class_names: Sequence[str] = (),
         tpr: float = 0.95,
+        score: DeployedScore | None = None,
     ):
         super().__init__()
         self.size: tuple[int, int] | None = None
@@ -130,22 +134,31 @@ class Detector(nn.Module):
         self.body, self.head = take_apart(network)
         self.class_names = _check_names(class_names, self.head.num_classes)
         means, stds = _normalization(mean, std)
+        self.score = copy.deepcopy(score)
         self.register_buffer("mean", means)
         self.register_buffer("std", stds)
-        precision = at_least_float32(self.head.thresholds).dtype
+        thresholds = self.score.thresholds if self.score else self.head.thresholds
+        precision = at_least_float32(thresholds).dtype
         self.register_buffer("least", torch.tensor(self.threshold(tpr), dtype=precision))
         self.requires_grad_(False)
 
     @classmethod
-    def load(cls, path: str | Path, tpr: float = 0.95) -> Detector:
+    def load(cls, path: str | Path, tpr: float = 0.95, score: str | None = None) -> Detector:
         """Return the detector of a run's model.pt, on the CPU.
+
+        Args:
+            path: the file.
+            tpr: the share of in-distribution images to accept, at least.
+            score: a score that `detect.py --deploy` put there, or "own", the head's. By default
+                "combined" if it is there, else "own".
 
         Raises what `Detector` raises, ValueError for a file that is damaged or no model.pt, and
         OSError for one that cannot be read.
         """
         network, saved = load_network(path)
         try:
-            detector = cls(network, saved["mean"], saved["std"], saved["classes"], tpr)
+            chosen = choose(saved["scores"], score)
+            detector = cls(network, saved["mean"], saved["std"], saved["classes"], tpr, chosen)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         height, width = saved["size"]
@@ -158,7 +171,7 @@ class Detector(nn.Module):
 
         Raises ValueError for a share outside [0, 1].
         """
-        return self.head.threshold(tpr)
+        return (self.score or self.head).threshold(tpr)
 
     def train(self, mode: bool = True) -> Detector:
         """Keep evaluation mode, whatever `mode` is: training mode would forget the calibration."""
@@ -180,6 +193,8 @@ class Detector(nn.Module):
         if recurse:
             self.body._apply(fn)
             self.head._apply(wide)
+            if self.score:
+                self.score._apply(wide)
         return super()._apply(wide, recurse=False)
 
     def _check(self, images: Tensor) -> None:
@@ -220,7 +235,7 @@ class Detector(nn.Module):
             in_range = _check_range(images)
         outputs = named_outputs(self.body, (pixels - self.mean) / self.std)
         logits = outputs["logits"] / self.head.temperature
-        scores = self.head.scores(outputs)
+        scores = self.score(outputs, self.head) if self.score else self.head.scores(outputs)
         if in_range is not None:
             logits = logits.where(in_range[:, None], torch.nan)
             scores = scores.where(in_range, torch.nan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from . import archive, versions
 from .losses import get_loss
 from .models import Network, build_model
+from .score import DeployedScore
 
 # The largest number of pixels of a training image: 8,192 × 8,192.
 MAX_PIXELS = 2**26
@@ -28,6 +29,7 @@ def save_network(
     mean: Sequence[float],
     std: Sequence[float],
     margin: int,
+    scores: Iterable[DeployedScore] = (),
 ) -> None:
     """Write a calibrated network, and everything that is needed to use it, as model.pt.
 
@@ -40,6 +42,7 @@ def save_network(
         mean: of each channel, for pixels in [0, 1].
         std: of each channel, for pixels in [0, 1].
         margin: by how many pixels images are resized larger before they are cropped to `size`.
+        scores: scores besides the head's own, which a detector may use.
     """
     content = {
         "config": dict(config),
@@ -49,7 +52,19 @@ def save_network(
         "std": list(std),
         "margin": margin,
         "state_dict": network.state_dict(),
+        "scores": {score.name: score.pack() for score in scores},
     }
+    archive.save(path, content)
+
+
+def add_score(path: Path, score: DeployedScore) -> None:
+    """Add a score to a model.pt that `load_network` can read, or replace the one of its name.
+
+    The file is the old one or the new one at any moment. Raises OSError if it cannot be written.
+    """
+    with open(path, "rb") as file:
+        content = archive.load(file)
+    content["scores"] = content.get("scores", {}) | {score.name: score.pack()}
     archive.save(path, content)
 
 
@@ -60,7 +75,7 @@ def load_network(path: str | Path) -> tuple[Network, dict[str, Any]]:
 
     Returns:
         the network, on the CPU in evaluation mode, and everything else in the file: the arguments
-        of `save_network` by name.
+        of `save_network` by name, with `scores` as a dict from name to DeployedScore.
 
     Raises ValueError if the file is damaged or no model.pt, or if its weights would give other
     outputs in this version of the code; OSError if it cannot be read.
@@ -71,12 +86,17 @@ def load_network(path: str | Path) -> tuple[Network, dict[str, Any]]:
         try:
             content = archive.load(file)
             weights = content.pop("state_dict")
-            if sum(value.nbytes for value in weights.values()) > os.fstat(file.fileno()).st_size:
+            size = os.fstat(file.fileno()).st_size
+            if sum(tensor.nbytes for tensor in _tensors((weights, content))) > size:
                 # With a stride of 0, one stored number could make a tensor of any size.
                 raise ValueError("its weights are larger than the file")
             changes = versions.other_function(content["config"])
             network = _build(content["config"], len(content["classes"]), weights)
             _check(content)
+            content["scores"] = {
+                name: DeployedScore.unpack(name, score, network.classifier)
+                for name, score in content.get("scores", {}).items()
+            }
         except Exception as error:  # damaged bytes raise almost anything
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             # torch's own message advises weights_only=False, which is unsafe.
@@ -91,6 +111,17 @@ def load_network(path: str | Path) -> tuple[Network, dict[str, Any]]:
             "network again"
         )
     return network.eval(), content
+
+
+def _tensors(content: Any) -> Iterator[Tensor]:
+    """Yield all tensors in nested containers."""
+    if isinstance(content, Tensor):
+        yield content
+    elif isinstance(content, Mapping):
+        yield from _tensors(list(content.values()))
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _tensors(value)
 
 
 def _build(config: Mapping[str, Any], num_classes: int, weights: dict[str, Tensor]) -> Network:

@@ -7,7 +7,6 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 from numpy.typing import NDArray
@@ -148,9 +147,5 @@ class FinishedRun:
         sets = {}
         for name, arrays in self.arrays.items():
             outputs = {output: torch.as_tensor(values) for output, values in arrays.items()}
-            sets[name] = SetOutputs(outputs, _no_images, outputs.get("labels"))
+            sets[name] = SetOutputs(outputs, labels=outputs.get("labels"))
         return sets
-
-
-def _no_images() -> NoReturn:
-    raise RuntimeError("a detector of logits or features asked for images")

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from . import scores
-from .contract import PERCENTILES, LossFirstPart
+from .contract import LossFirstPart
 from .criterion import LossSecondPart
 from .dismax import DisMaxLossFirstPart, DisMaxLossSecondPart
 from .duq import DUQLossFirstPart, DUQLossSecondPart
@@ -20,6 +20,7 @@ from .scaledcosine import ScaledCosineLossFirstPart, ScaledCosineLossSecondPart
 from .sngp import SNGPLossFirstPart, SNGPLossSecondPart
 from .softmax import SoftMaxLossFirstPart, SoftMaxLossSecondPart
 from .spectral import bound_convolutions
+from .thresholds import PERCENTILES
 
 
 @dataclass(frozen=True)

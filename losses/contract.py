@@ -11,7 +11,6 @@ rebuilt from the table, without a criterion.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, cast
 
@@ -20,10 +19,7 @@ from torch import Tensor, nn
 
 from . import scores as score_functions
 from .common import at_least_float32, without_autocast
-
-# Percentiles of the in-distribution scores that are saved with the weights.
-PERCENTILES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 1, 2, 3, 4, *range(5, 101, 5))
-
+from .thresholds import no_thresholds, percentiles, threshold_at
 
 Outputs = Mapping[str, Tensor]  # a head's named outputs
 # A function of named outputs, with logits divided by the temperature, to scores [B].
@@ -62,7 +58,7 @@ class LossFirstPart(nn.Module):
             )
         self.num_features, self.num_classes = num_features, num_classes
         self.register_buffer("temperature", torch.ones(1))
-        self.register_buffer("thresholds", torch.full((len(PERCENTILES),), torch.nan))
+        self.register_buffer("thresholds", no_thresholds())
 
     def start_as_pytorch(self) -> None:
         """Initialise the parameters as PyTorch's own layer does, for recipes that need it.
@@ -105,7 +101,7 @@ class LossFirstPart(nn.Module):
             return cast(Tensor, tracer.create_proxy("call_module", path, (features,), {}))
         return self.named_outputs(features)["logits"] / self.temperature
 
-    def scores(self, outputs: Tensor | Outputs) -> Tensor:
+    def scores(self, outputs: Tensor | Outputs, temperature: float | None = None) -> Tensor:
         """Return the head's own detection score [B]. A higher score is more in-distribution.
 
         The score is NaN if a logit is NaN or if the largest logit is infinite.
@@ -113,6 +109,7 @@ class LossFirstPart(nn.Module):
         Args:
             outputs: the logits [B, C] that the head returned, or its `named_outputs`. A score that
                 is computed from more than logits needs the latter.
+            temperature: what the logits of `named_outputs` are divided by, by default the head's.
 
         Raises:
             TypeError: for logits, if the score needs more.
@@ -120,7 +117,8 @@ class LossFirstPart(nn.Module):
         if isinstance(outputs, Tensor):
             scaled: Outputs = {"logits": outputs}
         else:
-            scaled = {**outputs, "logits": outputs["logits"] / self.temperature}
+            divisor = self.temperature if temperature is None else temperature
+            scaled = {**outputs, "logits": outputs["logits"] / divisor}
         return self._compute_scores([self.score_type], scaled)[self.score_type]
 
     def all_scores(self, outputs: Outputs, temperature: float) -> dict[str, Tensor]:
@@ -177,17 +175,7 @@ class LossFirstPart(nn.Module):
         Each percentile is one of the scores, without interpolation. Raises ValueError if there are
         no scores, or if some are not finite.
         """
-        ordered = at_least_float32(torch.as_tensor(in_scores).flatten()).sort().values
-        if not len(ordered) or not ordered.isfinite().all():
-            raise ValueError("thresholds need one finite in-distribution score or more")
-        # The position is rounded down, so that the share of scores at or above the threshold is at
-        # least 1 - percentile/100.
-        positions = [int((len(ordered) - 1) * percentile / 100) for percentile in PERCENTILES]
-        exact = ordered[positions]
-        stored = exact.to(self.thresholds.dtype)
-        # A score with more digits than the buffer is rounded down too.
-        lower = stored.nextafter(torch.full_like(stored, -torch.inf))
-        self.thresholds.copy_(torch.where(stored > exact, lower, stored))
+        self.thresholds.copy_(percentiles(in_scores, self.thresholds.dtype))
 
     def threshold(self, tpr: float = 0.95) -> float:
         """Return the threshold for a true-positive rate of at least `tpr`.
@@ -199,18 +187,7 @@ class LossFirstPart(nn.Module):
             ValueError: for a rate outside [0, 1].
             RuntimeError: if no thresholds were set.
         """
-        if not 0 <= tpr <= 1:
-            raise ValueError(f"tpr is a rate in [0, 1], got {tpr}")
-        highest = max(
-            i for i, percentile in enumerate(PERCENTILES) if percentile <= 100 * (1 - tpr) + 1e-9
-        )
-        value = float(self.thresholds[highest])
-        if math.isnan(value):
-            raise RuntimeError(
-                "this head has no thresholds: call set_thresholds(scores) with in-distribution "
-                "scores first"
-            )
-        return value
+        return threshold_at(self.thresholds, tpr)
 
     def extra_repr(self) -> str:
         return f"num_features={self.num_features}, num_classes={self.num_classes}"

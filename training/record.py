@@ -9,6 +9,7 @@ from torch import Tensor
 
 from data import fingerprint
 from dismax import saved
+from dismax.score import DeployedScore
 from experiment import lock, records
 from experiment.evaluation import evaluation_results
 from experiment.folder import delete_checkpoints
@@ -69,7 +70,9 @@ def _fingerprints(session: Session) -> dict[str, str]:
     return session.fingerprints | others
 
 
-def write_results(session: Session, record: dict[str, Any], outputs: Outputs) -> None:
+def write_results(
+    session: Session, record: dict[str, Any], outputs: Outputs, score: DeployedScore | None
+) -> None:
     """Write predictions.npz, model.pt and, last of all, metrics.json. Delete the checkpoints.
 
     Raises OSError if the folder is no longer this run's, or cannot be written to.
@@ -90,6 +93,7 @@ def write_results(session: Session, record: dict[str, Any], outputs: Outputs) ->
         data.mean,
         data.std,
         data.entry.margin,
+        [score] if score else [],
     )
     records.write_json(folder / records.METRICS, record)
     delete_checkpoints(folder)

@@ -9,6 +9,7 @@ from pkgutil import iter_modules
 
 import pytest
 
+import detectors
 import losses
 import models
 from experiment import records
@@ -19,11 +20,14 @@ import sys
 import torch
 before = {name.split(".")[0] for name in sys.modules}
 import dismax
-from dismax import calibration
+from dismax import calibration, detectors, score
 from dismax.detector import Detector
 from dismax.losses import DisMaxLossFirstPart, DisMaxLossSecondPart, replace_classifier
 assert dismax.__file__.startswith(sys.argv[1]), dismax.__file__
+assert detectors.__name__ == "dismax.detectors"
 new = {name.split(".")[0] for name in sys.modules} - before - set(sys.stdlib_module_names)
+from dismax import metrics
+assert metrics.accuracy([[0.0, 1.0]], [1]) == 1
 found = Detector.load(sys.argv[2])(torch.zeros(3, 3, 8, 8))
 temperature = calibration.fit_temperature(torch.eye(2), torch.arange(2))
 print(sorted(new), found.probabilities.shape[0], temperature > 0)
@@ -31,7 +35,7 @@ print(sorted(new), found.probabilities.shape[0], temperature > 0)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_installed_package_is_one_name_that_needs_torch_alone(tmp_path, run_main):
+def test_the_installed_package_is_one_name_that_loads_torch_alone(tmp_path, run_main):
     assert run_main("--loss", "dismax", *QUICK)[0] == 0
     wheels = tmp_path / "wheels"
     build = [
@@ -51,7 +55,8 @@ def test_the_installed_package_is_one_name_that_needs_torch_alone(tmp_path, run_
         archive.extractall(site)
     metadata = Parser().parsestr(next(site.glob("*.dist-info/METADATA")).read_text())
     assert [needed for needed in metadata.get_all("Requires-Dist") if "extra" not in needed] == [
-        "torch>=2.6"
+        "scikit-learn>=1.5",
+        "torch>=2.6",
     ]
     assert metadata["License-Expression"] == "MIT"
     assert {path.name.split("-")[0] for path in site.iterdir()} == {"dismax"}
@@ -67,7 +72,7 @@ def test_the_installed_package_is_one_name_that_needs_torch_alone(tmp_path, run_
     assert used.stdout == "['dismax'] 3 True\n", used.stderr
 
 
-@pytest.mark.parametrize("folder", [losses, models])
+@pytest.mark.parametrize("folder", [detectors, losses, models])
 def test_in_a_checkout_a_module_has_two_names_and_one_copy(folder):
     for found in iter_modules(folder.__path__, f"{folder.__name__}."):
         assert import_module(f"dismax.{found.name}") is import_module(found.name)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
 
 import main
 import predict
@@ -74,6 +75,26 @@ def test_the_table_marks_rejected_images_and_names_the_threshold(run, capsys):
     threshold = float(printed.split("at least ")[1].split(",")[0])
     detector = Detector.load(folder / records.MODEL)
     assert threshold == pytest.approx(detector.threshold(0.95), rel=1e-3)
+
+
+@pytest.mark.parametrize("score", ["own", "combined"])
+def test_the_chosen_score_decides(run, tmp_path, score):
+    folder, images, _ = run
+    out = tmp_path / "found.json"
+    chosen = ["--score", score, "--out", str(out), "--device", "cpu"]
+    assert predict.main([str(folder), str(images), *chosen]) == 0
+    pixels = torch.stack([pil_to_tensor(Image.open(row["file"])) for row in read_rows(out)])
+    expected = Detector.load(folder / records.MODEL, score=score)(pixels)
+    assert [row["score"] for row in read_rows(out)] == pytest.approx(expected.scores.tolist())
+    accepted = [row["in_distribution"] for row in read_rows(out)]
+    assert accepted == expected.accepted.tolist()
+
+
+def test_an_unknown_score_is_an_error_that_names_those_of_the_run(run, capsys):
+    folder, images, _ = run
+    assert predict.main([str(folder), str(images), "--score", "knn"]) == 2
+    err = capsys.readouterr().err
+    assert "it has no score knn, only own, combined: `python detect.py RUN --deploy knn`" in err
 
 
 def test_a_lower_rate_rejects_more_images(run, capsys):

@@ -32,9 +32,9 @@ MAY_IMPORT = {
     "models": set(),
     "detectors": set(),
     "data": {"utils"},
-    "dismax": {"losses", "models", "utils"},
+    "dismax": {"detectors", "losses", "models", "utils"},
     "experiment": {"data", "detectors", "dismax", "losses", "models", "utils"},
-    "training": {"experiment", "data", "dismax", "losses", "models", "utils"},
+    "training": {"experiment", "data", "detectors", "dismax", "losses", "models", "utils"},
     "reporting": {"experiment", "data", "losses", "utils"},
 }
 PROGRAMS = {path.stem for path in ROOT.glob("*.py")}

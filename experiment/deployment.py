@@ -1,0 +1,60 @@
+"""Puts the scores of detectors into a finished run's model.pt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from tabulate import tabulate
+
+from detectors import SetOutputs
+from dismax import saved
+from dismax.score import DeployedScore, fit_score
+from losses import LossFirstPart
+
+from . import records
+from .finished import FinishedRun
+from .lock import locked
+from .titles import with_unique_titles
+
+TPR = 0.95  # of the table
+
+
+def deploy(run: FinishedRun, names: Sequence[str]) -> str:
+    """Fit these detectors, write them into the run's model.pt, and return a table of what they
+    accept.
+
+    Raises ValueError for a run without a network, and what `fit_score` raises.
+    """
+    if not run.has_network:
+        raise ValueError(f"{run.folder} has no network, so nothing can be deployed there")
+    data, sets = run.outputs({"features"})
+    scores = [fit_score(name, data) for name in names]
+    with locked(run.folder, wait=60):
+        records.refuse_another(run.folder, run.record)
+        for score in scores:
+            saved.add_score(run.folder / records.MODEL, score)
+    return _table(run, scores, sets, cast(LossFirstPart, data.head))
+
+
+def _table(
+    run: FinishedRun,
+    scores: Sequence[DeployedScore],
+    sets: Mapping[str, SetOutputs],
+    head: LossFirstPart,
+) -> str:
+    """Return the threshold of each score, and the share of each set that it accepts."""
+    detection = with_unique_titles([run.record])[0]["detection"]
+    titles = [title["title"] for title in detection.values()]
+    rows = []
+    for score in scores:
+        threshold = score.threshold(TPR)
+        shares = [_accepted(score, sets[name], head) for name in ("test", *detection)]
+        rows.append([score.name, f"{threshold:.4g}", *(f"{share:.1%}" for share in shares)])
+    headers = ["deployed", f"at {TPR:.0%} TPR", "test images accepted", *titles]
+    return tabulate(rows, headers, disable_numparse=True)
+
+
+def _accepted(score: DeployedScore, images: SetOutputs, head: LossFirstPart) -> float:
+    """Return the share of images that reach the threshold."""
+    return (score.of(images.outputs, head) >= score.threshold(TPR)).double().mean().item()
