@@ -1,68 +1,84 @@
 #!/usr/bin/env python3
-"""Classifies images with a finished run's network, and marks out-of-distribution ones."""
+"""Classifies images with a trained network, and marks out-of-distribution ones."""
 
 from utils import interruption
 
 if __name__ == "__main__":
     interruption.begin()
 
-import csv
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
-import torch
 import tyro
-from tabulate import tabulate
+from tqdm import tqdm
 
-from data.folders import none_in, refuse_dead_link, search
-from data.images import EVALUATION_BATCH
-from data.streaming import ImageFiles, limit_batch
-from dismax.detector import Detector
-from experiment import records
-from reporting import tables
-from utils import program, runtime
-from utils.files import temporary_path, whole_file
-from utils.output import deliver, print_line, visible
+from data.folders import none_in, search
+from data.images import has_colour
+from data.streaming import limit_batch
+from data.tolerant import Batch, TolerantFiles
+from experiment import classifier, records
+from experiment.classifier import Classifier
+from reporting import sheet, summary
+from reporting.rows import Row, writer
+from utils import program
+from utils.files import temporary_path
+from utils.output import deliver, print_line
+
+BATCH = 64  # images at a time: few, so that memory stays small and rows are written early
+FEW = 20  # images that are listed, not only counted
+NOT_FINITE = "the network's answer is not finite: is it damaged?"
 
 
 @dataclass(frozen=True)
 class Options:
-    """Classify images with a finished run's network, and mark out-of-distribution ones."""
+    """Classify images with a trained network, and mark out-of-distribution ones."""
 
-    run: tyro.conf.Positional[Path]
-    """The run's folder."""
+    network: tyro.conf.Positional[Path]
+    """A run's folder, a model.pt, or a detector exported as .onnx."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Image files, or folders of them; they are resized to cover the training images' size, and
     their centres taken."""
-    tpr: float = 0.95
-    """The share of in-distribution images to accept, at least."""
+    tpr: float | None = None
+    """The share of in-distribution images to accept, at least; 0.95 by default. An ONNX file has
+    its own."""
     score: str | None = None
     """The score that decides: own (the head's), or one that `detect.py --deploy` put into the run.
-    By default combined if the run has it, else own."""
+    By default combined if the run has it, else own. An ONNX file has its own."""
     out: Path | None = None
-    """A .csv or .json file to write the same to."""
+    """A .csv or .json file with a row for each image. Rows are written while the program works; the
+    file is there at the end."""
+    probabilities: bool = False
+    """Write the probability of every class to --out."""
+    sheet: Path | None = None
+    """A .png file: a contact sheet of up to 48 accepted and 48 refused images."""
+    verbose: bool = False
+    """Print a line for each image, however many there are."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:N or mps."""
 
     def check(self) -> None:
         """Raises ValueError for a bad value."""
-        if not 0 <= self.tpr <= 1:
+        if self.tpr is not None and not 0 <= self.tpr <= 1:
             raise ValueError(f"--tpr is a share in [0, 1], got {self.tpr}")
         if self.out:
-            check_out(self.out)
+            check_writable("--out", self.out, (".csv", ".json"))
+        if self.sheet:
+            check_writable("--sheet", self.sheet, (".png",))
+        if self.probabilities and not self.out:
+            raise ValueError("--probabilities adds to the file of --out: name one")
         if not self.images:
             raise ValueError("no images given: name files, or folders of them")
 
 
-def check_out(path: Path) -> None:
-    """Raises ValueError if no results can be written to a file.
+def check_writable(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
+    """Raises ValueError if an option's file has another suffix, or cannot be written.
 
     Makes no file or folder, so that nothing stays behind if the program fails later.
     """
@@ -72,8 +88,8 @@ def check_out(path: Path) -> None:
         new_folders.append(folder.name)
         folder = folder.parent
     try:
-        if path.suffix.lower() not in (".csv", ".json") or path.is_dir():
-            raise ValueError(f"--out takes a .csv or a .json file, got {path}")
+        if path.suffix.lower() not in suffixes or path.is_dir():
+            raise ValueError(f"{option} takes a {' or a '.join(suffixes)} file, got {path}")
         records.refuse_result_file(path)
         # Only a try can tell: root may write anywhere, but not to a read-only disk.
         with TemporaryFile(dir=folder):
@@ -83,124 +99,110 @@ def check_out(path: Path) -> None:
                 os.lstat(folder / name)  # raises an error for a name that is too long
     except OSError as error:
         raise ValueError(
-            f"--out {path} cannot be written ({error.strerror}): name a file elsewhere"
+            f"{option} {path} cannot be written ({error.strerror}): name a file elsewhere"
         ) from error
 
 
 def find_images(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Return the image files at or below these paths, and a note on each kind of files left out.
 
-    Raises ValueError for a path without images.
+    Files that cannot be read are among them. Raises ValueError for a path without images.
     """
     images, notes = [], []
     for path in paths:
         if path.is_dir():
-            found = search(path)
+            found = search(path, strict=False)
             if not found.images:
                 raise ValueError(none_in(path))
             images += [Path(name) for name, _ in found.images]
             notes += found.notes
-        elif path.exists():
+        elif os.path.lexists(path):
             images.append(path)
         else:
-            refuse_dead_link(path)
             raise ValueError(f"{path} is no file: name image files, or folders of them")
     return images, notes
 
 
-def predictions(
-    detector: Detector, paths: Sequence[Path], device: torch.device
-) -> list[dict[str, Any]]:
-    """Return a row for each image: file, class, probability, score, in_distribution.
+def answers(network: Classifier, batch: Batch, every: bool) -> Iterator[dict[str, Any]]:
+    """Yield the columns of a row for each image that could be read.
 
-    Raises ValueError, naming the file, for a damaged image.
+    Args:
+        network: decides about the images.
+        batch: the images.
+        every: whether to give the probabilities of all classes.
     """
-    if detector.size is None:
-        raise ValueError("the detector does not know its images' size")
-    names = np.array([os.fsencode(path) for path in paths])
-    no_labels = torch.full((len(paths),), -1)
-    images = ImageFiles(names, no_labels, (), detector.size, detector.margin)
-    answers = []
-    for pixels in images.batches(limit_batch(EVALUATION_BATCH, detector.size)):
-        found = detector(pixels.to(device))
-        answers += zip(
-            found.classes.tolist(),
-            found.probabilities.amax(1).tolist(),
-            found.scores.tolist(),
-            found.accepted.tolist(),
-            strict=True,
-        )
-    return [
-        {
-            "file": str(path),
-            "class": detector.class_names[number],
-            "probability": probability,
-            "score": score,
-            "in_distribution": accepted,
-        }
-        for path, (number, probability, score, accepted) in zip(paths, answers, strict=True)
-    ]
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the rows as JSON or CSV, by the path's suffix. The file is whole or not there.
-
-    A spreadsheet takes a cell that begins with = + - or @ for a formula. So such a class name gets
-    a ' in front, and such a file name gets ./ in front, which keeps it a name of the same file.
-    """
-    if path.suffix.lower() == ".json":
-        records.write_json(path, rows)
+    if not batch.sizes:
         return
-    with (
-        whole_file(path) as temporary,
-        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        for row in rows:
-            name = row["file"]
-            if tables.as_text(name) != name:
-                name = f"./{name}"
-            writer.writerow(row | {"file": name, "class": tables.as_text(row["class"])})
+    found = network(batch.pixels)
+    first, names = found.classes[:, None], network.class_names
+    seconds = found.probabilities.scatter(1, first, -1).max(1)
+    columns = {
+        "probability": found.probabilities.gather(1, first)[:, 0].tolist(),
+        "second_probability": seconds.values.tolist(),
+        "score": found.scores.tolist(),
+        "accepted": found.accepted.tolist(),
+        "coloured": has_colour(batch.pixels).tolist(),
+        "size": batch.sizes,
+        "name": [names[number] for number in found.classes.tolist()],
+        "second_name": [names[number] for number in seconds.indices.tolist()],
+    }
+    if every:
+        columns["probabilities"] = found.probabilities.tolist()
+    finite = (found.scores + found.probabilities.sum(1)).isfinite().tolist()
+    for values, fine in zip(zip(*columns.values(), strict=True), finite, strict=True):
+        yield dict(zip(columns, values, strict=True)) if fine else {"error": NOT_FINITE}
 
 
-def table(rows: list[dict[str, Any]], tpr: float) -> str:
-    """Return the rows as a table to print."""
-    cells = [
-        [
-            visible(row["file"]),
-            visible(row["class"]),
-            row["probability"],
-            row["score"],
-            "in" if row["in_distribution"] else "OUT",
-        ]
-        for row in rows
-    ]
-    headers = ["file", "class", "probability", "score", f"at {tpr:.0%} TPR"]
-    return tabulate(cells, headers, floatfmt=("", "", ".4f", ".4g", ""), disable_numparse=[0, 1])
+def rows(network: Classifier, paths: Sequence[Path], every: bool) -> Iterator[Row]:
+    """Yield a row for each image, as soon as it is known; `every` as in `answers`."""
+    names = np.array([os.fsencode(path) for path in paths])
+    waiting = iter(paths)
+    files = TolerantFiles(names, network.size, network.margin)
+    for batch in files.batches(limit_batch(BATCH, network.size)):
+        found = answers(network, batch, every)
+        for reason in batch.reasons:
+            file = str(next(waiting))
+            yield Row(file, error=reason) if reason else Row(file, **next(found))
 
 
-def perform(options: Options) -> None:
-    """Classify the images. Raises ValueError or an OSError for bad input."""
+def perform(options: Options) -> int:
+    """Classify the images, and return the exit status: 1 if one of them could not be read.
+
+    Raises ValueError or an OSError for bad input.
+    """
     options.check()
     paths, notes = find_images(options.images)
-    device = runtime.find_device(options.device)
-    path = options.run / records.MODEL
-    detector = Detector.load(path, options.tpr, options.score).to(device)
-    rows = predictions(detector, paths, device)
+    if options.sheet and os.path.realpath(options.sheet) in map(os.path.realpath, paths):
+        raise ValueError(f"--sheet {options.sheet} is one of the images: name a file elsewhere")
+    network = classifier.load(options.network, options.tpr, options.score, options.device)
     for note in notes:
         print_line(f"warning: {note}", sys.stderr)
-    if options.out:
-        write(options.out, rows)
-    threshold = (
-        f"in: the score is at least {detector.threshold(options.tpr):.4g}, as for "
-        f"{options.tpr:.0%} of the held-out images"
-    )
-    deliver(f"{table(rows, options.tpr)}\n\n{threshold}")
+    counts, listed = summary.Summary(network), []
+    with ExitStack() as files:
+        uses: list[Callable[[Row], None]] = [counts.add]
+        if options.out:
+            every = network.class_names if options.probabilities else ()
+            uses.append(files.enter_context(writer(options.out, every)))
+        if options.sheet:
+            uses.append(
+                files.enter_context(sheet.writer(options.sheet, summary.criterion(network)))
+            )
+        if options.verbose or len(paths) <= FEW:
+            uses.append(listed.append)
+        found = rows(network, paths, options.probabilities)
+        for row in tqdm(found, total=len(paths), unit=" images", leave=False, disable=None):
+            for use in uses:
+                use(row)
+    for warning in counts.warnings():
+        print_line(f"warning: {warning}", sys.stderr)
+    deliver("\n\n".join(counts.paragraphs(listed)))
+    if counts.failed:
+        print_line(f"error: {counts.failed_files()}", sys.stderr)
+    return 1 if counts.failed else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 1 failed, 2 bad input, 75 interrupted."""
+    """Returns the exit status: 0 done, 1 failed (or an image did), 2 bad input, 75 interrupted."""
     return program.exit_status(
         lambda: perform(program.read(Options, "predict.py", arguments)), "nothing was written"
     )

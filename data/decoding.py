@@ -83,6 +83,8 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, bytes
         with warnings.catch_warnings(action="ignore"), open_regular(path) as file:
             content = file.read() if whole else b""
             source = io.BytesIO(content) if whole else file
+            if whole and not content:
+                raise Unfit(f"{path} is empty: fetch it again")
             damage.refuse_damaged(content)
             with Image.open(source, formats=FORMATS) as image:
                 _refuse_unfit(path, image)
@@ -91,6 +93,10 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, bytes
         raise
     except Image.DecompressionBombError:  # far beyond LARGEST
         raise _too_large(path) from None
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path} is not there, or is a link that leads nowhere: see whether it was moved"
+        ) from None
     except PermissionError:
         raise ValueError(f"{path} may not be read: change its permissions, or remove it") from None
     except UnidentifiedImageError as error:
@@ -99,8 +105,9 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, bytes
             "convert it, or fetch it again"
         ) from error
     except Exception as error:  # damaged bytes raise almost anything in Pillow, even SyntaxError
+        reason = getattr(error, "strerror", None) or error  # without the path, which is there
         raise ValueError(
-            f"{path} cannot be read as an image ({error}): delete it or fetch it again"
+            f"{path} cannot be read as an image ({reason}): delete it or fetch it again"
         ) from error
 
 

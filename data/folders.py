@@ -108,25 +108,27 @@ def refuse_dead_link(path: str | Path) -> None:
         )
 
 
-def search(folder: Path, by_class: bool = False) -> Found:
+def search(folder: Path, by_class: bool = False, strict: bool = True) -> Found:
     """Return the images at any depth below a folder.
 
     Args:
         folder: where to look.
         by_class: whether the folders directly below are classes. Then each of them must have an
             image, and each image must be in one of them.
+        strict: whether an image in a format that is not supported, a pipe and a broken link are
+            errors. If not, they are among the images if their names are those of images.
 
     Raises ValueError by the rules above, and OSError for a folder that cannot be read.
     """
     images, foreign, left = [], Counter(), Counter()
-    for entry, top in _walk(folder, left, by_class):
+    for entry, top in _walk(folder, left, by_class, strict):
         suffix = _suffix(entry.name)
         if _is_system(entry.name):
             left["hidden images"] += suffix in SUFFIXES
-        elif suffix in FOREIGN:
+        elif suffix in FOREIGN and strict:
             foreign[suffix] += 1
-        elif suffix in SUFFIXES:
-            if not entry.is_file():
+        elif suffix in SUFFIXES | FOREIGN:
+            if strict and not entry.is_file():
                 refuse_dead_link(entry.path)
                 raise ValueError(
                     f"{entry.path} is a pipe, a socket or a device: remove it, or put the image "
@@ -151,7 +153,7 @@ def search(folder: Path, by_class: bool = False) -> Found:
 
 
 def _walk(
-    folder: Path, left: Counter[str], by_class: bool
+    folder: Path, left: Counter[str], by_class: bool, strict: bool
 ) -> Iterator[tuple[os.DirEntry[str], str]]:
     """Yield every file at any depth, with the name of its folder directly below `folder`, or "".
 
@@ -173,7 +175,7 @@ def _walk(
         owners[identity] = top
         with os.scandir(here) as entries:
             for entry in entries:
-                if not _is_folder(entry):
+                if not _is_folder(entry, strict):
                     yield entry, top
                 elif _is_system(entry.name):
                     inside = (name for _, _, names in os.walk(entry.path) for name in names)
@@ -184,15 +186,15 @@ def _walk(
                     waiting.append((entry.path, top or entry.name))
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder or a link to one. Raises ValueError for a loop of links.
+def _is_folder(entry: os.DirEntry[str], strict: bool) -> bool:
+    """Return whether an entry is a folder or a link to one.
 
-    A hidden loop is no folder.
+    Raises ValueError for a loop of links if `strict`. A hidden loop is no folder.
     """
     try:
         return entry.is_dir()
     except OSError:
-        if _is_system(entry.name):
+        if not strict or _is_system(entry.name):
             return False
         refuse_dead_link(entry.path)
         raise

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from multiprocessing import active_children
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -21,8 +20,10 @@ TIMEOUT = 5  # seconds to wait for a batch; then `_receive` decides whether to w
 STALLED = 600  # seconds without a batch after which reading fails
 
 
-def read(images: Dataset, indices: Iterator[Any]) -> Iterator[Tensor]:
+def read(images: Dataset, indices: Iterator[Any]) -> Iterator[Any]:
     """Yield `images[index]`, a decoded batch, for each index; other processes decode it.
+
+    A batch is a tensor, or a NamedTuple with a tensor `pixels` and otherwise plain values.
 
     Raises:
         ValueError: an image is damaged (the message names it), or no batch comes for `STALLED`
@@ -119,18 +120,33 @@ def _blocked_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def _share(pixels: Any) -> Tensor | np.ndarray:
-    """Return a batch in shared memory, for the parent process.
+def _share(batch: Any) -> Any:
+    """Return a batch with its pixels in shared memory, for the parent process.
 
-    If shared memory is full, return an array: it is sent through a pipe.
+    If shared memory is full, the pixels are an array: it is sent through a pipe.
     """
+    if isinstance(batch, tuple):
+        return batch._replace(pixels=_share(batch.pixels))  # pyrefly: ignore
     try:
-        return pixels.share_memory_()
+        return batch.share_memory_()
     except RuntimeError:
-        return pixels.numpy()
+        return batch.numpy()
 
 
-def _receive(loader: Iterator[Tensor | np.ndarray]) -> Iterator[Tensor]:
+def _as_tensor(batch: Any) -> Any:
+    """Return a batch whose pixels are a tensor again. Warns if shared memory was full."""
+    if isinstance(batch, tuple):
+        return batch._replace(pixels=_as_tensor(batch.pixels))  # pyrefly: ignore
+    if isinstance(batch, Tensor):
+        return batch
+    warnings.warn(
+        "/dev/shm is full, and images take a slower way: enlarge it (docker run --shm-size=8g)",
+        stacklevel=3,
+    )
+    return torch.from_numpy(batch)
+
+
+def _receive(loader: Iterator[Any]) -> Iterator[Any]:
     """Yield the batches of a loader. Raises as `read`."""
     last = time.monotonic()
     while True:
@@ -152,14 +168,7 @@ def _receive(loader: Iterator[Tensor | np.ndarray]) -> Iterator[Tensor]:
             continue
         if batch is None:
             return
-        if not isinstance(batch, Tensor):
-            warnings.warn(
-                "/dev/shm is full, and images take a slower way: enlarge it (docker run "
-                "--shm-size=8g)",
-                stacklevel=2,
-            )
-            batch = torch.from_numpy(batch)
-        yield batch
+        yield _as_tensor(batch)
         last = time.monotonic()
 
 

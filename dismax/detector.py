@@ -93,8 +93,8 @@ class Detector(nn.Module):
 
     If it was loaded from a run, `size` is the (height, width) of the run's training images, and
     `margin` is a number; both are in pixels. The detector itself does not resize. Resize images of
-    another size to cover `size` plus `margin`, and crop their centre, as predict.py does. Otherwise
-    `size` is None.
+    another size to cover `size` plus `margin`, and crop their centre, as predict.py does. `grey`
+    tells whether all training images were grey. Otherwise `size` and `grey` are None.
 
     `half()`, `bfloat16()` and `double()` change the network's precision. The head, the thresholds
     and the normalisation stay in float32 or wider. The copy of a compiled network is not compiled:
@@ -131,6 +131,7 @@ class Detector(nn.Module):
         super().__init__()
         self.size: tuple[int, int] | None = None
         self.margin = 0
+        self.grey: bool | None = None
         self.body, self.head = take_apart(network)
         self.class_names = _check_names(class_names, self.head.num_classes)
         means, stds = _normalization(mean, std)
@@ -164,6 +165,7 @@ class Detector(nn.Module):
         height, width = saved["size"]
         detector.size = (height, width)
         detector.margin = saved.get("margin", 0)
+        detector.grey = saved.get("grey")
         return detector
 
     def threshold(self, tpr: float = 0.95) -> float:

@@ -30,6 +30,7 @@ def save_network(
     std: Sequence[float],
     margin: int,
     scores: Iterable[DeployedScore] = (),
+    grey: bool | None = None,
 ) -> None:
     """Write a calibrated network, and everything that is needed to use it, as model.pt.
 
@@ -43,6 +44,7 @@ def save_network(
         std: of each channel, for pixels in [0, 1].
         margin: by how many pixels images are resized larger before they are cropped to `size`.
         scores: scores besides the head's own, which a detector may use.
+        grey: whether all training images were grey; None if it is not known.
     """
     content = {
         "config": dict(config),
@@ -51,6 +53,7 @@ def save_network(
         "mean": list(mean),
         "std": list(std),
         "margin": margin,
+        "grey": grey,
         "state_dict": network.state_dict(),
         "scores": {score.name: score.pack() for score in scores},
     }
@@ -145,6 +148,8 @@ def _check(saved: Mapping[str, Any]) -> None:
     """Raises ValueError if mean, std, classes or size is missing, or if a value is impossible."""
     if missing := {"mean", "std", "classes", "size"} - saved.keys():
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    if saved.get("grey") not in (None, True, False):
+        raise ValueError(f"its flag for grey images is {saved['grey']!r:.40}")
     size, margin = saved["size"], saved.get("margin", 0)
     if len(saved["mean"]) != 3 or len(saved["std"]) != 3:
         raise ValueError("its mean and std are not of 3 channels")

@@ -26,6 +26,7 @@ class Data:
     mean: Sequence[float]
     std: Sequence[float]
     entry: TrainingSet  # catalog entry of the in-distribution set, with the recipe's changes
+    grey: bool  # whether all training images are grey
     notes: tuple[str, ...] = ()  # lines that say what was left out when the sets were loaded
 
     @property
@@ -71,7 +72,8 @@ def load_data(config: RunConfig) -> Data:
     mean, std = entry.mean, entry.std
     if not (mean and std):
         mean, std = images.channel_statistics(train.batches(EVALUATION_BATCH))
-    return Data(train, evaluation, ood, mean, std, entry, tuple(notes))
+    grey = images.is_grey(reference)
+    return Data(train, evaluation, ood, mean, std, entry, grey, tuple(notes))
 
 
 def refuse_runs_among_images(config: RunConfig) -> None:

@@ -94,6 +94,7 @@ def write_results(
         data.std,
         data.entry.margin,
         [score] if score else [],
+        data.grey,
     )
     records.write_json(folder / records.METRICS, record)
     delete_checkpoints(folder)

@@ -96,7 +96,6 @@ def test_images_in_a_format_that_is_not_read_are_an_error(folder, suffix, alone)
     for read in (
         files.load_split,
         lambda place: files.load_ood(place, REFERENCE),
-        lambda place: predict.find_images([place]),
     ):
         with pytest.raises(
             ValueError, match=rf"not read \(1 {suffix.lower()}\): convert them to PNG or JPEG"
@@ -155,7 +154,6 @@ def test_an_image_that_is_no_file_is_an_error_before_anything_is_read(folder, ki
     for read in (
         files.load_split,
         lambda place: files.load_cropped(place, (8, 8), 0),
-        lambda place: predict.find_images([place]),
     ):
         with pytest.raises(ValueError, match=f"5.png is {message}"):
             read(folder)
@@ -168,7 +166,6 @@ def test_a_link_to_itself_in_a_folder_is_an_error_that_names_it(folder, name):
         files.load_split,
         lambda place: files.load_cropped(place, (8, 8), 0),
         lambda place: files.load_ood(place, REFERENCE),
-        lambda place: predict.find_images([place]),
     ):
         with pytest.raises(ValueError, match=f"^{folder / name} is a link that leads nowhere"):
             read(folder)
@@ -198,7 +195,6 @@ def test_a_folder_that_is_a_dead_link_is_an_error_that_names_it(tmp_path, target
     for read in (
         lambda: sources.load_train_and_test(str(link), tmp_path),
         lambda: sources.load_ood(str(link), tmp_path, REFERENCE),
-        lambda: predict.find_images([link]),
     ):
         with pytest.raises(ValueError, match=f"^{link} is a link that leads nowhere: remove it"):
             read()

@@ -50,7 +50,7 @@ def data_of(from_files):
     )
     if from_files:
         images = ImageFiles(np.zeros(10, "S1"), images.labels, images.classes, (8, 8))
-    return Data(images, {}, {}, (0.5,) * 3, (0.2,) * 3, entry_of("cifar10"))
+    return Data(images, {}, {}, (0.5,) * 3, (0.2,) * 3, entry_of("cifar10"), False)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,161 @@
+"""A network that classifies images and decides about them, whatever file it was kept in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data.images import to_grey
+from dismax.detector import Detections, Detector
+from dismax.score import OWN
+from utils import runtime
+
+from . import records
+
+TPR = 0.95  # unless another rate is chosen
+EXPORTED = ".onnx"
+OUTPUTS = ("logits", "probabilities", "score", "accepted")  # of an exported detector
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network, and what must be known to use it."""
+
+    detect: Callable[[Tensor], Detections]  # takes uint8 [B, channels, height, width]
+    class_names: Sequence[str]
+    size: tuple[int, int]  # (height, width) of its images
+    margin: int = 0  # how much longer than `size` each side is before the centre is cropped
+    channels: int = 3
+    grey: bool | None = None  # whether all training images were grey, if that is known
+    score: str | None = None  # the name of the score that decides, and ...
+    threshold: float | None = None  # ... the least one that is accepted, and ...
+    tpr: float | None = None  # ... the share of held-out images that reach it, if these are known
+
+    def __call__(self, pixels: Tensor) -> Detections:
+        """Decide about images, uint8 [B, 3, height, width].
+
+        If the network has seen only grey images, it gets grey ones. In the evaluation of a run it
+        does too.
+        """
+        if self.grey or self.channels == 1:
+            pixels = to_grey(pixels)
+        return self.detect(pixels[:, : self.channels])
+
+
+def load(path: Path, tpr: float | None, score: str | None, device: str) -> Classifier:
+    """Return the classifier in a run's folder, a model.pt, or a detector exported as ONNX.
+
+    Args:
+        path: the folder or the file.
+        tpr: the share of in-distribution images to accept, at least; `TPR` by default.
+        score: the score that decides; see `Detector.load`.
+        device: where the network runs, as `runtime.find_device` takes it. ONNX runs on the CPU.
+
+    Raises ValueError for a file that is damaged or no network, or for a choice that it does not
+    have; OSError for one that cannot be read.
+    """
+    if path.suffix.lower() == EXPORTED:
+        for option, chosen in (("--tpr", tpr is not None), ("--score", score is not None)):
+            if chosen:
+                raise ValueError(
+                    f"{option} cannot be changed for an ONNX file, which holds one score and one "
+                    "threshold: leave it out, or export the detector again"
+                )
+        if device not in ("auto", "cpu"):
+            raise ValueError(f"--device {device}: an ONNX file runs on the CPU here, leave it out")
+        return _exported(path)
+    where = runtime.find_device(device)
+    tpr = TPR if tpr is None else tpr
+    path = path / records.MODEL if path.is_dir() else path
+    detector = Detector.load(path, tpr, score).to(where)
+    if detector.size is None:
+        raise ValueError(f"{path} does not tell the size of its images")
+    return Classifier(
+        lambda pixels: detector(pixels.to(where)),
+        detector.class_names,
+        detector.size,
+        detector.margin,
+        len(detector.mean),
+        detector.grey,
+        detector.score.name if detector.score else OWN,
+        detector.threshold(tpr),
+        tpr,
+    )
+
+
+def _exported(path: Path) -> Classifier:
+    """Return the classifier in a file of `dismax.export.to_onnx`."""
+    session = _session(path)
+    image = session.get_inputs()[0]
+    shapes = {output.name: output.shape for output in session.get_outputs()}
+    if not set(OUTPUTS) <= shapes.keys() or image.type != "tensor(uint8)" or len(image.shape) != 4:
+        raise ValueError(
+            f"{path} is no exported detector: it takes uint8 images [B, C, H, W], and returns "
+            f"{', '.join(OUTPUTS)}"
+        )
+    _, channels, *size = image.shape
+    num_classes = shapes["logits"][1]
+    if not all(isinstance(number, int) for number in (channels, *size, num_classes)):
+        raise ValueError(f"{path} does not tell the size of its images: export it with a size")
+    if channels not in (1, 3):
+        raise ValueError(f"{path} takes images of {channels} channels, and image files have 3 or 1")
+
+    def detect(pixels: Tensor) -> Detections:
+        found = session.run(OUTPUTS, {image.name: pixels.numpy()})
+        logits, probabilities, score, accepted = map(torch.from_numpy, found)
+        return Detections(logits.argmax(1), probabilities, score, accepted, logits)
+
+    try:
+        known = _metadata(session.get_modelmeta().custom_metadata_map)
+        names = known.get("class_names") or [str(number) for number in range(num_classes)]
+        if len(names) != num_classes:
+            raise ValueError(f"{len(names)} names for {num_classes} classes")
+        return Classifier(
+            detect,
+            [str(name) for name in names],
+            (size[0], size[1]),
+            int(known.get("margin", 0)),
+            channels,
+            known.get("grey"),
+            known.get("score"),
+            *(float(known[key]) if key in known else None for key in ("threshold", "tpr")),
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path} has damaged metadata ({error}): export the detector again"
+        ) from error
+
+
+def _session(path: Path) -> Any:
+    """Return onnxruntime's session for a file. Raises ValueError in one line."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ValueError(
+            f"{path} needs the package onnxruntime: pip install onnxruntime"
+        ) from error
+    if not path.is_file():
+        raise ValueError(f"{path} is no file: name an exported detector")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # a damaged file raises almost anything
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is no ONNX file, or damaged ({reason})") from error
+
+
+def _metadata(texts: dict[str, str]) -> dict[str, Any]:
+    """Return the values in an ONNX file's metadata. The score's name is plain text, others JSON."""
+    plain = {"score", "format"}
+    return {
+        key: text if key in plain else json.loads(text)
+        for key, text in texts.items()
+        if key in plain | {"class_names", "margin", "grey", "threshold", "tpr"}
+    }

@@ -1,0 +1,142 @@
+"""What predict.py prints: a summary of all images, and a table of them if they are few."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from experiment.classifier import Classifier
+from utils.output import visible
+
+from .rows import Row
+
+SOME_CLASSES = 10  # classes that a summary counts
+SOME_FILES = 5  # files that a summary names
+LARGE = 4  # images whose shorter side is more than so many times the network's lose their details
+
+
+class Summary:
+    """Counts the rows of all images, in constant memory.
+
+    Args:
+        classifier: the network that decides.
+    """
+
+    def __init__(self, classifier: Classifier):
+        self.classifier = classifier
+        self.counts = Counter[str]()
+        self.classes = Counter[str]()  # of the accepted images
+        self.failures: list[Row] = []  # the first few files that could not be read
+
+    def add(self, row: Row) -> None:
+        """Count an image."""
+        self.counts["all"] += 1
+        if row.error or row.size is None:
+            self.counts["failed"] += 1
+            self.failures += [row] * (len(self.failures) < SOME_FILES)
+            return
+        if row.accepted:
+            self.counts["accepted"] += 1
+            self.classes[row.name or ""] += 1
+        else:
+            self.counts["refused"] += 1
+        self.counts["coloured"] += row.coloured
+        self.counts["large"] += min(row.size) > LARGE * min(self.classifier.size)
+
+    @property
+    def failed(self) -> int:
+        """How many images could not be read."""
+        return self.counts["failed"]
+
+    def counted(self) -> str:
+        """Return how many images there are, and what became of them."""
+        kinds = [f"{self.counts[kind]:,} {kind}" for kind in ("accepted", "refused")]
+        if self.failed:
+            kinds.append(f"{self.failed:,} could not be read")
+        return f"{_images(self.counts['all'])}: {', '.join(kinds)}"
+
+    def class_table(self) -> str:
+        """Return the most frequent classes among the accepted images, as a table."""
+        rows = [
+            [visible(name), f"{count:,}"] for name, count in self.classes.most_common(SOME_CLASSES)
+        ]
+        if len(self.classes) > SOME_CLASSES:
+            others = len(self.classes) - SOME_CLASSES
+            rows.append([f"{others} more", f"{self.classes.total() - self._shown():,}"])
+        return tabulate(rows, ["class", "accepted"], disable_numparse=True, colalign=_RIGHT)
+
+    def _shown(self) -> int:
+        return sum(count for _, count in self.classes.most_common(SOME_CLASSES))
+
+    def paragraphs(self, listed: Sequence[Row]) -> list[str]:
+        """Return what is printed: a table of the listed rows or of the classes, and the counts."""
+        parts = [table(listed, self.classifier)] if listed else [self.counted()]
+        if listed:
+            parts.append(self.counted())
+        elif self.classes:
+            parts.append(self.class_table())
+        return [*parts, criterion(self.classifier)]
+
+    def failed_files(self) -> str:
+        """Return the first few files that could not be read, and how many there are."""
+        lines = [f"{_images(self.failed)} could not be read:"]
+        lines += [f"  {row.file}: {row.error}" for row in self.failures]
+        if self.failed > SOME_FILES:
+            lines.append(f"  and {self.failed - SOME_FILES:,} more")
+        return "\n".join(lines)
+
+    def warnings(self) -> list[str]:
+        """Return a line for each reason why the network may accept what it should not."""
+        total, lines = self.counts["all"] - self.failed, []
+        if self.classifier.grey and (coloured := self.counts["coloured"]):
+            lines.append(
+                f"{coloured:,} of {_images(total)} have colour, and the network was "
+                "trained on grey images only: they were turned grey, and without their colour it "
+                "may accept images that it does not know"
+            )
+        if large := self.counts["large"]:
+            height, width = self.classifier.size
+            lines.append(
+                f"{large:,} of {_images(total)} are more than {LARGE} times as large "
+                f"as the network's, {width}×{height} pixels: they were made smaller, and without "
+                "their details it may accept images that it does not know"
+            )
+        return lines
+
+
+_RIGHT = ("left", "right")
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' * (count != 1)}"
+
+
+def criterion(classifier: Classifier) -> str:
+    """Return the line that says which score decides, and from which value on it accepts."""
+    names = {None: "the score in the file", "own": "the head's own score"}
+    line = f"accepted: {names.get(classifier.score, f'the {classifier.score} score')} is "
+    if classifier.threshold is None:
+        return f"{line}at least the threshold in the file"
+    line += f"at least {classifier.threshold:.4g}"
+    if classifier.tpr is None:
+        return line
+    return f"{line}, as for {classifier.tpr:.0%} of the held-out images"
+
+
+def table(rows: Sequence[Row], classifier: Classifier) -> str:
+    """Return the rows as a table to print."""
+    cells = [
+        [visible(row.file), "", None, None, "FAILED"]
+        if row.error
+        else [
+            visible(row.file),
+            visible(row.name or ""),
+            row.probability,
+            row.score,
+            "accepted" if row.accepted else "REFUSED",
+        ]
+        for row in rows
+    ]
+    answer = "answer" if classifier.tpr is None else f"at {classifier.tpr:.0%} TPR"
+    heads = ["file", "class", "probability", "score", answer]
+    return tabulate(cells, heads, floatfmt=("", "", ".4f", ".4g", ""), disable_numparse=[0, 1])
