@@ -32,7 +32,6 @@ from utils.files import temporary_path
 from utils.output import deliver, print_line
 
 BATCH = 64  # images at a time: few, so that memory stays small and rows are written early
-FEW = 20  # images that are listed, not only counted
 NOT_FINITE = "the network's answer is not finite: is it damaged?"
 
 
@@ -187,7 +186,7 @@ def perform(options: Options) -> int:
             uses.append(
                 files.enter_context(sheet.writer(options.sheet, summary.criterion(network)))
             )
-        if options.verbose or len(paths) <= FEW:
+        if options.verbose or len(paths) <= summary.FEW:
             uses.append(listed.append)
         found = rows(network, paths, options.probabilities)
         for row in tqdm(found, total=len(paths), unit=" images", leave=False, disable=None):

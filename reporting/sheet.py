@@ -126,9 +126,10 @@ def _paste(page: Image.Image, row: Row, place: tuple[int, int], colour: str) -> 
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont) -> str:
-    """Return the text, cut so that it is no wider than an image."""
-    if font.getlength(text) <= SIDE:
+    """Return the text, cut so that it does not touch the next image's."""
+    width = TILE - 8
+    if font.getlength(text) <= width:
         return text
-    while text and font.getlength(f"{text}…") > SIDE:
+    while text and font.getlength(f"{text}…") > width:
         text = text[:-1]
     return f"{text}…"

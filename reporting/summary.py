@@ -10,6 +10,7 @@ from utils.output import visible
 
 from .rows import Row
 
+FEW = 20  # images that are listed; of more, the classes are counted
 SOME_CLASSES = 10  # classes that a summary counts
 SOME_FILES = 5  # files that a summary names
 LARGE = 4  # images whose shorter side is more than so many times the network's lose their details
@@ -69,11 +70,10 @@ class Summary:
         return sum(count for _, count in self.classes.most_common(SOME_CLASSES))
 
     def paragraphs(self, listed: Sequence[Row]) -> list[str]:
-        """Return what is printed: a table of the listed rows or of the classes, and the counts."""
-        parts = [table(listed, self.classifier)] if listed else [self.counted()]
-        if listed:
-            parts.append(self.counted())
-        elif self.classes:
+        """Return what is printed, of which the listed rows are the first part."""
+        parts = [table(listed, self.classifier)] if listed else []
+        parts.append(self.counted())
+        if self.classes and self.counts["all"] > FEW:
             parts.append(self.class_table())
         return [*parts, criterion(self.classifier)]
 
