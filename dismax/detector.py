@@ -132,6 +132,7 @@ class Detector(nn.Module):
         self.size: tuple[int, int] | None = None
         self.margin = 0
         self.grey: bool | None = None
+        self.tpr = float(tpr)
         self.body, self.head = take_apart(network)
         self.class_names = _check_names(class_names, self.head.num_classes)
         means, stds = _normalization(mean, std)

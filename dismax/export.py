@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from .detector import Detector
 from .files import whole_file, whole_files
+from .score import OWN
 
 OUTPUTS = ("logits", "probabilities", "score", "accepted")
+FORMAT = "dismax-detector-1"
 
 
 class _Outputs(nn.Module):
@@ -58,11 +62,38 @@ def _examples(detector: Detector, size: tuple[int, int] | None) -> Tensor:
     return images
 
 
+def describe(detector: Detector, size: tuple[int, int] | None) -> dict[str, str]:
+    """Return what a program needs to know about a detector besides its computation.
+
+    `format` and `score` are names, the other values are JSON.
+
+    Args:
+        detector: on any device.
+        size: (height, width) of its images in pixels, if it is known.
+    """
+    values = {
+        "class_names": detector.class_names,
+        "size": size,
+        "margin": detector.margin,
+        "grey": detector.grey,
+        "mean": detector.mean.flatten().tolist(),
+        "std": detector.std.flatten().tolist(),
+        "temperature": detector.head.temperature.item(),
+        "threshold": detector.least.item(),
+        "tpr": detector.tpr,
+    }
+    name = detector.score.name if detector.score else OWN
+    return {"format": FORMAT, "score": name} | {
+        key: json.dumps(value) for key, value in values.items()
+    }
+
+
 def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None = None) -> None:
     """Write the detector as ONNX.
 
     The graph's input is `images`, uint8 [B, C, height, width] for any B; its outputs are `OUTPUTS`.
-    The input is uint8 because floats must lie in [0, 1], and a graph cannot refuse others.
+    The input is uint8 because floats must lie in [0, 1], and a graph cannot refuse others. The
+    file's metadata is what `describe` returns.
 
     The file is written whole or not at all. Weights of more than 1.5 GB go into a second file
     beside it, PATH.data; if the process is killed between the two renamings, only the second file
@@ -77,20 +108,22 @@ def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None =
     Raises ValueError if neither the detector nor the call gives a size, and for a detector that
     refuses images of that size; OSError if the file cannot be written.
     """
-    images = _examples(detector, size or detector.size)
+    size = size or detector.size
+    images = _examples(detector, size)
     with whole_files(Path(path)) as temporary:
-        torch.onnx.export(
+        exported = torch.onnx.export(
             _Outputs(detector).eval(),
             (images,),
-            str(temporary),
             input_names=["images"],
             output_names=list(OUTPUTS),
             dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1)}},
             dynamo=True,
-            # torch ignores this if the weights are too large for one file.
-            external_data=False,
             verbose=False,
         )
+        program = cast(torch.onnx.ONNXProgram, exported)
+        program.model.metadata_props.update(describe(detector, size))
+        # torch ignores external_data=False if the weights are too large for one file.
+        program.save(str(temporary), external_data=False)
 
 
 def to_safetensors(detector: Detector, path: str | Path) -> None:

@@ -1,5 +1,6 @@
 """ONNX and safetensors say what PyTorch says."""
 
+import json
 import resource
 
 import numpy as np
@@ -124,6 +125,27 @@ def small_detector(*layers: nn.Module, num_features: int) -> Detector:
     head = DisMaxLossFirstPart(num_features, 5).eval()
     head.set_thresholds(torch.linspace(-2, 2, 100))
     return Detector(nn.Sequential(*layers, head), (0.5, 0.4, 0.3), (0.3, 0.2, 0.1))
+
+
+def test_an_onnx_file_says_what_a_program_needs_to_know(tmp_path):
+    detector = small_detector(nn.Flatten(), num_features=48)
+    detector.class_names = ("a", "\udcff", "ü", "", "e")
+    detector.margin = 2
+    export.to_onnx(detector, tmp_path / "detector.onnx", size=(2, 8))
+    session = onnxruntime.InferenceSession(tmp_path / "detector.onnx")
+    said = session.get_modelmeta().custom_metadata_map
+    assert (said.pop("format"), said.pop("score")) == ("dismax-detector-1", "own")
+    assert {name: json.loads(value) for name, value in said.items()} == {
+        "class_names": ["a", "\udcff", "ü", "", "e"],
+        "size": [2, 8],
+        "margin": 2,
+        "grey": None,
+        "mean": detector.mean.flatten().tolist(),
+        "std": detector.std.flatten().tolist(),
+        "temperature": 1.0,
+        "threshold": detector.threshold(0.95),
+        "tpr": 0.95,
+    }
 
 
 def test_class_names_in_another_encoding_are_kept(tmp_path):
