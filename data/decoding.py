@@ -105,7 +105,8 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, bytes
             "convert it, or fetch it again"
         ) from error
     except Exception as error:  # damaged bytes raise almost anything in Pillow, even SyntaxError
-        reason = getattr(error, "strerror", None) or error  # without the path, which is there
+        # `strerror` lacks the path. The message of a MemoryError is empty.
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ValueError(
             f"{path} cannot be read as an image ({reason}): delete it or fetch it again"
         ) from error

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from utils.program import out_of_memory
+
 from . import workers
 from .decoding import LARGEST, decode
 from .folders import FOREIGN
@@ -40,12 +42,16 @@ class TolerantFiles(Dataset[Batch]):
             path = Path(os.fsdecode(self.paths[position]))
             try:
                 pixels = self._load(path)
+                images.append(resize_and_center_crop(pixels, self.size, self.margin))
             except ValueError as error:
                 reasons.append(" ".join(str(error).removeprefix(str(path)).split()))
-                continue
-            images.append(resize_and_center_crop(pixels, self.size, self.margin))
-            sizes.append((pixels.shape[1], pixels.shape[2]))
-            reasons.append("")
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                reasons.append("needs more memory than there is: scale it down")
+            else:
+                sizes.append((pixels.shape[1], pixels.shape[2]))
+                reasons.append("")
         nothing = torch.empty(0, 3, *self.size, dtype=torch.uint8)
         return Batch(torch.stack(images) if images else nothing, sizes, reasons)
 

@@ -114,13 +114,18 @@ def _exported(path: Path) -> Classifier:
     try:
         known = _metadata(session.get_modelmeta().custom_metadata_map)
         names = known.get("class_names") or [str(number) for number in range(num_classes)]
+        margin = int(known.get("margin", 0))
         if len(names) != num_classes:
             raise ValueError(f"{len(names)} names for {num_classes} classes")
+        if len(set(names)) < num_classes:
+            raise ValueError("two classes have one name")
+        if margin < 0:
+            raise ValueError(f"the margin is {margin}")
         return Classifier(
             detect,
             [str(name) for name in names],
             (size[0], size[1]),
-            int(known.get("margin", 0)),
+            margin,
             channels,
             known.get("grey"),
             known.get("score"),

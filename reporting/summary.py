@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from experiment.classifier import Classifier
+from experiment.classifier import OWN, Classifier
 from utils.output import visible
 
 from .rows import Row
@@ -113,11 +113,12 @@ def _images(count: int) -> str:
 
 def criterion(classifier: Classifier) -> str:
     """Return the line that says which score decides, and from which value on it accepts."""
-    names = {None: "the score in the file", "own": "the head's own score"}
-    line = f"accepted: {names.get(classifier.score, f'the {classifier.score} score')} is "
     if classifier.threshold is None:
-        return f"{line}at least the threshold in the file"
-    line += f"at least {classifier.threshold:.4g}"
+        return "accepted: the file decides, and does not tell by which score and threshold"
+    name = {None: "score", OWN: "head's own score"}.get(
+        classifier.score, f"{classifier.score} score"
+    )
+    line = f"accepted: the {name} is at least {classifier.threshold:.4g}"
     if classifier.tpr is None:
         return line
     return f"{line}, as for {classifier.tpr:.0%} of the held-out images"

@@ -55,6 +55,7 @@ CHANGES = {
     "another loss": (config(loss="sngp"), "Missing key"),
     "very many classes": (entry(classes=["x"] * 10**5), "size mismatch"),
     "no classes": (entry(classes=[]), "num_classes"),
+    "a shade of grey": (entry(grey=0.5), "its flag for grey images is 0.5"),
     "no pixels": (entry(size=[0, 0]), "(height, width) are [0, 0]"),
     "pixels below none": (entry(size=[-8, -8]), "(height, width) are [-8, -8]"),
     "a part of a pixel": (entry(size=[8.5, 8]), "(height, width) are [8.5, 8]"),
