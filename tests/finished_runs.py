@@ -1,5 +1,6 @@
 """Shared by tests of programs that read finished runs."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -53,3 +54,10 @@ def model_file_content(loss="isomaxplus", model="smallcnn") -> dict:
         "margin": 0,
         "state_dict": network.state_dict(),
     }
+
+
+def read_rows(path: Path) -> list[dict]:
+    """The rows of a file that predict.py wrote."""
+    if path.suffix.lower() == ".json":
+        return json.loads(path.read_text())
+    return list(csv.DictReader(path.read_text().splitlines()))
