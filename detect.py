@@ -47,7 +47,7 @@ class Options:
     """The detectors; by default all for which a run has kept enough, or none with --deploy."""
     deploy: tuple[str, ...] = ()
     """Detectors to fit and to put into the run's model.pt with their thresholds, for predict.py
-    --score and `Detector.load`. They need logits or features only."""
+    --score and `Detector.load`. They need logits or features only; "own" is the head's score."""
     epsilon: float | Literal["chosen"] | None = None
     """The size of the perturbation of odin and preprocessing, for pixels in [0, 1]; "chosen": it is
     chosen on in-distribution images. By default 0.0014 for odin, and chosen for preprocessing."""

@@ -23,7 +23,7 @@ from experiment.parsing import parse
 from training.build import build
 from training.record import make_record, summary, write_results
 from training.run import Run
-from training.score import fit_default, positions_to_fit
+from training.score import fit_scores, positions_to_fit
 from training.session import Session
 from utils import distributed, program, runtime
 from utils.output import print_line
@@ -98,8 +98,8 @@ def evaluate(session: Session, started: str) -> None:
     calibrate(run.model.classifier, outputs[split], temperature["value"])
     record = make_record(session, outputs, temperature, started)
     record["seconds"]["evaluation"] = round(time.monotonic() - begun, 1)
-    score = fit_default(run, train, positions, outputs[split])
-    write_results(session, record, outputs, score)
+    scores = fit_scores(run, train, positions, outputs[split])
+    write_results(session, record, outputs, scores)
     print_line(summary(record))
     print_line(f"written to {run.config.folder}")
 

@@ -3,14 +3,31 @@
 The installed package holds all of it. In a checkout, `dismax.losses`, `dismax.models` and
 `dismax.detectors` are the repository's folders of these names. The other names, such as
 `dismax.calibration`, are files of `utils`.
+
+`dismax.calibrate` and `dismax.fit_score` are functions. They are loaded when they are first used.
 """
 
 import sys
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .fitting import calibrate, fit_score
 
 __version__ = "0.1.0"
+__all__ = ["calibrate", "fit_score"]
+
+_MODULES = {"calibrate": "fitting", "fit_score": "fitting"}  # function → its module
+
+
+def __getattr__(name: str) -> Any:
+    """Load a function of `__all__`. This keeps `import dismax` fast."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
 
 if not (Path(__file__).parent / "losses").is_dir():
     import detectors

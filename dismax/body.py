@@ -68,7 +68,7 @@ def _unwrap_submodules(network: nn.Module) -> None:
         _unwrap_submodules(unwrapped)
 
 
-def _find_head(network: nn.Module) -> LossFirstPart:
+def find_head(network: nn.Module) -> LossFirstPart:
     """Return a network's head.
 
     Raises ValueError if it has none or several, if the head has hooks or a forward of its own, or
@@ -113,7 +113,7 @@ def take_apart(network: nn.Module) -> tuple[nn.Module, LossFirstPart]:
     """
     body = copy.deepcopy(_unwrap(network)).eval()
     _unwrap_submodules(body)
-    head = _find_head(body)
+    head = find_head(body)
     for path, module in list(body.named_modules(remove_duplicate=False)):
         if module is head:
             body.set_submodule(path, _HeadProxy(head))

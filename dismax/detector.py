@@ -15,13 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from .body import named_outputs, take_apart
+from .checks import check_images, check_names, check_range, normalization
 from .losses.common import at_least_float32
 from .saved import load_network
 from .score import DeployedScore, choose
-
-FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-# Pixels may leave [0, 1] by this much after resizing or in half precision: half a step of uint8.
-ROUNDING = 1 / 510
 
 
 class Detections(NamedTuple):
@@ -32,60 +29,6 @@ class Detections(NamedTuple):
     scores: Tensor  # [B], higher is more in-distribution
     accepted: Tensor  # bool [B], whether the score reaches the threshold
     logits: Tensor  # [B, C], divided by the fitted temperature
-
-
-def _check_range(images: Tensor) -> Tensor | None:
-    """Check that all pixels of float images [B, C, H, W] lie in [0, 1].
-
-    Returns None. A graph that is compiled, exported or traced cannot raise an error that depends on
-    values; there this returns which images are in the range, bool [B].
-
-    Raises ValueError for pixels outside [0, 1].
-    """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return ((images >= -ROUNDING) & (images <= 1 + ROUNDING)).flatten(1).all(1)
-    if images.numel():
-        low, high = torch.stack(images.detach().aminmax()).tolist()
-        if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # true for NaN
-            raise ValueError(
-                f"a detector takes floats in [0, 1], got {low:.4g} to {high:.4g}: give it 0 to 255 "
-                "as uint8, and images as they are before any normalisation, which it does itself"
-            )
-    return None
-
-
-def _normalization(mean: Sequence[float], std: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Return mean and std as tensors, float32 [C, 1, 1] each.
-
-    Raises ValueError for numbers that cannot be the mean and std of pixels in [0, 1].
-    """
-    try:
-        means, stds = (
-            torch.as_tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (mean, std)
-        )
-        if (
-            len(means) == len(stds) > 0
-            and ((means >= 0) & (means <= 1) & (stds > 0) & stds.isfinite()).all()
-        ):
-            return means, stds
-    except (TypeError, ValueError, RuntimeError):
-        pass  # not numbers
-    raise ValueError(
-        "mean and std are a number for each channel, of pixels in [0, 1], got "
-        f"{mean!r:.80} and {std!r:.80}"
-    )
-
-
-def _check_names(names: Sequence[str], num_classes: int) -> tuple[str, ...]:
-    """Return the classes' names as a tuple.
-
-    Raises ValueError if they are not text, or if there is not one for each class.
-    """
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"class_names are a list of str, got {names!r:.80}")
-    if len(names) not in (0, num_classes):
-        raise ValueError(f"the head has {num_classes} classes, got {len(names)} class_names")
-    return tuple(names)
 
 
 class Detector(nn.Module):
@@ -108,16 +51,21 @@ class Detector(nn.Module):
         std: of each channel, for pixels in [0, 1], as in training.
         class_names: names of the C classes; may be empty.
         tpr: the share of in-distribution images to accept, at least.
-        score: a score of `dismax.score.fit_score`, by default the head's own.
+        score: a score of `dismax.fit_score`, by default the head's own.
+        per_class: whether an image is accepted by the threshold of its predicted class. Then the
+            share holds for each predicted class, not only for all images together. It needs a
+            `score`, which may be that of `dismax.fit_score(network, "own", ...)`, and for each
+            class 1/(1 - tpr) held-out images or more.
 
     Raises ValueError for a network that has no such head or several, for a mean or std that cannot
-    be of such pixels, for a wrong number of names, and for a share outside [0, 1]; RuntimeError for
-    a head without thresholds.
+    be of such pixels, for a wrong number of names, for a share outside [0, 1], and for too few
+    held-out images of a class; RuntimeError for a head without thresholds.
     """
 
     mean: Tensor  # [C, 1, 1]
     std: Tensor  # [C, 1, 1]
-    least: Tensor  # the threshold, a single number: images with at least this score are accepted
+    # Images with at least this score are accepted: a single number, or one for each class [C].
+    least: Tensor
 
     def __init__(
         self,
@@ -127,6 +75,7 @@ class Detector(nn.Module):
         class_names: Sequence[str] = (),
         tpr: float = 0.95,
         score: DeployedScore | None = None,
+        per_class: bool = False,
     ):
         super().__init__()
         self.size: tuple[int, int] | None = None
@@ -134,18 +83,35 @@ class Detector(nn.Module):
         self.grey: bool | None = None
         self.tpr = float(tpr)
         self.body, self.head = take_apart(network)
-        self.class_names = _check_names(class_names, self.head.num_classes)
-        means, stds = _normalization(mean, std)
+        self.class_names = check_names(class_names, self.head.num_classes)
+        means, stds = normalization(mean, std)
         self.score = copy.deepcopy(score)
         self.register_buffer("mean", means)
         self.register_buffer("std", stds)
-        thresholds = self.score.thresholds if self.score else self.head.thresholds
-        precision = at_least_float32(thresholds).dtype
-        self.register_buffer("least", torch.tensor(self.threshold(tpr), dtype=precision))
+        self.per_class = per_class
+        self.register_buffer("least", self._least(tpr))
         self.requires_grad_(False)
 
+    def _least(self, tpr: float) -> Tensor:
+        """Return the threshold, a single number or one for each class [C]."""
+        if not self.per_class:
+            thresholds = self.score.thresholds if self.score else self.head.thresholds
+            return torch.tensor(self.threshold(tpr), dtype=at_least_float32(thresholds).dtype)
+        if self.score is None:
+            raise ValueError(
+                "per_class needs a score with thresholds for each class, such as "
+                'dismax.fit_score(network, "own", train_loader, held_out_loader)'
+            )
+        return self.score.class_threshold(tpr, self.class_names)
+
     @classmethod
-    def load(cls, path: str | Path, tpr: float = 0.95, score: str | None = None) -> Detector:
+    def load(
+        cls,
+        path: str | Path,
+        tpr: float = 0.95,
+        score: str | None = None,
+        per_class: bool = False,
+    ) -> Detector:
         """Return the detector of a run's model.pt, on the CPU.
 
         Args:
@@ -153,14 +119,16 @@ class Detector(nn.Module):
             tpr: the share of in-distribution images to accept, at least.
             score: a score that `detect.py --deploy` put there, or "own", the head's. By default
                 "combined" if it is there, else "own".
+        per_class: as in `Detector`.
 
         Raises what `Detector` raises, ValueError for a file that is damaged or no model.pt, and
         OSError for one that cannot be read.
         """
         network, saved = load_network(path)
         try:
-            chosen = choose(saved["scores"], score)
-            detector = cls(network, saved["mean"], saved["std"], saved["classes"], tpr, chosen)
+            chosen = choose(saved["scores"], score, per_class)
+            mean, std, classes = saved["mean"], saved["std"], saved["classes"]
+            detector = cls(network, mean, std, classes, tpr, chosen, per_class)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         height, width = saved["size"]
@@ -170,7 +138,8 @@ class Detector(nn.Module):
         return detector
 
     def threshold(self, tpr: float = 0.95) -> float:
-        """Return the score that at least the share `tpr` of in-distribution images reached.
+        """Return the score that at least the share `tpr` of in-distribution images reached, of all
+        classes together.
 
         Raises ValueError for a share outside [0, 1].
         """
@@ -200,20 +169,6 @@ class Detector(nn.Module):
                 self.score._apply(wide)
         return super()._apply(wide, recurse=False)
 
-    def _check(self, images: Tensor) -> None:
-        """Raises ValueError for a type or shape that images for this detector cannot have."""
-        if not isinstance(images, Tensor):
-            raise ValueError(f"a detector takes a tensor of images, got {type(images).__name__}")
-        if images.dtype != torch.uint8 and images.dtype not in FLOATS:
-            raise ValueError(
-                f"a detector takes images of uint8, or of floats in [0, 1], got {images.dtype}"
-            )
-        channels = len(self.mean)
-        if images.ndim != 4 or images.shape[1] != channels or 0 in images.shape[2:]:
-            raise ValueError(
-                f"this detector takes images [B, {channels}, H, W], got {list(images.shape)}"
-            )
-
     def forward(self, images: Tensor) -> Detections:
         """Classify images and decide which are in-distribution.
 
@@ -228,18 +183,20 @@ class Detector(nn.Module):
         Raises ValueError for other types, shapes and pixels, and for a network that does anything
         after its head.
         """
-        self._check(images)
+        check_images(images, len(self.mean))
         in_range = None
         if images.dtype == torch.uint8:
             # An explicit conversion, since older exporters do not promote uint8.
             pixels = images.to(self.mean.dtype) / 255
         else:
             pixels = images
-            in_range = _check_range(images)
+            in_range = check_range(images)
         outputs = named_outputs(self.body, (pixels - self.mean) / self.std)
         logits = outputs["logits"] / self.head.temperature
         scores = self.score(outputs, self.head) if self.score else self.head.scores(outputs)
         if in_range is not None:
             logits = logits.where(in_range[:, None], torch.nan)
             scores = scores.where(in_range, torch.nan)
-        return Detections(logits.argmax(1), logits.softmax(1), scores, scores >= self.least, logits)
+        classes = logits.argmax(1)
+        least = self.least[classes] if self.per_class else self.least
+        return Detections(classes, logits.softmax(1), scores, scores >= least, logits)

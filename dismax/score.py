@@ -4,7 +4,7 @@ own score.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -14,13 +14,26 @@ from . import versions
 from .detectors import DETECTORS, FitData, NotApplicable, Score, get_detector
 from .detectors.common import ROWS
 from .detectors.contract import required
+from .detectors.own import Own
 from .detectors.saved import pack, unpack
 from .losses import LossFirstPart
 from .losses.common import at_least_float32
-from .losses.thresholds import PERCENTILES, percentiles, threshold_at
+from .losses.thresholds import (
+    PERCENTILES,
+    class_percentiles,
+    class_thresholds_at,
+    images_for,
+    percentiles,
+    threshold_at,
+)
 
 OWN = "own"  # the head's own score, at the fitted temperature
 DEFAULT = "combined"
+# A score is fitted to at most so many training images. They are enough for the mean of a class and
+# for the covariance. More would take memory and time: all features and logits of ImageNet's
+# training images are 8 GB.
+FIT_IMAGES = 50_000
+MAX_NAMES = 5  # of classes in an error message
 
 
 class DeployedScore(nn.Module):
@@ -30,15 +43,28 @@ class DeployedScore(nn.Module):
         name: the score's row in the table of detectors.
         score: the fitted score.
         thresholds: percentiles of the scores of held-out images [len(PERCENTILES)].
+        class_thresholds: the same for each predicted class [C, len(PERCENTILES)].
+        class_counts: the number of held-out images of each predicted class [C].
     """
 
     thresholds: Tensor
+    class_thresholds: Tensor | None
+    class_counts: Tensor | None
 
-    def __init__(self, name: str, score: Score, thresholds: Tensor):
+    def __init__(
+        self,
+        name: str,
+        score: Score,
+        thresholds: Tensor,
+        class_thresholds: Tensor | None = None,
+        class_counts: Tensor | None = None,
+    ):
         super().__init__()
         self.name = name
         self.score = score
         self.register_buffer("thresholds", thresholds)
+        self.register_buffer("class_thresholds", class_thresholds)
+        self.register_buffer("class_counts", class_counts)
 
     def forward(self, outputs: Mapping[str, Tensor], head: LossFirstPart) -> Tensor:
         """Return scores [B]; NaN if the features or the largest logit are not finite.
@@ -67,12 +93,41 @@ class DeployedScore(nn.Module):
         """
         return threshold_at(self.thresholds, tpr)
 
+    def class_threshold(self, tpr: float, class_names: Sequence[str] = ()) -> Tensor:
+        """Return a threshold for each class [C]: the score that, of new in-distribution images with
+        this predicted class, at least the share `tpr` is expected to reach.
+
+        Raises ValueError if a class has too few held-out images for this share, or if the score was
+        fitted without classes.
+        """
+        if self.class_thresholds is None or self.class_counts is None:
+            raise ValueError(
+                f"the score {self.name} has no thresholds for each class: fit it again (a run's: "
+                f"`python detect.py RUN --deploy {self.name}`)"
+            )
+        thresholds = class_thresholds_at(self.class_thresholds, tpr)
+        needed = images_for(tpr)
+        few = (self.class_counts < needed).nonzero().flatten().tolist()
+        if few:
+            names = [f"{class_names[c] if class_names else c}" for c in few]
+            counts = self.class_counts[few].tolist()
+            listed = [f"{name} ({count})" for name, count in zip(names, counts, strict=True)]
+            more = f" and {len(few) - MAX_NAMES} more" if len(few) > MAX_NAMES else ""
+            raise ValueError(
+                f"a threshold for each class at {tpr:.4g} needs {needed} held-out images or more "
+                f"that the network predicts as it, too few are {', '.join(listed[:MAX_NAMES])}"
+                f"{more}: take a lower share, more images, or one threshold for all"
+            )
+        return thresholds
+
     def pack(self) -> dict[str, Any]:
         """Return plain values for a file."""
         return {
             "version": versions.of(self.name),
             "score": pack(self.score),
             "thresholds": self.thresholds,
+            "class_thresholds": self.class_thresholds,
+            "class_counts": self.class_counts,
         }
 
     @classmethod
@@ -84,22 +139,38 @@ class DeployedScore(nn.Module):
         """
         if content["version"] != versions.of(name):
             raise ValueError(f"the score {name} is computed in another way now: deploy it again")
-        deployed = cls(name, unpack(content["score"]), content["thresholds"]).float()
-        for entry, value in deployed.state_dict().items():
-            if not value.isfinite().all():
-                raise ValueError(f"the score {name} has a {entry} that is not finite")
-        if deployed.thresholds.shape != (len(PERCENTILES),):
-            raise ValueError(f"the score {name} has not a threshold for each percentile")
+        deployed = cls(
+            name,
+            unpack(content["score"]),
+            content["thresholds"],
+            content.get("class_thresholds"),  # older files lack them
+            content.get("class_counts"),
+        ).float()
+        deployed._check(head.num_classes)
         features = torch.zeros(2, head.num_features)
         outputs = {**head.named_outputs(features), "features": features}
         if deployed(outputs, head).shape != (2,):
             raise ValueError(f"the score {name} does not return one number for an image")
         return deployed
 
+    def _check(self, num_classes: int) -> None:
+        """Raises ValueError for numbers that are not finite, or thresholds of another shape."""
+        values = self.state_dict()
+        if self.class_thresholds is not None and self.class_counts is not None:
+            counts, shape = self.class_counts, self.class_thresholds.shape
+            if counts.shape != (num_classes,) or shape != (num_classes, len(PERCENTILES)):
+                raise ValueError(f"the score {self.name} has not thresholds for each class")
+            values["class_thresholds"] = self.class_thresholds[counts > 0]  # the others are NaN
+        for entry, value in values.items():
+            if not value.isfinite().all():
+                raise ValueError(f"the score {self.name} has a {entry} that is not finite")
+        if self.thresholds.shape != (len(PERCENTILES),):
+            raise ValueError(f"the score {self.name} has not a threshold for each percentile")
+
 
 def check_deployable(name: str) -> None:
     """Raises ValueError for an unknown detector, or for one that needs gradients."""
-    if get_detector(name).needs == "network":
+    if name != OWN and get_detector(name).needs == "network":
         choices = [name for name, row in DETECTORS.items() if row.needs != "network"]
         raise ValueError(
             f"{name} needs the network's gradients or layers, so it cannot be deployed: choose "
@@ -107,42 +178,56 @@ def check_deployable(name: str) -> None:
         )
 
 
-def fit_score(name: str, data: FitData) -> DeployedScore:
+def fit_to_outputs(name: str, data: FitData, temperature: float) -> DeployedScore:
     """Fit a detector to a network's in-distribution outputs, and set its thresholds.
 
     Args:
-        name: a row of the table of detectors that needs no gradient: "combined", "knn", ...
+        name: a row of the table of detectors that needs no gradient: "combined", "knn", ...; or
+            "own", the head's own score.
         data: the thresholds are those of `data.calibration`.
+        temperature: the head's fitted temperature, for its own score.
 
     Raises what `check_deployable` raises, ValueError for scores that are not finite, and
     NotApplicable for a detector that does not apply to this head.
     """
     check_deployable(name)
-    detector = get_detector(name)
     head = cast(LossFirstPart, required(data.head, "the head"))
-    if reason := detector.refuses(head):
-        raise NotApplicable(f"{name} {reason}")
-    score = required(detector.fit(data).deployable, "a score of its outputs").float()
+    score = Own(temperature) if name == OWN else _fitted(name, data)
     nothing = torch.full((1,), torch.nan)  # until the scores are known
     deployed = DeployedScore(name, score, nothing)
-    deployed.thresholds = percentiles(deployed.of(data.calibration.outputs, head))
+    scores = deployed.of(data.calibration.outputs, head)
+    deployed.thresholds = percentiles(scores)
+    predicted = data.calibration.outputs["logits"].argmax(1)
+    deployed.class_thresholds = class_percentiles(scores, predicted, head.num_classes)
+    deployed.class_counts = predicted.bincount(minlength=head.num_classes)
     return deployed
 
 
-def choose(scores: Mapping[str, DeployedScore], name: str | None) -> DeployedScore | None:
-    """Return the score of this name, or None for "own", the head's.
+def _fitted(name: str, data: FitData) -> Score:
+    """Return the score of a detector, fitted, in float32."""
+    detector = get_detector(name)
+    if reason := detector.refuses(required(data.head, "the head")):
+        raise NotApplicable(f"{name} {reason}")
+    return required(detector.fit(data).deployable, "a score of its outputs").float()
+
+
+def choose(
+    scores: Mapping[str, DeployedScore], name: str | None, per_class: bool = False
+) -> DeployedScore | None:
+    """Return the score of this name, or None for "own" with the thresholds of the head.
 
     By default it is "combined" if it is there, else the head's.
 
-    Raises ValueError for a name that is not there.
+    Raises ValueError for a name that is not there, and for `per_class` if "own" has no thresholds
+    for each class.
     """
     if name is None:
-        return scores.get(DEFAULT)
-    if name == OWN:
+        name = DEFAULT if DEFAULT in scores else OWN
+    if name == OWN and not per_class:
         return None
     if name not in scores:
-        raise ValueError(
-            f"it has no score {name}, only {', '.join((OWN, *scores))}: `python detect.py RUN "
-            f"--deploy {name}` adds it"
-        )
+        missing = f"score {name}, only {', '.join(dict.fromkeys((OWN, *scores)))}"
+        if name == OWN:
+            missing = "thresholds of its own score for each class"
+        raise ValueError(f"it has no {missing}: `python detect.py RUN --deploy {name}` adds it")
     return scores[name]

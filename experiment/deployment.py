@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from detectors import SetOutputs
 from dismax import saved
-from dismax.score import DeployedScore, fit_score
+from dismax.score import DeployedScore, fit_to_outputs
 from losses import LossFirstPart
 
 from . import records
@@ -24,12 +24,13 @@ def deploy(run: FinishedRun, names: Sequence[str]) -> str:
     """Fit these detectors, write them into the run's model.pt, and return a table of what they
     accept.
 
-    Raises ValueError for a run without a network, and what `fit_score` raises.
+    Raises ValueError for a run without a network, and what `fit_to_outputs` raises.
     """
     if not run.has_network:
         raise ValueError(f"{run.folder} has no network, so nothing can be deployed there")
     data, sets = run.outputs({"features"})
-    scores = [fit_score(name, data) for name in names]
+    temperature = run.record["temperature"]["value"]
+    scores = [fit_to_outputs(name, data, temperature) for name in names]
     with locked(run.folder, wait=60):
         records.refuse_another(run.folder, run.record)
         for score in scores:

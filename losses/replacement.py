@@ -6,9 +6,11 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 from .contract import LossFirstPart
+from .softmax import SoftMaxLossFirstPart
 
 Head = TypeVar("Head", bound=LossFirstPart)
 MAX_NAMES = 4  # names of layers in an error message
@@ -86,6 +88,14 @@ def _find_classifier(
     return last
 
 
+@torch.no_grad()
+def _take_weights(head: SoftMaxLossFirstPart, layer: nn.Linear) -> None:
+    """Copy a layer's weights and bias into a head. A layer without a bias leaves it at 0."""
+    head.weight.copy_(layer.weight)
+    if layer.bias is not None:
+        head.bias.copy_(layer.bias)
+
+
 def replace_classifier(
     model: nn.Module,
     head: Callable[[int, int], Head],
@@ -98,8 +108,12 @@ def replace_classifier(
         head = losses.replace_classifier(network, losses.DisMaxLossFirstPart, num_classes=10)
         criterion = losses.DisMaxLossSecondPart(head)
 
-    The head takes as many features as the layer, is on the same device in the same precision, and
-    has new weights. The criterion and the scores need it.
+    The head takes as many features as the layer. It is on the same device, in the same precision
+    and in the same mode. The criterion and the scores need it.
+
+    A `SoftMaxLossFirstPart` with as many classes as the layer keeps the layer's weights and bias,
+    so that a trained network returns the same logits. For new weights, call the layer's
+    `reset_parameters()` before. Every other head has new weights.
 
     Args:
         model: any network whose classifier gets features [B, D]. It is changed in place.
@@ -139,6 +153,8 @@ def replace_classifier(
             "put the head in by hand"
         )
     new_head = head(layer.in_features, layer.out_features if num_classes is None else num_classes)
-    new_head = new_head.to(layer.weight.device, layer.weight.dtype)
+    new_head = new_head.to(layer.weight.device, layer.weight.dtype).train(layer.training)
+    if isinstance(new_head, SoftMaxLossFirstPart) and new_head.num_classes == layer.out_features:
+        _take_weights(new_head, layer)
     model.set_submodule(name, new_head)
     return new_head

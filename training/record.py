@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -71,7 +71,7 @@ def _fingerprints(session: Session) -> dict[str, str]:
 
 
 def write_results(
-    session: Session, record: dict[str, Any], outputs: Outputs, score: DeployedScore | None
+    session: Session, record: dict[str, Any], outputs: Outputs, scores: Sequence[DeployedScore]
 ) -> None:
     """Write predictions.npz, model.pt and, last of all, metrics.json. Delete the checkpoints.
 
@@ -93,7 +93,7 @@ def write_results(
         data.mean,
         data.std,
         data.entry.margin,
-        [score] if score else [],
+        scores,
         data.grey,
     )
     records.write_json(folder / records.METRICS, record)

@@ -1,4 +1,4 @@
-"""The score that a finished run's network is deployed with."""
+"""The scores that a finished run's network is deployed with."""
 
 from __future__ import annotations
 
@@ -10,27 +10,23 @@ from torch import Tensor
 
 from data.sources import limited
 from detectors import FitData, NotApplicable, SetOutputs
-from dismax.score import DEFAULT, DeployedScore, fit_score
+from dismax.score import DEFAULT, FIT_IMAGES, OWN, DeployedScore, fit_to_outputs
 from utils.output import print_line
 
 from .run import Run
 
-# Enough for the mean of a class and for the covariance. More would take memory and time: all
-# features and logits of ImageNet's training images are 8 GB.
-IMAGES = 50_000
-
 
 def positions_to_fit(count: int) -> Tensor:
     """Return the positions of the training images that the score is fitted to."""
-    return limited(count, IMAGES)
+    return limited(count, FIT_IMAGES)
 
 
-def fit_default(
+def fit_scores(
     run: Run, train: Mapping[str, Tensor], positions: Tensor, calibration: Mapping[str, Tensor]
-) -> DeployedScore | None:
-    """Return the default score, fitted to the outputs of the network, which is calibrated.
+) -> list[DeployedScore]:
+    """Return the head's own score and the default one, fitted to the calibrated network's outputs.
 
-    Prints a warning and returns None if it cannot be fitted.
+    Prints a warning and leaves the default one out if it cannot be fitted.
 
     Args:
         run: the trained run.
@@ -38,15 +34,18 @@ def fit_default(
         positions: of `positions_to_fit`.
         calibration: the outputs for the calibration split.
     """
+    head = copy.deepcopy(run.model.classifier).cpu()
+    temperature = head.temperature.item()
     data = FitData(
         network=None,
-        head=copy.deepcopy(run.model.classifier).cpu(),
+        head=head,
         train=SetOutputs(train, labels=run.data.train.labels[positions]),
         calibration=SetOutputs(calibration),
         std=run.data.std,
     )
+    scores = [fit_to_outputs(OWN, data, temperature)]
     try:
-        return fit_score(DEFAULT, data)
+        scores.append(fit_to_outputs(DEFAULT, data, temperature))
     except (NotApplicable, ValueError, torch.linalg.LinAlgError) as error:
         print_line(f"warning: the network has no {DEFAULT} score ({error}), only its head's own")
-    return None
+    return scores

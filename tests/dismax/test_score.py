@@ -12,7 +12,7 @@ from detectors.saved import KINDS, unpack
 from dismax import archive
 from dismax.detector import Detector
 from dismax.saved import add_score, load_network
-from dismax.score import DeployedScore, fit_score
+from dismax.score import DeployedScore, fit_to_outputs
 from losses import DisMaxLossFirstPart
 from tests.detectors.sets import MEAN, STD, C, network_set, trained_data, untrained_data
 from tests.finished_runs import model_file_content
@@ -40,7 +40,7 @@ def pixels_of(images):
 def test_a_deployed_detector_scores_as_the_fitted_one_and_accepts_the_promised_share(name):
     # float32 rounds many of SoftMax's largest probabilities to 1, so that their ranks differ.
     data = trained_data("dismax" if name == "combined" else "softmax")
-    score = fit_score(name, data)
+    score = fit_to_outputs(name, data, 0.5)
     fitted = DETECTORS[name].fit(data)
     detector = detector_of(data, score)
     held_out = detector(pixels_of(data.calibration))
@@ -58,7 +58,7 @@ def test_a_deployed_detector_scores_as_the_fitted_one_and_accepts_the_promised_s
 @pytest.mark.parametrize("name", NAMES)
 def test_a_score_comes_back_from_a_file_bit_for_bit(name, tmp_path):
     data = untrained_data("softmax")
-    score = fit_score(name, data)
+    score = fit_to_outputs(name, data, 0.5)
     archive.save(tmp_path / "score.pt", score.pack())
     with open(tmp_path / "score.pt", "rb") as file:
         loaded = DeployedScore.unpack(name, archive.load(file), data.head)
@@ -72,7 +72,7 @@ def test_every_kind_of_score_can_be_read_and_an_unknown_one_is_named():
     for name in NAMES:
         kinds |= {
             type(module).__name__
-            for module in fit_score(name, untrained_data("softmax")).score.modules()
+            for module in fit_to_outputs(name, untrained_data("softmax"), 1).score.modules()
             if isinstance(module, tuple(KINDS.values()))
         }
     assert kinds == set(KINDS)
@@ -84,16 +84,16 @@ def test_every_kind_of_score_can_be_read_and_an_unknown_one_is_named():
 
 def test_a_score_that_needs_gradients_or_another_head_is_refused_by_name():
     with pytest.raises(ValueError, match="odin needs the network's gradients or layers, so"):
-        fit_score("odin", untrained_data())
+        fit_to_outputs("odin", untrained_data(), 1)
     with pytest.raises(ValueError, match="unknown detector 'magic'"):
-        fit_score("magic", untrained_data())
+        fit_to_outputs("magic", untrained_data(), 1)
     with pytest.raises(NotApplicable, match="vim needs a linear head"):
-        fit_score("vim", untrained_data("dismax"))
+        fit_to_outputs("vim", untrained_data("dismax"), 1)
 
 
 def test_an_image_without_finite_features_is_not_accepted():
     data = untrained_data("softmax")
-    score = fit_score("mahalanobis", data)
+    score = fit_to_outputs("mahalanobis", data, 1)
     outputs = {name: value.clone() for name, value in data.calibration.outputs.items()}
     outputs["features"][3, 2] = torch.inf
     scores = score(outputs, data.head)
@@ -116,7 +116,7 @@ def score_for_file(name="mahalanobis"):
     with torch.no_grad():
         outputs = {"features": features, **head.named_outputs(features)}
     images = SetOutputs(outputs, labels=torch.arange(60) % len(content["classes"]))
-    return fit_score(name, FitData(None, head, images, images, STD))
+    return fit_to_outputs(name, FitData(None, head, images, images, STD), 0.3)
 
 
 def test_a_file_keeps_the_scores_that_were_added_and_the_caller_chooses(tmp_path):

@@ -67,6 +67,31 @@ def test_the_head_has_the_size_and_precision_of_the_named_layer():
     assert model(torch.zeros(2, 3, 2, 2, dtype=torch.float64)).shape == (2, 5)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_softmax_keeps_the_weights_of_a_trained_layer(bias):
+    layer = nn.Linear(12, 5, bias=bias)
+    model = nn.Sequential(nn.Flatten(), layer).double().eval()
+    images = torch.rand(2, 3, 2, 2, dtype=torch.float64)
+    expected = model(images)
+    head = losses.replace_classifier(model, losses.SoftMaxLossFirstPart)
+    torch.testing.assert_close(model(images), expected)
+    assert not head.training
+    layer.weight.data.zero_()
+    assert model(images).any()  # the head has a copy
+    assert head.weight.requires_grad
+
+
+def test_other_heads_and_other_numbers_of_classes_start_new():
+    layer = nn.Linear(12, 5)
+    for num_classes in (4, 6):
+        model = nn.Sequential(nn.Flatten(), layer)
+        head = losses.replace_classifier(model, losses.SoftMaxLossFirstPart, num_classes)
+        assert not head.weight[:4].equal(layer.weight[:4])
+        assert not head.bias.any()
+    model = nn.Sequential(nn.Flatten(), layer)
+    assert losses.replace_classifier(model, losses.IsoMaxPlusLossFirstPart).training
+
+
 def test_a_model_that_is_only_a_linear_layer_is_an_error():
     with pytest.raises(ValueError, match="nothing but its nn.Linear"):
         losses.replace_classifier(nn.Linear(2, 3), losses.SoftMaxLossFirstPart)
