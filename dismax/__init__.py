@@ -4,7 +4,8 @@ The installed package holds all of it. In a checkout, `dismax.losses`, `dismax.m
 `dismax.detectors` are the repository's folders of these names. The other names, such as
 `dismax.calibration`, are files of `utils`.
 
-`dismax.calibrate` and `dismax.fit_score` are functions. They are loaded when they are first used.
+`dismax.calibrate`, `dismax.drift` and `dismax.fit_score` are functions. They are loaded
+when they are first used.
 """
 
 import sys
@@ -15,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .fitting import calibrate, fit_score
+    from .monitoring import drift
 
 __version__ = "0.1.0"
-__all__ = ["calibrate", "fit_score"]
+__all__ = ["calibrate", "drift", "fit_score"]
 
-_MODULES = {"calibrate": "fitting", "fit_score": "fitting"}  # function → its module
+# Function → its module.
+_MODULES = {"calibrate": "fitting", "drift": "monitoring", "fit_score": "fitting"}
 
 
 def __getattr__(name: str) -> Any:

@@ -79,7 +79,7 @@ def describe(detector: Detector, size: tuple[int, int] | None) -> dict[str, str]
         "mean": detector.mean.flatten().tolist(),
         "std": detector.std.flatten().tolist(),
         "temperature": detector.head.temperature.item(),
-        "threshold": detector.least.item(),
+        "threshold": detector.least.tolist(),  # a list if there is one for each class
         "tpr": detector.tpr,
     }
     name = detector.score.name if detector.score else OWN

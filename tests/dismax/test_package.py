@@ -28,6 +28,8 @@ assert detectors.__name__ == "dismax.detectors"
 new = {name.split(".")[0] for name in sys.modules} - before - set(sys.stdlib_module_names)
 from dismax import metrics
 assert metrics.accuracy([[0.0, 1.0]], [1]) == 1
+assert "scipy" not in sys.modules or "scipy" in before
+assert dismax.drift([0.0, 1.0], [0.5], 0.5).refused == 0
 found = Detector.load(sys.argv[2])(torch.zeros(3, 3, 8, 8))
 temperature = calibration.fit_temperature(torch.eye(2), torch.arange(2))
 print(sorted(new), found.probabilities.shape[0], temperature > 0)
@@ -56,6 +58,7 @@ def test_the_installed_package_is_one_name_that_loads_torch_alone(tmp_path, run_
     metadata = Parser().parsestr(next(site.glob("*.dist-info/METADATA")).read_text())
     assert [needed for needed in metadata.get_all("Requires-Dist") if "extra" not in needed] == [
         "scikit-learn>=1.5",
+        "scipy>=1.13",
         "torch>=2.6",
     ]
     assert metadata["License-Expression"] == "MIT"
