@@ -50,6 +50,8 @@ class Options:
     score: str | None = None
     """The score that decides: own (the head's), or one that `detect.py --deploy` put into the run.
     By default combined if the run has it, else own. An ONNX file has its own."""
+    per_class: bool = False
+    """A threshold for each predicted class, so that the share holds for each."""
     out: Path | None = None
     """A .csv or .json file with a row for each image. Rows are written while the program works; the
     file is there at the end."""
@@ -173,7 +175,9 @@ def perform(options: Options) -> int:
     paths, notes = find_images(options.images)
     if options.sheet and os.path.realpath(options.sheet) in map(os.path.realpath, paths):
         raise ValueError(f"--sheet {options.sheet} is one of the images: name a file elsewhere")
-    network = classifier.load(options.network, options.tpr, options.score, options.device)
+    network = classifier.load(
+        options.network, options.tpr, options.score, options.device, options.per_class
+    )
     for note in notes:
         print_line(f"warning: {note}", sys.stderr)
     counts, listed = summary.Summary(network), []

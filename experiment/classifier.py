@@ -34,7 +34,8 @@ class Classifier:
     channels: int = 3
     grey: bool | None = None  # whether all training images were grey, if that is known
     score: str | None = None  # the name of the score that decides, and ...
-    threshold: float | None = None  # ... the least one that is accepted, and ...
+    # ... the least one that is accepted, for all or for each predicted class, and ...
+    threshold: float | list[float] | None = None
     tpr: float | None = None  # ... the share of held-out images that reach it, if these are known
 
     def __call__(self, pixels: Tensor) -> Detections:
@@ -48,7 +49,9 @@ class Classifier:
         return self.detect(pixels[:, : self.channels])
 
 
-def load(path: Path, tpr: float | None, score: str | None, device: str) -> Classifier:
+def load(
+    path: Path, tpr: float | None, score: str | None, device: str, per_class: bool = False
+) -> Classifier:
     """Return the classifier in a run's folder, a model.pt, or a detector exported as ONNX.
 
     Args:
@@ -56,12 +59,14 @@ def load(path: Path, tpr: float | None, score: str | None, device: str) -> Class
         tpr: the share of in-distribution images to accept, at least; `TPR` by default.
         score: the score that decides; see `Detector.load`.
         device: where the network runs, as `runtime.find_device` takes it. ONNX runs on the CPU.
+        per_class: whether each predicted class has its own threshold.
 
     Raises ValueError for a file that is damaged or no network, or for a choice that it does not
     have; OSError for one that cannot be read.
     """
     if path.suffix.lower() == EXPORTED:
-        for option, chosen in (("--tpr", tpr is not None), ("--score", score is not None)):
+        options = {"--tpr": tpr is not None, "--score": score is not None, "--per-class": per_class}
+        for option, chosen in options.items():
             if chosen:
                 raise ValueError(
                     f"{option} cannot be changed for an ONNX file, which holds one score and one "
@@ -73,7 +78,7 @@ def load(path: Path, tpr: float | None, score: str | None, device: str) -> Class
     where = runtime.find_device(device)
     tpr = TPR if tpr is None else tpr
     path = path / records.MODEL if path.is_dir() else path
-    detector = Detector.load(path, tpr, score).to(where)
+    detector = Detector.load(path, tpr, score, per_class).to(where)
     if detector.size is None:
         raise ValueError(f"{path} does not tell the size of its images")
     return Classifier(
@@ -84,7 +89,7 @@ def load(path: Path, tpr: float | None, score: str | None, device: str) -> Class
         len(detector.mean),
         detector.grey,
         detector.score.name if detector.score else OWN,
-        detector.threshold(tpr),
+        detector.least.tolist() if per_class else detector.threshold(tpr),
         tpr,
     )
 
@@ -129,12 +134,20 @@ def _exported(path: Path) -> Classifier:
             channels,
             known.get("grey"),
             known.get("score"),
-            *(float(known[key]) if key in known else None for key in ("threshold", "tpr")),
+            _numbers(known.get("threshold")),
+            float(known["tpr"]) if "tpr" in known else None,
         )
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{path} has damaged metadata ({error}): export the detector again"
         ) from error
+
+
+def _numbers(value: Any) -> float | list[float] | None:
+    """Return a threshold, or one for each class. Raises ValueError or TypeError for others."""
+    if isinstance(value, list):
+        return [float(number) for number in value]
+    return None if value is None else float(value)
 
 
 def _session(path: Path) -> Any:

@@ -118,10 +118,13 @@ def criterion(classifier: Classifier) -> str:
     name = {None: "score", OWN: "head's own score"}.get(
         classifier.score, f"{classifier.score} score"
     )
-    line = f"accepted: the {name} is at least {classifier.threshold:.4g}"
+    each = isinstance(classifier.threshold, list)
+    least = "its predicted class's threshold" if each else f"{classifier.threshold:.4g}"
+    line = f"accepted: the {name} is at least {least}"
     if classifier.tpr is None:
         return line
-    return f"{line}, as for {classifier.tpr:.0%} of the held-out images"
+    share = f"{line}, as for {classifier.tpr:.0%} of the held-out images"
+    return f"{share} of each predicted class" if each else share
 
 
 def table(rows: Sequence[Row], classifier: Classifier) -> str:
