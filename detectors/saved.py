@@ -55,3 +55,35 @@ def unpack(content: Mapping[str, Any]) -> Score:
 
 def _unpacked(value: Any) -> Tensor | float | Score:
     return unpack(value) if isinstance(value, Mapping) else value
+
+
+def outline(packed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `pack` returned with None for each tensor, for a file that has them elsewhere.
+
+    What is None already is left out.
+    """
+    outlined = {}
+    for name, value in packed.items():
+        if isinstance(value, Tensor):
+            outlined[name] = None
+        elif value is not None:
+            outlined[name] = outline(value) if isinstance(value, Mapping) else value
+    return outlined
+
+
+def fill(outlined: Mapping[str, Any], tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
+    """Return what `outline` was given.
+
+    Args:
+        outlined: what it returned.
+        tensors: by name, as a state dict names them.
+        prefix: the beginning of their names.
+
+    Raises KeyError, with its name, for a tensor that is not there.
+    """
+    return {
+        name: fill(value, tensors, f"{prefix}{name}.")
+        if isinstance(value, Mapping)
+        else (tensors[prefix + name] if value is None else value)
+        for name, value in outlined.items()
+    }

@@ -102,6 +102,13 @@ def find_head(network: nn.Module) -> LossFirstPart:
     return head
 
 
+def plain_copy(network: nn.Module) -> nn.Module:
+    """Return a copy of a network in evaluation mode, without any of these wrappers."""
+    plain = copy.deepcopy(_unwrap(network)).eval()
+    _unwrap_submodules(plain)
+    return plain
+
+
 def take_apart(network: nn.Module) -> tuple[nn.Module, LossFirstPart]:
     """Copy a network, and split the copy from its head.
 
@@ -111,8 +118,7 @@ def take_apart(network: nn.Module) -> tuple[nn.Module, LossFirstPart]:
 
     Raises ValueError for a network that has no head of dismax.losses, or several.
     """
-    body = copy.deepcopy(_unwrap(network)).eval()
-    _unwrap_submodules(body)
+    body = plain_copy(network)
     head = find_head(body)
     for path, module in list(body.named_modules(remove_duplicate=False)):
         if module is head:

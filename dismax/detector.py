@@ -7,15 +7,16 @@ in-distribution.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .body import named_outputs, take_apart
 from .checks import check_images, check_names, check_range, normalization
+from .exported import SUFFIX, load_exported, restore
 from .losses.common import at_least_float32
 from .saved import load_network
 from .score import DeployedScore, choose
@@ -37,7 +38,8 @@ class Detector(nn.Module):
     If it was loaded from a run, `size` is the (height, width) of the run's training images, and
     `margin` is a number; both are in pixels. The detector itself does not resize. Resize images of
     another size to cover `size` plus `margin`, and crop their centre, as predict.py does. `grey`
-    tells whether all training images were grey. Otherwise `size` and `grey` are None.
+    tells whether all training images were grey, and `config` is the run's configuration. Otherwise
+    `size`, `grey` and `config` are None.
 
     `half()`, `bfloat16()` and `double()` change the network's precision. The head, the thresholds
     and the normalisation stay in float32 or wider. The copy of a compiled network is not compiled:
@@ -82,6 +84,7 @@ class Detector(nn.Module):
         self.margin = 0
         self.grey: bool | None = None
         self.tpr = float(tpr)
+        self.config: Mapping[str, Any] | None = None
         self.body, self.head = take_apart(network)
         self.class_names = check_names(class_names, self.head.num_classes)
         means, stds = normalization(mean, std)
@@ -108,33 +111,51 @@ class Detector(nn.Module):
     def load(
         cls,
         path: str | Path,
-        tpr: float = 0.95,
+        tpr: float | None = None,
         score: str | None = None,
-        per_class: bool = False,
+        per_class: bool | None = None,
+        network: nn.Module | None = None,
     ) -> Detector:
-        """Return the detector of a run's model.pt, on the CPU.
+        """Return the detector of a run's model.pt, or of a .safetensors file, on the CPU.
 
         Args:
-            path: the file.
-            tpr: the share of in-distribution images to accept, at least.
-            score: a score that `detect.py --deploy` put there, or "own", the head's. By default
-                "combined" if it is there, else "own".
-        per_class: as in `Detector`.
+            path: the file; `export.to_safetensors` writes the second kind.
+            tpr: the share of in-distribution images to accept, at least. By default that of the
+                detector that was exported; 0.95 for a model.pt.
+            score: a score that `detect.py --deploy` put into the run, or "own", the head's. By
+                default that of the detector that was exported; for a model.pt "combined" if it is
+                there, else "own".
+            per_class: as in `Detector`; by default as in the detector that was exported.
+            network: for a .safetensors file of your own network: the network, built as it was
+                then. Its weights do not matter.
 
-        Raises what `Detector` raises, ValueError for a file that is damaged or no model.pt, and
-        OSError for one that cannot be read.
+        Raises what `Detector` raises, ValueError for a file that is damaged or of another kind or
+        network, and OSError for one that cannot be read.
         """
-        network, saved = load_network(path)
+        if Path(path).suffix.lower() == SUFFIX:
+            network, saved = load_exported(path, network)
+        elif network is not None:
+            raise ValueError(f"{path} is no {SUFFIX} file: a model.pt has its network")
+        else:
+            network, saved = load_network(path)
+        tpr = saved.get("tpr", 0.95) if tpr is None else tpr
+        per_class = saved.get("per_class", False) if per_class is None else per_class
         try:
-            chosen = choose(saved["scores"], score, per_class)
+            exported = "tensors" in saved
+            if exported and score is None:
+                chosen = saved["chosen"]
+            else:
+                chosen = choose(saved["scores"], score, per_class)
             mean, std, classes = saved["mean"], saved["std"], saved["classes"]
             detector = cls(network, mean, std, classes, tpr, chosen, per_class)
+            if exported:
+                restore(detector, saved["tensors"])
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        height, width = saved["size"]
-        detector.size = (height, width)
+        detector.size = None if saved["size"] is None else (saved["size"][0], saved["size"][1])
         detector.margin = saved.get("margin", 0)
         detector.grey = saved.get("grey")
+        detector.config = saved["config"]
         return detector
 
     def threshold(self, tpr: float = 0.95) -> float:

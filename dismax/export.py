@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from .detector import Detector
+from .detectors.saved import outline
+from .exported import FORMAT
 from .files import whole_file, whole_files
 from .score import OWN
 
 OUTPUTS = ("logits", "probabilities", "score", "accepted")
-FORMAT = "dismax-detector-1"
 
 
 class _Outputs(nn.Module):
@@ -65,7 +66,8 @@ def _examples(detector: Detector, size: tuple[int, int] | None) -> Tensor:
 def describe(detector: Detector, size: tuple[int, int] | None) -> dict[str, str]:
     """Return what a program needs to know about a detector besides its computation.
 
-    `format` and `score` are names, the other values are JSON.
+    `format` and `score` are names, the other values are JSON. `threshold` is a number, or a list of
+    one for each class.
 
     Args:
         detector: on any device.
@@ -79,7 +81,7 @@ def describe(detector: Detector, size: tuple[int, int] | None) -> dict[str, str]
         "mean": detector.mean.flatten().tolist(),
         "std": detector.std.flatten().tolist(),
         "temperature": detector.head.temperature.item(),
-        "threshold": detector.least.tolist(),  # a list if there is one for each class
+        "threshold": detector.least.tolist(),
         "tpr": detector.tpr,
     }
     name = detector.score.name if detector.score else OWN
@@ -129,18 +131,26 @@ def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None =
 def to_safetensors(detector: Detector, path: str | Path) -> None:
     """Write the weights, temperature, thresholds and normalisation as safetensors.
 
-    The class names are in its metadata, as class_0, class_1 and so on. The file is written whole or
-    not at all; its folder is made if it does not exist. Needs the package safetensors (`pip install
-    '.[export]'` in the repository).
+    `Detector.load` reads the file. Its metadata is what `describe` returns, and how the head, the
+    score and a run's network are made. The file is written whole or not at all; its folder is made
+    if it does not exist. Needs the package safetensors (`pip install '.[export]'` in the
+    repository).
 
     Raises OSError if the file cannot be written.
     """
     from safetensors.torch import save
 
-    # A class is named after its folder, whose name can be in any encoding.
-    names = [name.encode("utf-8", "backslashreplace").decode() for name in detector.class_names]
-    metadata = {f"class_{number}": name for number, name in enumerate(names)}
-    weights = {name: value.contiguous() for name, value in detector.state_dict().items()}
+    metadata = describe(detector, detector.size) | {
+        "head": type(detector.head).__name__,
+        "config": json.dumps(detector.config),
+    }
+    if detector.score:
+        metadata["fitted_score"] = json.dumps(outline(detector.score.pack()))
+    # Copies, since safetensors refuses a tensor that two layers share.
+    weights = {
+        name: value.clone(memory_format=torch.contiguous_format)
+        for name, value in detector.state_dict().items()
+    }
     # `safetensors.torch.save_file` would make a file that only its owner can read.
     with whole_file(Path(path)) as temporary:
         temporary.write_bytes(save(weights, metadata))

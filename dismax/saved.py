@@ -94,7 +94,8 @@ def load_network(path: str | Path) -> tuple[Network, dict[str, Any]]:
                 # With a stride of 0, one stored number could make a tensor of any size.
                 raise ValueError("its weights are larger than the file")
             changes = versions.other_function(content["config"])
-            network = _build(content["config"], len(content["classes"]), weights)
+            network = architecture(content["config"], len(content["classes"]))
+            _give_weights(network, weights)
             _check(content)
             content["scores"] = {
                 name: DeployedScore.unpack(name, score, network.classifier)
@@ -127,32 +128,45 @@ def _tensors(content: Any) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
-def _build(config: Mapping[str, Any], num_classes: int, weights: dict[str, Tensor]) -> Network:
-    """Return the network of a configuration (as JSON) with these weights, in float32.
+def architecture(config: Mapping[str, Any], num_classes: int) -> Network:
+    """Return the network of a configuration (as JSON), without weights: on the meta device.
 
-    Raises ValueError for an unknown network or loss, or for weights that are not finite,
-    RuntimeError for weights that do not fit the network.
+    So it takes no memory before the weights are known to fit. Raises ValueError for an unknown
+    network or loss.
     """
     loss = get_loss(config["loss"])
-    with torch.device("meta"):  # takes no memory before the weights are known to fit
-        network = loss.wrap(build_model(config["model"], num_classes, loss.head))
+    with torch.device("meta"):
+        return loss.wrap(build_model(config["model"], num_classes, loss.head))
+
+
+def _give_weights(network: Network, weights: dict[str, Tensor]) -> None:
+    """Give a network these weights, in float32.
+
+    Raises ValueError for weights that are not finite, RuntimeError for weights that do not fit the
+    network.
+    """
     network.load_state_dict(weights, assign=True)
     network.to(torch.float32).to(memory_format=torch.contiguous_format)
     for name, value in network.state_dict().items():
         if not name.endswith("thresholds") and not value.isfinite().all():
             raise ValueError(f"{name} is not finite")
-    return network
 
 
 def _check(saved: Mapping[str, Any]) -> None:
     """Raises ValueError if mean, std, classes or size is missing, or if a value is impossible."""
     if missing := {"mean", "std", "classes", "size"} - saved.keys():
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-    if saved.get("grey") not in (None, True, False):
-        raise ValueError(f"its flag for grey images is {saved['grey']!r:.40}")
-    size, margin = saved["size"], saved.get("margin", 0)
     if len(saved["mean"]) != 3 or len(saved["std"]) != 3:
         raise ValueError("its mean and std are not of 3 channels")
+    check_images(saved["size"], saved.get("margin", 0), saved.get("grey"))
+
+
+def check_images(size: Sequence[int], margin: int, grey: bool | None) -> None:
+    """Raises ValueError for what cannot describe images; the arguments are those of
+    `save_network`.
+    """
+    if grey not in (None, True, False):
+        raise ValueError(f"its flag for grey images is {grey!r:.40}")
     possible = len(size) == 2 and all(
         type(number) is int and number > 0 for number in (*size, margin + 1)
     )
