@@ -134,7 +134,7 @@ def _exported(path: Path) -> Classifier:
             channels,
             known.get("grey"),
             known.get("score"),
-            _numbers(known.get("threshold")),
+            _threshold(known["threshold"], num_classes) if "threshold" in known else None,
             float(known["tpr"]) if "tpr" in known else None,
         )
     except (ValueError, TypeError) as error:
@@ -143,11 +143,13 @@ def _exported(path: Path) -> Classifier:
         ) from error
 
 
-def _numbers(value: Any) -> float | list[float] | None:
+def _threshold(value: Any, num_classes: int) -> float | list[float]:
     """Return a threshold, or one for each class. Raises ValueError or TypeError for others."""
-    if isinstance(value, list):
-        return [float(number) for number in value]
-    return None if value is None else float(value)
+    if not isinstance(value, list):
+        return float(value)
+    if len(value) != num_classes:
+        raise ValueError(f"a threshold is a float, or {num_classes} of them, got {len(value)}")
+    return [float(number) for number in value]
 
 
 def _session(path: Path) -> Any:
