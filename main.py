@@ -69,6 +69,8 @@ def describe(run: Run) -> None:
     config = run.config
     for note in run.data.notes:
         print_line(f"warning: {note}")
+    if run.model.start_note:
+        print_line(run.model.start_note)
     processes = f", {run.world.size} processes" if run.world.size > 1 else ""
     print_line(
         f"{', '.join(run.titles.values())}, seed {config.seed}: {epochs_text(config.epochs)} of "

@@ -79,7 +79,10 @@ def load_split(path: Path, root: Path = Path()) -> ImageSet:
         other_size = size_of(other)
         if other_size != size:
             sizes = f"{first.name} {_size_text(size)}, {other} {_size_text(other_size)}"
-            raise ValueError(f"{path} holds images of several sizes ({sizes}): resize them to one")
+            raise ValueError(
+                f"{path} holds images of several sizes ({sizes}): give the network's with --size "
+                "224, or resize them to one"
+            )
     return _decode_if_small(replace(images, size=size))
 
 
@@ -175,6 +178,25 @@ class ClassFolders:
                 f"torchvision's ImageFolder), or name another folder than {root} with --data-dir"
             )
         return folder
+
+
+def load_cropped_train_and_test(
+    folder: Path, size: tuple[int, int], margin: int
+) -> tuple[ImageFiles, ImageFiles]:
+    """Return the training and the test set from class folders in `train` and `test`.
+
+    The images have any size and stay in their files: see `load_cropped`.
+    """
+    for split in ("train", "test"):
+        refuse_dead_link(folder / split)
+        if not (folder / split).is_dir():
+            raise ValueError(
+                f"{folder} holds no folder {split}: with --size, train and test are folders with "
+                "a folder of images for each class"
+            )
+    train = load_cropped(folder / "train", size, margin)
+    test = load_cropped(folder / "test", size, margin)
+    return train, classes.match(train, test, folder)
 
 
 def load_cropped(folder: Path, size: tuple[int, int], margin: int) -> ImageFiles:

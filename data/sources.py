@@ -16,18 +16,30 @@ from .folders import refuse_dead_link
 from .images import has_colour
 from .streaming import ImageSet
 
+# How much longer the shorter side is before the centre is cropped: 256 for 224, as for ImageNet.
+MARGIN = 32 / 224
 PREFIX = "catalog:"  # before a name that is also a path
 
 
-def entry_of(source: str, recipe: str | None = None) -> TrainingSet:
+def entry_of(source: str, recipe: str | None = None, size: int | None = None) -> TrainingSet:
     """Return the catalog entry of a data set to train on, with the changes of a recipe.
 
     For a folder, return an entry with the defaults and the built-in out-of-distribution sets.
 
-    Raises ValueError if the source is neither a name in the catalog nor a folder.
+    Args:
+        source: a name in the catalog, or a folder.
+        recipe: of the run.
+        size: for a folder of images of any size: height and width of the network's images.
+
+    Raises ValueError if the source is neither a name in the catalog nor a folder, and for a size of
+    a set in the catalog.
     """
     entry = CATALOG.get(source)
     if isinstance(entry, TrainingSet):
+        if size is not None:
+            raise ValueError(
+                f"--size is for a folder of your own images, and {source} has its own: leave it out"
+            )
         return replace(entry, **entry.recipes.get(recipe or "", {}))
     path = Path(source)
     refuse_dead_link(path)
@@ -37,12 +49,23 @@ def entry_of(source: str, recipe: str | None = None) -> TrainingSet:
             f"unknown data set {source!r}: choose from {', '.join(names)}, or give a folder with "
             "train and test"
         )
-    return TrainingSet(
+    folder = TrainingSet(
         name=source,
         title=title_of(source),
         load=lambda root: files.load_train_and_test(path, root),
         load_ood=lambda root, reference, margin: files.load_ood(path, reference, margin, root),
         ood_sets=BUILT_IN_OOD_SETS,
+    )
+    if size is None:
+        return folder
+    margin = round(size * MARGIN)
+    return replace(
+        folder,
+        load=lambda root: files.load_cropped_train_and_test(path, (size, size), margin),
+        side=size,
+        margin=margin,
+        recipe="imagenet",
+        model="resnet18_imagenet",
     )
 
 
@@ -116,16 +139,19 @@ def ood_sets(
     return [(role, name) for name, role in roles.items()]
 
 
-def load_train_and_test(source: str, root: Path) -> tuple[ImageSet, ImageSet]:
+def load_train_and_test(
+    source: str, root: Path, size: int | None = None
+) -> tuple[ImageSet, ImageSet]:
     """Return the training and the test set of an in-distribution set.
 
     Args:
         source: a name in the catalog, or a folder with `train` and `test`.
         root: the data directory: downloads are there, and paths in image lists are relative to it.
+        size: as in `entry_of`.
 
     Raises ValueError for bad data, FileNotFoundError for missing data.
     """
-    train, test = entry_of(source).load(root)
+    train, test = entry_of(source, size=size).load(root)
     classes.refuse_bad_names(train.classes, source)
     classes.refuse_wrong_labels(train, f"{source}, train")
     classes.refuse_wrong_labels(test, f"{source}, test")

@@ -37,6 +37,7 @@ class ImageFiles(Dataset[Tensor]):
     margin: int = 0  # how much longer than `size` each side is before the centre is cropped
     crops: bool = False  # whether training sees random crops
     grey: bool = False  # whether images are turned grey
+    workers: int | None = None  # processes that decode; None: as many as `workers.read` chooses
     notes: tuple[str, ...] = ()  # lines that say what was left out when it was loaded
 
     def __len__(self) -> int:
@@ -89,7 +90,7 @@ class ImageFiles(Dataset[Tensor]):
             else list(zip(batch.tolist(), batch_seeds.tolist(), strict=True))
             for batch, batch_seeds in zip(batches, seeds, strict=False)
         )
-        return workers.read(self, indices)
+        return workers.read(self, indices, self.workers)
 
 
 ImageSet = Images | ImageFiles

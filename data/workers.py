@@ -20,10 +20,15 @@ TIMEOUT = 5  # seconds to wait for a batch; then `_receive` decides whether to w
 STALLED = 600  # seconds without a batch after which reading fails
 
 
-def read(images: Dataset, indices: Iterator[Any]) -> Iterator[Any]:
+def read(images: Dataset, indices: Iterator[Any], count: int | None = None) -> Iterator[Any]:
     """Yield `images[index]`, a decoded batch, for each index; other processes decode it.
 
     A batch is a tensor, or a NamedTuple with a tensor `pixels` and otherwise plain values.
+
+    Args:
+        images: returns a batch for an index.
+        indices: of the batches.
+        count: number of processes; by default one for each processor, at most 8.
 
     Raises:
         ValueError: an image is damaged (the message names it), or no batch comes for `STALLED`
@@ -36,7 +41,7 @@ def read(images: Dataset, indices: Iterator[Any]) -> Iterator[Any]:
         batch_size=None,  # each index is a whole batch
         sampler=indices,
         collate_fn=_share,
-        num_workers=_count(),
+        num_workers=count or _count(),
         prefetch_factor=4,  # batches that each process decodes ahead
         timeout=TIMEOUT,
         pin_memory=torch.cuda.is_available(),

@@ -40,11 +40,14 @@ def fit_mahalanobis_layers(data: FitData) -> Fitted:
 
     Raises:
         ValueError: if the calibration images have no labels.
-        NotApplicable: if the adversarial set has fewer images than the regression has parameters,
+        NotApplicable: if the network is one of a library, whose layers are not known, or if the
+            adversarial set has fewer images than the regression has parameters,
             L + 1.
     """
     required(data.calibration.labels, "labelled calibration images")
     network = required(data.network, "the network")
+    if not getattr(network, "has_layers", True):
+        raise NotApplicable("needs a network whose layers are known, as those of models/")
     train = required(data.train, "training images")
     labels = required(train.labels, "training labels")
     gaussians = [

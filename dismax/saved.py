@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from . import archive, versions
 from .losses import get_loss
-from .models import Network, build_model
+from .models import Network, build_model, split_name
 from .score import DeployedScore
 
 # The largest number of pixels of a training image: 8,192 × 8,192.
@@ -129,13 +129,16 @@ def _tensors(content: Any) -> Iterator[Tensor]:
 
 
 def architecture(config: Mapping[str, Any], num_classes: int) -> Network:
-    """Return the network of a configuration (as JSON), without weights: on the meta device.
+    """Return the network of a configuration (as JSON), without the run's weights.
 
-    So it takes no memory before the weights are known to fit. Raises ValueError for an unknown
-    network or loss.
+    It is on the meta device, so that it takes no memory before the weights are known to fit; only
+    a library's network is on the CPU. Raises ValueError for an unknown network or loss.
     """
     loss = get_loss(config["loss"])
-    with torch.device("meta"):
+    # The networks of libraries have tensors that are computed when they are made and not saved,
+    # such as positions.
+    is_library = split_name(config["model"]) is not None
+    with torch.device("cpu" if is_library else "meta"), torch.random.fork_rng(devices=[]):
         return loss.wrap(build_model(config["model"], num_classes, loss.head))
 
 

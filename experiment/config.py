@@ -1,13 +1,14 @@
 """The configuration of one run. The command line is made from it, and every result keeps it."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from utils import versions
 
-from .recipes import RECIPES
+from .recipes import RECIPES, Recipe
 
+PRETRAINED = "pretrained"  # --weights of the library that the network is from
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 # Fields that do not identify a run: where and how it runs, where its files lie, what else it keeps.
 NOT_IDENTITY = (
@@ -19,6 +20,7 @@ NOT_IDENTITY = (
     "tensorboard",
     "runs",
     "data_dir",
+    "workers",
 )
 
 
@@ -33,7 +35,13 @@ class Options:
     and test, each an .npz, an image list (train.txt) or class folders."""
     model: str | None = None
     """densenetbc100, resnet34, wideresnet2810, another of these families (resnet18, ...),
-    resnet18_imagenet or smallcnn. The default depends on the recipe and the data."""
+    resnet18_imagenet, smallcnn, timm/NAME or torchvision/NAME. The default depends on the recipe
+    and the data."""
+    weights: str | None = None
+    """Weights that the network's body starts with: a safetensors file, a state dict (.pt, .pth), or
+    pretrained for those of timm or torchvision. The head is new."""
+    freeze: bool = False
+    """Train the head alone; the body keeps its weights."""
     loss: str = "dismax"
     """softmax, dismax, duq, ...: a row of the table in losses/__init__.py. An unknown name prints
     all of them."""
@@ -42,15 +50,25 @@ class Options:
     protocol: Literal["heldout", "paper"] = "heldout"
     """Which images choose the epoch and fit the temperature. heldout: training images that are held
     out. paper: the test set, as in the paper, which is optimistic."""
+    size: int | None = None
+    """Height and width of the network's images, for a folder of images of any size and shape:
+    training sees random crops, evaluation the centre."""
     recipe: str | None = None
     """How to train. paper: the learning rate is 0.1 and falls tenfold at 1/2, 2/3 and 5/6 of the
     epochs. openood: OpenOOD's for CIFAR, from 0.1 to 0 along a cosine, with its groups of
-    out-of-distribution sets. imagenet: 0.1, falls tenfold at 1/3 and 2/3. Default: imagenet for
-    imagenet1k, paper for the rest."""
+    out-of-distribution sets. imagenet: 0.1, falls tenfold at 1/3 and 2/3. finetune: SGD from 0.01,
+    finetune_adamw: AdamW from 0.001, both along a cosine to 0 after a warm-up, and a tenth of it
+    for the body. Default: finetune with --weights, imagenet for imagenet1k and with --size, paper
+    for the rest."""
+    learning_rate: float | None = None
+    """The recipe's highest learning rate, if another one is wanted."""
+    weight_decay: float | None = None
+    """The recipe's weight decay, if another one is wanted."""
     epochs: int | None = None
-    """Default: 100 for openood and the digits, 90 for imagenet, 300 for the rest."""
+    """Default: 100 for openood and the digits, 90 for imagenet, 20 for finetune, else 300."""
     batch_size: int | None = None
-    """Images in a training step. Default: 64, or 128 for openood, or 256 for imagenet."""
+    """Images in a training step. Default: 128 for openood, 256 for imagenet, 32 for finetune, else
+    64."""
     ood: tuple[str, ...] = ()
     """Out-of-distribution sets: names, .npz files, image lists (.txt) or folders. Each is SET,
     near=SET, far=SET or very_far=SET. The default depends on the recipe and the data."""
@@ -77,6 +95,9 @@ class Options:
     """
     tensorboard: bool = False
     """Write live curves for TensorBoard (pip install tensorboard) into the run's folder."""
+    workers: int | None = None
+    """Processes that decode images while the network trains. Default: one for each processor, at
+    most 8."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:N or mps."""
     runs: Path = Path("runs")
@@ -88,6 +109,7 @@ class Options:
         """Raises ValueError for a value that is not allowed."""
         # Batch norm needs two images to train on.
         lowest = {"epochs": 1, "batch_size": 2, "limit_train": 2, "limit_eval": 1}
+        lowest |= {"size": 1, "workers": 1}
         for name, least in lowest.items():
             value = getattr(self, name)
             if value is not None and value < least:
@@ -98,6 +120,11 @@ class Options:
                 raise ValueError(f"--{name} is one of {choices}, got {getattr(self, name)!r}")
         if self.recipe is not None and self.recipe not in RECIPES:
             raise ValueError(f"--recipe is one of {', '.join(RECIPES)}, got {self.recipe!r}")
+        for name in ("learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            if value is not None and not (0 <= value < float("inf")):
+                option = name.replace("_", "-")
+                raise ValueError(f"--{option} is a number, 0 or more, got {value}")
         every, unit = self.checkpoint_every
         whole = unit != "epochs" or every % 1 == 0
         if unit not in ("minutes", "epochs") or not 0 < every < float("inf") or not whole:
@@ -125,7 +152,18 @@ class RunConfig(Options):
     @property
     def folder(self) -> Path:
         """The run's folder. If the data is a path, only its last part is used."""
-        return self.runs / Path(self.data).name / self.model / self.loss / str(self.seed)
+        model = self.model.replace("/", "_")
+        return self.runs / Path(self.data).name / model / self.loss / str(self.seed)
+
+    @property
+    def training(self) -> Recipe:
+        """The recipe, with the learning rate and the weight decay of the options."""
+        recipe = RECIPES[self.recipe]
+        if self.learning_rate is not None:
+            recipe = replace(recipe, learning_rate=self.learning_rate)
+        if self.weight_decay is not None:
+            recipe = replace(recipe, weight_decay=self.weight_decay)
+        return recipe
 
     def identity(self) -> dict[str, Any]:
         """The fields that identify the run, as `identity_of` returns them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -11,7 +11,8 @@ from torch import Tensor
 from data import images, sources
 from data.entries import TrainingSet
 from data.images import EVALUATION_BATCH
-from data.streaming import ImageSet
+from data.streaming import ImageFiles, ImageSet
+from models import normalization, split_name
 
 from .config import RunConfig
 
@@ -51,11 +52,12 @@ def load_data(config: RunConfig) -> Data:
     Raises ValueError or OSError, with a message of one line, for bad or missing data.
     """
     refuse_runs_among_images(config)
-    train, test = sources.load_train_and_test(config.data, config.data_dir)
+    train, test = sources.load_train_and_test(config.data, config.data_dir, config.size)
+    train, test = (with_workers(part, config.workers) for part in (train, test))
     # From all training images, so that it does not depend on the protocol or on a limit.
     reference = sources.reference_image(train)
     notes = [*train.notes, *test.notes]
-    entry = sources.entry_of(config.data, config.recipe)
+    entry = sources.entry_of(config.data, config.recipe, config.size)
     evaluation = {"test": test}
     if config.protocol == "heldout":
         train, evaluation["validation"] = sources.hold_out(train, entry.validation)
@@ -67,13 +69,21 @@ def load_data(config: RunConfig) -> Data:
     ood = {}
     for role, source in sources.ood_sets(config.data, config.ood, config.recipe):
         part = sources.load_ood(source, config.data_dir, reference, entry.margin)
+        part = with_workers(part, config.workers)
         notes += part.notes
         ood[source] = role, part.take(sources.limited(len(part), config.limit_eval))
     mean, std = entry.mean, entry.std
+    if config.weights is not None and (parts := split_name(config.model)):
+        mean, std = normalization(*parts)  # of the weights
     if not (mean and std):
         mean, std = images.channel_statistics(train.batches(EVALUATION_BATCH))
     grey = images.is_grey(reference)
     return Data(train, evaluation, ood, mean, std, entry, grey, tuple(notes))
+
+
+def with_workers(part: ImageSet, count: int | None) -> ImageSet:
+    """Return a set that so many processes decode, if it is in files."""
+    return replace(part, workers=count) if isinstance(part, ImageFiles) else part
 
 
 def refuse_runs_among_images(config: RunConfig) -> None:

@@ -13,6 +13,7 @@ from models import Network, build_model
 from . import records
 from .config import RunConfig
 from .recipes import RECIPES
+from .weights import start_from_weights
 
 
 def build_network(config: RunConfig, num_classes: int, device: torch.device) -> Network:
@@ -22,24 +23,36 @@ def build_network(config: RunConfig, num_classes: int, device: torch.device) -> 
     """
     loss = get_loss(config.loss)
     start = RECIPES[config.recipe].start
-    network = loss.wrap(build_model(config.model, num_classes, loss.head, start))
+    network = build_model(config.model, num_classes, loss.head, start)
+    if config.weights is not None:
+        note = start_from_weights(config, network)
+        network.start_note = note
+    network = loss.wrap(network)
+    if config.freeze:
+        network.freeze_body()
     return _to(network, device)
 
 
-def refuse_small_images(
+def refuse_wrong_size(
     config: RunConfig, network: Network, size: tuple[int, int], device: torch.device
 ) -> None:
-    """Raises ValueError if images of this (height, width) are too small for the network."""
+    """Raises ValueError if the network cannot take images of this (height, width)."""
     try:
         with torch.no_grad():
-            network.eval().forward_features(torch.zeros(1, 3, *size, device=device))
-    except RuntimeError as error:
-        if "size" not in str(error):
+            features = network.eval().forward_features(torch.zeros(1, 3, *size, device=device))
+    except (RuntimeError, AssertionError, ValueError) as error:  # libraries assert their sizes
+        if isinstance(error, RuntimeError) and "size" not in str(error):
             raise
+        reason = " ".join(str(error).split())[:120]
         raise ValueError(
-            f"--model {config.model} cannot take images of {size[0]}×{size[1]} pixels: take larger "
-            "ones, or another network"
+            f"--model {config.model} cannot take images of {size[0]}×{size[1]} pixels ({reason}): "
+            "take larger ones, the size that it was made for, or another network"
         ) from error
+    if features.shape != (1, network.num_features):
+        raise ValueError(
+            f"--model {config.model} gives {list(features.shape)} for an image, not "
+            f"{network.num_features} features: take another network"
+        )
     network.train()
 
 

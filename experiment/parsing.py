@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from data import sources
@@ -9,7 +10,7 @@ from losses import get_loss
 from models import model_title
 from utils import program
 
-from .config import Options, RunConfig
+from .config import PRETRAINED, Options, RunConfig
 from .recipes import RECIPES
 
 
@@ -25,10 +26,17 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     # The same data is the same run, however its path is written.
     data = sources.absolute_source(options.data, options.data_dir)
     ood = tuple(sources.absolute_source(source, options.data_dir) for source in options.ood)
-    recipe_name = options.recipe or sources.entry_of(data).recipe
-    recipe, entry = RECIPES[recipe_name], sources.entry_of(data, recipe_name)
+    default = "finetune" if options.weights else sources.entry_of(data, size=options.size).recipe
+    recipe_name = options.recipe or default
+    recipe = RECIPES[recipe_name]
+    entry = sources.entry_of(data, recipe_name, options.size)
     if ood:
         ood = tuple(f"{role}={source}" for role, source in sources.ood_sets(data, ood, recipe_name))
+    weights = options.weights
+    if weights not in (None, PRETRAINED):
+        weights = str(Path(weights).resolve())
+    if options.freeze and not weights:
+        raise ValueError("--freeze keeps the body's weights: name them with --weights")
     model = options.model or entry.model
     get_loss(options.loss)  # an unknown name raises
     model_title(model)
@@ -36,6 +44,7 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
         "data": data,
         "ood": ood,
         "recipe": recipe_name,
+        "weights": weights,
         "model": model,
         "epochs": options.epochs or recipe.epochs or entry.epochs,
         "batch_size": options.batch_size or recipe.batch_size,

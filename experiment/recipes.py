@@ -9,7 +9,7 @@ from typing import Any, Literal
 class Recipe:
     """How to train. The batch size and the epochs are defaults of the command line."""
 
-    learning_rate: float  # of the first step
+    learning_rate: float  # of the first step, or of the first step after the warm-up
     momentum: float
     weight_decay: float
     # Fractions of the epochs after which the rate falls by `decay`. Without milestones, the rate
@@ -18,6 +18,9 @@ class Recipe:
     decay: float = 0.1
     batch_size: int = 64
     epochs: int | None = None  # None: the data set's own
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    warmup: float = 0.0  # the share of the training in which the rate rises from 0
+    body_scale: float = 1.0  # the body's learning rate, as a multiple of the head's
     # How a new network's weights are drawn: see `models.Network`.
     start: Literal["paper", "pytorch"] = "paper"
 
@@ -29,8 +32,11 @@ class Recipe:
         """The learning rate after `done` of `epochs` epochs. `done` may be a fraction.
 
         Without milestones it is the first rate times ½(1 + cos πt), where t is the share of the
-        training that is done (arXiv 1608.03983).
+        training that is done (arXiv 1608.03983), after a linear warm-up.
         """
+        if done < self.warmup * epochs:
+            # The first step has a small rate, not 0, with which it would change nothing.
+            return self.learning_rate * max(done / (self.warmup * epochs), 0.01)
         if not self.milestones:
             return self.learning_rate * (1 + math.cos(math.pi * done / epochs)) / 2
         falls = sum(done >= epoch for epoch in self.epochs_of_decay(epochs))
@@ -38,7 +44,9 @@ class Recipe:
 
     def as_record(self, epochs: int) -> dict[str, Any]:
         """The recipe as JSON values, for the record of a run of that many epochs."""
-        names = ("learning_rate", "momentum", "weight_decay", "start")
+        names = ["learning_rate", "momentum", "weight_decay", "start"]
+        if self.warmup:
+            names += ["optimizer", "warmup", "body_scale"]
         values: dict[str, Any] = {name: getattr(self, name) for name in names}
         if not self.milestones:
             return values | {"schedule": "cosine to 0, a step at a time"}
@@ -56,4 +64,19 @@ RECIPES = {
     "imagenet": Recipe(0.1, 0.9, 1e-4, ((1, 3), (2, 3)), batch_size=256, epochs=90),
     # OpenOOD v1.5's for CIFAR-10 and CIFAR-100 (arXiv 2306.09301).
     "openood": Recipe(0.1, 0.9, 5e-4, batch_size=128, epochs=100, start="pytorch"),
+    # For weights that were trained before.
+    "finetune": Recipe(
+        0.01, 0.9, 1e-4, batch_size=32, epochs=20, start="pytorch", warmup=0.1, body_scale=0.1
+    ),
+    "finetune_adamw": Recipe(
+        0.001,
+        0.9,
+        0.05,
+        batch_size=32,
+        epochs=20,
+        start="pytorch",
+        optimizer="adamw",
+        warmup=0.1,
+        body_scale=0.1,
+    ),
 }

@@ -23,6 +23,10 @@ POSITIVE: Rule = (
     "a number above 0",
     lambda value: type(value) in (int, float) and 0 < value < float("inf"),
 )
+AMOUNT: Rule = (
+    "a number, 0 or more",
+    lambda value: type(value) in (int, float) and 0 <= value < float("inf"),
+)
 # Sums may round to slightly more than 1.
 SHARE: Rule = (
     "a number from 0 to 1",
@@ -75,7 +79,13 @@ CONFIG = {
     "loss": NAME,
     "seed": SEED,
     "protocol": _one_of("heldout", "paper"),
+    "weights?": _or_null(TEXT),
+    "freeze?": FLAG,
+    "size?": _or_null(WHOLE),
     "recipe": _one_of(*RECIPES),
+    "learning_rate?": _or_null(AMOUNT),
+    "weight_decay?": _or_null(AMOUNT),
+    "workers?": _or_null(WHOLE),
     "epochs": WHOLE,
     "batch_size?": SEVERAL,
     "ood": TEXTS,

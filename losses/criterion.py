@@ -173,10 +173,17 @@ class LossSecondPart(nn.Module, Generic[Head]):
         return []
 
     def parameter_groups(self, model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-        """Return the optimizer's parameter groups: with weight decay and without."""
+        """Return the optimizer's parameter groups: with weight decay and without.
+
+        Parameters without `requires_grad` are in none.
+        """
         no_decay = self.no_decay_parameters()
         no_decay_ids = {id(parameter) for parameter in no_decay}
-        decay = [parameter for parameter in model.parameters() if id(parameter) not in no_decay_ids]
+        decay = [
+            parameter
+            for parameter in model.parameters()
+            if parameter.requires_grad and id(parameter) not in no_decay_ids
+        ]
         groups = [
             {"params": decay, "weight_decay": weight_decay},
             {"params": no_decay, "weight_decay": 0.0},

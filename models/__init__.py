@@ -8,6 +8,7 @@ from collections.abc import Callable
 from torch import nn
 
 from .densenet import densenet_body
+from .library import build_library_network, normalization, pretrained_weights, split_name
 from .network import Head, Network, Start
 from .resnet import resnet_body
 from .resnet_imagenet import resnet_imagenet_body
@@ -42,7 +43,8 @@ def _parse(name: str) -> tuple[Callable[..., tuple[nn.Sequential, int]], str, li
         if match := re.fullmatch(pattern, name):
             return make_body, title, [int(number) for number in match.groups()]
     raise ValueError(
-        f"unknown model {name!r}: choose from {', '.join(EXAMPLES)}, or others of these families"
+        f"unknown model {name!r}: choose from {', '.join(EXAMPLES)}, or others of these families, "
+        "or timm/NAME or torchvision/NAME"
     )
 
 
@@ -52,14 +54,17 @@ def build_model(name: str, num_classes: int, head: Head, start: Start = "paper")
     Args:
         name: `densenetbc{depth}`, `resnet{depth}`, `wideresnet{depth}{width}` (the depth has two
             digits), `resnet{depth}_imagenet` or `smallcnn`; e.g. "densenetbc100" or
-            "wideresnet2810".
+            "wideresnet2810"; or `timm/NAME` or `torchvision/NAME`, a classifier of that library.
         num_classes: number of classes of the head.
         head: makes the head from (num_features, num_classes), e.g. `losses.DisMaxLossFirstPart`.
-        start: how the weights are initialised, as in `Network`.
+        start: how the weights are initialised, as in `Network`. A network of a library is
+            initialised as the library does it.
 
     Raises:
         ValueError: for an unknown name, or if a network of this family cannot have these numbers.
     """
+    if parts := split_name(name):
+        return build_library_network(*parts, num_classes, head)
     make_body, _, numbers = _parse(name)
     body, num_features = make_body(*numbers)
     return Network(body, num_features, num_classes, head, start)
@@ -67,8 +72,21 @@ def build_model(name: str, num_classes: int, head: Head, start: Start = "paper")
 
 def model_title(name: str) -> str:
     """Return the name of a network as the papers write it, for tables."""
+    if parts := split_name(name):
+        library, network = parts
+        return f"{network} ({library})"
     _, title, numbers = _parse(name)
     return title.format(*numbers)
 
 
-__all__ = ["EXAMPLES", "Head", "Network", "Start", "build_model", "model_title"]
+__all__ = [
+    "EXAMPLES",
+    "Head",
+    "Network",
+    "Start",
+    "build_model",
+    "model_title",
+    "normalization",
+    "pretrained_weights",
+    "split_name",
+]

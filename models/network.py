@@ -4,7 +4,7 @@ head.
 
 from collections.abc import Callable
 from itertools import takewhile
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from torch import Tensor, nn
 
@@ -28,6 +28,10 @@ class Network(nn.Module):
     """
 
     classifier: Any  # the module that `head` makes
+    body: nn.Module
+    has_layers = True  # whether `layer_features` works
+    frozen = False  # whether training leaves the body as it is
+    start_note = ""  # what a user should know of the weights that it started with
 
     def __init__(
         self,
@@ -62,10 +66,11 @@ class Network(nn.Module):
         resolution. The stem is the first convolution with the batch norm and ReLU that directly
         follow it. The last features are those of `forward_features`. No map is used twice.
         """
-        in_stem = (isinstance(layer, nn.BatchNorm2d | nn.ReLU) for layer in self.body[1:])
+        layers = cast(nn.Sequential, self.body)
+        in_stem = (isinstance(layer, nn.BatchNorm2d | nn.ReLU) for layer in layers[1:])
         stem_end = sum(takewhile(bool, in_stem))  # index of the last layer of the stem
         features, x = [], images
-        for index, layer in enumerate(self.body):
+        for index, layer in enumerate(layers):
             previous = x
             x = layer(x)
             if index == stem_end:
@@ -74,6 +79,18 @@ class Network(nn.Module):
             elif index > stem_end + 1 and x.shape[2:] != previous.shape[2:]:
                 features.append(previous.mean((2, 3)))
         return [*features, x.mean((2, 3))]
+
+    def freeze_body(self) -> None:
+        """Train the head alone from now on: the body keeps its weights and its batch statistics."""
+        self.frozen = True
+        self.body.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "Network":
+        """Set the mode, as `nn.Module.train` does. A frozen body stays in evaluation mode."""
+        super().train(mode)
+        if self.frozen:
+            self.body.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the head's logits [B, C]."""

@@ -13,8 +13,7 @@ from data.images import Images
 from data.streaming import ImageFiles, ImageSet
 from experiment.config import Precision, RunConfig
 from experiment.data import Data, load_data
-from experiment.network import build_network, refuse_small_images
-from experiment.recipes import RECIPES
+from experiment.network import build_network, refuse_wrong_size
 from losses import LossSecondPart, get_loss
 from utils import runtime
 from utils.distributed import ALONE, World
@@ -64,7 +63,7 @@ def make_trainer(
     batches = make_batches(data, images, batch_size, device, world)
     torch.manual_seed(config.seed)
     model = build_network(config, len(data.train.classes), device)
-    refuse_small_images(config, model, data.train.size, device)
+    refuse_wrong_size(config, model, data.train.size, device)
     criterion = get_loss(config.loss).criterion(model.classifier).to(device)
     refuse_impossible(config, data, criterion, device, world)
     if config.sync_batchnorm:
@@ -78,7 +77,7 @@ def make_trainer(
         model,
         criterion,
         batches,
-        RECIPES[config.recipe],
+        config.training,
         config.epochs,
         config.seed,
         config.precision,
@@ -123,7 +122,7 @@ def trial(
     pixels = torch.randint(256, (steps * batch_size, 3, *data.train.size), dtype=torch.uint8)
     labels = torch.arange(len(pixels)) % len(data.train.classes)
     images = Images(pixels, labels, data.train.classes)
-    config = replace(config, precision=precision_name)
+    config = replace(config, precision=precision_name, weights=None)
     return make_trainer(config, data, device, world, images, batch_size)
 
 

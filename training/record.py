@@ -14,7 +14,6 @@ from experiment import lock, records
 from experiment.evaluation import evaluation_results
 from experiment.folder import delete_checkpoints
 from experiment.predictions import write_predictions
-from experiment.recipes import RECIPES
 from utils import runtime
 
 from .session import Session
@@ -41,7 +40,7 @@ def make_record(
         "format": records.FORMAT,
         "config": config.as_json(),
         "titles": run.titles,
-        "recipe": RECIPES[config.recipe].as_record(run.trainer.epoch),
+        "recipe": config.training.as_record(run.trainer.epoch),
         "score": head.score_type,
         "scores_at": "t1" if config.protocol == "paper" else "calibrated",
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .epoch_sums import NonFiniteLoss
+from .optimizer import check_state
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -64,7 +65,7 @@ def load(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.criterion.load_state_dict(state["criterion"])
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.scaler.load_state_dict(state["scaler"])
-    _check_momentum(trainer.optimizer)
+    check_state(trainer.optimizer)
     trainer.begun = own["sums"] is not None
     if trainer.begun:
         trainer.sums.load_state_dict(own["sums"])
@@ -75,13 +76,3 @@ def load(trainer: Trainer, state: dict[str, Any]) -> None:
     if own["global_cuda"] is not None:
         torch.cuda.set_rng_state(own["global_cuda"], trainer.device)
     trainer.epoch = state["epoch"]
-
-
-def _check_momentum(optimizer: torch.optim.Optimizer) -> None:
-    """Raises ValueError if a momentum is not of its parameter's shape."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            momentum = optimizer.state[parameter].get("momentum_buffer")
-            # A fused step would read beyond the end of a smaller one.
-            if momentum is None or momentum.shape != parameter.shape:
-                raise ValueError("the optimizer's momentum is not that of these parameters")

@@ -18,6 +18,7 @@ from utils.runtime import autocast, seeds
 
 from . import state
 from .epoch_sums import EpochSums, NonFiniteLoss, Summary
+from .optimizer import make_optimizer
 
 # Called after each step with its number of images, and with the epoch so far if it was read.
 Report = Callable[[int, Summary | None], None]
@@ -65,7 +66,7 @@ class Trainer:
         self.network = world.wrap(model)
         self.device = next(model.parameters()).device
         self.context = autocast(self.device, precision)
-        self.optimizer = _make_optimizer(criterion, model, recipe)
+        self.optimizer = make_optimizer(criterion, model, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         batches_seed, *process_seeds = seeds(seed, 1 + 2 * world.size)
         self.drawing = torch.Generator().manual_seed(batches_seed)
@@ -189,7 +190,7 @@ class Trainer:
         self.optimizer.zero_grad()
         rate = self.rates.index_select(0, self.sums.step)[0]
         for group in self.optimizer.param_groups:
-            group["lr"].copy_(rate)
+            group["lr"].copy_(rate * group.get("scale", 1))
         # DistributedDataParallel averages the gradients over the processes, whatever their shares:
         # this factor makes it the mean over all images.
         self.scaler.scale(loss * (len(targets) * self.world.size / size)).backward()
@@ -209,7 +210,8 @@ class Trainer:
         tensors of its capture.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = torch.full((), self.last_rate, device=self.device)
+            rate = self.last_rate * group.get("scale", 1)
+            group["lr"] = torch.full((), rate, device=self.device)
         # Makes the scaler's tensors. A capture could not.
         self.scaler.scale(torch.zeros((), device=self.device))
         whole = partial(self._step, self.batches.shares[0], self.batches.batch_size, None)
@@ -231,20 +233,3 @@ class Trainer:
         """
         state.load(self, saved)
         self._prepare_step()  # the optimizer now has the checkpoint's tensors
-
-
-def _make_optimizer(criterion: Any, model: Network, recipe: Recipe) -> torch.optim.SGD:
-    # Fused: the device skips a step whose scaled gradients overflowed. Otherwise the host would ask
-    # the device at every step.
-    optimizer = torch.optim.SGD(
-        criterion.parameter_groups(model, recipe.weight_decay),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=True,
-        fused=True,
-    )
-    # Create the momentum now: a skipped first fp16 step leaves fused SGD's buffers uninitialised.
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimizer
