@@ -49,6 +49,8 @@ class TrainingSet(DataSet):
         std: likewise.
         flip: whether a mirrored image still belongs to its class.
         validation: share of the training images that the held-out protocol takes for validation.
+        least_validation: number of images that this share has at least. But it never is more than
+            a quarter of the training images.
         recipe: for training.
         model: name of the network.
         epochs: of a run.
@@ -64,6 +66,7 @@ class TrainingSet(DataSet):
     std: tuple[float, float, float] | None = None
     flip: bool = True
     validation: float = 0.1
+    least_validation: int = 0
     recipe: str = "paper"
     model: str = "densenetbc100"
     epochs: int = 300

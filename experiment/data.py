@@ -60,7 +60,9 @@ def load_data(config: RunConfig) -> Data:
     entry = sources.entry_of(config.data, config.recipe, config.size)
     evaluation = {"test": test}
     if config.protocol == "heldout":
-        train, evaluation["validation"] = sources.hold_out(train, entry.validation)
+        train, evaluation["validation"] = sources.hold_out(
+            train, sources.validation_share(entry, len(train))
+        )
     train = train.take(sources.limited(len(train), config.limit_train))
     evaluation = {
         split: part.take(sources.limited(len(part), config.limit_eval))

@@ -31,14 +31,17 @@ class Recipe:
     def rate(self, done: float, epochs: int) -> float:
         """The learning rate after `done` of `epochs` epochs. `done` may be a fraction.
 
-        Without milestones it is the first rate times ½(1 + cos πt), where t is the share of the
-        training that is done (arXiv 1608.03983), after a linear warm-up.
+        Without milestones it is the recipe's rate times ½(1 + cos πt), where t is the share of the
+        training that is done (arXiv 1608.03983). A warm-up comes first, in which the rate rises
+        linearly; t then counts from its end.
         """
-        if done < self.warmup * epochs:
+        warm = self.warmup * epochs
+        if done < warm:
             # The first step has a small rate, not 0, with which it would change nothing.
-            return self.learning_rate * max(done / (self.warmup * epochs), 0.01)
+            return self.learning_rate * max(done / warm, 0.01)
         if not self.milestones:
-            return self.learning_rate * (1 + math.cos(math.pi * done / epochs)) / 2
+            share = (done - warm) / (epochs - warm)
+            return self.learning_rate * (1 + math.cos(math.pi * share)) / 2
         falls = sum(done >= epoch for epoch in self.epochs_of_decay(epochs))
         return self.learning_rate * self.decay**falls
 
