@@ -25,7 +25,7 @@ DETECTORS: dict[str, Detector] = {
     "knn": Detector("KNN", "features", fit_knn),
     "mahalanobis": Detector("Mahalanobis", "features", fit_mahalanobis),
     "mahalanobis_layers": Detector("Mahalanobis over layers", "network", fit_mahalanobis_layers),
-    "combined": Detector("own + Mahalanobis", "features", fit_combined),
+    "combined": Detector("own + KNN + Mahalanobis", "features", fit_combined),
     "vim": Detector("ViM", "features", fit_vim, refuses=needs_linear_head),
     "react": Detector("ReAct", "features", fit_react),
     "ash_b": Detector("ASH-B", "features", fit_ash_b, refuses=needs_linear_head),

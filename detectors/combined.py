@@ -1,20 +1,26 @@
 """Several scores in one: the sum of the logarithms of their p-values (Fisher's method).
 
 A score of logits tells images that lie between the classes, a score of features those that lie far
-from all of them. A user has one threshold. So each score becomes a p-value, which needs no
+from all of them. Which score of features does depends on the network, so there are two of them. A
+user has one threshold. So each score becomes a p-value, which needs no
 out-of-distribution images: the share of held-out in-distribution images that score as low or lower
 (a conformal p-value: Bates et al. 2023, arXiv 2104.08279). Fisher's method adds their logarithms.
 The p-values depend on each other, so the sum has not Fisher's χ² distribution; its threshold is a
 percentile on held-out images, as that of every other score.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from .common import deployable
 from .contract import FitData, Fitted, Score, required
+from .knn import default_k, fit_knn
 from .mahalanobis import fit_mahalanobis
 from .own import fit_own
+
+BANK = 5_000  # training images that KNN compares with
 
 
 class LogP(Score):
@@ -53,12 +59,31 @@ class Combined(Score):
         return torch.stack([getattr(self, name)(outputs, head) for name in self.names]).sum(0)
 
 
+def fit_knn_of_sample(data: FitData) -> Fitted:
+    """Return KNN with a bank of at most `BANK` training images, and with k as much smaller.
+
+    The whole bank would make a network that is deployed many times larger, and slower.
+    """
+    train = required(data.train, "training images")
+    count = len(train.outputs["features"])
+    if count <= BANK:
+        return fit_knn(data)
+    chosen = torch.zeros(count, dtype=torch.bool)
+    chosen[torch.randperm(count, generator=torch.Generator().manual_seed(0))[:BANK]] = True
+    k = max(1, round(default_k(train) * BANK / count))
+    return fit_knn(replace(data, train=train.select(chosen)), k)
+
+
 def fit_combined(data: FitData) -> Fitted:
-    """Return the detector that combines the head's own score with Mahalanobis.
+    """Return the detector that combines the head's own score with KNN and Mahalanobis.
 
     The calibration images are held out: the members are not fitted to them.
     """
-    fitted = {"own": fit_own(data), "mahalanobis": fit_mahalanobis(data)}
+    fitted = {
+        "own": fit_own(data),
+        "knn": fit_knn_of_sample(data),
+        "mahalanobis": fit_mahalanobis(data),
+    }
     members = {
         name: LogP(required(member.deployable, name), member(data.calibration))
         for name, member in fitted.items()

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .common import deployable, features_of
-from .contract import FitData, Fitted, NotApplicable, Score, required
+from .contract import FitData, Fitted, NotApplicable, Score, SetOutputs, required
 
 K = 50  # the paper's value for CIFAR-10; for CIFAR-100 it is 200
 
@@ -29,6 +29,12 @@ class KNN(Score):
         return -distances.topk(self.k, largest=False).values[:, -1]
 
 
+def default_k(train: SetOutputs) -> int:
+    """Return k for a training set with "logits": see `fit_knn`."""
+    count, num_classes = train.outputs["logits"].shape
+    return max(1, min(K, count // (2 * num_classes)))
+
+
 def fit_knn(data: FitData, k: int | None = None) -> Fitted:
     """Return the detector whose score is `KNN`. A feature vector of zeros stays zero.
 
@@ -44,8 +50,7 @@ def fit_knn(data: FitData, k: int | None = None) -> Fitted:
     train = required(data.train, "training images")
     directions = F.normalize(features_of(train))
     if k is None:
-        num_classes = train.outputs["logits"].shape[1]
-        k = max(1, min(K, len(directions) // (2 * num_classes)))
+        k = default_k(train)
     if len(directions) < k:
         raise NotApplicable(f"KNN needs {k} training images or more, got {len(directions)}")
     return deployable(KNN(directions, k), data, {"k": k})

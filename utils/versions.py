@@ -69,6 +69,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "mnist": (Change("the set has the training images too", other_images=True),),
     "resizing": (Change("the longer side of a resized image is rounded down", other_images=True),),
     # Detectors.
+    "combined": (Change("KNN is a member"),),
     "scale": (Change("the number of pruned features is rounded to the nearest"),),
     "mahalanobis_layers": (
         Change(
