@@ -10,14 +10,19 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+import dismax
+from detectors import DETECTORS
 from dismax import export
 from dismax.detector import Detector
 from experiment import records
 from experiment.config import RunConfig
 from experiment.data import load_data
-from losses import LOSSES, DisMaxLossFirstPart
+from losses import LOSSES, DisMaxLossFirstPart, SoftMaxLossFirstPart
 from models import build_model
 from tests.common import QUICK, record_of
+
+SCORES = [name for name, row in DETECTORS.items() if row.needs != "network"]
+OTHERS = sorted({"own", *SCORES} - {"combined", "mahalanobis", "knn"})
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
@@ -77,6 +82,64 @@ def test_every_head_and_network_can_be_exported(tmp_path, model, loss):
     agree(
         detector, tmp_path / "detector.onnx", torch.randint(256, (5, 3, 16, 16), dtype=torch.uint8)
     )
+
+
+class Roots(nn.Module):
+    """A network for grey images of 4×6 pixels. Features are NaN where the first pixel is dark."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(24, 8)
+        self.fc = SoftMaxLossFirstPart(8, 3)
+
+    def forward(self, images):
+        pixels = images.flatten(1)
+        return self.fc(self.layer(pixels).relu() + (pixels[:, :1] - 0.2).sqrt())
+
+
+def bright(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(60, 256, (count, 1, 4, 6), dtype=torch.uint8, generator=generator)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "combined",
+        "mahalanobis",
+        "knn",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS),
+    ],
+)
+def deployed(request, tmp_path_factory):
+    """A detector with one of the scores, and its ONNX file."""
+    torch.manual_seed(0)
+    network = Roots().eval()
+    loaders = [[(bright(60, seed) / 255, torch.arange(60) % 3)] for seed in (0, 1)]
+    score = dismax.fit_score(network, request.param, *loaders)
+    detector = Detector(network, [0.0], [1.0], score=score)
+    path = tmp_path_factory.mktemp("deployed") / "detector.onnx"
+    export.to_onnx(detector, path, size=(4, 6))
+    return detector, path
+
+
+def test_every_score_is_the_same_in_onnx(deployed):
+    detector, path = deployed
+    agree(detector, path, bright(7, 2))
+    said = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+    assert said["score"] == detector.score.name
+
+
+def test_an_image_with_features_of_nan_is_not_accepted_in_onnx(deployed):
+    _, path = deployed
+    pixels = bright(7, 2)
+    pixels[3, 0, 0, 0] = 0
+    score, accepted = onnxruntime.InferenceSession(path).run(
+        ["score", "accepted"], {"images": pixels.numpy()}
+    )
+    assert np.isnan(score).nonzero()[0].tolist() == [3]
+    assert not accepted[3]
+    assert accepted.any()
 
 
 def test_a_detector_of_one_channel_in_half_precision_can_be_exported(tmp_path):
