@@ -171,6 +171,19 @@ def test_a_link_to_itself_in_a_folder_is_an_error_that_names_it(folder, name):
             read(folder)
 
 
+def test_a_search_that_is_not_strict_finds_what_is_named_like_an_image(folder):
+    named = [folder / name for name in ("5.heic", "b/dead.png", "b/loop.jpg", "b/pipe.png")]
+    named[0].write_bytes(b"something")
+    named[1].symlink_to("nowhere")
+    named[2].symlink_to(named[2].name)
+    os.mkfifo(named[3])
+    (folder / "loop").symlink_to("loop")  # has no image's name
+    found = search(folder, strict=False)
+    assert set(named) < {Path(path) for path, _ in found.images}
+    assert len(found.images) == 4 + len(named)
+    assert found.notes == (f"{folder}: left out 1 other files",)
+
+
 def test_a_hidden_link_to_itself_is_left_out(folder):
     for name in (".loop", "b/.loop.png"):
         (folder / name).symlink_to((folder / name).name)
