@@ -62,7 +62,7 @@ def load_exported(
     except Exception as error:  # damaged bytes raise almost anything
         raise ValueError(f"{path} cannot be used: {_reason(error)}") from error
     scores = {chosen.name: chosen} if chosen else {}
-    return network.eval(), saved | {"scores": scores, "chosen": chosen, "tensors": tensors}
+    return network, saved | {"scores": scores, "chosen": chosen, "tensors": tensors}
 
 
 def _reason(error: Exception) -> str:

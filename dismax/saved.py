@@ -114,7 +114,7 @@ def load_network(path: str | Path) -> tuple[Network, dict[str, Any]]:
             f"{path}: its weights would give other outputs now ({'; '.join(changes)}): train this "
             "network again"
         )
-    return network.eval(), content
+    return network, content
 
 
 def _tensors(content: Any) -> Iterator[Tensor]:
@@ -129,7 +129,7 @@ def _tensors(content: Any) -> Iterator[Tensor]:
 
 
 def architecture(config: Mapping[str, Any], num_classes: int) -> Network:
-    """Return the network of a configuration (as JSON), without the run's weights.
+    """Return the network of a configuration (as JSON) in evaluation mode, without its weights.
 
     It is on the meta device, so that it takes no memory before the weights are known to fit; only
     a library's network is on the CPU. Raises ValueError for an unknown network or loss.
@@ -139,7 +139,8 @@ def architecture(config: Mapping[str, Any], num_classes: int) -> Network:
     # such as positions.
     is_library = split_name(config["model"]) is not None
     with torch.device("cpu" if is_library else "meta"), torch.random.fork_rng(devices=[]):
-        return loss.wrap(build_model(config["model"], num_classes, loss.head))
+        # In training mode, the check of a score would change the statistics of a head's batch norm.
+        return loss.wrap(build_model(config["model"], num_classes, loss.head)).eval()
 
 
 def _give_weights(network: Network, weights: dict[str, Tensor]) -> None:

@@ -39,7 +39,9 @@ def agree(detector, path, pixels):
         )
         np.testing.assert_allclose(logits, found.logits, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(probabilities, found.probabilities, rtol=1e-3, atol=1e-5)
-        np.testing.assert_allclose(score, found.scores, rtol=1e-3, atol=1e-4)
+        # A rank of the combined score can move by one where two scores are almost equal.
+        ranks = detector.score is not None and detector.score.name == "combined"
+        np.testing.assert_allclose(score, found.scores, rtol=1e-3, atol=0.01 if ranks else 1e-4)
         # Rounding may move these across the threshold.
         near = np.abs(found.scores.numpy() - float(detector.least)) < 1e-3
         assert (accepted == found.accepted.numpy())[~near].all()
@@ -58,9 +60,10 @@ def test_a_runs_detector_exported_says_the_same_of_real_images(run_main, tmp_pat
     agree(detector, tmp_path / "detector.onnx", outside)
     export.to_safetensors(detector, tmp_path / "detector.safetensors")
     with safe_open(tmp_path / "detector.safetensors", "pt") as kept:
-        assert {name: kept.get_tensor(name).tolist() for name in kept.keys()} == {  # noqa: SIM118  # no mapping
-            name: value.tolist() for name, value in detector.state_dict().items()
-        }
+        loaded = {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118  # no mapping
+        saved = dict(detector.state_dict())
+        # A class without held-out images has thresholds of NaN.
+        torch.testing.assert_close(loaded, saved, rtol=0, atol=0, equal_nan=True)
         assert json.loads(kept.metadata()["class_names"]) == list(detector.class_names)
 
 
