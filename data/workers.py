@@ -3,6 +3,7 @@
 import atexit
 import os
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ def read(images: Dataset, indices: Iterator[Any], count: int | None = None) -> I
         timeout=TIMEOUT,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # the global generator belongs to the training
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=_begin,
     )
     with started(loader) as batches:
         yield from _receive(batches)
@@ -62,14 +63,24 @@ def _count() -> int:
     return max(1, min(8, (os.cpu_count() or 1) // max(1, sharing)))
 
 
-def _ignore_signals(_: int) -> None:
-    """Ignore signals in a decoding process.
+def _begin(_: int) -> None:
+    """Make a decoding process ignore signals, and say nothing if the parent process stops.
 
     Ctrl-C reaches this process too, but the last step still needs its images. The parent process
     ends it.
     """
     for number in interruption.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    sys.excepthook = _note_error
+
+
+def _note_error(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Called for an error in the thread that hands batches over.
+
+    An interruption can stop the parent process while it takes a batch.
+    """
+    if not isinstance(error, (ConnectionError, EOFError)):
+        sys.__excepthook__(kind, error, trace)
 
 
 @contextmanager

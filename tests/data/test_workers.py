@@ -134,3 +134,10 @@ def test_a_killed_process_that_decodes_is_no_damaged_record(capsys):
     assert capsys.readouterr().err.endswith(
         "a process that decodes images was killed (out of memory?): try again\n"
     )
+
+
+@pytest.mark.parametrize(("error", "said"), [("BrokenPipeError", ""), ("KeyError", "KeyError: 1")])
+def test_a_process_that_decodes_says_nothing_if_its_parent_stops(script, error, said):
+    code = "import sys; from data import workers; workers._begin(0); "
+    done = script("-c", f"{code} sys.excepthook({error}, {error}(1), None)")
+    assert done.stderr.strip() == said
