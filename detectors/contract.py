@@ -112,7 +112,9 @@ class Score(nn.Module):
         self.names = tuple(values)
         for name, value in values.items():
             if isinstance(value, Tensor):
-                self.register_buffer(name, value)  # `to` and `double` convert it
+                # `to` and `double` convert it. It is contiguous, as a file gives it back: else sums
+                # would round in another way.
+                self.register_buffer(name, value.contiguous())
             else:
                 setattr(self, name, value)
 

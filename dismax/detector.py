@@ -88,7 +88,8 @@ class Detector(nn.Module):
         self.body, self.head = take_apart(network)
         self.class_names = check_names(class_names, self.head.num_classes)
         means, stds = normalization(mean, std)
-        self.score = copy.deepcopy(score)
+        precision = at_least_float32(self.head.thresholds).dtype
+        self.score = copy.deepcopy(score).to(precision) if score else None
         self.register_buffer("mean", means)
         self.register_buffer("std", stds)
         self.per_class = per_class

@@ -17,7 +17,6 @@ from .detectors.contract import required
 from .detectors.own import Own
 from .detectors.saved import pack, unpack
 from .losses import LossFirstPart
-from .losses.common import at_least_float32
 from .losses.thresholds import (
     PERCENTILES,
     class_percentiles,
@@ -73,7 +72,7 @@ class DeployedScore(nn.Module):
             outputs: "features" [B, D] and the head's named outputs.
             head: the head that gave them.
         """
-        outputs = {name: at_least_float32(value) for name, value in outputs.items()}
+        outputs = {name: value.to(self.thresholds.dtype) for name, value in outputs.items()}
         finite = outputs["features"].isfinite().all(1) & outputs["logits"].amax(1).isfinite()
         return self.score(outputs, head).where(finite, torch.nan)
 

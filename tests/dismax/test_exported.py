@@ -92,6 +92,16 @@ def test_a_network_in_another_precision_comes_back_in_it(tmp_path, channels, pre
         assert value.equal(before[name]), name
 
 
+def test_a_network_that_was_built_in_float64_takes_a_score_and_comes_back(tmp_path):
+    data = untrained_data("softmax", torch.float64)
+    score = fit_to_outputs("mahalanobis", data, 0.5)
+    detector = Detector(data.network, MEAN, STD, score=score)
+    fresh = untrained_data("softmax", torch.float64).network
+    assert_equal(
+        there_and_back(detector, tmp_path, network=fresh), detector, random_pixels(7, 3, 8, 8)
+    )
+
+
 def test_layers_that_share_a_weight_can_be_written(tmp_path):
     def network():
         layer = nn.Linear(48, 48)
