@@ -40,7 +40,8 @@ class Options:
     """Classify images with a trained network, and mark out-of-distribution ones."""
 
     network: tyro.conf.Positional[Path]
-    """A run's folder, a model.pt, or a detector exported as .onnx."""
+    """A run's folder, a model.pt, a detector exported as .onnx, or cifar10, a network that is
+    included."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Image files, or folders of them; they are resized to cover the training images' size, and
     their centres taken."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from . import shipped
 from .body import named_outputs, take_apart
 from .checks import check_images, check_names, check_range, normalization
 from .exported import SUFFIX, load_exported, restore
@@ -120,7 +121,8 @@ class Detector(nn.Module):
         """Return the detector of a run's model.pt, or of a .safetensors file, on the CPU.
 
         Args:
-            path: the file; `export.to_safetensors` writes the second kind.
+            path: the file; `export.to_safetensors` writes the second kind. Or the name of a network
+                that the package brings along: "cifar10".
             tpr: the share of in-distribution images to accept, at least. By default that of the
                 detector that was exported; 0.95 for a model.pt.
             score: a score that `detect.py --deploy` put into the run, or "own", the head's. By
@@ -133,7 +135,8 @@ class Detector(nn.Module):
         Raises what `Detector` raises, ValueError for a file that is damaged or of another kind or
         network, and OSError for one that cannot be read.
         """
-        if Path(path).suffix.lower() == SUFFIX:
+        path = shipped.resolve(path)
+        if path.suffix.lower() == SUFFIX:
             network, saved = load_exported(path, network)
         elif network is not None:
             raise ValueError(f"{path} is no {SUFFIX} file: a model.pt has its network")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import archive, versions
+from . import archive, shipped, versions
 from .losses import get_loss
 from .models import Network, build_model, split_name
 from .score import DeployedScore
@@ -84,7 +84,10 @@ def load_network(path: str | Path) -> tuple[Network, dict[str, Any]]:
     outputs in this version of the code; OSError if it cannot be read.
     """
     if not Path(path).is_file():  # reading a pipe could wait for ever
-        raise ValueError(f"{path} is no file: a finished run keeps its network there, so name one")
+        raise ValueError(
+            f"{path} is no file: name a finished run, its model.pt, or one of "
+            f"{', '.join(shipped.names())}"
+        )
     with open(path, "rb") as file:
         try:
             content = archive.load(file)

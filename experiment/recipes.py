@@ -67,9 +67,10 @@ RECIPES = {
     "imagenet": Recipe(0.1, 0.9, 1e-4, ((1, 3), (2, 3)), batch_size=256, epochs=90),
     # OpenOOD v1.5's for CIFAR-10 and CIFAR-100 (arXiv 2306.09301).
     "openood": Recipe(0.1, 0.9, 5e-4, batch_size=128, epochs=100, start="pytorch"),
-    # For weights that were trained before.
+    # For weights that were trained before. The new head needs the large rate: with a tenth of it,
+    # the prototypes of a distance head hardly move in so few steps.
     "finetune": Recipe(
-        0.01, 0.9, 1e-4, batch_size=32, epochs=20, start="pytorch", warmup=0.1, body_scale=0.1
+        0.1, 0.9, 1e-4, batch_size=32, epochs=20, start="pytorch", warmup=0.1, body_scale=0.1
     ),
     "finetune_adamw": Recipe(
         0.001,

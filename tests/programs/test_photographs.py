@@ -69,7 +69,7 @@ def test_photographs_of_any_size_become_a_service_that_keeps_its_promise(tmp_pat
 
     # One command trains, calibrates, sets thresholds and deploys the combined score.
     arguments = ["--data", photos, "--size", "64", "--model", "timm/resnet10t"]
-    arguments += ["--weights", tmp_path / "weights.pth", "--learning-rate", "0.1"]
+    arguments += ["--weights", tmp_path / "weights.pth"]
     arguments += ["--loss", "dismax_nofpr", "--epochs", "8", "--precision", "fp32"]
     arguments += ["--runs", runs, "--ood", others, "--device", "cpu"]
     assert main.main([str(argument) for argument in arguments]) == 0
