@@ -30,6 +30,7 @@ from dismax import metrics
 assert metrics.accuracy([[0.0, 1.0]], [1]) == 1
 assert dismax.drift([0.0, 1.0], [0.5], 0.5).refused == 0
 found = Detector.load(sys.argv[2])(torch.zeros(3, 3, 8, 8))
+assert Detector.load("cifar10").class_names[3] == "cat"
 temperature = calibration.fit_temperature(torch.eye(2), torch.arange(2))
 print(sorted(new), found.probabilities.shape[0], temperature > 0)
 """
