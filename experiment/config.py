@@ -42,9 +42,9 @@ class Options:
     pretrained for those of timm or torchvision. The head is new."""
     freeze: bool = False
     """Train the head alone; the body keeps its weights."""
-    loss: str = "dismax"
+    loss: str | None = None
     """softmax, dismax, duq, ...: a row of the table in losses/__init__.py. An unknown name prints
-    all of them."""
+    all of them. Default: dismax, or dismax_nofpr with --weights."""
     seed: int = 1
     """Seed of initialisation, shuffling and augmentation."""
     protocol: Literal["heldout", "paper"] = "heldout"
@@ -145,6 +145,7 @@ class RunConfig(Options):
     """Options in which nothing is left open. Only `precision` may be auto until the run begins."""
 
     model: str = "smallcnn"
+    loss: str = "dismax"
     recipe: str = "paper"
     epochs: int = 100
     batch_size: int = 64

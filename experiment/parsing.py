@@ -38,13 +38,16 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     if options.freeze and not weights:
         raise ValueError("--freeze keeps the body's weights: name them with --weights")
     model = options.model or entry.model
-    get_loss(options.loss)  # an unknown name raises
+    # FPR costs accuracy where weights are trained on for a few epochs: see docs/your-images.md.
+    loss = options.loss or ("dismax_nofpr" if weights else "dismax")
+    get_loss(loss)  # an unknown name raises
     model_title(model)
     resolved: dict[str, Any] = {
         "data": data,
         "ood": ood,
         "recipe": recipe_name,
         "weights": weights,
+        "loss": loss,
         "model": model,
         "epochs": options.epochs or recipe.epochs or entry.epochs,
         "batch_size": options.batch_size or recipe.batch_size,
