@@ -40,17 +40,17 @@ class Options:
     """Classify images with a trained network, and mark out-of-distribution ones."""
 
     network: tyro.conf.Positional[Path]
-    """A run's folder, a model.pt, a detector exported as .onnx, or cifar10, a network that is
-    included."""
+    """A run's folder, a model.pt, a detector exported as .onnx, a run's exported as .safetensors,
+    or cifar10, a network that is included."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Image files, or folders of them; they are resized to cover the training images' size, and
     their centres taken."""
     tpr: float | None = None
-    """The share of in-distribution images to accept, at least; 0.95 by default. An ONNX file has
-    its own."""
+    """The share of in-distribution images to accept, at least; 0.95 by default. An exported
+    detector has its own, which cannot be changed in an ONNX file."""
     score: str | None = None
     """The score that decides: own (the head's), or one that `detect.py --deploy` put into the run.
-    By default combined if the run has it, else own. An ONNX file has its own."""
+    By default combined if the run has it, else own. An exported detector has its own."""
     per_class: bool = False
     """A threshold for each predicted class, so that the share holds for each."""
     out: Path | None = None
@@ -185,12 +185,11 @@ def perform(options: Options) -> int:
     with ExitStack() as files:
         uses: list[Callable[[Row], None]] = [counts.add]
         if options.out:
-            every = network.class_names if options.probabilities else ()
-            uses.append(files.enter_context(writer(options.out, every)))
+            all_names = network.class_names if options.probabilities else ()
+            uses.append(files.enter_context(writer(options.out, all_names)))
         if options.sheet:
-            uses.append(
-                files.enter_context(sheet.writer(options.sheet, summary.criterion(network)))
-            )
+            rule = summary.decision_rule(network)
+            uses.append(files.enter_context(sheet.writer(options.sheet, rule)))
         if options.verbose or len(paths) <= summary.FEW:
             uses.append(listed.append)
         found = rows(network, paths, options.probabilities)

@@ -1,11 +1,11 @@
 """Several scores in one: the sum of the logarithms of their p-values (Fisher's method).
 
 A score of logits tells images that lie between the classes, a score of features those that lie far
-from all of them. Which score of features does depends on the network, so there are two of them. A
-user has one threshold. So each score becomes a p-value, which needs no
-out-of-distribution images: the share of held-out in-distribution images that score as low or lower
-(a conformal p-value: Bates et al. 2023, arXiv 2104.08279). Fisher's method adds their logarithms.
-The p-values depend on each other, so the sum has not Fisher's χ² distribution; its threshold is a
+from all of them. Which score of features works depends on the network, so there are two of them.
+One threshold shall serve. So each score becomes a p-value, which needs no out-of-distribution
+images: the share of held-out in-distribution images that score as low or lower (a conformal
+p-value: Bates et al. 2023, arXiv 2104.08279). Fisher's method adds their logarithms. The p-values
+depend on each other, so the sum does not follow Fisher's χ² distribution; its threshold is a
 percentile on held-out images, as that of every other score.
 """
 
@@ -60,7 +60,8 @@ class Combined(Score):
 
 
 def fit_knn_of_sample(data: FitData) -> Fitted:
-    """Return KNN with a bank of at most `BANK` training images, and with k as much smaller.
+    """Return KNN with a bank of at most `BANK` training images, and with k reduced in
+    the same proportion.
 
     The whole bank would make a network that is deployed many times larger, and slower.
     """

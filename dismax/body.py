@@ -17,10 +17,9 @@ class _HeadProxy(nn.Module):
     """Takes the head's place in a network.
 
     It returns the head's logits. The head's named outputs and its features are attributes of that
-    tensor. If the
-    network changes the logits, it returns another tensor, which lacks the attributes. So a tensor
-    with the attributes is the head's output. They are attributes of the tensor and not of the
-    module, because several threads may share one detector.
+    tensor. If the network changes the logits, it returns another tensor, which lacks the
+    attributes. So a tensor with the attributes is the head's output. They are attributes of the
+    tensor and not of the module, because several threads may share one detector.
     """
 
     head: LossFirstPart

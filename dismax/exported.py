@@ -15,7 +15,7 @@ from . import versions
 from .body import find_head, plain_copy
 from .detectors.saved import fill
 from .losses import LossFirstPart
-from .saved import architecture, check_images
+from .saved import architecture, check_preprocessing
 from .score import DeployedScore
 
 SUFFIX = ".safetensors"
@@ -95,7 +95,7 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         for name, text in metadata.items()
     }
     if saved["size"] is not None:
-        check_images(saved["size"], saved["margin"], saved["grey"])
+        check_preprocessing(saved["size"], saved["margin"], saved["grey"])
     if type(saved["tpr"]) is not float:
         raise ValueError(f"its tpr is {saved['tpr']!r:.40}")
     for name, value in tensors.items():

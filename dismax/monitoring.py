@@ -17,9 +17,7 @@ class Drift:
 
     images: int  # in the window
     held_out: int
-    statistic: (
-        float  # of Kolmogorov and Smirnov: the largest gap of the two distributions, in [0, 1]
-    )
+    statistic: float  # Kolmogorov-Smirnov: the largest gap between the two distributions
     p_value: float  # the probability of such a gap or a larger one, if nothing has changed
     refused: float  # the share of the window below the threshold
     low: float  # the 99 % interval (Clopper-Pearson) of that share, for images like the window's

@@ -165,10 +165,10 @@ def _check(saved: Mapping[str, Any]) -> None:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     if len(saved["mean"]) != 3 or len(saved["std"]) != 3:
         raise ValueError("its mean and std are not of 3 channels")
-    check_images(saved["size"], saved.get("margin", 0), saved.get("grey"))
+    check_preprocessing(saved["size"], saved.get("margin", 0), saved.get("grey"))
 
 
-def check_images(size: Sequence[int], margin: int, grey: bool | None) -> None:
+def check_preprocessing(size: Sequence[int], margin: int, grey: bool | None) -> None:
     """Raises ValueError for what cannot describe images; the arguments are those of
     `save_network`.
     """

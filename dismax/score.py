@@ -158,13 +158,13 @@ class DeployedScore(nn.Module):
         if self.class_thresholds is not None and self.class_counts is not None:
             counts, shape = self.class_counts, self.class_thresholds.shape
             if counts.shape != (num_classes,) or shape != (num_classes, len(PERCENTILES)):
-                raise ValueError(f"the score {self.name} has not thresholds for each class")
+                raise ValueError(f"the score {self.name} lacks thresholds for each class")
             values["class_thresholds"] = self.class_thresholds[counts > 0]  # the others are NaN
         for entry, value in values.items():
             if not value.isfinite().all():
                 raise ValueError(f"the score {self.name} has a {entry} that is not finite")
         if self.thresholds.shape != (len(PERCENTILES),):
-            raise ValueError(f"the score {self.name} has not a threshold for each percentile")
+            raise ValueError(f"the score {self.name} lacks a threshold for each percentile")
 
 
 def check_deployable(name: str) -> None:

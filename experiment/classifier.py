@@ -13,14 +13,13 @@ from torch import Tensor
 
 from data.images import to_grey
 from dismax.detector import Detections, Detector
+from dismax.export import OUTPUTS
 from dismax.score import OWN
 from utils import runtime
 
 from . import records
 
-TPR = 0.95  # unless another rate is chosen
 EXPORTED = ".onnx"
-OUTPUTS = ("logits", "probabilities", "score", "accepted")  # of an exported detector
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,14 @@ class Classifier:
 def load(
     path: Path, tpr: float | None, score: str | None, device: str, per_class: bool = False
 ) -> Classifier:
-    """Return the classifier in a run's folder, a model.pt, or a detector exported as ONNX.
+    """Return the classifier in a run's folder, a model.pt, or an exported detector.
 
     Args:
         path: the folder or the file.
-        tpr: the share of in-distribution images to accept, at least; `TPR` by default.
+        tpr: the share of in-distribution images to accept, at least; see `Detector.load`.
         score: the score that decides; see `Detector.load`.
         device: where the network runs, as `runtime.find_device` takes it. ONNX runs on the CPU.
-        per_class: whether each predicted class has its own threshold.
+        per_class: a threshold for each predicted class, whatever the file chose.
 
     Raises ValueError for a file that is damaged or no network, or for a choice that it does not
     have; OSError for one that cannot be read.
@@ -76,9 +75,8 @@ def load(
             raise ValueError(f"--device {device}: an ONNX file runs on the CPU here, leave it out")
         return _exported(path)
     where = runtime.find_device(device)
-    tpr = TPR if tpr is None else tpr
     path = path / records.MODEL if path.is_dir() else path
-    detector = Detector.load(path, tpr, score, per_class).to(where)
+    detector = Detector.load(path, tpr, score, per_class or None).to(where)
     if detector.size is None:
         raise ValueError(f"{path} does not tell the size of its images")
     return Classifier(
@@ -89,30 +87,19 @@ def load(
         len(detector.mean),
         detector.grey,
         detector.score.name if detector.score else OWN,
-        detector.least.tolist() if per_class else detector.threshold(tpr),
-        tpr,
+        detector.least.tolist(),
+        detector.tpr,
     )
 
 
 def _exported(path: Path) -> Classifier:
     """Return the classifier in a file of `dismax.export.to_onnx`."""
     session = _session(path)
-    image = session.get_inputs()[0]
-    shapes = {output.name: output.shape for output in session.get_outputs()}
-    if not set(OUTPUTS) <= shapes.keys() or image.type != "tensor(uint8)" or len(image.shape) != 4:
-        raise ValueError(
-            f"{path} is no exported detector: it takes uint8 images [B, C, H, W], and returns "
-            f"{', '.join(OUTPUTS)}"
-        )
-    _, channels, *size = image.shape
-    num_classes = shapes["logits"][1]
-    if not all(isinstance(number, int) for number in (channels, *size, num_classes)):
-        raise ValueError(f"{path} does not tell the size of its images: export it with a size")
-    if channels not in (1, 3):
-        raise ValueError(f"{path} takes images of {channels} channels, and image files have 3 or 1")
+    image = session.get_inputs()[0].name
+    channels, size, num_classes = _shape(path, session)
 
     def detect(pixels: Tensor) -> Detections:
-        found = session.run(OUTPUTS, {image.name: pixels.numpy()})
+        found = session.run(OUTPUTS, {image: pixels.numpy()})
         logits, probabilities, score, accepted = map(torch.from_numpy, found)
         return Detections(logits.argmax(1), probabilities, score, accepted, logits)
 
@@ -129,7 +116,7 @@ def _exported(path: Path) -> Classifier:
         return Classifier(
             detect,
             [str(name) for name in names],
-            (size[0], size[1]),
+            size,
             margin,
             channels,
             known.get("grey"),
@@ -141,6 +128,27 @@ def _exported(path: Path) -> Classifier:
         raise ValueError(
             f"{path} has damaged metadata ({error}): export the detector again"
         ) from error
+
+
+def _shape(path: Path, session: Any) -> tuple[int, tuple[int, int], int]:
+    """Return the channels and the (height, width) of a graph's images, and the number of classes.
+
+    Raises ValueError for a graph that `dismax.export.to_onnx` did not write.
+    """
+    image = session.get_inputs()[0]
+    shapes = {output.name: output.shape for output in session.get_outputs()}
+    if not set(OUTPUTS) <= shapes.keys() or image.type != "tensor(uint8)" or len(image.shape) != 4:
+        raise ValueError(
+            f"{path} is no exported detector, which takes uint8 images [B, C, H, W] and returns "
+            f"{', '.join(OUTPUTS)}"
+        )
+    _, channels, height, width = image.shape
+    num_classes = shapes["logits"][1]
+    if not all(isinstance(number, int) for number in (channels, height, width, num_classes)):
+        raise ValueError(f"{path} does not tell the size of its images: export it with a size")
+    if channels not in (1, 3):
+        raise ValueError(f"{path} takes images of {channels} channels, and image files have 3 or 1")
+    return channels, (height, width), num_classes
 
 
 def _threshold(value: Any, num_classes: int) -> float | list[float]:

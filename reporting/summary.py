@@ -75,7 +75,7 @@ class Summary:
         parts.append(self.counted())
         if self.classes and self.counts["all"] > FEW:
             parts.append(self.class_table())
-        return [*parts, criterion(self.classifier)]
+        return [*parts, decision_rule(self.classifier)]
 
     def failed_files(self) -> str:
         """Return the first few files that could not be read, and how many there are."""
@@ -111,7 +111,7 @@ def _images(count: int) -> str:
     return f"{count:,} image{'s' * (count != 1)}"
 
 
-def criterion(classifier: Classifier) -> str:
+def decision_rule(classifier: Classifier) -> str:
     """Return the line that says which score decides, and from which value on it accepts."""
     if classifier.threshold is None:
         return "accepted: the file decides, and does not tell by which score and threshold"

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dismax import export
+from dismax.detector import Detector
 from experiment import classifier
 from tests.dismax.networks import small
 
@@ -50,6 +51,15 @@ def test_an_onnx_file_answers_as_its_detector(exported):
     torch.testing.assert_close(found.probabilities, expected.probabilities)
     torch.testing.assert_close(found.scores, expected.scores)
     assert found.accepted.equal(expected.accepted)
+
+
+def test_a_safetensors_file_keeps_its_rate_its_score_and_its_threshold(tmp_path):
+    path = tmp_path / "net.safetensors"
+    detector = Detector.load("cifar10", 0.8, "own", per_class=True)
+    export.to_safetensors(detector, path)
+    network = load(path)
+    assert (network.score, network.tpr) == ("own", 0.8)
+    assert network.threshold == detector.least.tolist()
 
 
 def test_without_metadata_classes_have_numbers_and_nothing_is_invented(exported):

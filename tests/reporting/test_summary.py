@@ -6,7 +6,7 @@ import pytest
 
 from experiment.classifier import Classifier
 from reporting.rows import Row
-from reporting.summary import Summary, criterion
+from reporting.summary import Summary, decision_rule
 
 
 def classifier(**options):
@@ -83,7 +83,7 @@ def test_images_of_more_than_four_times_the_size_are_counted_in_one_line():
     ],
 )
 def test_the_line_of_the_threshold_names_the_score(known, line):
-    assert criterion(classifier(**known)) == line
+    assert decision_rule(classifier(**known)) == line
 
 
 def test_no_name_is_a_command_for_the_terminal():
