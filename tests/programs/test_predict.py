@@ -157,7 +157,10 @@ def test_an_image_of_another_size_is_resized(run, tmp_path, capsys):
         (["RUN"], "no images given"),
         (["RUN", "nowhere.png"], "nowhere.png is no file: name image files, or folders of them"),
         (["RUN", "TMP/empty"], "empty holds no image files (.bmp, "),
-        (["IMAGES", "IMAGES"], "model.pt is no file: a finished run keeps its network there"),
+        (
+            ["IMAGES", "IMAGES"],
+            "model.pt is no file: name a finished run, its model.pt, or one of cifar10",
+        ),
         (["RUN", "IMAGES", "--tpr", "2"], "--tpr is a share in [0, 1], got 2.0"),
         (["RUN", "IMAGES", "--out", "IMAGES"], "--out takes a .csv or a .json file, got "),
         (["RUN", "IMAGES", "--out", "x.txt"], "--out takes a .csv or a .json file, got x.txt"),

@@ -60,7 +60,7 @@ def test_an_interrupted_fine_tuning_resumes_to_the_same_weights(
     run_main, tmp_path, monkeypatch, recipe
 ):
     weights = make_weights(run_main, tmp_path)
-    options = ("--weights", str(weights), "--recipe", recipe, *QUICK)
+    options = ("--loss", "dismax", "--weights", str(weights), "--recipe", recipe, *QUICK)
     assert run_main(*options)[0] == 0
     whole = without_times(record_of(tmp_path))
     state = checkpoint.load(run_folder(tmp_path) / "model.pt")["state_dict"]
@@ -76,7 +76,7 @@ def test_an_interrupted_fine_tuning_resumes_to_the_same_weights(
 
 def test_a_frozen_body_ends_with_the_weights_that_it_started_with(run_main, tmp_path):
     weights = make_weights(run_main, tmp_path)
-    status, out, _ = run_main("--weights", str(weights), "--freeze", *QUICK)
+    status, out, _ = run_main("--loss", "dismax", "--weights", str(weights), "--freeze", *QUICK)
     assert status == 0
     assert f"come from {weights}; the head is new" in out
     before = checkpoint.load(weights)["state_dict"]
