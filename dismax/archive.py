@@ -6,6 +6,7 @@ The format has a CRC-32 of each part, but `torch.load` does not compare it: `loa
 from __future__ import annotations
 
 import io
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -60,3 +61,11 @@ def load(file: BinaryIO) -> Any:
             raise ValueError(f"{part} has a wrong checksum: it changed after it was written")
     file.seek(0)
     return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def reason(error: Exception) -> str:
+    """Return in one line why a file of torch's format could not be read."""
+    # torch's own message advises weights_only=False, which is unsafe.
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds something else than tensors, numbers and names"
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

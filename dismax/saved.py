@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,12 +104,9 @@ def load_network(path: str | Path) -> tuple[Network, dict[str, Any]]:
                 for name, score in content.get("scores", {}).items()
             }
         except Exception as error:  # damaged bytes raise almost anything
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            # torch's own message advises weights_only=False, which is unsafe.
-            if isinstance(error, pickle.UnpicklingError):
-                reason = "it holds something else than tensors, numbers and names"
             raise ValueError(
-                f"{path} is no run's network, or damaged ({reason}): make the run again"
+                f"{path} is no run's network, or damaged ({archive.reason(error)}): make the run "
+                "again"
             ) from error
     if changes:
         raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dismax import archive
 from models import Network, pretrained_weights, split_name
 
 from .config import PRETRAINED, RunConfig
@@ -102,13 +102,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except ImportError as error:
         raise ValueError(f"--weights {path} needs safetensors: pip install safetensors") from error
     except Exception as error:  # damaged bytes raise almost anything
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        # torch's own message advises weights_only=False, which is unsafe.
-        if isinstance(error, pickle.UnpicklingError):
-            reason = "it holds something else than tensors, numbers and names"
         raise ValueError(
-            f"--weights {path} is damaged, or holds no weights ({reason}): give a safetensors file "
-            "or a state dict"
+            f"--weights {path} is damaged, or holds no weights ({archive.reason(error)}): give a "
+            "safetensors file or a state dict"
         ) from error
     for name in INSIDE:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
