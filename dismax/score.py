@@ -17,6 +17,7 @@ from .detectors.contract import required
 from .detectors.own import Own
 from .detectors.saved import pack, unpack
 from .losses import LossFirstPart
+from .losses.common import without_autocast
 from .losses.thresholds import (
     PERCENTILES,
     class_percentiles,
@@ -68,13 +69,16 @@ class DeployedScore(nn.Module):
     def forward(self, outputs: Mapping[str, Tensor], head: LossFirstPart) -> Tensor:
         """Return scores [B]; NaN if the features or the largest logit are not finite.
 
+        All is computed in float32 or wider, under autocast too, as the thresholds were.
+
         Args:
             outputs: "features" [B, D] and the head's named outputs.
             head: the head that gave them.
         """
         outputs = {name: value.to(self.thresholds.dtype) for name, value in outputs.items()}
         finite = outputs["features"].isfinite().all(1) & outputs["logits"].amax(1).isfinite()
-        return self.score(outputs, head).where(finite, torch.nan)
+        with without_autocast(outputs["features"]):
+            return self.score(outputs, head).where(finite, torch.nan)
 
     @torch.no_grad()
     def of(self, outputs: Mapping[str, Tensor], head: LossFirstPart) -> Tensor:

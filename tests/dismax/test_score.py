@@ -159,3 +159,13 @@ def test_a_damaged_score_is_refused_in_one_line(tmp_path, change):
         load_network(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_under_autocast_a_score_is_computed_in_float32(name):
+    data = trained_data("softmax")
+    score = fit_to_outputs(name, data, 0.5)
+    expected = score(data.calibration.outputs, data.head)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = score(data.calibration.outputs, data.head)
+    assert torch.equal(found, expected)
