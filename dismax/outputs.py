@@ -41,7 +41,7 @@ def outputs_of(
     generator = torch.Generator().manual_seed(0)
     parts: list[dict[str, Tensor]] = []
     bound, count = 1.0, 0
-    for inputs, labels in _pairs(loader):
+    for inputs, labels in _pairs(loader, head.num_classes):
         # Each image gets a random number, and those with the lowest numbers are kept. A loader may
         # be sorted by class, so its first images will not do.
         numbers = torch.rand(len(labels), generator=generator, dtype=torch.float64)
@@ -71,10 +71,11 @@ def _lowest(parts: list[dict[str, Tensor]], most: int) -> dict[str, Tensor]:
     return {name: value[positions] for name, value in joined.items()}
 
 
-def _pairs(loader: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+def _pairs(loader: Iterable[Any], num_classes: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the inputs and labels of a loader's batches.
 
-    Raises ValueError for a batch that is no tuple or list which begins with these two.
+    Raises ValueError for a batch that is no tuple or list which begins with these two, and for a
+    label that is no class.
     """
     for batch in loader:
         if not isinstance(batch, tuple | list) or len(batch) < 2:
@@ -87,11 +88,17 @@ def _pairs(loader: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
             not isinstance(inputs, Tensor)
             or not isinstance(labels, Tensor)
             or labels.is_floating_point()
+            or labels.dtype == torch.bool
             or labels.shape != inputs.shape[:1]
         ):
             raise ValueError(
                 "a loader gives tensors of inputs [B, ...] and of class numbers [B], got "
                 f"{_kind(inputs)} and {_kind(labels)}"
+            )
+        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+            raise ValueError(
+                f"labels are classes, integers in 0 to {num_classes - 1}, got {int(labels.min())} "
+                f"to {int(labels.max())}"
             )
         yield inputs, labels
 

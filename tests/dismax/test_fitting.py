@@ -135,7 +135,9 @@ BATCHES = {
     "probabilities": ((IMAGES, torch.ones(2, 5)), r"float32 \[2, 3, 4, 4\] and float32 \[2, 5\]"),
     "other labels": ((IMAGES, LABELS[:1]), r"class numbers \[B\], got .* and int64 \[1\]"),
     "names": ((IMAGES, ["a", "b"]), "and a list"),
-    "unknown classes": ((IMAGES, LABELS + 5), "the labels integers in 0 to 4"),
+    "unknown classes": ((IMAGES, LABELS + 5), "integers in 0 to 4, got 5 to 5"),
+    "no class": ((IMAGES, LABELS - 1), "integers in 0 to 4, got -1 to -1"),
+    "truth values": ((IMAGES, LABELS == 0), r"and bool \[2\]"),
     "NaN": ((IMAGES * math.nan, LABELS), "the logits must be finite"),
 }
 
