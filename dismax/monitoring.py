@@ -65,8 +65,8 @@ def drift(held_out_scores: ArrayLike, window_scores: ArrayLike, threshold: float
     window = _checked(window_scores, "window_scores")
     if not np.isfinite(held_out).all():
         raise ValueError("held_out_scores are not all finite: leave such images out")
-    if not np.isfinite(threshold):
-        raise ValueError(f"the threshold is a finite number, got {threshold}")
+    if np.ndim(threshold) or not np.isfinite(threshold := float(threshold)):
+        raise ValueError(f"the threshold is a finite number, got {threshold!r:.80}")
     window = np.where(np.isnan(window), -np.inf, window)
     scores = ks_2samp(held_out, window, method="asymp")
     counts = [int((values < threshold).sum()) for values in (window, held_out)]

@@ -78,3 +78,10 @@ def test_an_image_without_a_score_counts_as_refused():
 def test_bad_scores_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         dismax.drift(*arguments)
+
+
+def test_the_threshold_may_be_the_detectors_tensor_but_not_one_for_each_class():
+    held_out = torch.arange(100.0)
+    assert dismax.drift(held_out, held_out, torch.tensor(5.0)).promised == 0.05
+    with pytest.raises(ValueError, match="the threshold is a finite number, got tensor"):
+        dismax.drift(held_out, held_out, torch.tensor([5.0, 6.0]))
