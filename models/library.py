@@ -16,6 +16,8 @@ LIBRARIES = ("timm", "torchvision")
 # torchvision's weights were all trained with these.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# With these two, torchvision itself turns pixels normalised like that into pixels in [-1, 1].
+INCEPTIONS = ("googlenet", "inception_v3")
 
 
 class LibraryNetwork(Network):
@@ -113,6 +115,8 @@ def normalization(library: str, network: str) -> tuple[Sequence[float], Sequence
         settings = _import(library).get_pretrained_cfg(network)
         if settings is not None:
             return tuple(settings.mean), tuple(settings.std)
+    if library == "torchvision" and network in INCEPTIONS:
+        return (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
     return IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -123,7 +127,7 @@ def _body(library: str, network: str, pretrained: bool) -> tuple[nn.Module, int]
         body = module.create_model(network, pretrained=pretrained, num_classes=0)
         return body, getattr(body, "head_hidden_size", body.num_features)
     # Without these, the two networks return the logits of auxiliary classifiers too.
-    options = {"aux_logits": False} if network in ("googlenet", "inception_v3") else {}
+    options = {"aux_logits": False} if network in INCEPTIONS else {}
     if pretrained:
         options = {}  # the weights have auxiliary classifiers
     with warnings.catch_warnings():

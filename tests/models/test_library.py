@@ -94,3 +94,17 @@ def test_a_frozen_body_stays_as_it_is_in_training():
     assert all(value.equal(before[name]) for name, value in network.body.state_dict().items())
     assert not network.classifier.weight.equal(head)
     assert network.classifier.training
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_networks_of_the_inception_family_get_the_pixels_that_torchvision_gives_them(name):
+    """With its own weights, torchvision's network changes the normalisation in its forward pass."""
+    pixels = torch.rand(1, 3, 8, 8)
+    mean, std = (
+        torch.tensor(values).view(-1, 1, 1) for values in normalization("timm", "resnet10t")
+    )
+    options = {"init_weights": False, "transform_input": True}
+    network = torchvision.models.get_model(name, weights=None, **options)
+    expected = network._transform_input((pixels - mean) / std)
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in normalization("torchvision", name))
+    torch.testing.assert_close((pixels - mean) / std, expected)
