@@ -51,6 +51,11 @@ def load_into_body(network: Network, weights: Mapping[str, Tensor], source: str,
     own = network.body.state_dict()
     # Batch norms of old files have no such counter.
     optional = {name for name in own if name.endswith("num_batches_tracked")}
+    for name in own:  # some networks have a part whose own name is like a prefix
+        if name in weights:
+            available[name] = name, weights[name]
+        elif _plain(name) in available:
+            available[name] = available[_plain(name)]
     fitting = {
         name: available[name][1]
         for name, tensor in own.items()
@@ -73,7 +78,8 @@ def load_into_body(network: Network, weights: Mapping[str, Tensor], source: str,
         if not tensor.isfinite().all():
             raise ValueError(f"--weights {source}: {name} is not finite")
     network.body.load_state_dict(fitting, strict=False)
-    unused = [available[name][0] for name in available.keys() - fitting.keys()]
+    used = {available[name][0] for name in fitting}
+    unused = {name for name, _ in available.values()} - used
     line = f"weights: all {len(fitting)} tensors of the body come from {source}; the head is new"
     if unused:
         names = ", ".join(sorted(unused)[:MAX_NAMES])

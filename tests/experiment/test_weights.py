@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from experiment.config import RunConfig
 from experiment.network import build_network
-from experiment.weights import start_from_weights
+from experiment.weights import load_into_body, start_from_weights
 from losses import LOSSES
 from models import build_model
 
@@ -108,3 +108,13 @@ def test_only_a_library_has_pretrained_weights():
     network = build_model("smallcnn", 5, LOSSES["softmax"].head)
     with pytest.raises(ValueError, match="pretrained is for timm/NAME and torchvision/NAME, not"):
         start_from_weights(RunConfig(weights="pretrained"), network)
+
+
+def test_a_network_with_a_part_named_as_a_prefix_takes_its_own_weights():
+    """All of TResNet but its classifier is in a part named body."""
+    weights = build_model("timm/tresnet_m", 2, LOSSES["softmax"].head).body.state_dict()
+    network = build_model("timm/tresnet_m", 2, LOSSES["softmax"].head)
+    line = load_into_body(network, weights | {"head.fc.weight": torch.ones(1)}, "FILE", "tresnet_m")
+    assert line.endswith("not used: head.fc.weight")
+    for name, value in network.body.state_dict().items():
+        assert torch.equal(value, weights[name])
