@@ -70,10 +70,15 @@ def add_score(path: Path, score: DeployedScore) -> None:
     archive.save(path, content)
 
 
-def load_network(path: str | Path) -> tuple[Network, dict[str, Any]]:
+def load_network(path: str | Path, scores: bool = True) -> tuple[Network, dict[str, Any]]:
     """Read a model.pt.
 
     No code in the file is run. The weights take no more memory than the file has bytes.
+
+    Args:
+        path: the file.
+        scores: whether to read the scores. `detect.py --deploy` replaces them, so it must work if
+            they are those of another version.
 
     Returns:
         the network, on the CPU in evaluation mode, and everything else in the file: the arguments
@@ -99,9 +104,12 @@ def load_network(path: str | Path) -> tuple[Network, dict[str, Any]]:
             network = architecture(content["config"], len(content["classes"]))
             _give_weights(network, weights)
             _check(content)
+            packed = content.pop("scores", {}) if scores else {}
+            changed = [name for name in packed if packed[name]["version"] != versions.of(name)]
             content["scores"] = {
                 name: DeployedScore.unpack(name, score, network.classifier)
-                for name, score in content.get("scores", {}).items()
+                for name, score in packed.items()
+                if name not in changed
             }
         except Exception as error:  # damaged bytes raise almost anything
             raise ValueError(
@@ -112,6 +120,11 @@ def load_network(path: str | Path) -> tuple[Network, dict[str, Any]]:
         raise ValueError(
             f"{path}: its weights would give other outputs now ({'; '.join(changes)}): train this "
             "network again"
+        )
+    if changed:
+        raise ValueError(
+            f"{path}: {', '.join(changed)} is computed in another way now: `python detect.py RUN "
+            f"--deploy {' '.join(changed)}` fits it again"
         )
     return network, content
 

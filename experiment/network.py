@@ -61,7 +61,7 @@ def load_network(folder: Path, device: torch.device) -> Network:
 
     Raises ValueError if the folder does not hold a whole network.
     """
-    network, _ = saved.load_network(folder / records.MODEL)
+    network, _ = saved.load_network(folder / records.MODEL, scores=False)
     return _to(network, device)
 
 

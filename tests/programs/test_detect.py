@@ -11,10 +11,7 @@ from sklearn.metrics import roc_auc_score
 import analyze
 import detect
 from detectors import DETECTORS
-from dismax.detector import Detector
-from experiment import finished, lock, predictions, records, search
-from experiment.config import RunConfig
-from experiment.data import load_data
+from experiment import finished, predictions, records, search
 from losses import LOSSES
 from tests.finished_runs import CPU, SETS, call, contents, read
 from utils import program as command_line
@@ -163,40 +160,6 @@ def test_saved_features_give_the_same_as_the_network(runs, capsys):
     for name in names:
         for source, metrics in read(folder)["detectors"][name]["sets"].items():
             assert metrics == pytest.approx(from_saved[name]["sets"][source], abs=2e-3)
-
-
-def test_deploying_changes_nothing_but_the_network_file(softmax_run, capsys):
-    before = contents(softmax_run)
-    status, out, err = call(detect, capsys, softmax_run, "--deploy", "knn", "energy", *CPU)
-    assert (status, err) == (0, "")
-    after = contents(softmax_run)
-    changed = {path.name for path in after if before[path] != after[path]}
-    assert changed == {records.MODEL, lock.HOLDER}
-    table = {line.split()[0]: line.split() for line in out.splitlines() if "%" in line}
-    pixels = load_data(RunConfig.from_json(read(softmax_run)["config"])).evaluation["test"].pixels
-    for name in ("knn", "energy"):
-        detector = Detector.load(softmax_run / records.MODEL, score=name)
-        assert table[name][1] == f"{detector.threshold(0.95):.4g}"
-        assert table[name][2] == f"{detector(pixels).accepted.double().mean():.1%}"
-    # A run is finished with the default score.
-    assert Detector.load(softmax_run / records.MODEL).score.name == "combined"
-
-
-def test_what_cannot_be_deployed_is_said_before_anything_is_scored(runs, capsys):
-    before = contents(runs)
-    for name, message in (("odin", "needs the network's gradients or layers"), ("x", "unknown")):
-        status, _, err = call(detect, capsys, runs, "--deploy", "energy", name)
-        assert status == 2
-        assert message in err
-    status, _, err = call(detect, capsys, runs / "dismax" / "1", "--deploy", "energy", "vim")
-    assert status == 2
-    assert "vim needs a linear head" in err
-    (runs / "softmax" / "1" / records.MODEL).unlink()
-    del before[runs / "softmax" / "1" / records.MODEL]
-    status, _, err = call(detect, capsys, runs / "softmax" / "1", "--deploy", "energy")
-    assert status == 2
-    assert "has no network, so nothing can be deployed there" in err
-    assert contents(runs) == before
 
 
 def test_entries_of_two_calls_add_up(softmax_run, capsys):
