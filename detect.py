@@ -131,9 +131,13 @@ def applicable(
     return {name: detector for name, detector in detectors.items() if name not in lacking}
 
 
-def score(run: FinishedRun, detectors: Mapping[str, Detector]) -> dict[str, dict[str, Any]]:
+def score(
+    run: FinishedRun,
+    detectors: Mapping[str, Detector],
+    fit_data: FitData,
+    sets: Mapping[str, SetOutputs],
+) -> dict[str, dict[str, Any]]:
     """Return each detector's entry for the record."""
-    fit_data, sets = run.outputs({detector.needs for detector in detectors.values()})
     environment = runtime.environment(run.device)
     entries = {}
     for name, detector in detectors.items():
@@ -213,13 +217,18 @@ def perform(options: Options) -> None:
     device = runtime.find_device(options.device)
     folders = search.run_folders(options.runs)
     runs = [FinishedRun(folder, device, options.data_dir) for folder in folders]
+    for run in runs:
+        if options.deploy and not run.has_network:
+            raise ValueError(f"{run.folder} has no network, so nothing can be deployed there")
     chosen = [applicable(run, detectors, required=bool(options.scores)) for run in runs]
     runtime.make_repeatable()
     for run_detectors in chosen:
         run = runs.pop(0)  # the memory of its outputs is freed after its turn
         try:
-            entries = score(run, run_detectors) if run_detectors else {}
-            deployed = deploy(run, options.deploy) if options.deploy else ""
+            needs: set[str] = {detector.needs for detector in run_detectors.values()}
+            fit_data, sets = run.outputs(needs | ({"features"} if options.deploy else set()))
+            entries = score(run, run_detectors, fit_data, sets)
+            deployed = deploy(run, options.deploy, fit_data, sets) if options.deploy else ""
         except (ValueError, torch.linalg.LinAlgError) as error:
             raise ValueError(f"{run.folder}: {error}") from error
         if entries:

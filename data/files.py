@@ -159,10 +159,8 @@ class ClassFolders:
 
     def load(self, root: Path) -> tuple[ImageSet, ImageSet]:
         """Return the training and the validation images."""
-        size = (self.side, self.side)
-        train = load_cropped(self._folder("train", root), size, self.margin)
-        test = load_cropped(self._folder("val", root), size, self.margin)
-        return train, classes.match(train, test, root / self.name)
+        folders = self._folder("train", root), self._folder("val", root)
+        return _cropped_pair(*folders, (self.side, self.side), self.margin)
 
     def load_ood(self, root: Path, reference: Tensor, margin: int) -> ImageSet:
         """Return the validation images in the format of the reference images: see `load_ood`."""
@@ -194,9 +192,15 @@ def load_cropped_train_and_test(
                 f"{folder} holds no folder {split}: with --size, train and test are folders with "
                 "a folder of images for each class"
             )
-    train = load_cropped(folder / "train", size, margin)
-    test = load_cropped(folder / "test", size, margin)
-    return train, classes.match(train, test, folder)
+    return _cropped_pair(folder / "train", folder / "test", size, margin)
+
+
+def _cropped_pair(
+    train_folder: Path, test_folder: Path, size: tuple[int, int], margin: int
+) -> tuple[ImageFiles, ImageFiles]:
+    """Return the images of two folders of class folders in one folder: see `load_cropped`."""
+    train, test = (load_cropped(folder, size, margin) for folder in (train_folder, test_folder))
+    return train, classes.match(train, test, train_folder.parent)
 
 
 def load_cropped(folder: Path, size: tuple[int, int], margin: int) -> ImageFiles:

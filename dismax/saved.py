@@ -54,19 +54,24 @@ def save_network(
         "margin": margin,
         "grey": grey,
         "state_dict": network.state_dict(),
-        "scores": {score.name: score.pack() for score in scores},
+        "scores": _packed(scores),
     }
     archive.save(path, content)
 
 
-def add_score(path: Path, score: DeployedScore) -> None:
-    """Add a score to a model.pt that `load_network` can read, or replace the one of its name.
+def _packed(scores: Iterable[DeployedScore]) -> dict[str, Any]:
+    """Return scores by name, as plain values for a file."""
+    return {score.name: score.pack() for score in scores}
+
+
+def add_scores(path: Path, scores: Iterable[DeployedScore]) -> None:
+    """Add scores to a model.pt that `load_network` can read. Each replaces the one of its name.
 
     The file is the old one or the new one at any moment. Raises OSError if it cannot be written.
     """
     with open(path, "rb") as file:
         content = archive.load(file)
-    content["scores"] = content.get("scores", {}) | {score.name: score.pack()}
+    content["scores"] = content.get("scores", {}) | _packed(scores)
     archive.save(path, content)
 
 

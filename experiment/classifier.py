@@ -14,6 +14,7 @@ from torch import Tensor
 from data.images import to_grey
 from dismax.detector import Detections, Detector
 from dismax.export import OUTPUTS
+from dismax.exported import NAMES
 from dismax.score import OWN
 from utils import runtime
 
@@ -32,10 +33,11 @@ class Classifier:
     margin: int = 0  # how much longer than `size` each side is before the centre is cropped
     channels: int = 3
     grey: bool | None = None  # whether all training images were grey, if that is known
-    score: str | None = None  # the name of the score that decides, and ...
-    # ... the least one that is accepted, for all or for each predicted class, and ...
+    # These three are None for an ONNX file without metadata.
+    score: str | None = None  # the name of the score that decides
+    # The lowest accepted score: one number, or one for each predicted class.
     threshold: float | list[float] | None = None
-    tpr: float | None = None  # ... the share of held-out images that reach it, if these are known
+    tpr: float | None = None  # the share of held-out images that reach it
 
     def __call__(self, pixels: Tensor) -> Detections:
         """Decide about images, uint8 [B, 3, height, width].
@@ -181,9 +183,7 @@ def _session(path: Path) -> Any:
 
 def _metadata(texts: dict[str, str]) -> dict[str, Any]:
     """Return the values in an ONNX file's metadata. The score's name is plain text, others JSON."""
-    plain = {"score", "format"}
+    used = ("score", "class_names", "margin", "grey", "threshold", "tpr")
     return {
-        key: text if key in plain else json.loads(text)
-        for key, text in texts.items()
-        if key in plain | {"class_names", "margin", "grey", "threshold", "tpr"}
+        key: texts[key] if key in NAMES else json.loads(texts[key]) for key in used if key in texts
     }

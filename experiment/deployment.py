@@ -7,7 +7,7 @@ from typing import cast
 
 from tabulate import tabulate
 
-from detectors import SetOutputs
+from detectors import FitData, SetOutputs
 from dismax import saved
 from dismax.score import DeployedScore, fit_to_outputs
 from losses import LossFirstPart
@@ -20,21 +20,25 @@ from .titles import with_unique_titles
 TPR = 0.95  # of the table
 
 
-def deploy(run: FinishedRun, names: Sequence[str]) -> str:
-    """Fit these detectors, write them into the run's model.pt, and return a table of what they
-    accept.
+def deploy(
+    run: FinishedRun, names: Sequence[str], data: FitData, sets: Mapping[str, SetOutputs]
+) -> str:
+    """Fit these detectors, write them into the run's model.pt, and return a table of the images
+    that they accept.
 
-    Raises ValueError for a run without a network, and what `fit_to_outputs` raises.
+    Args:
+        run: a run with a network.
+        names: of the detectors.
+        data: from `run.outputs`, with features.
+        sets: likewise.
+
+    Raises what `fit_to_outputs` raises.
     """
-    if not run.has_network:
-        raise ValueError(f"{run.folder} has no network, so nothing can be deployed there")
-    data, sets = run.outputs({"features"})
     temperature = run.record["temperature"]["value"]
     scores = [fit_to_outputs(name, data, temperature) for name in names]
     with locked(run.folder, wait=60):
         records.refuse_another(run.folder, run.record)
-        for score in scores:
-            saved.add_score(run.folder / records.MODEL, score)
+        saved.add_scores(run.folder / records.MODEL, scores)
     return _table(run, scores, sets, cast(LossFirstPart, data.head))
 
 

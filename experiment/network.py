@@ -25,8 +25,7 @@ def build_network(config: RunConfig, num_classes: int, device: torch.device) -> 
     start = RECIPES[config.recipe].start
     network = build_model(config.model, num_classes, loss.head, start)
     if config.weights is not None:
-        note = start_from_weights(config, network)
-        network.start_note = note
+        network.start_note = start_from_weights(config, network)
     network = loss.wrap(network)
     if config.freeze:
         network.freeze_body()

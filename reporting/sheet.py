@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import matplotlib as mpl
 from PIL import Image, ImageDraw, ImageFont
 
 from data.decoding import decode
@@ -91,8 +90,10 @@ def _draw(samples: Samples, note: str) -> Image.Image:
 
 def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """Return a font that comes with matplotlib and knows most alphabets."""
+    from matplotlib import get_data_path  # imported here: only a sheet needs it, and it is slow
+
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(mpl.get_data_path(), "fonts", "ttf", name), size)
+    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", name), size)
 
 
 def _thumbnail(file: str) -> Image.Image:

@@ -190,7 +190,7 @@ class Trainer:
         self.optimizer.zero_grad()
         rate = self.rates.index_select(0, self.sums.step)[0]
         for group in self.optimizer.param_groups:
-            group["lr"].copy_(rate * group.get("scale", 1))
+            torch.mul(rate, group.get("scale", 1), out=group["lr"])
         # DistributedDataParallel averages the gradients over the processes, whatever their shares:
         # this factor makes it the mean over all images.
         self.scaler.scale(loss * (len(targets) * self.world.size / size)).backward()

@@ -15,7 +15,7 @@ from detectors import DETECTORS
 from dismax import archive
 from dismax.detector import Detector
 from dismax.export import to_safetensors
-from dismax.saved import add_score
+from dismax.saved import add_scores
 from dismax.score import fit_to_outputs
 from losses import LOSSES
 from tests.detectors.sets import MEAN, STD, trained_data, untrained_data
@@ -131,7 +131,7 @@ def with_a_score(folder):
         -1, 1, len(content["state_dict"]["classifier.thresholds"])
     )
     archive.save(folder / "model.pt", content)
-    add_score(folder / "model.pt", fit_to_outputs("knn", data, 0.5))
+    add_scores(folder / "model.pt", [fit_to_outputs("knn", data, 0.5)])
     to_safetensors(Detector.load(folder / "model.pt", 0.8, "knn"), folder / "detector.safetensors")
     return folder / "detector.safetensors"
 

@@ -14,7 +14,7 @@ from detectors import FitData, SetOutputs
 from dismax import archive
 from dismax.detector import Detector
 from dismax.export import describe
-from dismax.saved import add_score
+from dismax.saved import add_scores
 from dismax.score import fit_to_outputs
 from losses import SoftMaxLossFirstPart
 from losses.thresholds import class_percentiles, images_for
@@ -122,9 +122,9 @@ def test_a_file_from_before_says_how_to_get_them(tmp_path):
     with torch.no_grad():
         outputs = {"features": features, **head.named_outputs(features)}
     score = fit_to_outputs("own", FitData(None, head, None, SetOutputs(outputs), ()), 1.0)
-    add_score(path, score)
+    add_scores(path, [score])
     assert Detector.load(path, 0.5, per_class=True).least.shape == (8,)
     score.class_thresholds = None
-    add_score(path, score)
+    add_scores(path, [score])
     with pytest.raises(ValueError, match="own has no thresholds for each class: fit it again"):
         Detector.load(path, per_class=True)

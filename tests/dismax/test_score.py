@@ -11,7 +11,7 @@ from detectors import DETECTORS, FitData, NotApplicable, SetOutputs
 from detectors.saved import KINDS, unpack
 from dismax import archive
 from dismax.detector import Detector
-from dismax.saved import add_score, load_network
+from dismax.saved import add_scores, load_network
 from dismax.score import DeployedScore, fit_to_outputs
 from losses import DisMaxLossFirstPart
 from tests.detectors.sets import MEAN, STD, C, network_set, trained_data, untrained_data
@@ -103,8 +103,7 @@ def test_an_image_without_finite_features_is_not_accepted():
 def model_file(path, *scores):
     """Write a model.pt of DisMax, and add scores to it."""
     archive.save(path, model_file_content("dismax"))
-    for score in scores:
-        add_score(path, score)
+    add_scores(path, scores)
     return path
 
 
@@ -124,7 +123,7 @@ def test_a_file_keeps_the_scores_that_were_added_and_the_caller_chooses(tmp_path
     path = model_file(tmp_path / "model.pt", mahalanobis)
     assert Detector.load(path).score is None
     assert Detector.load(path, score="mahalanobis").threshold() == mahalanobis.threshold(0.95)
-    add_score(path, combined)
+    add_scores(path, [combined])
     assert Detector.load(path).threshold() == combined.threshold(0.95)
     assert Detector.load(path, score="own").score is None
     with pytest.raises(
