@@ -156,7 +156,7 @@ def answers(network: Classifier, batch: Batch, every: bool) -> Iterator[dict[str
 
 
 def rows(network: Classifier, paths: Sequence[Path], every: bool) -> Iterator[Row]:
-    """Yield a row for each image, as soon as it is known; `every` as in `answers`."""
+    """Yield a row for each image as soon as its batch is done. `every` is as in `answers`."""
     names = np.array([os.fsencode(path) for path in paths])
     waiting = iter(paths)
     files = TolerantFiles(names, network.size, network.margin)

@@ -1,4 +1,7 @@
-"""Reads image files of which some may be damaged: those come as reasons, the others as pixels."""
+"""Reads image files, some of which may be damaged.
+
+The result has the pixels of the good files, and a reason for each damaged one.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,7 +23,7 @@ from .images import resize_and_center_crop
 
 
 class Batch(NamedTuple):
-    """What became of a batch of image files."""
+    """The images in a batch of files, and the reasons why some files could not be read."""
 
     pixels: Tensor  # uint8 [R, 3, H, W], the R images that could be read, in order
     sizes: list[tuple[int, int]]  # (height, width) of these images before they were resized

@@ -64,7 +64,7 @@ def _examples(detector: Detector, size: tuple[int, int] | None) -> Tensor:
 
 
 def describe(detector: Detector, size: tuple[int, int] | None) -> dict[str, str]:
-    """Return what a program needs to know about a detector besides its computation.
+    """Return the facts about a detector that its computation does not contain.
 
     `format` and `score` are names, the other values are JSON. `threshold` is a number, or a list of
     one for each class.

@@ -66,7 +66,7 @@ def load_exported(
 
 
 def _reason(error: Exception) -> str:
-    """Return what an error says, in one line."""
+    """Return an error's message in one line."""
     text = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else str(error)
     # These are written here to be read; others need their type.
     known = isinstance(error, KeyError | ValueError) and not isinstance(error, UnicodeError)

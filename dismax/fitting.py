@@ -1,4 +1,4 @@
-"""Fits what a trained network needs besides its weights: a temperature, thresholds, and a score."""
+"""Fits a temperature, thresholds and a score to a trained network."""
 
 from __future__ import annotations
 

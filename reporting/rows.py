@@ -1,4 +1,4 @@
-"""What predict.py found out about each image, as rows of a CSV or JSON file."""
+"""The answers of predict.py, one row for each image, and the CSV or JSON file of all rows."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ from .tables import as_text
 
 @dataclass(frozen=True)
 class Row:
-    """An image, and what was found out about it. A file that could not be read has an error."""
+    """The answer for one image. A file that could not be read has an error instead."""
 
     file: str
     error: str | None = None

@@ -1,4 +1,4 @@
-"""What predict.py prints: a summary of all images, and a table of them if they are few."""
+"""What predict.py prints: a summary of all images, and a table of the images if they are few."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class Summary:
         return self.counts["failed"]
 
     def counted(self) -> str:
-        """Return how many images there are, and what became of them."""
+        """Return the numbers of all, accepted, refused and unreadable images."""
         kinds = [f"{self.counts[kind]:,} {kind}" for kind in ("accepted", "refused")]
         if self.failed:
             kinds.append(f"{self.failed:,} could not be read")
@@ -70,7 +70,7 @@ class Summary:
         return sum(count for _, count in self.classes.most_common(SOME_CLASSES))
 
     def paragraphs(self, listed: Sequence[Row]) -> list[str]:
-        """Return what is printed, of which the listed rows are the first part."""
+        """Return the paragraphs to print. A table of the listed rows comes first."""
         parts = [table(listed, self.classifier)] if listed else []
         parts.append(self.counted())
         if self.classes and self.counts["all"] > FEW:

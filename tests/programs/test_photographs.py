@@ -35,7 +35,7 @@ def cut(generator, pixels, rows, columns):
 
 
 def write_photographs(folder, counts):
-    """Write JPEGs of mixed sizes: split → class → images of it."""
+    """Write JPEGs of mixed sizes into a folder for each split and class."""
     generator = np.random.default_rng(0)
     photographs = load_sample_images().images
     for split, count in counts.items():
