@@ -88,6 +88,9 @@ class FinishedRun:
             sets = self._infer(network, data)
         else:
             sets = self._saved_outputs()
+            if head is not None:
+                features = sets["test"].outputs["features"]
+                self._refuse_other_logits("test", head.named_outputs(features)["logits"])
         split = self.record["temperature"]["split"]
         fit_data = FitData(network, head, sets.get("train"), sets[split], std, mean)
         return fit_data, {name: sets[name] for name in ("test", *self.record["detection"])}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dismax import archive
 from models import Network, pretrained_weights, split_name
@@ -85,6 +86,15 @@ def load_into_body(network: Network, weights: Mapping[str, Tensor], source: str,
         names = ", ".join(sorted(unused)[:MAX_NAMES])
         line += f"; not used: {names}{', ...' if len(unused) > MAX_NAMES else ''}"
     return line
+
+
+def fingerprint(body: nn.Module) -> str:
+    """Return the SHA-256 (64 hexadecimal digits) of a body's weights, whatever file has them."""
+    digest = hashlib.sha256()
+    for name, value in body.state_dict().items():
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.contiguous().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _plain(name: str) -> str:

@@ -31,7 +31,10 @@ class Network(nn.Module):
     body: nn.Module
     has_layers = True  # whether `layer_features` works
     frozen = False  # whether training leaves the body as it is
-    start_note = ""  # what a user should know of the weights that it started with
+    # Of the weights that it started with, if they were not random: what a user should know of them,
+    # and their SHA-256.
+    start_note = ""
+    start_fingerprint = ""
 
     def __init__(
         self,

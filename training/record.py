@@ -60,7 +60,8 @@ def make_record(
 
 
 def _fingerprints(session: Session) -> dict[str, str]:
-    """Split or source → fingerprint, for all images of the run."""
+    """Split or source → fingerprint, for all images of the run, and for the weights it began with.
+    """
     others = {
         name: fingerprint.of(images)
         for name, images in session.run.data.evaluation_sets.items()

@@ -22,6 +22,7 @@ from .run import Run
 # Requests after a step. All processes obey the strongest.
 CONTINUE, SAVE, STOP = range(3)
 
+WEIGHTS = "--weights"  # no data set has this name
 START_AFRESH = f"delete {records.LAST} and {records.PREVIOUS} to start afresh"
 
 
@@ -43,12 +44,14 @@ class Session:
     def __post_init__(self):
         config, data = self.run.config, self.run.data
         self.writer = checkpoint.CheckpointWriter(config.folder, config.checkpoint_every)
-        # Of the images that training depends on.
+        # Of the images and the weights that training depends on.
         split = data.calibration_split
         self.fingerprints = {
             "train": fingerprint.of(data.train),
             split: fingerprint.of(data.evaluation[split]),
         }
+        if self.run.model.start_fingerprint:
+            self.fingerprints[WEIGHTS] = self.run.model.start_fingerprint
         self.counted_until = time.monotonic()  # `seconds` counts up to this moment
 
     def resume(self) -> None:
@@ -85,8 +88,8 @@ class Session:
         ]
         if changed:
             raise ValueError(
-                f"{folder}: the images or labels of {' and '.join(changed)} differ from those of "
-                f"its checkpoint: restore them, or {START_AFRESH}"
+                f"{folder}: the content of {' and '.join(changed)} has changed since its "
+                f"checkpoint: restore it, or {START_AFRESH}"
             )
         try:
             self.run.trainer.load_state_dict(saved["trainer"])

@@ -117,10 +117,7 @@ def test_a_run_does_not_go_on_with_other_data(
     before = (folder / records.LAST).read_bytes()
     status, _, err = run_main(*given)
     assert (status, err.count("\n")) == (2, 1)
-    assert (
-        f"{folder}: the images or labels of train differ from those of its checkpoint: restore them"
-        in err
-    )
+    assert f"{folder}: the content of train has changed since its checkpoint: restore it" in err
     assert (folder / records.LAST).read_bytes() == before
     shutil.rmtree(mine)
     shutil.copytree(tmp_path / "kept", mine)

@@ -144,17 +144,20 @@ def test_a_record_does_not_make_a_program_write_elsewhere(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_network_with_other_weights_is_an_error(runs, capsys):
-    folder = runs / "softmax" / "1"
+@pytest.mark.parametrize("seed", ["1", "2"])  # the second run saved its features
+@pytest.mark.parametrize("option", ["--scores", "--deploy"])
+def test_a_network_with_other_weights_is_an_error(runs, capsys, seed, option):
+    folder = runs / "softmax" / seed
     with open(folder / records.MODEL, "rb") as file:
         content = archive.load(file)
     weights = content["state_dict"]
     weights["classifier.weight"] = weights["classifier.weight"].roll(1, 0)
     archive.save(folder / records.MODEL, content)
-    status, _, err = call(detect, capsys, folder, "--scores", "knn", *CPU)
+    before = contents(folder)
+    status, _, err = call(detect, capsys, folder, option, "knn", *CPU)
     assert status == 2
     assert "are not those that the run saved" in err
-    assert "detectors" not in read(folder)
+    assert contents(folder) == before
 
 
 def test_a_network_with_fewer_weights_is_an_error(runs, capsys):
