@@ -16,6 +16,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from data.sources import limited
+from dismax.score import FIT_IMAGES
 from experiment.config import epochs_text
 from experiment.evaluation import calibrate, temperature_results
 from experiment.folder import is_finished, lock_folder, skip, with_begun_precision
@@ -23,7 +25,7 @@ from experiment.parsing import parse
 from training.build import build
 from training.record import make_record, summary, write_results
 from training.run import Run
-from training.score import fit_scores, positions_to_fit
+from training.score import fit_scores
 from training.session import Session
 from utils import distributed, program, runtime
 from utils.output import print_line
@@ -85,7 +87,7 @@ def evaluate(session: Session, started: str) -> None:
     run, data, begun = session.run, session.run.data, time.monotonic()
     # Infer once, in all processes. Every reported number is computed from these outputs.
     outputs = {name: run.outputs(images) for name, images in data.evaluation_sets.items()}
-    positions = positions_to_fit(len(data.train))
+    positions = limited(len(data.train), FIT_IMAGES)
     if run.config.keep_features:
         outputs["train"] = run.outputs(data.train)  # for detectors that detect.py adds later
         train = {name: values[positions] for name, values in outputs["train"].items()}

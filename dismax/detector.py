@@ -93,13 +93,17 @@ class Detector(nn.Module):
         self.score = copy.deepcopy(score).to(precision) if score else None
         self.register_buffer("mean", means)
         self.register_buffer("std", stds)
-        self.per_class = per_class
-        self.register_buffer("least", self._least(tpr))
+        self.register_buffer("least", self._least(tpr, per_class))
         self.requires_grad_(False)
 
-    def _least(self, tpr: float) -> Tensor:
+    @property
+    def per_class(self) -> bool:
+        """Whether an image is accepted by the threshold of its predicted class."""
+        return self.least.ndim == 1
+
+    def _least(self, tpr: float, per_class: bool) -> Tensor:
         """Return the threshold, a single number or one for each class [C]."""
-        if not self.per_class:
+        if not per_class:
             thresholds = self.score.thresholds if self.score else self.head.thresholds
             return torch.tensor(self.threshold(tpr), dtype=at_least_float32(thresholds).dtype)
         if self.score is None:

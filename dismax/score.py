@@ -23,6 +23,7 @@ from .losses.thresholds import (
     class_percentiles,
     class_thresholds_at,
     images_for,
+    no_thresholds,
     percentiles,
     threshold_at,
 )
@@ -42,7 +43,8 @@ class DeployedScore(nn.Module):
     Args:
         name: the score's row in the table of detectors.
         score: the fitted score.
-        thresholds: percentiles of the scores of held-out images [len(PERCENTILES)].
+        thresholds: percentiles of the scores of held-out images [len(PERCENTILES)]. They are NaN
+            until `set_thresholds` is called, as those of a head.
         class_thresholds: the same for each predicted class [C, len(PERCENTILES)].
         class_counts: the number of held-out images of each predicted class [C].
     """
@@ -55,14 +57,14 @@ class DeployedScore(nn.Module):
         self,
         name: str,
         score: Score,
-        thresholds: Tensor,
+        thresholds: Tensor | None = None,
         class_thresholds: Tensor | None = None,
         class_counts: Tensor | None = None,
     ):
         super().__init__()
         self.name = name
         self.score = score
-        self.register_buffer("thresholds", thresholds)
+        self.register_buffer("thresholds", no_thresholds() if thresholds is None else thresholds)
         self.register_buffer("class_thresholds", class_thresholds)
         self.register_buffer("class_counts", class_counts)
 
@@ -88,6 +90,17 @@ class DeployedScore(nn.Module):
         """
         pieces = zip(*(value.split(ROWS) for value in outputs.values()), strict=True)
         return torch.cat([self(dict(zip(outputs, piece, strict=True)), head) for piece in pieces])
+
+    def set_thresholds(self, outputs: Mapping[str, Tensor], head: LossFirstPart) -> None:
+        """Set the thresholds, those of each class too, from the outputs for held-out images.
+
+        Raises ValueError for scores that are not finite.
+        """
+        scores = self.of(outputs, head)
+        predicted = outputs["logits"].argmax(1)
+        self.thresholds = percentiles(scores)
+        self.class_thresholds = class_percentiles(scores, predicted, head.num_classes)
+        self.class_counts = predicted.bincount(minlength=head.num_classes)
 
     def threshold(self, tpr: float) -> float:
         """Return the score that at least the share `tpr` of held-out images reached.
@@ -195,14 +208,8 @@ def fit_to_outputs(name: str, data: FitData, temperature: float) -> DeployedScor
     """
     check_deployable(name)
     head = cast(LossFirstPart, required(data.head, "the head"))
-    score = Own(temperature) if name == OWN else _fitted(name, data)
-    nothing = torch.full((1,), torch.nan)  # until the scores are known
-    deployed = DeployedScore(name, score, nothing)
-    scores = deployed.of(data.calibration.outputs, head)
-    deployed.thresholds = percentiles(scores)
-    predicted = data.calibration.outputs["logits"].argmax(1)
-    deployed.class_thresholds = class_percentiles(scores, predicted, head.num_classes)
-    deployed.class_counts = predicted.bincount(minlength=head.num_classes)
+    deployed = DeployedScore(name, Own(temperature) if name == OWN else _fitted(name, data))
+    deployed.set_thresholds(data.calibration.outputs, head)
     return deployed
 
 

@@ -60,7 +60,9 @@ def make_record(
 
 
 def _fingerprints(session: Session) -> dict[str, str]:
-    """Split or source → fingerprint, for all images of the run, and for the weights it began with.
+    """Split or source → fingerprint, for all images of the run.
+
+    "--weights" has that of the weights that the run began with, if they were not random.
     """
     others = {
         name: fingerprint.of(images)

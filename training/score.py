@@ -8,17 +8,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from data.sources import limited
 from detectors import FitData, NotApplicable, SetOutputs
-from dismax.score import DEFAULT, FIT_IMAGES, OWN, DeployedScore, fit_to_outputs
+from dismax.score import DEFAULT, OWN, DeployedScore, fit_to_outputs
 from utils.output import print_line
 
 from .run import Run
-
-
-def positions_to_fit(count: int) -> Tensor:
-    """Return the positions of the training images that the score is fitted to."""
-    return limited(count, FIT_IMAGES)
 
 
 def fit_scores(
@@ -31,7 +25,7 @@ def fit_scores(
     Args:
         run: the trained run.
         train: the outputs for the training images at `positions`.
-        positions: of `positions_to_fit`.
+        positions: of the training images that the scores are fitted to.
         calibration: the outputs for the calibration split.
     """
     head = copy.deepcopy(run.model.classifier).cpu()

@@ -18,6 +18,10 @@ QUICK = {
     "data": ("--images", "128", "--repeats", "1"),
     "training": ("--models", "smallcnn", "--images", "64", "--repeats", "1", "--device", "cpu"),
     "epoch": ("--images", "64", "--epochs", "4", "--device", "cpu"),
+    "deployed": (
+        *("--models", "smallcnn", "--train", "100", "--held-out", "100", "--repeats", "1"),
+        *("--device", "cpu"),
+    ),
     "evaluation": ("--images", "200", "--repeats", "1"),
     "inference": ("--models", "smallcnn", "--batch", "8", "--repeats", "1", "--device", "cpu"),
     "profile": ("--models", "smallcnn", "--batch", "8", "--repeats", "1", "--device", "cpu"),
