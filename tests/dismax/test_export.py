@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 import dismax
-from detectors import DETECTORS
 from dismax import export
 from dismax.detector import Detector
 from experiment import records
@@ -20,8 +19,8 @@ from losses import LOSSES, DisMaxLossFirstPart, SoftMaxLossFirstPart
 from models import build_model
 from tests.common import QUICK, record_of
 
-SCORES = [name for name, row in DETECTORS.items() if row.needs != "network"]
-OTHERS = sorted({"own", *SCORES} - {"combined", "mahalanobis", "knn"})
+OTHER_LOSSES = sorted({*LOSSES} - {"dismax", "sngp"})
+OTHER_NETWORKS = ("densenetbc22", "resnet10", "wideresnet101")
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"
@@ -65,8 +64,12 @@ def test_a_runs_detector_exported_says_the_same_of_real_images(run_main, tmp_pat
 
 @pytest.mark.parametrize(
     ("model", "loss"),
-    [("smallcnn", loss) for loss in LOSSES]
-    + [(model, "dismax") for model in ("densenetbc22", "resnet10", "wideresnet101")],
+    [
+        ("smallcnn", "dismax"),
+        ("smallcnn", "sngp"),
+        *(pytest.param("smallcnn", loss, marks=pytest.mark.slow) for loss in OTHER_LOSSES),
+        *(pytest.param(model, "dismax", marks=pytest.mark.slow) for model in OTHER_NETWORKS),
+    ],
 )
 def test_every_head_and_network_can_be_exported(tmp_path, model, loss):
     torch.manual_seed(0)
@@ -101,15 +104,8 @@ def bright(count, seed):
     return torch.randint(60, 256, (count, 1, 4, 6), dtype=torch.uint8, generator=generator)
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "combined",
-        "mahalanobis",
-        "knn",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS),
-    ],
-)
+# Every score's own graph is tested in detectors/test_deployable.py.
+@pytest.fixture(scope="module", params=["combined", "knn", "own"])
 def deployed(request, tmp_path_factory):
     """A detector with one of the scores, and its ONNX file."""
     torch.manual_seed(0)

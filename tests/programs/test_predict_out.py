@@ -119,8 +119,10 @@ def test_a_table_that_cannot_be_printed_is_an_error_and_the_file_is_written(
     assert len(read_rows(out)) == 7
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("reading", [False, True])
+@pytest.mark.parametrize(
+    ("number", "reading"),
+    [(signal.SIGTERM, False), pytest.param(signal.SIGINT, True, marks=pytest.mark.slow)],
+)
 def test_a_signal_ends_it_with_one_line_and_leaves_no_file(run, tmp_path, number, reading):
     folder, images, _ = run
     asked = ["--out", str(tmp_path / "found.csv"), "--sheet", str(tmp_path / "sheet.png")]

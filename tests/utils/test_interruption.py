@@ -23,7 +23,13 @@ FILES_OF_A_STOPPED_RUN = {
 }
 
 
-@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "signal_",
+    [
+        signal.SIGINT,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGTERM, signal.SIGUSR1)),
+    ],
+)
 def test_a_signal_stops_the_run_and_leaves_whole_files(tmp_path, signal_):
     command = [
         sys.executable,
@@ -123,11 +129,10 @@ def test_a_signal_during_the_imports_ends_in_one_line(tmp_path, program):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_benchmark_in_one_line(signal_):
+def test_a_signal_ends_a_benchmark_in_one_line():
     program = (
         "import os; from benchmarks import common; common.end_well(lambda: os.kill(os.getpid(), "
-        f"{int(signal_)}))"
+        f"{int(signal.SIGTERM)}))"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == interruption.STATUS
