@@ -39,10 +39,10 @@ def test_runs_killed_at_random_moments_end_with_the_same_results(script, run_mai
         )
 
     # Each loss has another kind of state: mixing, the global generator, sums over images.
-    for loss in ("dismax", "godin_dropout", "sngp"):
+    for loss, seeds in (("dismax", (0, 1)), ("godin_dropout", (2,)), ("sngp", (3,))):
         run_main(*arguments(str(tmp_path / "runs"), loss))
         record, epochs, weights = results(tmp_path / "runs", loss)
-        for seed in range(4):
+        for seed in seeds:
             killed = tmp_path / f"killed{seed}" / "runs"
             process = script("-m", "tests.killing", str(killed), loss, str(seed))
             assert process.returncode == 0, process.stderr
@@ -54,5 +54,5 @@ def test_runs_killed_at_random_moments_end_with_the_same_results(script, run_mai
             for name, value in weights.items():
                 assert value.equal(resumed_weights[name]), name
     print(places)  # shown by pytest -s
-    assert places.total() >= 50
-    assert sum(count for place, count in places.items() if "a half-written last" in place) >= 15
+    assert places.total() >= 15
+    assert sum(count for place, count in places.items() if "a half-written last" in place) >= 4

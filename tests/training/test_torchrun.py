@@ -56,12 +56,18 @@ def torchrun(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["dismax", "godin_dropout", "sngp"])
-def test_a_run_in_three_processes_saves_the_logits_of_every_image(torchrun, tmp_path, loss):
+def test_a_run_in_three_processes_is_repeatable_and_saves_the_logits_of_every_image(
+    torchrun, tmp_path, loss
+):
+    assert torchrun(3, "--loss", loss, *QUICK)[0] == 0
+    first = without_times(record_of(tmp_path, loss))
+    (tmp_path / "runs").rename(tmp_path / "first")
     status, out, err = torchrun(3, "--loss", loss, *QUICK)
     assert status == 0, err
     assert out.count("written to") == 1
     assert "3 processes" in out
     record = record_of(tmp_path, loss)
+    assert without_times(record) == first
     assert record["environment"]["processes"] == 3
     best = record["best"]  # the processes counted this accuracy together
     assert best["accuracy"] == record["classification"][best["split"]]["t1"]["accuracy"]
@@ -78,28 +84,11 @@ def test_a_run_in_three_processes_saves_the_logits_of_every_image(torchrun, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loss", ["dismax", "godin_dropout", "sngp"])
-def test_a_run_in_three_processes_is_repeatable(torchrun, tmp_path, loss):
-    records_of_both = []
-    for folder in ("first", "second"):
-        assert torchrun(3, "--loss", loss, *QUICK)[0] == 0
-        records_of_both.append(without_times(record_of(tmp_path, loss)))
-        (tmp_path / "runs").rename(tmp_path / folder)
-    assert records_of_both[0] == records_of_both[1]
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("count", "loss", "ending"),
-    [
-        (2, "dismax", "SIGTERM to torchrun"),
-        (2, "dismax", "SIGKILL to one process"),
-        (2, "sngp", "SIGTERM to torchrun"),
-        (3, "sngp", "SIGKILL to one process"),
-    ],
+    ("loss", "ending"), [("dismax", "SIGTERM to torchrun"), ("sngp", "SIGKILL to one process")]
 )
 def test_a_stopped_run_in_several_processes_resumes_to_the_same_record(
-    torchrun, tmp_path, count, loss, ending
+    torchrun, tmp_path, loss, ending
 ):
     folder = run_folder(tmp_path, loss)
 
@@ -107,13 +96,13 @@ def test_a_stopped_run_in_several_processes_resumes_to_the_same_record(
         lines = (folder / records.EPOCHS).read_text().splitlines()
         return [json.loads(line) | {"images_per_second": 0} for line in lines]
 
-    options = ("--loss", loss, "--epochs", "30", "--checkpoint-every", "0.0001", "minutes")
-    assert torchrun(count, *options)[0] == 0
+    options = ("--loss", loss, "--epochs", "20", "--checkpoint-every", "0.0001", "minutes")
+    assert torchrun(2, *options)[0] == 0
     whole = without_times(record_of(tmp_path, loss))
     whole_epochs = epochs()
     (tmp_path / "runs").rename(tmp_path / "earlier")
     with subprocess.Popen(
-        command(count, tmp_path, *options),
+        command(2, tmp_path, *options),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -136,22 +125,11 @@ def test_a_stopped_run_in_several_processes_resumes_to_the_same_record(
         texts = ("another process of this run has ended", "run the same command again to continue")
         assert any(text in err for text in texts)
     assert not (folder / records.METRICS).exists()
-    status, out, err = torchrun(count, *options)
+    status, out, err = torchrun(2, *options)
     assert status == 0, err
-    place = re.search(r"resuming after (?:step \d+ of )?epoch (\d+) of 30", out)
-    assert place
-    if count == 2:
-        assert without_times(record_of(tmp_path, loss)) == whole
-        assert epochs() == whole_epochs
-    else:
-        # After the restart, the numbers of three processes are summed in another order at the first
-        # step. From there on, the results are equal except for rounding.
-        before = int(place[1]) - 1
-        resumed_epochs = epochs()
-        assert resumed_epochs[:before] == whole_epochs[:before]
-        expected = pytest.approx(whole_epochs[before]["loss"], rel=1e-3)
-        assert resumed_epochs[before]["loss"] == expected
-        assert len(resumed_epochs) == 30
+    assert re.search(r"resuming after (?:step \d+ of )?epoch \d+ of 20", out)
+    assert without_times(record_of(tmp_path, loss)) == whole
+    assert epochs() == whole_epochs
 
 
 @pytest.mark.slow
@@ -203,13 +181,13 @@ def test_processes_that_see_different_checkpoints_stop(tmp_path):
     until(processes[0], lambda: list(tmp_path.rglob(records.EPOCHS)))
     processes[0].terminate()
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=180)
         assert process.returncode == interruption.STATUS
     last = next(tmp_path.rglob(records.LAST))
     before = last.read_bytes()
     processes = [start(0), start(1)]
     for process in processes:
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=180)
         assert process.returncode == 2
         assert "see different checkpoints in" in err
     assert last.read_bytes() == before
