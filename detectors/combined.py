@@ -6,7 +6,9 @@ One threshold shall serve. So each score becomes a p-value, which needs no out-o
 images: the share of held-out in-distribution images that score as low or lower (a conformal
 p-value: Bates et al. 2023, arXiv 2104.08279). Fisher's method adds their logarithms. The p-values
 depend on each other, so the sum does not follow Fisher's χ² distribution; its threshold is a
-percentile on held-out images, as that of every other score.
+percentile on the same held-out images. For it, each of them is ranked among the others and divided
+by n + 1 too. If a new image were among them, no p-value would be lower than this one. So a new
+image of the same distribution reaches the threshold at least as often as with any other score.
 """
 
 from dataclasses import replace
@@ -41,6 +43,15 @@ class LogP(Score):
         scores = self.score(outputs, head)
         # ONNX has no torch.searchsorted.
         lower = (self.held_out <= scores[:, None]).sum(1)
+        return self._log_p(lower, scores)
+
+    def held_out_scores(self):
+        # The number of scores ≤ s, without the image's own. NaN is lower than none.
+        ordered = self.held_out.nan_to_num(torch.inf).sort().values
+        lower = torch.searchsorted(ordered, self.held_out, right=True) - 1
+        return self._log_p(lower, self.held_out)
+
+    def _log_p(self, lower: Tensor, scores: Tensor) -> Tensor:
         p = (1 + lower.to(scores.dtype)) / (1 + len(self.held_out))
         return p.log().where(scores.isfinite(), torch.nan)
 
@@ -56,7 +67,13 @@ class Combined(Score):
         super().__init__(**members)
 
     def forward(self, outputs, head):
-        return torch.stack([getattr(self, name)(outputs, head) for name in self.names]).sum(0)
+        return torch.stack([member(outputs, head) for member in self._members()]).sum(0)
+
+    def held_out_scores(self):
+        return torch.stack([member.held_out_scores() for member in self._members()]).sum(0)
+
+    def _members(self) -> list[LogP]:
+        return [getattr(self, name) for name in self.names]
 
 
 def fit_knn_of_sample(data: FitData) -> Fitted:

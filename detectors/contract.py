@@ -128,6 +128,14 @@ class Score(nn.Module):
         """
         raise NotImplementedError
 
+    def held_out_scores(self) -> Tensor | None:
+        """Return the scores [n] of the held-out images that it compares with, in their order.
+
+        They are for thresholds: each image is scored as if it were a new one. `forward` would
+        compare it with itself too. None for a score that compares with no held-out images.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class Fitted:

@@ -58,7 +58,7 @@ class Detector(nn.Module):
         per_class: whether an image is accepted by the threshold of its predicted class. Then the
             share holds for each predicted class, not only for all images together. It needs a
             `score`, which may be that of `dismax.fit_score(network, "own", ...)`, and for each
-            class 1/(1 - tpr) held-out images or more.
+            class 1/(1 - tpr) - 1 held-out images or more.
 
     Raises ValueError for a network that has no such head or several, for a mean or std that cannot
     be of such pixels, for a wrong number of names, for a share outside [0, 1], and for too few

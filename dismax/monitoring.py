@@ -9,6 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 # A window that is like the held-out images is called different once in a hundred times or less.
 LEVEL = 0.01
+# Up to this product of the two numbers of images, the Kolmogorov-Smirnov test is exact. Its
+# approximation is wrong for few images, and the exact test is slow for many.
+EXACT = 100_000
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,9 @@ def drift(held_out_scores: ArrayLike, window_scores: ArrayLike, threshold: float
     """Compare a window of scores with those of held-out in-distribution images.
 
     A detector keeps percentiles of the held-out scores, not the scores. So keep these yourself:
-    `detector(images).scores` of the held-out images.
+    `detector(images).scores` of the held-out images. The combined score compares with the images
+    that it was fitted to, so take others for it. With the same ones and nothing changed, 1.7 %
+    of windows of 500 images differed from 541 held-out images, and not 1 %.
 
     Args:
         held_out_scores: [N], a tensor on the CPU or an array, all finite.
@@ -68,7 +73,8 @@ def drift(held_out_scores: ArrayLike, window_scores: ArrayLike, threshold: float
     if np.ndim(threshold) or not np.isfinite(threshold := float(threshold)):
         raise ValueError(f"the threshold is a finite number, got {threshold!r:.80}")
     window = np.where(np.isnan(window), -np.inf, window)
-    scores = ks_2samp(held_out, window, method="asymp")
+    exact = len(held_out) * len(window) <= EXACT
+    scores = ks_2samp(held_out, window, method="exact" if exact else "asymp")
     counts = [int((values < threshold).sum()) for values in (window, held_out)]
     shares = [[count, len(v) - count] for count, v in zip(counts, (window, held_out), strict=True)]
     interval = binomtest(counts[0], len(window)).proportion_ci(1 - LEVEL, method="exact")

@@ -94,9 +94,12 @@ class DeployedScore(nn.Module):
     def set_thresholds(self, outputs: Mapping[str, Tensor], head: LossFirstPart) -> None:
         """Set the thresholds, those of each class too, from the outputs for held-out images.
 
-        Raises ValueError for scores that are not finite.
+        If the score compares with held-out images, they must be the same. Raises ValueError for
+        scores that are not finite.
         """
-        scores = self.of(outputs, head)
+        scores = self.score.held_out_scores()
+        if scores is None:
+            scores = self.of(outputs, head)
         predicted = outputs["logits"].argmax(1)
         self.thresholds = percentiles(scores)
         self.class_thresholds = class_percentiles(scores, predicted, head.num_classes)

@@ -69,7 +69,7 @@ def images_for(tpr: float) -> int:
     """
     if tpr >= 1:
         raise ValueError(f"thresholds for each class need a tpr below 1, got {tpr}")
-    return math.ceil(round(1 / (1 - tpr), 6))
+    return max(1, math.ceil(round(1 / (1 - tpr), 6)) - 1)
 
 
 def class_thresholds_at(thresholds: Tensor, tpr: float) -> Tensor:

@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from detectors import DETECTORS, FitData
-from detectors.combined import fit_knn_of_sample
+from detectors.combined import Combined, LogP, fit_knn_of_sample
+from detectors.contract import Score
 from detectors.own import fit_own
 from tests.detectors.sets import STD, network_set, untrained_data
 
@@ -34,16 +36,43 @@ def test_the_own_score_is_the_heads_at_temperature_1():
     torch.testing.assert_close(fit_own(data)(images), expected.double(), rtol=1e-5, atol=1e-6)
 
 
-def test_a_percentile_of_held_out_images_accepts_that_share_of_fresh_ones():
-    """The held-out images are ranked among themselves, fresh ones among them."""
-    data = untrained_data("dismax")
-    held_out, fresh = (network_set(data.network, seed, 2000) for seed in (1, 5))
-    data = FitData(data.network, data.head, data.train, held_out, STD)
-    fitted = DETECTORS["combined"].fit(data)
-    threshold = fitted(held_out).quantile(0.05)
-    accepted = (fitted(fresh) >= threshold).double().mean()
-    deviation = math.sqrt(2 * 0.95 * 0.05 / 2000)  # of both sets
-    assert abs(accepted - 0.95) < 4 * deviation
+def test_a_held_out_image_is_ranked_as_a_new_one_would_be():
+    """The others are counted and the new image itself, of n + 1."""
+    scores = [3.0, 1.0, 1.0, math.nan, 2.0]
+    score = Combined(a=LogP(Column(0), torch.tensor(scores)), b=LogP(Column(1), torch.arange(5.0)))
+    others = [3, 1, 1, None, 2]  # with a score ≤ its own; NaN is not
+    for i, (found, lower) in enumerate(zip(score.held_out_scores().tolist(), others, strict=True)):
+        if lower is None:
+            assert math.isnan(found)
+        else:
+            assert found == pytest.approx(math.log((1 + lower) / 6) + math.log((1 + i) / 6))
+
+
+class Column(Score):
+    """One of the features."""
+
+    def __init__(self, number):
+        super().__init__(number=number)
+
+    def forward(self, outputs, head):
+        return outputs["features"][:, self.number]
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_the_threshold_of_few_held_out_images_keeps_its_promise_for_new_ones(alike):
+    """Two of 21 images are below the third lowest, so 19/21 reach the second lowest or more."""
+    generator = torch.Generator().manual_seed(0)
+    accepted = []
+    for _ in range(600):
+        features = torch.randn(220, 1 if alike else 3, generator=generator).expand(-1, 3)
+        held_out, fresh = features[:20], features[20:]
+        members = {name: LogP(Column(i), held_out[:, i]) for i, name in enumerate("abc")}
+        score = Combined(**members)
+        threshold = score.held_out_scores().sort().values[1]
+        accepted.append((score({"features": fresh}, None) >= threshold).double().mean().item())
+    deviation = np.std(accepted) / math.sqrt(len(accepted))
+    assert np.mean(accepted) > 19 / 21 - 3 * deviation
+    assert np.mean(accepted) < 0.96
 
 
 def test_knn_compares_with_a_sample_of_many_training_images():

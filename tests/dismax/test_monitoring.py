@@ -28,6 +28,21 @@ def test_windows_of_the_same_images_rarely_differ():
     assert alarms <= 400 * LEVEL * 2  # as many or more have a probability below 4 %
 
 
+@pytest.mark.parametrize(("held_out", "window"), [(100, 1), (10, 1), (23, 23), (40, 7)])
+def test_few_images_are_no_reason_to_call_them_different(held_out, window):
+    differs = [
+        dismax.drift(scores(held_out, seed), scores(window, 9999 + seed), -9).differs
+        for seed in range(300)
+    ]
+    assert sum(differs) <= 9  # more have a probability below 0.5 %, with LEVEL
+
+
+def test_a_single_image_below_all_others_has_the_exact_p_value():
+    found = dismax.drift(np.arange(100.0), [-1.0], -9)
+    assert found.p_value == pytest.approx(2 / 101)
+    assert not found.differs
+
+
 def test_a_shift_of_all_scores_differs():
     held_out = scores(1000, 0)
     found = dismax.drift(held_out, scores(500, 1, mean=-0.5), threshold_of(held_out))
