@@ -45,7 +45,7 @@ class Options:
     """Folders of runs, or folders above them."""
     scores: tuple[str, ...] = ()
     """The detectors; by default all for which a run has kept enough, or none with --deploy."""
-    deploy: tuple[str, ...] = ()
+    deploy: tuple[str, ...] | None = None
     """Detectors to fit and to put into the run's model.pt with their thresholds, for predict.py
     --score and `Detector.load`. They need logits or features only; "own" is the head's score."""
     epsilon: float | Literal["chosen"] | None = None
@@ -61,10 +61,10 @@ class Options:
     def check(self) -> None:
         """Raises ValueError for a number out of range, or a constant of no chosen detector."""
         if isinstance(self.epsilon, float) and not 0 <= self.epsilon < 1:
-            raise ValueError(
-                f"--epsilon is in pixels, 0 or more and less than 1, got {self.epsilon}"
-            )
-        for name in self.deploy:
+            raise ValueError(f"--epsilon is in pixels, 0 or more and below 1, got {self.epsilon}")
+        if self.deploy == ():
+            raise ValueError("--deploy names no score: write one after it, such as combined")
+        for name in self.deploy or ():
             check_deployable(name)
         if not 1e-3 <= self.temperature <= 1e6:
             raise ValueError(

@@ -66,7 +66,10 @@ def fit_vim(data: FitData) -> Fitted:
 
     length = (centred @ residual).norm(dim=1).mean()
     if length <= 1e-7 * centred.norm(dim=1).mean():  # the rounding error of float32
-        raise NotApplicable(f"ViM needs training features of more than {dimension} dimensions")
+        raise NotApplicable(
+            f"ViM needs training features that fill more than {dimension} dimensions: take more "
+            f"than {dimension} training images (it got {len(centred)})"
+        )
     alpha = float(float64(train.outputs["logits"]).amax(1).mean() / length)
     score = ViM(origin, residual, alpha)
     return deployable(score, data, {"dimension": dimension, "alpha": alpha})

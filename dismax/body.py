@@ -81,7 +81,8 @@ def find_head(network: nn.Module) -> LossFirstPart:
         )
     if len(heads) != 1:
         raise ValueError(
-            f"a detector needs a network with one head of dismax.losses, {title} has {len(heads)}"
+            f"a network with one head of dismax.losses is needed, {title} has {len(heads)}"
+            + ("" if heads else ": dismax.replace_classifier gives it one")
         )
     head = heads[0]
     if (

@@ -26,6 +26,17 @@ def check_images(images: Tensor, channels: int) -> None:
         )
 
 
+def check_size(images: Tensor, size: tuple[int, int] | None) -> None:
+    """Raises ValueError for images [B, C, H, W] of another (height, width), if one is known."""
+    if size is not None and tuple(images.shape[2:]) != tuple(size):
+        height, width = size
+        raise ValueError(
+            f"this detector takes images of {height}×{width} pixels (height, width), got "
+            f"{images.shape[2]}×{images.shape[3]}: resize them to cover these and crop their "
+            "centre, or set detector.size = None to let the network see another size"
+        )
+
+
 def check_range(images: Tensor) -> Tensor | None:
     """Check that all pixels of float images [B, C, H, W] lie in [0, 1].
 

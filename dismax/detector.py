@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from . import shipped
 from .body import named_outputs, take_apart
-from .checks import check_images, check_names, check_range, normalization
+from .checks import check_images, check_names, check_range, check_size, normalization
 from .exported import SUFFIX, load_exported, restore
 from .losses.common import at_least_float32
 from .saved import load_network
@@ -37,8 +37,9 @@ class Detector(nn.Module):
     """A trained network with its normalisation, temperature and thresholds.
 
     If it was loaded from a run, `size` is the (height, width) of the run's training images, and
-    `margin` is a number; both are in pixels. The detector itself does not resize. Resize images of
-    another size to cover `size` plus `margin`, and crop their centre, as predict.py does. `grey`
+    `margin` is a number; both are in pixels. The detector does not resize, and refuses images of
+    another size. Resize these to cover `size` plus `margin`, and crop their centre, as predict.py
+    does; or set `size` to None if the network shall see them as they are. `grey`
     tells whether all training images were grey, and `config` is the run's configuration. Otherwise
     `size`, `grey` and `config` are None.
 
@@ -81,6 +82,11 @@ class Detector(nn.Module):
         per_class: bool = False,
     ):
         super().__init__()
+        if not isinstance(score, DeployedScore | None):
+            raise ValueError(
+                f"score is what dismax.fit_score returns, got {score!r:.40}; Detector.load takes a "
+                "score by its name"
+            )
         self.size: tuple[int, int] | None = None
         self.margin = 0
         self.grey: bool | None = None
@@ -213,6 +219,7 @@ class Detector(nn.Module):
         after its head.
         """
         check_images(images, len(self.mean))
+        check_size(images, self.size)
         in_range = None
         if images.dtype == torch.uint8:
             # An explicit conversion, since older exporters do not promote uint8.

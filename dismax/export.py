@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,6 +111,9 @@ def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None =
     Raises ValueError if neither the detector nor the call gives a size, and for a detector that
     refuses images of that size; OSError if the file cannot be written.
     """
+    for package in ("onnx", "onnxscript"):
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(f"ONNX needs the package {package}: pip install {package}")
     size = size or detector.size
     images = _examples(detector, size)
     with whole_files(Path(path)) as temporary:

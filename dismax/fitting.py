@@ -18,8 +18,7 @@ from .losses.thresholds import percentiles
 from .outputs import outputs_of
 from .score import FIT_IMAGES, OWN, DeployedScore, check_deployable, fit_to_outputs
 
-# A temperature is learned from wrong answers: docs/calibrate.md, "How many errors".
-FEWEST_ERRORS = 10
+FEWEST_IMAGES = 20  # with fewer, the threshold for 95 % is the lowest score of all
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,11 @@ def calibrate(network: nn.Module, loader: Iterable[Any], objective: str = "ece")
     head.temperature.data.fill_(temperature)
     head.thresholds.data.copy_(thresholds)
     messages = [str(warning.message) for warning in caught]
-    messages += _warnings(len(labels), round((1 - after["accuracy"]) * len(labels)))
+    if len(labels) <= FEWEST_IMAGES:
+        messages.append(
+            f"{len(labels)} images are too few for thresholds: the one for 95 % is the lowest "
+            "score of all"
+        )
     for message in messages:
         warnings.warn(message, stacklevel=2)
     return Calibration(
@@ -95,22 +98,6 @@ def calibrate(network: nn.Module, loader: Iterable[Any], objective: str = "ece")
         after["nll"],
         tuple(messages),
     )
-
-
-def _warnings(images: int, errors: int) -> list[str]:
-    """Return warnings about a set that is too small."""
-    messages = []
-    if 0 < errors < FEWEST_ERRORS:  # fit_temperature itself warns of none
-        messages.append(
-            f"only {errors} of {images:,} images are classified wrong, so the temperature is "
-            f"uncertain: take more images, until {FEWEST_ERRORS} or more are"
-        )
-    if images <= 20:
-        messages.append(
-            f"{images} images are too few for thresholds: the one for 95 % is the lowest score of "
-            "all"
-        )
-    return messages
 
 
 def fit_score(

@@ -61,7 +61,7 @@ def drift(held_out_scores: ArrayLike, window_scores: ArrayLike, threshold: float
         threshold: images below it are refused: `detector.threshold(tpr)`.
 
     Raises ValueError for scores that are empty or of another shape, for held-out scores or a
-    threshold that are not finite.
+    threshold that are not finite, and for a threshold above all held-out scores.
     """
     # Imported here: it takes a second.
     from scipy.stats import binomtest, fisher_exact, ks_2samp
@@ -77,6 +77,11 @@ def drift(held_out_scores: ArrayLike, window_scores: ArrayLike, threshold: float
     scores = ks_2samp(held_out, window, method="exact" if exact else "asymp")
     counts = [int((values < threshold).sum()) for values in (window, held_out)]
     shares = [[count, len(v) - count] for count, v in zip(counts, (window, held_out), strict=True)]
+    if counts[1] == len(held_out):
+        raise ValueError(
+            f"the threshold {threshold:.4g} refuses all held-out images: give a score, such as "
+            "detector.threshold(0.95), not a share"
+        )
     interval = binomtest(counts[0], len(window)).proportion_ci(1 - LEVEL, method="exact")
     return Drift(
         images=len(window),

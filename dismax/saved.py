@@ -100,6 +100,11 @@ def load_network(path: str | Path, scores: bool = True) -> tuple[Network, dict[s
     with open(path, "rb") as file:
         try:
             content = archive.load(file)
+            if "state_dict" not in content:
+                raise ValueError(
+                    "it lacks state_dict; if these are weights of a network of your own, see "
+                    "docs/trained-network.md"
+                )
             weights = content.pop("state_dict")
             size = os.fstat(file.fileno()).st_size
             if sum(tensor.nbytes for tensor in _tensors((weights, content))) > size:

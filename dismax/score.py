@@ -242,5 +242,7 @@ def choose(
         missing = f"score {name}, only {', '.join(dict.fromkeys((OWN, *scores)))}"
         if name == OWN:
             missing = "thresholds of its own score for each class"
-        raise ValueError(f"it has no {missing}: `python detect.py RUN --deploy {name}` adds it")
+        raise ValueError(
+            f"it has no {missing}: `python detect.py RUN --deploy {name}` adds it to a run"
+        )
     return scores[name]

@@ -102,7 +102,7 @@ def pretrained_weights(library: str, network: str) -> dict[str, Tensor]:
         with torch.random.fork_rng(devices=[]):
             return _body(library, network, pretrained=True)[0].state_dict()
     except Exception as error:  # each library, and what it downloads with, has errors of its own
-        reason = " ".join(str(error).split())[:200]
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:100]
         raise ValueError(
             f"--weights pretrained: {library} cannot give weights for {network} ({reason}): "
             "connect to the network, or download them and name the file with --weights FILE"

@@ -111,6 +111,10 @@ def _images(count: int) -> str:
     return f"{count:,} image{'s' * (count != 1)}"
 
 
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g}%"
+
+
 def decision_rule(classifier: Classifier) -> str:
     """Return the line that says which score decides, and from which value on it accepts."""
     if classifier.threshold is None:
@@ -123,7 +127,7 @@ def decision_rule(classifier: Classifier) -> str:
     line = f"accepted: the {name} is at least {least}"
     if classifier.tpr is None:
         return line
-    share = f"{line}, as for {classifier.tpr:.0%} of the held-out images"
+    share = f"{line}, as for {_percent(classifier.tpr)} of the held-out images"
     return f"{share} of each predicted class" if each else share
 
 
@@ -141,6 +145,6 @@ def table(rows: Sequence[Row], classifier: Classifier) -> str:
         ]
         for row in rows
     ]
-    answer = "answer" if classifier.tpr is None else f"at {classifier.tpr:.0%} TPR"
+    answer = "answer" if classifier.tpr is None else f"at {_percent(classifier.tpr)} TPR"
     heads = ["file", "class", "probability", "score", answer]
     return tabulate(cells, heads, floatfmt=("", "", ".4f", ".4g", ""), disable_numparse=[0, 1])

@@ -12,6 +12,7 @@ from experiment.config import Precision
 from utils.distributed import World
 from utils.program import out_of_memory
 
+from .epoch_sums import NonFiniteLoss
 from .trainer import Trainer
 
 # bf16 must be more than this many times as fast. It rounds more, and at equal speed chance would
@@ -78,7 +79,8 @@ def _convolution_seconds(dtype: torch.dtype) -> float:
 def _epoch_seconds(
     make_trainer: Callable[[Precision], Trainer], precision: Precision, world: World
 ) -> float:
-    """The seconds of an epoch in a precision; infinity if the device has too little memory for it.
+    """The seconds of an epoch in a precision; infinity if the device has too little memory for it,
+    or if the loss is not finite. In training that is an error which names the epoch.
 
     Raises MemoryError if one of several processes has too little memory. It must end, because the
     others wait for it in the middle of a step.
@@ -92,6 +94,8 @@ def _epoch_seconds(
             started = time.perf_counter()
             trainer.run_epoch(lambda *_: None)  # waits for the device at its end
             seconds.append(time.perf_counter() - started)
+    except NonFiniteLoss:
+        return math.inf
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise

@@ -90,6 +90,7 @@ def _bisect(too_high: Callable[[float], bool]) -> tuple[float, float]:
     return low, high
 
 
+FEWEST_ERRORS = 10  # with fewer, a temperature is uncertain: docs/calibrate.md, "How many errors"
 OBJECTIVES = {"ece": _lowest_ece, "nll": _lowest_nll}
 
 
@@ -134,14 +135,19 @@ def _checked(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return wide, labels
 
 
-def _warnings(logits: Tensor, all_correct: bool, objective: str, best: float) -> Iterator[str]:
+def _warnings(logits: Tensor, errors: int, objective: str, best: float) -> Iterator[str]:
     """Yield the warnings about the fitted temperature, 10^best."""
     count = len(logits)
-    if all_correct:
+    if not errors:
         yield (
             f"all {count} examples are classified right, which does not say how sure the network "
             f"may be: the temperature keeps their mean confidence at {count + 1}/{count + 2} or "
             "less (take more or harder ones, until some are wrong)"
+        )
+    elif errors < FEWEST_ERRORS:
+        yield (
+            f"only {errors} of {count:,} answers are wrong, and a temperature is learned from "
+            f"these, so it is uncertain (take more examples, until {FEWEST_ERRORS} are wrong)"
         )
     # For most sets the first 1,000 examples answer this, and `all` stops there.
     if all(
@@ -179,8 +185,8 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
         labels: classes [N].
         objective: "ece" (as in the DisMax paper) or "nll" (Guo et al. 2017).
 
-    Warns if the result lies at a bound, if all answers are right, and if no temperature changes the
-    confidences.
+    Warns if the result lies at a bound, if fewer than 10 answers are wrong, and if no temperature
+    changes the confidences.
 
     Raises ValueError for an unknown objective, for logits that are not real and finite, for logits
     so large that rounding hides their differences, and for labels that are no classes of the
@@ -189,13 +195,13 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
     if objective not in OBJECTIVES:
         raise ValueError(f"unknown objective {objective!r}: choose from {', '.join(OBJECTIVES)}")
     logits, labels = _checked(logits, labels)
-    all_correct = bool((logits.argmax(1) == labels).all())
+    errors = int((logits.argmax(1) != labels).sum())
     limit = (len(labels) + 1) / (len(labels) + 2)
-    if all_correct and _mean_confidence(logits, LOW) > limit:
+    if not errors and _mean_confidence(logits, LOW) > limit:
         best = _bisect(lambda point: _mean_confidence(logits, point) <= limit)[1]
     else:
         best = OBJECTIVES[objective](logits, labels)
     best = round(best, 11)  # makes exactly 1 and the bounds possible
-    for message in _warnings(logits, all_correct, objective, best):
+    for message in _warnings(logits, errors, objective, best):
         warnings.warn(message, stacklevel=2)
     return 10**best

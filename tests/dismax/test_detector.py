@@ -78,8 +78,14 @@ def test_a_network_of_torchvision_becomes_a_detector():
     torch.testing.assert_close(found.scores, head.scores(outputs))
     assert 18 <= found.accepted.sum() <= 20
     assert model.fc is head  # the network itself is as it was
-    with pytest.raises(ValueError, match="a network with one head of dismax.losses, ResNet has 0"):
+    with pytest.raises(ValueError, match="ResNet has 0: dismax.replace_classifier gives it one"):
         Detector(torchvision.models.resnet18(), mean, std)
+    with pytest.raises(ValueError, match="score is what dismax.fit_score returns, got 'combined'"):
+        Detector(model, mean, std, score="combined")
+    detector.size = 32, 32
+    assert detector(pixels).scores.equal(found.scores)
+    with pytest.raises(ValueError, match="images of 32×32 pixels .height, width., got 64×32"):
+        detector(torch.rand(1, 3, 64, 32))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """ONNX and safetensors say what PyTorch says."""
 
+import importlib.util
 import json
 import resource
 
@@ -236,6 +237,13 @@ def test_an_export_that_fails_on_the_way_leaves_the_old_file_and_nothing_else(tm
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    found = {"onnx": importlib.util.find_spec("onnx"), "onnxscript": None}
+    monkeypatch.setattr(importlib.util, "find_spec", found.get)
+    with pytest.raises(ImportError, match="onnxscript: pip install onnxscript"):
+        export.to_onnx(small_detector(nn.Flatten(), num_features=48), tmp_path / "x", size=(4, 4))
 
 
 @pytest.mark.slow

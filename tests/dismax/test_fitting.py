@@ -106,7 +106,7 @@ def test_under_autocast_the_temperature_is_nearly_the_same():
 
 FEW = {
     "all right": (200, "all 200 examples are classified right"),
-    "few wrong": (200, "only 3 of 200 images are classified wrong"),
+    "few wrong": (200, "only 3 of 200 answers are wrong"),
     "few images": (15, "15 images are too few for thresholds"),
 }  # fmt: skip
 
@@ -138,6 +138,7 @@ BATCHES = {
     "unknown classes": ((IMAGES, LABELS + 5), "integers in 0 to 4, got 5 to 5"),
     "no class": ((IMAGES, LABELS - 1), "integers in 0 to 4, got -1 to -1"),
     "truth values": ((IMAGES, LABELS == 0), r"and bool \[2\]"),
+    "pixels": ((IMAGES.to(torch.uint8), LABELS), "got pixels of uint8: divide them by 255"),
     "NaN": ((IMAGES * math.nan, LABELS), "the logits must be finite"),
 }
 
@@ -156,7 +157,7 @@ def test_a_bad_batch_is_refused_in_one_line_and_changes_nothing(given):
 def test_an_empty_loader_and_a_network_without_a_head_are_refused():
     with pytest.raises(ValueError, match="the loader has no images"):
         dismax.calibrate(network_and_images()[0], [])
-    with pytest.raises(ValueError, match="one head of dismax.losses, Linear has 0"):
+    with pytest.raises(ValueError, match="one head of dismax.losses is needed, Linear has 0"):
         dismax.calibrate(nn.Linear(3, 4), [(IMAGES, LABELS)])
 
 

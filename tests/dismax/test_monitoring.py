@@ -87,6 +87,7 @@ def test_an_image_without_a_score_counts_as_refused():
         (([1.0], [], 0), r"window_scores are one score or more .*, got \[0\]"),
         (([1.0], [[1.0]], 0), r"window_scores .*, got \[1, 1\]"),
         (([math.nan], [1.0], 0), "held_out_scores are not all finite"),
+        (([-5.0, -4.0], [-5.0], 0.95), "0.95 refuses all held-out images: give a score"),
         (([1.0], [1.0], math.nan), "threshold is a finite number, got nan"),
     ],
 )

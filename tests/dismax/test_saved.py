@@ -90,7 +90,10 @@ CHANGES = {
     ),
     "weights that are none": (weight("body.0.weight", lambda value: "none"), "no run's network"),
     "no weights": (entry(state_dict={}), "Missing key"),
-    "a list": (lambda content: content.clear(), "KeyError"),
+    "other weights": (
+        lambda content: content.clear(),
+        "it lacks state_dict; if these are weights of a",
+    ),
 }
 
 

@@ -49,6 +49,9 @@ def test_a_score_of_an_earlier_version_is_refused_until_it_is_deployed_again(sof
 
 def test_what_cannot_be_deployed_is_said_before_anything_is_scored(runs, capsys):
     before = contents(runs)
+    status, _, err = call(detect, capsys, runs, "--deploy")
+    assert status == 2
+    assert "--deploy names no score" in err
     for name, message in (("odin", "needs the network's gradients or layers"), ("x", "unknown")):
         status, _, err = call(detect, capsys, runs, "--deploy", "energy", name)
         assert status == 2
