@@ -67,8 +67,8 @@ def fit_vim(data: FitData) -> Fitted:
     length = (centred @ residual).norm(dim=1).mean()
     if length <= 1e-7 * centred.norm(dim=1).mean():  # the rounding error of float32
         raise NotApplicable(
-            f"ViM needs training features that fill more than {dimension} dimensions: take more "
-            f"than {dimension} training images (it got {len(centred)})"
+            f"ViM needs training features of more than {dimension} dimensions, those of "
+            f"{len(centred)} images have fewer: take more images"
         )
     alpha = float(float64(train.outputs["logits"]).amax(1).mean() / length)
     score = ViM(origin, residual, alpha)

@@ -63,5 +63,7 @@ def test_training_features_without_residual_are_an_error():
     torch.manual_seed(0)
     head, train = nn.Linear(12, C), random_features(50, 12)
     for flat in (train[:6], torch.ones(50, 12), torch.cat([train[:, :5], torch.zeros(50, 7)], 1)):
-        with pytest.raises(ValueError, match=f"more than 6 training images .it got {len(flat)}"):
+        with pytest.raises(
+            ValueError, match=f"more than 6 dimensions, those of {len(flat)} images"
+        ):
             fit_vim(feature_data(flat, head))

@@ -27,7 +27,14 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", TORCHVISION)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # 645 million parameters
+        pytest.param(name, marks=pytest.mark.slow) if name == "regnet_y_128gf" else name
+        for name in TORCHVISION
+    ],
+)
 def test_every_network_of_torchvision_gets_the_head_or_an_error(name):
     options = {"init_weights": False} if name in SEVERAL else {}
     # A RegNet computes its widths with tensors, so it cannot be built on the meta device.

@@ -70,7 +70,10 @@ def test_distances_of_a_run_are_printed_for_each_kind_of_images(script, tmp_path
 @pytest.mark.parametrize(
     ("name", "arguments", "message", "status"),
     [
-        ("inference", ("--models", "smallcnn", "--batch", "10000000000"), "out of memory", 1),
+        pytest.param(
+            *("inference", ("--models", "smallcnn", "--batch", "10000000000"), "out of memory", 1),
+            marks=pytest.mark.slow,
+        ),
         ("heads", ("--repeats", "x"), "Error parsing --repeats: invalid literal", 2),
     ],
 )
