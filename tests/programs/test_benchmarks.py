@@ -197,7 +197,7 @@ def test_seeds_precisions_and_losses_are_compared(script, tmp_path):
 
 @pytest.mark.slow
 def test_growth_prints_its_tables_and_draws_its_figure(script, tmp_path):
-    sizes = ("--batch", "4", "8", "--classes", "10", "20", "--images", "32", "64")
+    sizes = ("--batch", "8", "16", "--classes", "10", "20", "--images", "32", "64")
     done = script(
         "-m",
         "benchmarks.growth",
