@@ -74,7 +74,7 @@ def entry_of(source: str, recipe: str | None = None, size: int | None = None) ->
     )
 
 
-def _role_and_source(text: str) -> tuple[str, str]:
+def role_and_source(text: str) -> tuple[str, str]:
     """Return the role and the source of ROLE=SOURCE; the role is "" if there is none."""
     role, _, source = text.partition("=")
     return (role, source) if role in ROLES else ("", text)
@@ -93,7 +93,7 @@ def absolute_source(text: str, root: Path) -> str:
 
     Raises ValueError for a name without `PREFIX` that is also a path, since it could mean either.
     """
-    role, source = _role_and_source(text)
+    role, source = role_and_source(text)
     role_prefix = f"{role}=" if role else ""
     if source.startswith(PREFIX):
         name = source.removeprefix(PREFIX)
@@ -134,7 +134,7 @@ def ood_sets(
         return [(role, name) for name, role in default_roles.items()]
     roles: dict[str, str] = {}
     for text in chosen:
-        role, name = _role_and_source(text)
+        role, name = role_and_source(text)
         if not name or name == source:
             problem = "the in-distribution set itself" if name else "no set"
             raise ValueError(f"--ood {text} names {problem}: give a name or a path")

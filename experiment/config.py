@@ -210,7 +210,9 @@ def identity_of(config: dict[str, Any]) -> dict[str, Any]:
 def defaults(config: dict[str, Any]) -> dict[str, Any]:
     """Default of every field, for the recipe of a configuration as JSON."""
     values = {field.name: field.default for field in fields(RunConfig)}
-    return values | {"batch_size": RECIPES[config["recipe"]].batch_size}
+    if config["recipe"] in RECIPES:
+        values["batch_size"] = RECIPES[config["recipe"]].batch_size
+    return values
 
 
 def epochs_text(epochs: int) -> str:

@@ -38,11 +38,21 @@ def write_predictions(
 
 
 def read_predictions(folder: Path) -> dict[str, dict[str, NDArray]]:
-    """Set → output → array, `labels` among the outputs.
+    """Set → output → array, `labels` among the outputs, from a run's folder.
 
     Raises ValueError, naming the file, if it is missing or damaged.
     """
-    path = folder / PREDICTIONS
+    try:
+        return read_outputs(folder / PREDICTIONS)
+    except ValueError as error:
+        raise ValueError(f"{error}: delete its folder, and make the run again") from error
+
+
+def read_outputs(path: Path) -> dict[str, dict[str, NDArray]]:
+    """Set → output → array, `labels` among the outputs, from a file of `write_predictions`.
+
+    Raises ValueError, naming the file, if it is missing or damaged.
+    """
     sets: dict[str, dict[str, NDArray]] = {}
     try:
         with open_regular(path) as file, np.load(file) as arrays:
@@ -50,16 +60,12 @@ def read_predictions(folder: Path) -> dict[str, dict[str, NDArray]]:
                 name, _, output = key.rpartition("/")
                 sets.setdefault(name, {})[output] = arrays[key]
     except Exception as error:  # damaged bytes make NumPy raise almost anything, even SyntaxError
-        raise ValueError(
-            f"{path} is missing or damaged ({error}): delete its folder, and make the run again"
-        ) from error
+        raise ValueError(f"{path} is missing or damaged ({error})") from error
     for name, outputs in sets.items():
         logits = outputs.get("logits", np.zeros(0))
         real = logits.ndim == 2 and logits.dtype.kind == "f" and len(logits) > 0
         if not real or not np.isfinite(logits).all():
-            raise ValueError(
-                f"{path}: the logits of {name} are no finite numbers [N, C]: make the run again"
-            )
+            raise ValueError(f"{path}: the logits of {name} are no finite numbers [N, C]")
     return sets
 
 

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+ELSEWHERE = "elsewhere"  # the recipe of a model that another program trained
+
 
 @dataclass(frozen=True)
 class Recipe:

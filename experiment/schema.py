@@ -6,7 +6,7 @@ Every record is checked when it is read, so no program needs to check it again.
 from collections.abc import Callable
 from typing import Any
 
-from .recipes import RECIPES
+from .recipes import ELSEWHERE, RECIPES
 
 # What a value must be, in words, and a function that tests it.
 Rule = tuple[str, Callable[[Any], bool]]
@@ -82,11 +82,11 @@ CONFIG = {
     "weights?": _or_null(TEXT),
     "freeze?": FLAG,
     "size?": _or_null(WHOLE),
-    "recipe": _one_of(*RECIPES),
+    "recipe": _one_of(*RECIPES, ELSEWHERE),
     "learning_rate?": _or_null(AMOUNT),
     "weight_decay?": _or_null(AMOUNT),
     "workers?": _or_null(WHOLE),
-    "epochs": WHOLE,
+    "epochs": _or_null(WHOLE),  # null: evaluate.py was not told
     "batch_size?": SEVERAL,
     "ood": TEXTS,
     "limit_train?": _or_null(SEVERAL),
@@ -108,8 +108,8 @@ RECORD = {
     "titles": {"data": TEXT, "model": TEXT, "loss": TEXT},
     "score": TEXT,
     "scores_at": _one_of("t1", "calibrated"),
-    "parameters": WHOLE,
-    "train_images": WHOLE,
+    "parameters?": WHOLE,
+    "train_images?": WHOLE,
     "recipe": {},
     "fingerprints?": {EACH: TEXT},
     "members?": SEEDS,
@@ -151,6 +151,8 @@ def check(record: Any) -> None:
         raise ValueError(
             f"config.seed must be a number for a run, and text for an ensemble, got {seed!r:.60}"
         )
+    if record["config"]["epochs"] is None and record["config"]["recipe"] != ELSEWHERE:
+        raise ValueError("config.epochs must be a whole number above 0, got null")
     for source, detection in record["detection"].items():
         for at, scores in detection["scores"].items():
             if score not in scores:

@@ -12,6 +12,8 @@ from scipy.special import softmax
 from experiment import predictions, records
 from losses import LOSSES, scores
 
+from .runs import is_from_elsewhere
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -76,10 +78,12 @@ def _own_score(record: dict[str, Any], outputs: dict[str, NDArray], temperature:
         if name not in ("labels", "features")
     }
     loss, score = record["config"]["loss"], record["score"]
-    if loss in LOSSES:
+    if score in tensors:  # of evaluate.py: the file has it
+        return tensors[score].numpy()
+    if loss in LOSSES and not is_from_elsewhere(record):
         head = LOSSES[loss].head(1, tensors["logits"].shape[1])
         return head.all_scores(tensors, temperature)[score].numpy()
-    # An ensemble has no head.
+    # An ensemble has no head, nor have outputs of another program.
     return scores.SCORES[score](tensors["logits"] / temperature).numpy()
 
 

@@ -24,7 +24,7 @@ from .outcomes import Outcome, load_history, load_outcome
 from .page import Section, Table, operating_points, render
 from .paper import in_the_papers_order
 from .pictures import pictures
-from .runs import Group, Runs, group_runs, method_of
+from .runs import Group, Runs, group_runs, is_from_elsewhere, is_trained, method_of
 
 FIGURES = "figures"  # the folder of figures, in the report's
 T = TypeVar("T")
@@ -75,8 +75,7 @@ def _section(
     """Return the page's section on a group of runs, and write its figures."""
     records, notes = [*members.values()], []
     outcomes: dict[str, list[Outcome]] = _load_all(members, load_outcome, "the figures lack", notes)
-    # An ensemble is not trained.
-    trained = {folder: record for folder, record in members.items() if "members" not in record}
+    trained = {folder: record for folder, record in members.items() if is_trained(record)}
     histories: dict[str, list[History]] = _load_all(
         trained, load_history, "the training curves lack", notes
     )
@@ -132,13 +131,18 @@ def _examples(outcomes: dict[str, list[Outcome]], notes: list[str]) -> dict[str,
 
     If they are not on this machine, a note says why.
     """
-    trained = [runs[0].record for runs in outcomes.values() if "members" not in runs[0].record]
+    trained = [runs[0].record for runs in outcomes.values() if is_trained(runs[0].record)]
     if not trained:
         return {}
     config = trained[0]["config"]
     try:
         data = load_data(RunConfig.from_json(config))
-        return {method: most_wrong(runs[0], data) for method, runs in outcomes.items()}
+        # The images of outputs from elsewhere may have another order.
+        return {
+            method: most_wrong(runs[0], data)
+            for method, runs in outcomes.items()
+            if not is_from_elsewhere(runs[0].record)
+        }
     except DAMAGED as error:
         notes.append(f"no images of {title_of(config['data'])} are shown: {error}")
         return {}

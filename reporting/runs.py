@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiment.config import defaults, epochs_text, identity_of
+from experiment.recipes import ELSEWHERE
 from utils import versions
 from utils.output import visible
 
@@ -12,7 +13,18 @@ from .paper import DATA_TITLES, paper
 
 Runs = dict[Path, dict[str, Any]]  # a run's folder → its record
 # Fields of a configuration that a table's heading or a row's name shows in its own way.
-SHOWN = ("data", "model", "loss", "seed", "protocol", "recipe", "epochs", "ood", "versions")
+SHOWN = (
+    "data",
+    "model",
+    "loss",
+    "seed",
+    "protocol",
+    "recipe",
+    "epochs",
+    "ood",
+    "versions",
+    "outputs",
+)
 
 
 class Group(NamedTuple):
@@ -29,12 +41,12 @@ def group_of(record: Mapping[str, Any]) -> Group:
     """Return the group that a run belongs to."""
     config = record["config"]
     temperature = "T = 1" if record["scores_at"] == "t1" else "the fitted T"
-    how = [
-        f"{config['protocol']} protocol",
-        f"{config['recipe']} recipe",
-        epochs_text(config["epochs"]),
-        f"scores at {temperature}",
-    ]
+    trained = "trained elsewhere"
+    if config["recipe"] != ELSEWHERE:
+        trained = f"{config['recipe']} recipe"
+    if config["epochs"] is not None:
+        trained += f", {epochs_text(config['epochs'])}"
+    how = [f"{config['protocol']} protocol", trained, f"scores at {temperature}"]
     by_default = defaults(config)
     how += [
         f"{name.replace('_', '-')} {value}"
@@ -85,6 +97,16 @@ def method_of(record: Mapping[str, Any]) -> str:
     config = record["config"]
     loss = versions.loss_of(config)
     return with_version(title, loss, config.get("versions", {}).get(loss, 1))
+
+
+def is_from_elsewhere(record: Mapping[str, Any]) -> bool:
+    """Return whether evaluate.py made a record from another program's outputs."""
+    return "outputs" in record["config"]
+
+
+def is_trained(record: Mapping[str, Any]) -> bool:
+    """Return whether main.py trained the network of a record. An ensemble is not trained."""
+    return "members" not in record and not is_from_elsewhere(record)
 
 
 def with_version(title: str, name: str, version: int) -> str:

@@ -18,6 +18,7 @@ from PIL import Image
 import analyze
 import detect
 import ensemble
+import evaluate
 import main
 import predict
 from benchmarks import picture
@@ -38,6 +39,7 @@ OPTIONS = {
     "main.py": RunConfig,
     "detect.py": detect.Options,
     "ensemble.py": ensemble.Options,
+    "evaluate.py": evaluate.Options,
     "predict.py": predict.Options,
     "analyze.py": analyze.Options,
 }
