@@ -131,14 +131,15 @@ def named_outputs(body: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
 
     Args:
         body: the copy of a network that `take_apart` returns.
-        inputs: a normalised batch [B, C, H, W]. It is converted to the network's precision.
+        inputs: a normalised batch [B, C, H, W]. Floats are converted to the network's precision;
+            whole numbers are not, so that a network for floats refuses pixels of uint8.
 
     Raises ValueError if the network's output is not the head's.
     """
-    precision = next(
-        (weight.dtype for weight in body.parameters() if weight.is_floating_point()), inputs.dtype
-    )
-    returned = body(inputs.to(precision))
+    if inputs.is_floating_point():
+        weights = (weight.dtype for weight in body.parameters() if weight.is_floating_point())
+        inputs = inputs.to(next(weights, inputs.dtype))
+    returned = body(inputs)
     outputs = getattr(returned, "_outputs", None)
     compiling = torch.compiler.is_dynamo_compiling()
     if outputs is None or (not compiling and returned._version != returned._changes):

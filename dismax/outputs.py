@@ -74,8 +74,8 @@ def _lowest(parts: list[dict[str, Tensor]], most: int) -> dict[str, Tensor]:
 def _pairs(loader: Iterable[Any], num_classes: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the inputs and labels of a loader's batches.
 
-    Raises ValueError for a batch that is no tuple or list which begins with these two, for pixels
-    that are not normalised, and for a label that is no class.
+    Raises ValueError for a batch that is no tuple or list which begins with these two, and for a
+    label that is no class.
     """
     for batch in loader:
         if not isinstance(batch, tuple | list) or len(batch) < 2:
@@ -94,11 +94,6 @@ def _pairs(loader: Iterable[Any], num_classes: int) -> Iterator[tuple[Tensor, Te
             raise ValueError(
                 "a loader gives tensors of inputs [B, ...] and of class numbers [B], got "
                 f"{_kind(inputs)} and {_kind(labels)}"
-            )
-        if inputs.dtype == torch.uint8:
-            raise ValueError(
-                "a loader gives what the network takes, got pixels of uint8: divide them by 255 "
-                "and normalise them as in training"
             )
         if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
             raise ValueError(

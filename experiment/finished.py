@@ -16,6 +16,8 @@ from data import fingerprint
 from data.batches import Normalizer, plain_batches
 from data.images import EVALUATION_BATCH
 from detectors import FitData, SetOutputs
+from detectors.common import ROWS
+from losses import LossFirstPart
 from models import Network
 from utils import runtime, versions
 
@@ -28,6 +30,12 @@ from .records import METRICS, MODEL, read_record
 
 # At least this share of images must have the class that the run saved. Rounding changes a few.
 SAME_CLASS = 0.97
+
+
+@torch.no_grad()
+def _logits(head: LossFirstPart, features: Tensor) -> Tensor:
+    """Return the logits [N, C] of features [N, D], piece by piece: DUQ's head takes much memory."""
+    return torch.cat([head.named_outputs(rows)["logits"] for rows in features.split(ROWS)])
 
 
 class FinishedRun:
@@ -89,8 +97,7 @@ class FinishedRun:
         else:
             sets = self._saved_outputs()
             if head is not None:
-                features = sets["test"].outputs["features"]
-                self._refuse_other_logits("test", head.named_outputs(features)["logits"])
+                self._refuse_other_logits("test", _logits(head, sets["test"].outputs["features"]))
         split = self.record["temperature"]["split"]
         fit_data = FitData(network, head, sets.get("train"), sets[split], std, mean)
         return fit_data, {name: sets[name] for name in ("test", *self.record["detection"])}

@@ -138,7 +138,6 @@ BATCHES = {
     "unknown classes": ((IMAGES, LABELS + 5), "integers in 0 to 4, got 5 to 5"),
     "no class": ((IMAGES, LABELS - 1), "integers in 0 to 4, got -1 to -1"),
     "truth values": ((IMAGES, LABELS == 0), r"and bool \[2\]"),
-    "pixels": ((IMAGES.to(torch.uint8), LABELS), "got pixels of uint8: divide them by 255"),
     "NaN": ((IMAGES * math.nan, LABELS), "the logits must be finite"),
 }
 
@@ -152,6 +151,29 @@ def test_a_bad_batch_is_refused_in_one_line_and_changes_nothing(given):
     assert "\n" not in str(caught.value)
     assert network.fc.temperature == 1
     assert network.fc.thresholds.isnan().all()
+
+
+class OfPixels(nn.Module):
+    """Takes uint8 and normalises it itself."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images):
+        assert images.dtype == torch.uint8
+        return self.network(images.float() / 255)
+
+
+def test_whole_numbers_reach_the_network_as_they_are():
+    """A network for floats refuses pixels that are not normalised; another may take them."""
+    network, _, labels = network_and_images()
+    pixels = torch.randint(256, (len(labels), 3, 4, 4), dtype=torch.uint8)
+    expected = dismax.calibrate(copy.deepcopy(network), loader_of(pixels / 255, labels), "nll")
+    found = dismax.calibrate(OfPixels(copy.deepcopy(network)), loader_of(pixels, labels), "nll")
+    assert found.temperature == expected.temperature
+    with pytest.raises(RuntimeError):
+        dismax.calibrate(network, loader_of(pixels, labels))
 
 
 def test_an_empty_loader_and_a_network_without_a_head_are_refused():

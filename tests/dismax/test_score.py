@@ -14,6 +14,7 @@ from dismax.detector import Detector
 from dismax.saved import add_scores, load_network
 from dismax.score import DeployedScore, fit_to_outputs
 from losses import DisMaxLossFirstPart
+from losses.thresholds import percentiles
 from tests.detectors.sets import MEAN, STD, C, network_set, trained_data, untrained_data
 from tests.finished_runs import model_file_content
 
@@ -168,3 +169,12 @@ def test_under_autocast_a_score_is_computed_in_float32(name):
     with torch.autocast("cpu", torch.bfloat16):
         found = score(data.calibration.outputs, data.head)
     assert torch.equal(found, expected)
+
+
+def test_the_thresholds_of_a_combined_score_are_of_images_ranked_among_the_others():
+    data = untrained_data("dismax")
+    deployed = fit_to_outputs("combined", data, 1.0)
+    assert deployed.thresholds.equal(percentiles(deployed.score.held_out_scores()))
+    # Ranked among all, themselves too, they score higher.
+    ranked_among_all = percentiles(deployed.of(data.calibration.outputs, data.head))
+    assert (deployed.thresholds < ranked_among_all).any()
