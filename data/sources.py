@@ -47,7 +47,7 @@ def entry_of(source: str, recipe: str | None = None, size: int | None = None) ->
     refuse_dead_link(path)
     if not path.is_dir():
         names = [name for name, each in CATALOG.items() if isinstance(each, TrainingSet)]
-        if path.parent != Path() or path.is_absolute():
+        if path.parent != Path():
             raise ValueError(f"{source} is no folder: name one that holds train and test")
         raise ValueError(
             f"unknown data set {source!r}: choose from {', '.join(names)}, or give a folder with "

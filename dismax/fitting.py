@@ -18,7 +18,7 @@ from .losses.thresholds import percentiles
 from .outputs import outputs_of
 from .score import FIT_IMAGES, OWN, DeployedScore, check_deployable, fit_to_outputs
 
-FEWEST_IMAGES = 20  # with fewer, the threshold for 95 % is the lowest score of all
+FEWEST_IMAGES = 20  # with so few or fewer, the threshold for 95 % is the lowest score of all
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,7 @@ class Network(nn.Module):
     body: nn.Module
     has_layers = True  # whether `layer_features` works
     frozen = False  # whether training leaves the body as it is
-    # Of the weights that it started with, if they were not random: what a user should know of them,
-    # and their SHA-256.
-    start_note = ""
-    start_fingerprint = ""
+    start_note = ""  # what a user should know of the weights that it started with
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data import fingerprint
-from experiment import lock, records
+from experiment import lock, records, weights
 from experiment.folder import differences
 from utils import interruption
 from utils.output import print_line
@@ -22,7 +22,6 @@ from .run import Run
 # Requests after a step. All processes obey the strongest.
 CONTINUE, SAVE, STOP = range(3)
 
-WEIGHTS = "--weights"  # no data set has this name
 START_AFRESH = f"delete {records.LAST} and {records.PREVIOUS} to start afresh"
 
 
@@ -50,8 +49,8 @@ class Session:
             "train": fingerprint.of(data.train),
             split: fingerprint.of(data.evaluation[split]),
         }
-        if self.run.model.start_fingerprint:
-            self.fingerprints[WEIGHTS] = self.run.model.start_fingerprint
+        if config.weights is not None:  # no data set has this name
+            self.fingerprints["--weights"] = weights.fingerprint(self.run.model.body)
         self.counted_until = time.monotonic()  # `seconds` counts up to this moment
 
     def resume(self) -> None:
