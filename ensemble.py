@@ -97,12 +97,12 @@ def find_members(options: Options) -> list[Member]:
 
 
 def _differences(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Return what two configurations differ in, without the seed, as text."""
+    """Return what two configurations differ in, without the seed and its outputs, as text."""
     first, second = identity_of(config), identity_of(other)
     return [
         f"{name} {first.get(name)!r} and {second.get(name)!r}"
         for name in first | second
-        if name != "seed" and first.get(name) != second.get(name)
+        if name not in ("seed", "outputs") and first.get(name) != second.get(name)
     ]
 
 
@@ -151,17 +151,29 @@ def ensemble_record(
     temperature = temperature_results(outputs[split]["logits"], labels[split])
     roles = {source: entry["role"] for source, entry in first["detection"].items()}
     return {
-        **{key: first[key] for key in ("format", "recipe", "scores_at", "train_images")},
+        **{key: first[key] for key in ("format", "recipe", "scores_at")},
+        **_sizes(members),
         "config": config,
         "members": [record["config"]["seed"] for _, record in members],
         "titles": first["titles"] | {"loss": title},
         "score": "MPS",
-        "parameters": sum(record["parameters"] for _, record in members),
         "temperature": temperature | {"split": split},
         **evaluation_results(all_scores, outputs, labels, roles, temperature["value"]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": runtime.environment(torch.device("cpu")),
     }
+
+
+def _sizes(members: Sequence[Member]) -> dict[str, int]:
+    """Return the numbers of training images and of all parameters, where the records have them.
+
+    Those of evaluate.py have none.
+    """
+    first = members[0][1]
+    if not {"train_images", "parameters"} <= first.keys():
+        return {}
+    parameters = sum(record["parameters"] for _, record in members)
+    return {"train_images": first["train_images"], "parameters": parameters}
 
 
 def perform(options: Options) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import tyro
@@ -52,17 +52,17 @@ class Options:
     """The folder of a finished run on the same data with the same network. The method then stands
     in one table with this run."""
     data: str | None = None
-    """The name of the in-distribution set, such as cifar10, if not that of --like."""
+    """Without --like: the name of the in-distribution set, such as cifar10."""
     model: str | None = None
-    """The network's name in tables, if not that of --like."""
+    """Without --like: the network's name in tables."""
     seeds: tuple[int, ...] = ()
     """The seed of each file; by default 1, 2, ..."""
     ood: tuple[str, ...] = ()
     """The out-of-distribution sets of the files, each SET, near=SET, far=SET or very_far=SET. By
     default all. Without a role, a set has the one that it has for this data, or is far."""
-    score: Literal["score", "MPS", "ES", "MDS", "MMLS", "MMLES", "MMLEPS"] | None = None
-    """The method's own score: "score" for SET/score, or a score of the logits. By default SET/score
-    if it is there, else MPS."""
+    score: str | None = None
+    """The method's own score: "score" for SET/score, or MPS, ES, ... of the logits. By default
+    SET/score if it is there, else MPS."""
     runs: Path = Path("runs")
     """Results go to RUNS/data/model/method/seed."""
 
@@ -76,6 +76,8 @@ class Options:
             )
         if len(set(self.all_seeds)) < len(self.outputs) or min(self.all_seeds) < 0:
             raise ValueError(f"--seeds are different numbers, 0 or more, got {self.seeds}")
+        if self.score not in (None, GIVEN, *SCORES):
+            raise ValueError(f"--score is one of {', '.join((GIVEN, *SCORES))}, got {self.score}")
         if (self.like is None) == (self.data is None and self.model is None):
             raise ValueError("name either --like RUN, or both --data and --model")
         for name in ("method", "data", "model"):
@@ -144,12 +146,12 @@ def all_scores(outputs: Mapping[str, Tensor], temperature: float) -> dict[str, T
     """Return the scores [N] of named outputs by name, as the `all_scores` of a head does."""
     logits = outputs["logits"] / temperature
     scores = {name: score(logits) for name, score in SCORES.items()}
-    return scores | ({GIVEN: outputs["score"]} if "score" in outputs else {})
+    return scores | ({GIVEN: outputs[GIVEN]} if GIVEN in outputs else {})
 
 
 def score_of(options: Options, path: Path, outputs: external.Outputs) -> str:
     """Return the name of the method's own score. Raises ValueError if a set lacks it."""
-    lacking = [name for name, values in outputs.items() if "score" not in values]
+    lacking = [name for name, values in outputs.items() if GIVEN not in values]
     score = options.score or ("MPS" if len(lacking) == len(outputs) else GIVEN)
     if score == GIVEN and (lacking := [name for name in lacking if name != "train"]):
         raise ValueError(f"{path} lacks {lacking[0]}/score: every set needs it, or none")

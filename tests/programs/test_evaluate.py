@@ -8,6 +8,7 @@ import torch
 
 import analyze
 import detect
+import ensemble
 import evaluate
 from experiment import predictions, records
 from losses.scores import maximum_probability
@@ -152,6 +153,7 @@ def test_a_file_that_cannot_be_evaluated_is_refused_in_one_line(tmp_path, capsys
         ((*NAMES, "--seeds", "1", "2"), "--seeds names 2 for 1 files: one for each"),
         ((*NAMES, "--seeds", "-1"), "--seeds are different numbers, 0 or more"),
         ((*NAMES, "--ood", "near=x"), "has no set 'x', only near, far"),
+        ((*NAMES, "--score", "mps"), "--score is one of score, MPS, ES, MDS, "),
         ((*NAMES, "--score", "score"), "lacks test/score: every set needs it, or none"),
         (("--method", "x", "--like", "nowhere"), "nowhere/metrics.json"),
     ],
@@ -184,3 +186,17 @@ def test_a_report_shows_it_without_curves_and_images(softmax_run, runs, tmp_path
     assert (status, err) == (0, "")
     assert "lack" not in out
     assert "Mine" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_its_seeds_can_be_joined_in_an_ensemble(tmp_path, capsys):
+    files = [write(tmp_path / f"{seed}.npz", outputs()) for seed in (1, 2)]
+    np.savez(files[1], **outputs() | {"far/logits": np.ones((20, 3))})
+    assert call(evaluate, capsys, *files, *NAMES, "--runs", tmp_path / "runs")[0] == 0
+    place = tmp_path / "runs" / "my_data" / "net_1"
+    status, _, err = call(ensemble, capsys, place / "mine")
+    assert (status, err) == (0, "")
+    record = read(place / "ensemble_mine" / "1+2")
+    assert record["titles"]["loss"] == "Deep Ensemble, Mine"
+    status, out, err = call(analyze, capsys, "--runs", tmp_path / "runs")
+    assert (status, err) == (0, "")
+    assert "of 2" in out
