@@ -18,21 +18,16 @@ import torch
 import tyro
 from tabulate import tabulate
 
-from detectors import DETECTORS, Detector, FitData, NotApplicable, SetOutputs, get_detector
+from detectors import DETECTORS, Detector, get_detector
 from detectors.odin import TEMPERATURE
 from dismax.score import check_deployable
-from experiment import records, search
+from experiment import search
 from experiment.deployment import deploy
+from experiment.detection import CONSTANTS, add, score
 from experiment.finished import FinishedRun
-from experiment.folder import delete_temporary_files
-from experiment.lock import locked
 from experiment.titles import as_suffix, with_unique_titles
-from utils import program, runtime, versions
-from utils.metrics import detection_metrics
+from utils import program, runtime
 from utils.output import print_line
-
-# Detector → the options that set its constants.
-CONSTANTS = {"odin": ("epsilon", "temperature"), "preprocessing": ("epsilon",)}
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class Options:
     """Folders of runs, or folders above them."""
     scores: tuple[str, ...] = ()
     """The detectors; by default all for which a run has kept enough, or none with --deploy."""
-    deploy: tuple[str, ...] | None = None
+    deploy: tuple[str, ...] = ()
     """Detectors to fit and to put into the run's model.pt with their thresholds, for predict.py
     --score and `Detector.load`. They need logits or features only; "own" is the head's score."""
     epsilon: float | Literal["chosen"] | None = None
@@ -62,9 +57,13 @@ class Options:
         """Raises ValueError for a number out of range, or a constant of no chosen detector."""
         if isinstance(self.epsilon, float) and not 0 <= self.epsilon < 1:
             raise ValueError(f"--epsilon is in pixels, 0 or more and below 1, got {self.epsilon}")
-        if self.deploy == ():
-            raise ValueError("--deploy names no score: write one after it, such as combined")
-        for name in self.deploy or ():
+        for name in (*self.scores, *self.deploy):
+            if Path(name).is_dir():
+                raise ValueError(
+                    f"{name} is a folder, and here it would be the name of a detector: write the "
+                    "folders before --scores and --deploy"
+                )
+        for name in self.deploy:
             check_deployable(name)
         if not 1e-3 <= self.temperature <= 1e6:
             raise ValueError(
@@ -106,12 +105,6 @@ def with_constants(detector: Detector, constants: Mapping[str, float | str | Non
     return replace(detector, title=title, fit=partial(detector.fit, **changed))
 
 
-def constants_of(name: str, detector: Detector) -> dict[str, float | str]:
-    """Return all constants of a detector for its entry in the record, defaults included."""
-    parameters = inspect.signature(detector.fit).parameters
-    return {option: parameters[option].default for option in CONSTANTS.get(name, ())}
-
-
 def applicable(
     run: FinishedRun, detectors: dict[str, Detector], required: bool
 ) -> dict[str, Detector]:
@@ -121,60 +114,16 @@ def applicable(
     """
     if run.has_network:
         return detectors
-    lacking = [name for name, detector in detectors.items() if detector.needs != "logits"]
+    kept = {"logits", "features"} if run.has_features else {"logits"}
+    lacking = [name for name, detector in detectors.items() if detector.needs not in kept]
     if lacking and required:
-        choices = [name for name, detector in DETECTORS.items() if detector.needs == "logits"]
+        choices = [name for name, detector in DETECTORS.items() if detector.needs in kept]
+        missing = "no network" if run.has_features else "neither features nor a network"
         raise ValueError(
-            f"{run.folder} keeps neither features nor a network, which {', '.join(lacking)} "
-            f"need: take {', '.join(choices)}"
+            f"{run.folder} keeps {missing}, which is needed for {', '.join(lacking)}: take "
+            f"{', '.join(choices)}"
         )
     return {name: detector for name, detector in detectors.items() if name not in lacking}
-
-
-def score(
-    run: FinishedRun,
-    detectors: Mapping[str, Detector],
-    fit_data: FitData,
-    sets: Mapping[str, SetOutputs],
-) -> dict[str, dict[str, Any]]:
-    """Return each detector's entry for the record."""
-    environment = runtime.environment(run.device)
-    entries = {}
-    for name, detector in detectors.items():
-        entry: dict[str, Any] = {"title": detector.title, "version": versions.of(name)}
-        try:
-            with runtime.autocast(run.device, run.precision):
-                results = measure(detector, fit_data, sets)
-        except NotApplicable as error:
-            entries[name] = entry | {"not_applicable": str(error)}
-            continue
-        if constants := constants_of(name, detector):
-            entry["constants"] = constants
-        entries[name] = entry | results | {"environment": environment}
-    return entries
-
-
-def measure(
-    detector: Detector, fit_data: FitData, sets: Mapping[str, SetOutputs]
-) -> dict[str, Any]:
-    """Fit a detector. Return its `parameters`, and its metrics on each out-of-distribution set.
-
-    Raises NotApplicable if the detector does not apply to this network or head, ValueError for
-    scores that are NaN or infinite.
-    """
-    if fit_data.head is not None and (reason := detector.refuses(fit_data.head)):
-        raise NotApplicable(reason)
-    fitted = detector.fit(fit_data)
-    scores = {name: fitted(outputs) for name, outputs in sets.items()}
-    for name, values in scores.items():
-        if count := int((~values.isfinite()).sum()):
-            raise ValueError(
-                f"{detector.title} has no finite score for {count} of {len(values)} images of "
-                f"{name}: look at their logits and features"
-            )
-    in_scores = scores.pop("test")
-    metrics = {source: detection_metrics(in_scores, values) for source, values in scores.items()}
-    return {"parameters": dict(fitted.parameters), "sets": metrics}
 
 
 def summary(run: FinishedRun, entries: Mapping[str, Mapping[str, Any]]) -> str:
@@ -191,20 +140,6 @@ def summary(run: FinishedRun, entries: Mapping[str, Mapping[str, Any]]) -> str:
         rows.append([entry["title"], *cells])
     headers = ["AUROC %, at T = 1", *(detection["title"] for detection in sets.values())]
     return tabulate(rows, headers, disable_numparse=True) + reasons
-
-
-def add(run: FinishedRun, entries: dict[str, dict[str, Any]]) -> None:
-    """Write the entries into the run's record.
-
-    Raises ValueError if the folder holds another run by now.
-    """
-    records.refuse_another(run.folder, run.record)  # before locking, which makes the folder
-    with locked(run.folder, wait=60):
-        # Another process may have added entries meanwhile.
-        record = records.refuse_another(run.folder, run.record)
-        delete_temporary_files(run.folder)
-        record["detectors"] = record.get("detectors", {}) | entries
-        records.write_json(run.folder / records.METRICS, record)
 
 
 def perform(options: Options) -> None:

@@ -15,7 +15,6 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,10 @@ from torch import Tensor
 
 from experiment import predictions, records, search
 from experiment.config import identity_of
-from experiment.evaluation import evaluation_results, temperature_results
-from experiment.folder import is_finished, prepare
-from experiment.lock import locked
+from experiment.folder import is_finished
+from experiment.outputs import record_outputs
 from losses.scores import SCORES
-from utils import program, runtime
+from utils import program
 from utils.output import print_line
 
 SCORES_OF_PROBABILITIES = ("MPS", "ES")  # the scores that need nothing but probabilities
@@ -138,32 +136,6 @@ def _same_images(first: Mapping[str, NDArray], second: Mapping[str, NDArray]) ->
     )
 
 
-def ensemble_record(
-    members: Sequence[Member],
-    config: dict[str, Any],
-    title: str,
-    outputs: Outputs,
-    labels: dict[str, Tensor],
-) -> dict[str, Any]:
-    """Return the record of an ensemble, in the form of a run's."""
-    first = members[0][1]
-    split = first["temperature"]["split"]
-    temperature = temperature_results(outputs[split]["logits"], labels[split])
-    roles = {source: entry["role"] for source, entry in first["detection"].items()}
-    return {
-        **{key: first[key] for key in ("format", "recipe", "scores_at")},
-        **_sizes(members),
-        "config": config,
-        "members": [record["config"]["seed"] for _, record in members],
-        "titles": first["titles"] | {"loss": title},
-        "score": "MPS",
-        "temperature": temperature | {"split": split},
-        **evaluation_results(all_scores, outputs, labels, roles, temperature["value"]),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": runtime.environment(torch.device("cpu")),
-    }
-
-
 def _sizes(members: Sequence[Member]) -> dict[str, int]:
     """Return the numbers of training images and of all parameters, where the records have them.
 
@@ -193,12 +165,18 @@ def perform(options: Options) -> str:
     for member, record in members:
         # The record was read before the outputs: both must be of the same run.
         records.refuse_another(member, record)
-    record = ensemble_record(members, config, title, outputs, labels)
-    with locked(folder, wait=60):
-        prepare(folder, config)
-        predictions.write_predictions(folder, outputs, labels, with_features=False)
-        records.write_json(folder / records.METRICS, record)
-    accuracy = record["classification"]["test"]["t1"]["accuracy"]
+    about = {
+        **_sizes(members),
+        "config": config,
+        "members": [record["config"]["seed"] for _, record in members],
+        "titles": first["titles"] | {"loss": title},
+        "recipe": first["recipe"],
+        "score": "MPS",
+        "scores_at": first["scores_at"],
+    }
+    roles = {source: entry["role"] for source, entry in first["detection"].items()}
+    split = first["temperature"]["split"]
+    accuracy = record_outputs(folder, about, all_scores, outputs, labels, roles, split)
     return (
         f"{title} of {len(seeds)} (seeds {', '.join(seeds)}): accuracy {accuracy:.2%}\n"
         f"written to {folder}"

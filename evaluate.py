@@ -11,25 +11,22 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 import tyro
 from torch import Tensor
 
 from data import sources
 from data.catalog import CATALOG, title_of
-from experiment import external, predictions, records
+from experiment import external, records
 from experiment.config import identity_of
-from experiment.evaluation import evaluation_results, temperature_results
-from experiment.folder import is_finished, prepare
-from experiment.lock import locked
+from experiment.folder import is_finished
+from experiment.outputs import record_outputs
 from experiment.recipes import ELSEWHERE
 from losses.scores import SCORES
 from models import model_title
-from utils import program, runtime, versions
+from utils import program, versions
 from utils.output import print_line
 
 GIVEN = "score"  # the score that a file has beside the logits
@@ -175,27 +172,15 @@ def evaluate(options: Options, place: Place, path: Path, seed: int) -> str:
     folder = options.runs / data / model / config["loss"] / str(seed)
     if is_finished(folder, identity_of(config)):
         return f"{folder} is finished: skipped"
-    temperature = temperature_results(outputs[split]["logits"], labels[split])
-    known = {name: labels[name] for name in ("test", split)}
-    results = evaluation_results(all_scores, outputs, known, roles, temperature["value"])
-    record = {
-        "format": records.FORMAT,
+    about = {
         "config": config,
         "titles": place.titles | {"loss": options.method},
         "recipe": {},
         "score": score,
         "scores_at": "calibrated" if split == "validation" else "t1",
-        "temperature": temperature | {"split": split},
-        **results,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": runtime.environment(torch.device("cpu")),
     }
     used = {name: outputs[name] for name in outputs if name in (*external.IN_SETS, *roles)}
-    with locked(folder, wait=60):
-        prepare(folder, config)
-        predictions.write_predictions(folder, used, labels, with_features=True)
-        records.write_json(folder / records.METRICS, record)
-    accuracy = results["classification"]["test"]["t1"]["accuracy"]
+    accuracy = record_outputs(folder, about, all_scores, used, labels, roles, split)
     return f"accuracy {accuracy:.2%}, written to {folder}"
 
 

@@ -94,9 +94,9 @@ class FitData:
 
 
 def required(value: T | None, name: str) -> T:
-    """Return a value that the detector needs. Raises ValueError if it is None."""
+    """Return a value that the detector needs. Raises NotApplicable if it is None."""
     if value is None:
-        raise ValueError(f"this detector needs {name}")
+        raise NotApplicable(f"this detector needs {name}")
     return value
 
 

@@ -21,11 +21,12 @@ from losses import LossFirstPart
 from models import Network
 from utils import runtime, versions
 
+from . import weights
 from .config import RunConfig
 from .data import Data, load_data
 from .evaluation import predict
 from .network import load_network
-from .predictions import predictions_of
+from .predictions import names_in, predictions_of
 from .records import METRICS, MODEL, read_record
 
 # At least this share of images must have the class that the run saved. Rounding changes a few.
@@ -39,7 +40,7 @@ def _logits(head: LossFirstPart, features: Tensor) -> Tensor:
 
 
 class FinishedRun:
-    """A finished run. An ensemble is one too: it has saved outputs, but no network.
+    """A finished run. An ensemble and outputs from elsewhere are runs without a network.
 
     Args:
         folder: the run's folder.
@@ -64,6 +65,12 @@ class FinishedRun:
             self.precision = config.precision
 
     @cached_property
+    def has_features(self) -> bool:
+        """Whether the run has saved the features of all its sets, training images included."""
+        sets = ("train", "test", self.record["temperature"]["split"], *self.record["detection"])
+        return {f"{name}/features" for name in sets} <= names_in(self.folder)
+
+    @cached_property
     def arrays(self) -> dict[str, dict[str, NDArray]]:
         """Set → output → array [N, ...], as saved in the run's predictions.npz.
 
@@ -86,11 +93,10 @@ class FinishedRun:
         network = head = None
         mean: Sequence[float] = ()
         std: Sequence[float] = ()
-        if needs - {"logits"}:
+        if needs - {"logits"} and self.has_network:
             network = self._load_network()
             head = copy.deepcopy(network.classifier).cpu()
-        has_features = "features" in self.arrays.get("train", {})
-        if network is not None and ("network" in needs or not has_features):
+        if network is not None and ("network" in needs or not self.has_features):
             data = self._load_data()
             mean, std = data.mean, data.std
             sets = self._infer(network, data)
@@ -103,8 +109,17 @@ class FinishedRun:
         return fit_data, {name: sets[name] for name in ("test", *self.record["detection"])}
 
     def _load_network(self) -> Network:
-        """Return the trained network at temperature 1, for which the detectors are defined."""
+        """Return the trained network at temperature 1, for which the detectors are defined.
+
+        Raises ValueError if the weights of its body are not those of the run.
+        """
         network = load_network(self.folder, self.device)
+        recorded = self.record.get("body_sha256")  # earlier versions wrote none
+        if recorded is not None and recorded != weights.fingerprint(network.body):
+            raise ValueError(
+                f"{self.folder / MODEL} has other weights than the run's record says: restore it, "
+                "or make the run again"
+            )
         network.classifier.temperature.fill_(1)
         return network
 

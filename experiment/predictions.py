@@ -48,6 +48,19 @@ def read_predictions(folder: Path) -> dict[str, dict[str, NDArray]]:
         raise ValueError(f"{error}: delete its folder, and make the run again") from error
 
 
+def names_in(folder: Path) -> set[str]:
+    """The names `SET/OUTPUT` in a run's predictions.npz, without reading the arrays.
+
+    Raises ValueError, naming the file, if it is missing or damaged.
+    """
+    path = folder / PREDICTIONS
+    try:
+        with open_regular(path) as file, np.load(file) as arrays:
+            return set(arrays.files)
+    except Exception as error:  # as in `read_outputs`
+        raise ValueError(f"{path} is missing or damaged ({error}): make the run again") from error
+
+
 def read_outputs(path: Path) -> dict[str, dict[str, NDArray]]:
     """Set → output → array, `labels` among the outputs, from a file of `write_predictions`.
 

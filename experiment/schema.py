@@ -112,6 +112,7 @@ RECORD = {
     "train_images?": WHOLE,
     "recipe": {},
     "fingerprints?": {EACH: TEXT},
+    "body_sha256?": TEXT,
     "members?": SEEDS,
     "temperature": {"value": POSITIVE, "split": _one_of("validation", "test")},
     "classification": {"test": {"n": WHOLE, "t1": CLASSIFIED, "calibrated": CLASSIFIED}},

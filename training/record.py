@@ -10,7 +10,7 @@ from torch import Tensor
 from data import fingerprint
 from dismax import saved
 from dismax.score import DeployedScore
-from experiment import lock, records
+from experiment import lock, records, weights
 from experiment.evaluation import evaluation_results
 from experiment.folder import delete_checkpoints
 from experiment.predictions import write_predictions
@@ -46,6 +46,7 @@ def make_record(
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "train_images": len(data.train),
         "fingerprints": _fingerprints(session),
+        "body_sha256": weights.fingerprint(run.model.body),
         "best": {
             "epoch": session.best["epoch"],
             "accuracy": session.best["accuracy"],

@@ -4,8 +4,9 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
+from dataclasses import is_dataclass
 from itertools import pairwise, takewhile
-from typing import TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import tyro
 
@@ -105,7 +106,9 @@ def read(
     Raises ValueError, in one line, if the arguments cannot be parsed.
     """
     tolerate()
-    _refuse_empty(sys.argv[1:] if arguments is None else arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    _refuse_empty(given)
+    _refuse_lists_without_values(kind, given)
     output = io.StringIO()
     try:
         with redirect_stderr(output):
@@ -134,3 +137,17 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
                 f"{subject} has no value: is a variable of the shell empty? (leave it out, or "
                 "give it one)"
             )
+
+
+def _refuse_lists_without_values(kind: Callable[..., Any], arguments: Sequence[str]) -> None:
+    """Raises ValueError for an option that takes any number of values and has none.
+
+    An empty list would mean the default, which is not what somebody wants who writes the option.
+    """
+    if not is_dataclass(kind):
+        return
+    hints = get_type_hints(kind)
+    lists = {f"--{name.replace('_', '-')}" for name in hints if ... in get_args(hints[name])}
+    for option, value in pairwise((*arguments, "--")):
+        if option.replace("_", "-") in lists and value.startswith("--"):
+            raise ValueError(f"{option} has no value: write one after it, or leave it out")

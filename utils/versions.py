@@ -69,7 +69,10 @@ CHANGES: dict[str, tuple[Change, ...]] = {
     "mnist": (Change("the set has the training images too", other_images=True),),
     "resizing": (Change("the longer side of a resized image is rounded down", other_images=True),),
     # Detectors.
-    "combined": (Change("KNN is a member"),),
+    "combined": (
+        Change("KNN is a member"),
+        Change("for thresholds, each held-out image is ranked among the others only"),
+    ),
     "scale": (Change("the number of pruned features is rounded to the nearest"),),
     "mahalanobis_layers": (
         Change(

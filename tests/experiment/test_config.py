@@ -52,9 +52,9 @@ def as_command_line(options: Options) -> list[str]:
         option = f"--{field.name.replace('_', '-')}"
         if isinstance(value, bool):
             arguments.append(option if value else f"--no-{option[2:]}")
-        elif isinstance(value, tuple):
+        elif isinstance(value, tuple) and value:  # an option without a value is refused
             arguments += [option, *map(str, value)]
-        elif value is not None:
+        elif value not in (None, ()):
             arguments += [option, str(value)]
     return arguments
 

@@ -16,7 +16,7 @@ import pytest
 import detect
 import ensemble
 from dismax import archive
-from experiment import lock, records
+from experiment import detection, lock, outputs, records
 from tests.common import QUICK, ROOT, run_folder, until
 
 LOCK_WITHOUT_FLOCK = """
@@ -140,9 +140,9 @@ def test_files_have_the_permissions_that_the_umask_allows(tmp_path, umask):
     )
 
 
-@pytest.mark.parametrize("program", [detect, ensemble])
+@pytest.mark.parametrize(("program", "writer"), [(detect, detection), (ensemble, outputs)])
 def test_a_program_waits_for_another_process_in_the_folder(
-    run_main, tmp_path, monkeypatch, program
+    run_main, tmp_path, monkeypatch, program, writer
 ):
     for seed in ("1", "2"):
         run_main("--loss", "softmax", "--seed", seed, *QUICK)
@@ -160,7 +160,7 @@ def test_a_program_waits_for_another_process_in_the_folder(
         waiting.set()
         return lock.locked(*arguments, **options)
 
-    monkeypatch.setattr(program, "locked", locked)
+    monkeypatch.setattr(writer, "locked", locked)
     thread = threading.Thread(target=lambda: statuses.append(program.main(arguments)))
     with lock.locked(folder):
         before = records.read_record(runs / "1" / records.METRICS)

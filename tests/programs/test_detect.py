@@ -225,7 +225,7 @@ def test_a_detector_that_cannot_be_fitted_is_not_applicable(runs, capsys):
         (["RUN", "--temperature", "0"], "--temperature is a number in 0.001 to 1,000,000, got 0.0"),
         (
             ["RUN", "RUNS/godin/1", "--scores", "knn"],
-            "keeps neither features nor a network, which knn need: take",
+            "keeps neither features nor a network, which is needed for knn: take",
         ),
         (["RUN", "--device", "abacus"], "--device abacus cannot be used here"),
     ],

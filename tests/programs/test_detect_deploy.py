@@ -47,11 +47,31 @@ def test_a_score_of_an_earlier_version_is_refused_until_it_is_deployed_again(sof
     assert Detector.load(path).score.name == "combined"
 
 
+def test_thresholds_are_not_set_for_a_network_with_another_body(runs, capsys, monkeypatch):
+    """The features that a run keeps are those of the body that it trained."""
+    folder = runs / "dismax" / "1"
+    content = torch.load(folder / records.MODEL, weights_only=True)
+    body = [name for name in content["state_dict"] if name.startswith("body.")]
+    weight = content["state_dict"][body[0]]
+    content["state_dict"][body[0]] = weight * 1.001  # almost all predictions stay the same
+    torch.save(content, folder / records.MODEL)
+    before = contents(folder)
+    status, _, err = call(detect, capsys, folder, "--deploy", "knn", *CPU)
+    assert status == 2
+    assert "has other weights than the run's record says" in err
+    assert contents(folder) == before
+
+
 def test_what_cannot_be_deployed_is_said_before_anything_is_scored(runs, capsys):
     before = contents(runs)
     status, _, err = call(detect, capsys, runs, "--deploy")
     assert status == 2
-    assert "--deploy names no score" in err
+    assert "--deploy has no value" in err
+    for option in ("--deploy", "--scores"):
+        status, _, err = call(detect, capsys, option, "energy", runs)
+        assert status == 2
+        assert f"{runs} is a folder" in err
+        assert "write the folders before" in err
     for name, message in (("odin", "needs the network's gradients or layers"), ("x", "unknown")):
         status, _, err = call(detect, capsys, runs, "--deploy", "energy", name)
         assert status == 2

@@ -76,7 +76,10 @@ def test_detectors_of_features_refuse_an_ensemble(runs, capsys):
     call(ensemble, capsys, runs / "softmax")
     status, _, err = call(detect, capsys, runs / "ensemble", "--scores", "vim", "gen")
     assert status == 2
-    assert "keeps neither features nor a network, which vim need: take maxlogit, energy, gen" in err
+    assert (
+        "keeps neither features nor a network, which is needed for vim: take maxlogit, energy, gen"
+        in err
+    )
 
 
 def refuse(capsys, folder, arguments, *messages):

@@ -200,3 +200,25 @@ def test_its_seeds_can_be_joined_in_an_ensemble(tmp_path, capsys):
     status, out, err = call(analyze, capsys, "--runs", tmp_path / "runs")
     assert (status, err) == (0, "")
     assert "of 2" in out
+
+
+def test_kept_features_give_the_detectors_of_features_without_a_network(runs, capsys):
+    run = runs / "softmax" / "2"  # it keeps its features
+    given = (run / records.PREDICTIONS, "--method", "Mine", "--like", run)
+    assert call(evaluate, capsys, *given, "--runs", runs.parent.parent)[0] == 0
+    folder, chosen = runs / "mine" / "1", ("knn", "mahalanobis", "energy")
+    for each in (run, folder):
+        status, _, err = call(detect, capsys, each, "--scores", *chosen, "--device", "cpu")
+        assert (status, err) == (0, "")
+    made, own = read(folder)["detectors"], read(run)["detectors"]
+    assert {name: made[name]["sets"] for name in chosen} == {
+        name: own[name]["sets"] for name in chosen
+    }
+    # A detector that needs the head says so; one that needs the network is not among the default.
+    status, out, err = call(detect, capsys, folder)
+    assert (status, err) == (0, "")
+    assert "ReAct: n/a, this detector needs the head" in out
+    assert "odin" not in read(folder)["detectors"]
+    status, _, err = call(detect, capsys, folder, "--scores", "odin")
+    assert status == 2
+    assert "keeps no network, which is needed for odin: take maxlogit, energy, gen, knn" in err

@@ -1,0 +1,85 @@
+"""Scores the images of a finished run with detectors, and adds the results to its record."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from detectors import Detector, FitData, NotApplicable, SetOutputs
+from utils import runtime, versions
+from utils.metrics import detection_metrics
+
+from . import records
+from .finished import FinishedRun
+from .folder import delete_temporary_files
+from .lock import locked
+
+# Detector → the options of detect.py that set its constants.
+CONSTANTS = {"odin": ("epsilon", "temperature"), "preprocessing": ("epsilon",)}
+
+
+def constants_of(name: str, detector: Detector) -> dict[str, float | str]:
+    """Return all constants of a detector for its entry in the record, defaults included."""
+    parameters = inspect.signature(detector.fit).parameters
+    return {option: parameters[option].default for option in CONSTANTS.get(name, ())}
+
+
+def score(
+    run: FinishedRun,
+    detectors: Mapping[str, Detector],
+    fit_data: FitData,
+    sets: Mapping[str, SetOutputs],
+) -> dict[str, dict[str, Any]]:
+    """Return each detector's entry for the record."""
+    environment = runtime.environment(run.device)
+    entries = {}
+    for name, detector in detectors.items():
+        entry: dict[str, Any] = {"title": detector.title, "version": versions.of(name)}
+        try:
+            with runtime.autocast(run.device, run.precision):
+                results = measure(detector, fit_data, sets)
+        except NotApplicable as error:
+            entries[name] = entry | {"not_applicable": str(error)}
+            continue
+        if constants := constants_of(name, detector):
+            entry["constants"] = constants
+        entries[name] = entry | results | {"environment": environment}
+    return entries
+
+
+def measure(
+    detector: Detector, fit_data: FitData, sets: Mapping[str, SetOutputs]
+) -> dict[str, Any]:
+    """Fit a detector. Return its `parameters`, and its metrics on each out-of-distribution set.
+
+    Raises NotApplicable if the detector does not apply to this network or head, ValueError for
+    scores that are NaN or infinite.
+    """
+    if fit_data.head is not None and (reason := detector.refuses(fit_data.head)):
+        raise NotApplicable(reason)
+    fitted = detector.fit(fit_data)
+    scores = {name: fitted(outputs) for name, outputs in sets.items()}
+    for name, values in scores.items():
+        if count := int((~values.isfinite()).sum()):
+            raise ValueError(
+                f"{detector.title} has no finite score for {count} of {len(values)} images of "
+                f"{name}: look at their logits and features"
+            )
+    in_scores = scores.pop("test")
+    metrics = {source: detection_metrics(in_scores, values) for source, values in scores.items()}
+    return {"parameters": dict(fitted.parameters), "sets": metrics}
+
+
+def add(run: FinishedRun, entries: dict[str, dict[str, Any]]) -> None:
+    """Write the entries into the run's record.
+
+    Raises ValueError if the folder holds another run by now.
+    """
+    records.refuse_another(run.folder, run.record)  # before locking, which makes the folder
+    with locked(run.folder, wait=60):
+        # Another process may have added entries meanwhile.
+        record = records.refuse_another(run.folder, run.record)
+        delete_temporary_files(run.folder)
+        record["detectors"] = record.get("detectors", {}) | entries
+        records.write_json(run.folder / records.METRICS, record)
