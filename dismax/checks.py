@@ -37,6 +37,17 @@ def check_size(images: Tensor, size: tuple[int, int] | None) -> None:
         )
 
 
+def pair(size: Sequence[int]) -> tuple[int, int]:
+    """Return a (height, width). Raises ValueError for what is none."""
+    if (
+        not isinstance(size, Sequence)
+        or len(size) != 2
+        or not all(isinstance(side, int) and side > 0 for side in size)
+    ):
+        raise ValueError(f"size is (height, width), each 1 or more, got {size!r:.80}")
+    return size[0], size[1]
+
+
 def check_range(images: Tensor) -> Tensor | None:
     """Check that all pixels of float images [B, C, H, W] lie in [0, 1].
 

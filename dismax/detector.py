@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from . import shipped
 from .body import named_outputs, take_apart
-from .checks import check_images, check_names, check_range, check_size, normalization
+from .checks import check_images, check_names, check_range, check_size, normalization, pair
 from .exported import SUFFIX, load_exported, restore
 from .losses.common import at_least_float32
-from .saved import load_network
-from .score import DeployedScore, choose
+from .saved import choose, load_network
+from .score import DeployedScore
 
 
 class Detections(NamedTuple):
@@ -39,9 +39,9 @@ class Detector(nn.Module):
     If it was loaded from a run, `size` is the (height, width) of the run's training images, and
     `margin` is a number; both are in pixels. The detector does not resize, and refuses images of
     another size. Resize these to cover `size` plus `margin`, and crop their centre, as predict.py
-    does; or set `size` to None if the network shall see them as they are. `grey`
-    tells whether all training images were grey, and `config` is the run's configuration. Otherwise
-    `size`, `grey` and `config` are None.
+    does; or set `size` to None if the network shall see them as they are. `grey` tells whether all
+    training images were grey. `config` is the run's configuration. For other networks these are
+    None.
 
     `half()`, `bfloat16()` and `double()` change the network's precision. The head, the thresholds
     and the normalisation stay in float32 or wider. The copy of a compiled network is not compiled:
@@ -87,7 +87,7 @@ class Detector(nn.Module):
                 f"score is what dismax.fit_score returns, got {score!r:.40}; Detector.load takes a "
                 "score by its name"
             )
-        self.size: tuple[int, int] | None = None
+        self._size: tuple[int, int] | None = None
         self.margin = 0
         self.grey: bool | None = None
         self.tpr = float(tpr)
@@ -101,6 +101,15 @@ class Detector(nn.Module):
         self.register_buffer("std", stds)
         self.register_buffer("least", self._least(tpr, per_class))
         self.requires_grad_(False)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The (height, width) of images in pixels; None if any will do. Others are refused."""
+        return self._size
+
+    @size.setter
+    def size(self, size: Sequence[int] | None) -> None:
+        self._size = None if size is None else pair(size)
 
     @property
     def per_class(self) -> bool:
@@ -166,7 +175,7 @@ class Detector(nn.Module):
                 restore(detector, saved["tensors"])
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        detector.size = None if saved["size"] is None else (saved["size"][0], saved["size"][1])
+        detector.size = saved["size"]
         detector.margin = saved.get("margin", 0)
         detector.grey = saved.get("grey")
         detector.config = saved["config"]

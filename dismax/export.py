@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from .checks import pair
 from .detector import Detector
 from .detectors.saved import outline
 from .exported import FORMAT
@@ -44,15 +44,9 @@ def _examples(detector: Detector, size: tuple[int, int] | None) -> Tensor:
     """
     if size is None:
         raise ValueError("the detector does not know its images' size: give size=(height, width)")
-    if (
-        not isinstance(size, Sequence)
-        or len(size) != 2
-        or not all(isinstance(side, int) and side > 0 for side in size)
-    ):
-        raise ValueError(f"size is (height, width), each 1 or more, got {size!r:.80}")
     try:
         images = torch.zeros(
-            2, len(detector.mean), *size, dtype=torch.uint8, device=detector.mean.device
+            2, len(detector.mean), *pair(size), dtype=torch.uint8, device=detector.mean.device
         )
         detector(images)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Writes and reads model.pt, the network of a finished run."""
+"""Writes and reads model.pt, the network of a finished run, and chooses among its scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from . import archive, shipped, versions
 from .losses import get_loss
 from .models import Network, build_model, split_name
-from .score import DeployedScore
+from .score import DEFAULT, OWN, DeployedScore
 
 # The largest number of pixels of a training image: 8,192 × 8,192.
 MAX_PIXELS = 2**26
@@ -200,3 +200,27 @@ def check_preprocessing(size: Sequence[int], margin: int, grey: bool | None) -> 
         raise ValueError(
             f"its images' (height, width) are {size!r:.40} and their margin is {margin!r:.40}"
         )
+
+
+def choose(
+    scores: Mapping[str, DeployedScore], name: str | None, per_class: bool = False
+) -> DeployedScore | None:
+    """Return the score of this name, or None for "own" with the thresholds of the head.
+
+    By default it is "combined" if it is there, else the head's.
+
+    Raises ValueError for a name that is not there, and for `per_class` if "own" has no thresholds
+    for each class.
+    """
+    if name is None:
+        name = DEFAULT if DEFAULT in scores else OWN
+    if name == OWN and not per_class:
+        return None
+    if name not in scores:
+        missing = f"score {name}, only {', '.join(dict.fromkeys((OWN, *scores)))}"
+        if name == OWN:
+            missing = "thresholds of its own score for each class"
+        raise ValueError(
+            f"it has no {missing}: `python detect.py RUN --deploy {name}` adds it to a run"
+        )
+    return scores[name]

@@ -94,13 +94,21 @@ class DeployedScore(nn.Module):
     def set_thresholds(self, outputs: Mapping[str, Tensor], head: LossFirstPart) -> None:
         """Set the thresholds, those of each class too, from the outputs for held-out images.
 
-        If the score compares with held-out images, they must be the same. Raises ValueError for
-        scores that are not finite.
+        If the score compares with held-out images, as "combined" does, these must be the same ones
+        in the same order.
+
+        Raises ValueError for another number of images than those, and for scores that are not
+        finite.
         """
         scores = self.score.held_out_scores()
         if scores is None:
             scores = self.of(outputs, head)
         predicted = outputs["logits"].argmax(1)
+        if len(scores) != len(predicted):
+            raise ValueError(
+                f"the score {self.name} was fitted with {len(scores)} held-out images, got "
+                f"{len(predicted)}: give it the same ones, or fit it again"
+            )
         self.thresholds = percentiles(scores)
         self.class_thresholds = class_percentiles(scores, predicted, head.num_classes)
         self.class_counts = predicted.bincount(minlength=head.num_classes)
@@ -128,13 +136,14 @@ class DeployedScore(nn.Module):
         needed = images_for(tpr)
         few = (self.class_counts < needed).nonzero().flatten().tolist()
         if few:
-            names = [f"{class_names[c] if class_names else c}" for c in few]
-            counts = self.class_counts[few].tolist()
-            listed = [f"{name} ({count})" for name, count in zip(names, counts, strict=True)]
+            listed = [
+                f"{class_names[c] if class_names else c} ({int(self.class_counts[c])})"
+                for c in few[:MAX_NAMES]
+            ]
             more = f" and {len(few) - MAX_NAMES} more" if len(few) > MAX_NAMES else ""
             raise ValueError(
                 f"a threshold for each class at {tpr:.4g} needs {needed} held-out images or more "
-                f"that the network predicts as it, too few are {', '.join(listed[:MAX_NAMES])}"
+                f"that the network predicts as it, too few are {', '.join(listed)}"
                 f"{more}: take a lower share, more images, or one threshold for all"
             )
         return thresholds
@@ -222,27 +231,3 @@ def _fitted(name: str, data: FitData) -> Score:
     if reason := detector.refuses(required(data.head, "the head")):
         raise NotApplicable(f"{name} {reason}")
     return required(detector.fit(data).deployable, "a score of its outputs").float()
-
-
-def choose(
-    scores: Mapping[str, DeployedScore], name: str | None, per_class: bool = False
-) -> DeployedScore | None:
-    """Return the score of this name, or None for "own" with the thresholds of the head.
-
-    By default it is "combined" if it is there, else the head's.
-
-    Raises ValueError for a name that is not there, and for `per_class` if "own" has no thresholds
-    for each class.
-    """
-    if name is None:
-        name = DEFAULT if DEFAULT in scores else OWN
-    if name == OWN and not per_class:
-        return None
-    if name not in scores:
-        missing = f"score {name}, only {', '.join(dict.fromkeys((OWN, *scores)))}"
-        if name == OWN:
-            missing = "thresholds of its own score for each class"
-        raise ValueError(
-            f"it has no {missing}: `python detect.py RUN --deploy {name}` adds it to a run"
-        )
-    return scores[name]

@@ -53,7 +53,7 @@ def record_outputs(
         "environment": runtime.environment(torch.device("cpu")),
     }
     with locked(folder, wait=60):
-        prepare(folder, record["config"])
+        prepare(folder, about["config"])
         predictions.write_predictions(folder, outputs, labels, with_features=True)
         records.write_json(folder / records.METRICS, record)
     return results["classification"]["test"]["t1"]["accuracy"]

@@ -100,7 +100,6 @@ def threshold_at(thresholds: Tensor, tpr: float) -> float:
     value = float(thresholds[_position(tpr)])
     if math.isnan(value):
         raise RuntimeError(
-            "this head has no thresholds: call set_thresholds(scores) with in-distribution "
-            "scores first"
+            "no thresholds are set: call set_thresholds of the head, or of the score, first"
         )
     return value

@@ -79,8 +79,11 @@ def _convolution_seconds(dtype: torch.dtype) -> float:
 def _epoch_seconds(
     make_trainer: Callable[[Precision], Trainer], precision: Precision, world: World
 ) -> float:
-    """The seconds of an epoch in a precision; infinity if the device has too little memory for it,
-    or if the loss is not finite. In training that is an error which names the epoch.
+    """The seconds of an epoch in a precision; infinity if the device has too little memory for it.
+
+    NaN if the loss is not finite. NaN is not greater than any number, and nothing is greater than
+    NaN, so that fp32 is chosen. In training a loss that is not finite is an error that names the
+    epoch.
 
     Raises MemoryError if one of several processes has too little memory. It must end, because the
     others wait for it in the middle of a step.
@@ -95,7 +98,7 @@ def _epoch_seconds(
             trainer.run_epoch(lambda *_: None)  # waits for the device at its end
             seconds.append(time.perf_counter() - started)
     except NonFiniteLoss:
-        return math.inf
+        return math.nan
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise

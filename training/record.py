@@ -63,14 +63,16 @@ def make_record(
 def _fingerprints(session: Session) -> dict[str, str]:
     """Split or source → fingerprint, for all images of the run.
 
-    "--weights" has that of the weights that the run began with, if they were not random.
+    "--weights" has that of the weights that the run began with, if they were not random. No data
+    set has this name.
     """
     others = {
         name: fingerprint.of(images)
         for name, images in session.run.data.evaluation_sets.items()
         if name not in session.fingerprints
     }
-    return session.fingerprints | others
+    began_with = {"--weights": session.began_with} if session.began_with else {}
+    return session.fingerprints | others | began_with
 
 
 def write_results(

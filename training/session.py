@@ -43,14 +43,16 @@ class Session:
     def __post_init__(self):
         config, data = self.run.config, self.run.data
         self.writer = checkpoint.CheckpointWriter(config.folder, config.checkpoint_every)
-        # Of the images and the weights that training depends on.
+        # Of the images that training depends on.
         split = data.calibration_split
         self.fingerprints = {
             "train": fingerprint.of(data.train),
             split: fingerprint.of(data.evaluation[split]),
         }
-        if config.weights is not None:  # no data set has this name
-            self.fingerprints["--weights"] = weights.fingerprint(self.run.model.body)
+        # Of the weights that the run began with; None if they were random, or if it is not known.
+        self.began_with = None
+        if config.weights is not None:
+            self.began_with = weights.fingerprint(self.run.model.body)
         self.counted_until = time.monotonic()  # `seconds` counts up to this moment
 
     def resume(self) -> None:
@@ -90,6 +92,8 @@ class Session:
                 f"{folder}: the content of {' and '.join(changed)} has changed since its "
                 f"checkpoint: restore it, or {START_AFRESH}"
             )
+        # All weights come from the checkpoint, whatever the file of --weights holds now.
+        self.began_with = saved.get("weights")
         try:
             self.run.trainer.load_state_dict(saved["trainer"])
             for name in self.HISTORY:
@@ -205,6 +209,7 @@ class Session:
             content = {
                 "identity": self.run.config.identity(),
                 "data": self.fingerprints,
+                "weights": self.began_with,
                 "trainer": state,
                 "history": {name: getattr(self, name) for name in self.HISTORY},
             }

@@ -146,7 +146,7 @@ def _warnings(logits: Tensor, errors: int, objective: str, best: float) -> Itera
         )
     elif errors < FEWEST_ERRORS:
         yield (
-            f"only {errors} of {count:,} answers are wrong, and a temperature is learned from "
+            f"few answers are wrong ({errors} of {count:,}), and a temperature is learned from "
             f"these, so it is uncertain (take more examples, until {FEWEST_ERRORS} are wrong)"
         )
     # For most sets the first 1,000 examples answer this, and `all` stops there.

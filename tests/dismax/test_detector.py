@@ -221,3 +221,11 @@ def test_a_detector_in_another_precision_returns_nearly_the_same(first_part, cha
     # Thresholds are not rounded: DUQ's scores can be larger than half precision holds.
     assert detector.least == exact.least
     assert detector.head.thresholds.equal(exact.head.thresholds)
+
+
+@pytest.mark.parametrize("size", [64, "32", (32,), (32, 0), (32.0, 32.0)])
+def test_a_size_that_is_none_is_refused_when_it_is_set(size):
+    detector = small()
+    with pytest.raises(ValueError, match=r"size is \(height, width\), each 1 or more, got"):
+        detector.size = size
+    assert detector.size is None

@@ -106,7 +106,7 @@ def test_under_autocast_the_temperature_is_nearly_the_same():
 
 FEW = {
     "all right": (200, "all 200 examples are classified right"),
-    "few wrong": (200, "only 3 of 200 answers are wrong"),
+    "few wrong": (200, "few answers are wrong (3 of 200)"),
     "few images": (15, "15 images are too few for thresholds"),
 }  # fmt: skip
 

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstwobign
 
 import dismax
-from dismax.monitoring import LEVEL
+from dismax.monitoring import EXACT, LEVEL
 
 
 def scores(count, seed, mean=0.0):
@@ -41,6 +42,14 @@ def test_a_single_image_below_all_others_has_the_exact_p_value():
     found = dismax.drift(np.arange(100.0), [-1.0], -9)
     assert found.p_value == pytest.approx(2 / 101)
     assert not found.differs
+
+
+def test_many_images_take_the_approximation_which_is_fast():
+    """The exact test of so many images takes minutes."""
+    found = dismax.drift(scores(50_000, 0), scores(20_000, 1), -9)
+    approximate = kstwobign.sf(found.statistic * math.sqrt(50_000 * 20_000 / 70_000))
+    assert found.p_value == pytest.approx(approximate, rel=0.05)
+    assert len(scores(50_000, 0)) * 20_000 > EXACT
 
 
 def test_a_shift_of_all_scores_differs():

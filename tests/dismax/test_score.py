@@ -178,3 +178,6 @@ def test_the_thresholds_of_a_combined_score_are_of_images_ranked_among_the_other
     # Ranked among all, themselves too, they score higher.
     ranked_among_all = percentiles(deployed.of(data.calibration.outputs, data.head))
     assert (deployed.thresholds < ranked_among_all).any()
+    fewer = {name: values[:-1] for name, values in data.calibration.outputs.items()}
+    with pytest.raises(ValueError, match=r"combined was fitted with \d+ held-out images, got"):
+        deployed.set_thresholds(fewer, data.head)

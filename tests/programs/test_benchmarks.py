@@ -22,6 +22,7 @@ QUICK = {
         *("--models", "smallcnn", "--train", "100", "--held-out", "100", "--repeats", "1"),
         *("--device", "cpu"),
     ),
+    "promise": ("--repeats", "2"),
     "evaluation": ("--images", "200", "--repeats", "1"),
     "inference": ("--models", "smallcnn", "--batch", "8", "--repeats", "1", "--device", "cpu"),
     "profile": ("--models", "smallcnn", "--batch", "8", "--repeats", "1", "--device", "cpu"),

@@ -72,12 +72,7 @@ def test_an_interrupted_fine_tuning_resumes_to_the_same_weights(
     state = checkpoint.load(run_folder(tmp_path) / "model.pt")["state_dict"]
     run_folder(tmp_path).rename(tmp_path / "earlier")
     assert "to continue" in interrupted(run_main, monkeypatch, 1, *options)
-    kept = weights.read_bytes()
-    change_a_weight(weights)
-    status, _, err = run_main(*options)
-    assert (status, err.count("\n")) == (2, 1)
-    assert "the content of --weights has changed since its checkpoint" in err
-    weights.write_bytes(kept)
+    change_a_weight(weights)  # the checkpoint has all weights
     status, out, _ = run_main(*options)
     assert status == 0
     assert "resuming after epoch 1" in out

@@ -102,6 +102,8 @@ def test_auto_refuses_an_impossible_batch_size_with_the_same_message(run_main, b
         (1.0, 2.0, "fp32"),
         (math.inf, 1.0, "bf16"),
         (1.0, math.inf, "fp32"),
+        (math.nan, 1.0, "fp32"),  # a loss that is not finite: training says so, in fp32
+        (1.0, math.nan, "fp32"),
     ],
 )
 def test_auto_chooses_bf16_only_if_it_is_clearly_faster(
@@ -145,6 +147,15 @@ def test_a_trial_changes_no_weights_so_it_cannot_diverge():
         return trainer_of("softmax", precision=name, learning_rate=1e30)
 
     assert precision._epoch_seconds(diverging, "fp32", ALONE) < math.inf
+
+
+def test_a_trial_whose_loss_is_not_finite_does_not_end_the_program():
+    def broken(name):
+        trainer = trainer_of("softmax", precision=name)
+        torch.nn.init.constant_(trainer.model.classifier.weight, math.nan)
+        return trainer
+
+    assert math.isnan(precision._epoch_seconds(broken, "fp32", ALONE))
 
 
 def test_trials_use_whole_batches_on_a_gpu_and_few_images_on_a_cpu():

@@ -94,6 +94,17 @@ def test_the_narrow_minima_of_a_small_set_are_found():
     assert expected_calibration_error(logits / fitted, labels) <= best + 1e-4
 
 
+@pytest.mark.parametrize(("errors", "warned"), [(9, True), (10, False)])
+def test_fewer_than_ten_wrong_answers_warn(errors, warned):
+    logits, _ = (torch.tensor(array) for array in random_logits(300, 4))
+    labels = logits.argmax(1)
+    labels[:errors] = logits[:errors].argmin(1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit_temperature(logits, labels)
+    assert any("few answers are wrong" in str(each.message) for each in caught) == warned
+
+
 def test_the_temperature_that_made_the_labels_is_found_again():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(20_000, 5, generator=generator) * 2
@@ -135,7 +146,7 @@ def test_one_error_is_enough_to_fit_the_metric(objective):
     labels[0] = logits[0].argmin()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", "only 1 of 300 answers are wrong")
+        warnings.filterwarnings("ignore", r"few answers are wrong \(1 of 300\)")
         fitted = fit_temperature(logits, labels, objective)
     metric = METRICS[objective]
     grid = [metric(logits / t, labels) for t in np.geomspace(LOWEST, HIGHEST, 777)]
