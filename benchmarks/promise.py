@@ -99,7 +99,12 @@ def simulate(count: int, repeats: int) -> list[list[str]]:
             *((scores, combined(window, head)) for scores in (combined(held_out, head), ranked)),
             (combined(others, head), combined(window, head)),
         ]
-        alarms.append([drift(kept, seen, kept.median().item()).differs for kept, seen in pairs])
+        alarms.append(
+            [
+                drift(kept, seen, threshold_at(percentiles(kept), TPR)).differs
+                for kept, seen in pairs
+            ]
+        )
     mean_shares = torch.tensor(shares).mean(0).tolist()
     mean_alarms = torch.tensor(alarms).double().mean(0).tolist()
     return [
