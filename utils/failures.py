@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .metrics import detection_metrics
 
-# The label of each metric of `misclassification_metrics` in tables, in which it is in percent.
+# The label of each of the `misclassification_metrics` in tables, in which it is in percent.
 LABELS = {"aurc": "AURC %", "auroc": "AUROC-f %", "fpr95": "FPR@95-f %"}
 
 
