@@ -20,6 +20,7 @@ from typing import Literal
 
 from experiment import search, titles
 from reporting.aggregation import Efficiencies, efficiencies, main_table
+from reporting.classification import classification_tables
 from reporting.details import detail_rows, detail_tables
 from reporting.groups import HEADS, group_rows
 from reporting.runs import Runs, group_runs, method_of
@@ -90,6 +91,9 @@ def print_tables(runs: Runs, options: Options, measured: Efficiencies) -> None:
             heading(f"{title}, means of near and far sets (FPR@95: OOD positive)", style)
             print_table(means, HEADS, style)
         if options.detail:
+            for table_title, heads, rows in classification_tables(member_records):
+                heading(table_title, style)
+                print_table(rows, heads, style)
             for set_title, heads, rows in detail_tables(member_records):
                 heading(f"{set_title}, every score", style)
                 print_table(rows, heads, style)

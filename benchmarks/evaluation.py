@@ -6,7 +6,8 @@ These are the temperature, and every score and metric of four out-of-distributio
 
 import torch
 
-from experiment.evaluation import classification_results, detection_results
+from experiment.evaluation import classification_results
+from experiment.scoring import score_results
 from losses import LOSSES
 from utils.calibration import fit_temperature
 
@@ -35,14 +36,14 @@ def main(images: int = 10_000, classes: int = 100, sets: int = 4, repeats: int =
     parts = {
         "temperature by ECE": lambda: fit_temperature(logits, labels),
         "temperature by NLL": lambda: fit_temperature(logits, labels, "nll"),
-        "accuracy, NLL, ECE, Brier score, at both temperatures": lambda: classification_results(
+        "accuracy, NLL, ECEs, Brier score, at both temperatures": lambda: classification_results(
             logits, labels, at
         ),
-        "detection, at T = 1": lambda: detection_results(
-            head.all_scores, {"logits": logits}, outside, {"t1": 1.0}
+        "detection, at T = 1": lambda: score_results(
+            head.all_scores, {"logits": logits}, labels, outside, {"t1": 1.0}
         ),
-        "detection, at both temperatures": lambda: detection_results(
-            head.all_scores, {"logits": logits}, outside, at
+        "detection, at both temperatures": lambda: score_results(
+            head.all_scores, {"logits": logits}, labels, outside, at
         ),
     }
     rows = [
@@ -50,7 +51,7 @@ def main(images: int = 10_000, classes: int = 100, sets: int = 4, repeats: int =
         for name, seconds in in_turns(parts, repeats, seconds=0).items()
     ]
     title = (
-        f"{images:,} × {classes} logits; detection: {sets} sets of {images:,}, 6 scores × 7 metrics"
+        f"{images:,} × {classes} logits; detection: {sets} sets of {images:,}, 6 scores × 8 metrics"
     )
     show(title, torch.device("cpu"), rows)
 

@@ -77,7 +77,8 @@ def find_head(network: nn.Module) -> LossFirstPart:
     heads = [module for module in network.modules() if isinstance(module, LossFirstPart)]
     if heads == [network]:
         raise ValueError(
-            f"a detector needs a whole network, which takes images; {title} is its head alone"
+            f"a detector needs a whole network; {title} is its head alone (for features that are "
+            "computed already: nn.Sequential(nn.Identity(), head))"
         )
     if len(heads) != 1:
         raise ValueError(

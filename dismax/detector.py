@@ -6,34 +6,22 @@ in-distribution.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from . import shipped
-from .body import named_outputs, take_apart
-from .checks import check_images, check_names, check_range, check_size, normalization, pair
+from .calibrated import CalibratedNetwork, Detections
+from .checks import check_images, check_range, check_size, normalization, pair
 from .exported import SUFFIX, load_exported, restore
-from .losses.common import at_least_float32
 from .saved import choose, load_network
 from .score import DeployedScore
 
 
-class Detections(NamedTuple):
-    """What a detector returns for a batch of B images."""
-
-    classes: Tensor  # int64 [B], the most probable class
-    probabilities: Tensor  # [B, C], at the fitted temperature
-    scores: Tensor  # [B], higher is more in-distribution
-    accepted: Tensor  # bool [B], whether the score reaches the threshold
-    logits: Tensor  # [B, C], divided by the fitted temperature
-
-
-class Detector(nn.Module):
+class Detector(CalibratedNetwork):
     """A trained network with its normalisation, temperature and thresholds.
 
     If it was loaded from a run, `size` is the (height, width) of the run's training images, and
@@ -68,8 +56,6 @@ class Detector(nn.Module):
 
     mean: Tensor  # [C, 1, 1]
     std: Tensor  # [C, 1, 1]
-    # Images with at least this score are accepted: a single number, or one for each class [C].
-    least: Tensor
 
     def __init__(
         self,
@@ -81,26 +67,14 @@ class Detector(nn.Module):
         score: DeployedScore | None = None,
         per_class: bool = False,
     ):
-        super().__init__()
-        if not isinstance(score, DeployedScore | None):
-            raise ValueError(
-                f"score is what dismax.fit_score returns, got {score!r:.40}; Detector.load takes a "
-                "score by its name"
-            )
+        means, stds = normalization(mean, std)
+        super().__init__(network, class_names, tpr, score, per_class)
         self._size: tuple[int, int] | None = None
         self.margin = 0
         self.grey: bool | None = None
-        self.tpr = float(tpr)
         self.config: Mapping[str, Any] | None = None
-        self.body, self.head = take_apart(network)
-        self.class_names = check_names(class_names, self.head.num_classes)
-        means, stds = normalization(mean, std)
-        precision = at_least_float32(self.head.thresholds).dtype
-        self.score = copy.deepcopy(score).to(precision) if score else None
         self.register_buffer("mean", means)
         self.register_buffer("std", stds)
-        self.register_buffer("least", self._least(tpr, per_class))
-        self.requires_grad_(False)
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -110,23 +84,6 @@ class Detector(nn.Module):
     @size.setter
     def size(self, size: Sequence[int] | None) -> None:
         self._size = None if size is None else pair(size)
-
-    @property
-    def per_class(self) -> bool:
-        """Whether an image is accepted by the threshold of its predicted class."""
-        return self.least.ndim == 1
-
-    def _least(self, tpr: float, per_class: bool) -> Tensor:
-        """Return the threshold, a single number or one for each class [C]."""
-        if not per_class:
-            thresholds = self.score.thresholds if self.score else self.head.thresholds
-            return torch.tensor(self.threshold(tpr), dtype=at_least_float32(thresholds).dtype)
-        if self.score is None:
-            raise ValueError(
-                "per_class needs a score with thresholds for each class, such as "
-                'dismax.fit_score(network, "own", train_loader, held_out_loader)'
-            )
-        return self.score.class_threshold(tpr, self.class_names)
 
     @classmethod
     def load(
@@ -181,38 +138,6 @@ class Detector(nn.Module):
         detector.config = saved["config"]
         return detector
 
-    def threshold(self, tpr: float = 0.95) -> float:
-        """Return the score that at least the share `tpr` of in-distribution images reached, of all
-        classes together.
-
-        Raises ValueError for a share outside [0, 1].
-        """
-        return (self.score or self.head).threshold(tpr)
-
-    def train(self, mode: bool = True) -> Detector:
-        """Keep evaluation mode, whatever `mode` is: training mode would forget the calibration."""
-        return super().train(False)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Detector:
-        """Like `nn.Module._apply`, which half() and to() call; but all except the body stays in
-        float32 or wider.
-
-        A score can be too large for half precision, and a threshold that is rounded up would reject
-        images that it must accept.
-        """
-
-        def wide(tensor: Tensor) -> Tensor:
-            changed = fn(tensor)
-            narrow = changed.is_floating_point() and changed.element_size() < torch.float32.itemsize
-            return tensor.to(changed.device) if narrow else changed
-
-        if recurse:
-            self.body._apply(fn)
-            self.head._apply(wide)
-            if self.score:
-                self.score._apply(wide)
-        return super()._apply(wide, recurse=False)
-
     def forward(self, images: Tensor) -> Detections:
         """Classify images and decide which are in-distribution.
 
@@ -236,12 +161,8 @@ class Detector(nn.Module):
         else:
             pixels = images
             in_range = check_range(images)
-        outputs = named_outputs(self.body, (pixels - self.mean) / self.std)
-        logits = outputs["logits"] / self.head.temperature
-        scores = self.score(outputs, self.head) if self.score else self.head.scores(outputs)
+        logits, scores = self._outputs((pixels - self.mean) / self.std)
         if in_range is not None:
             logits = logits.where(in_range[:, None], torch.nan)
             scores = scores.where(in_range, torch.nan)
-        classes = logits.argmax(1)
-        least = self.least[classes] if self.per_class else self.least
-        return Detections(classes, logits.softmax(1), scores, scores >= least, logits)
+        return self._decide(logits, scores)

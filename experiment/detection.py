@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from detectors import Detector, FitData, NotApplicable, SetOutputs
+from detectors.contract import required
 from utils import runtime, versions
-from utils.metrics import detection_metrics
+from utils.failures import misclassification_metrics
 
 from . import records
 from .finished import FinishedRun
 from .folder import delete_temporary_files
 from .lock import locked
+from .scoring import score_metrics
 
 # Detector → the options of detect.py that set its constants.
 CONSTANTS = {"odin": ("epsilon", "temperature"), "preprocessing": ("epsilon",)}
@@ -51,7 +53,8 @@ def score(
 def measure(
     detector: Detector, fit_data: FitData, sets: Mapping[str, SetOutputs]
 ) -> dict[str, Any]:
-    """Fit a detector. Return its `parameters`, and its metrics on each out-of-distribution set.
+    """Fit a detector. Return its `parameters`, its `misclassification` metrics on the test images,
+    and its metrics on each out-of-distribution set.
 
     Raises NotApplicable if the detector does not apply to this network or head, ValueError for
     scores that are NaN or infinite.
@@ -67,8 +70,15 @@ def measure(
                 f"{name}: look at their logits and features"
             )
     in_scores = scores.pop("test")
-    metrics = {source: detection_metrics(in_scores, values) for source, values in scores.items()}
-    return {"parameters": dict(fitted.parameters), "sets": metrics}
+    test = sets["test"]
+    wrong = test.outputs["logits"].argmax(1) != required(test.labels, "the test labels")
+    return {
+        "parameters": dict(fitted.parameters),
+        "misclassification": misclassification_metrics(in_scores, wrong),
+        "sets": {
+            source: score_metrics(in_scores, wrong, values) for source, values in scores.items()
+        },
+    }
 
 
 def add(run: FinishedRun, entries: dict[str, dict[str, Any]]) -> None:

@@ -13,12 +13,10 @@ from data.catalog import title_of
 from losses import LossFirstPart
 from models import Network
 from utils.calibration import fit_temperature
-from utils.metrics import classification_metrics, detection_metrics
+from utils.metrics import classification_metrics
 
+from .scoring import AllScores, Outputs, score_results
 from .titles import of_sources
-
-Outputs = Mapping[str, Tensor]  # a head's named outputs for N images; `logits` are [N, C]
-AllScores = Callable[[Outputs, float], dict[str, Tensor]]  # outputs, temperature → scores [N]
 
 
 def predict(
@@ -127,37 +125,6 @@ def classification_results(
     return results
 
 
-def detection_results(
-    all_scores: AllScores,
-    in_outputs: Outputs,
-    ood_outputs: Mapping[str, Outputs],
-    temperatures: Mapping[str, float],
-) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-    """Out-of-distribution set → temperature's name → score → metric.
-
-    Args:
-        all_scores: computes all scores, such as a head's method `all_scores`.
-        in_outputs: outputs for the in-distribution images.
-        ood_outputs: set → outputs for its images.
-        temperatures: name → temperature.
-    """
-
-    def scores_of(outputs: Outputs, temperature: float) -> dict[str, Tensor]:
-        # In float64, fewer of the largest probabilities round to 1 and tie.
-        values = {name: value.double() for name, value in outputs.items() if name != "features"}
-        return all_scores(values, temperature)
-
-    results: dict[str, dict[str, Any]] = {source: {} for source in ood_outputs}
-    for name, temperature in temperatures.items():
-        in_scores = scores_of(in_outputs, temperature)
-        for source, outputs in ood_outputs.items():
-            ood_scores = scores_of(outputs, temperature)
-            results[source][name] = {
-                score: detection_metrics(in_scores[score], ood_scores[score]) for score in in_scores
-            }
-    return results
-
-
 def evaluation_results(
     all_scores: AllScores,
     outputs: Mapping[str, Outputs],
@@ -175,11 +142,14 @@ def evaluation_results(
         temperature: the fitted temperature.
 
     Returns:
-        `classification` of each split, and `detection` of each out-of-distribution set.
+        `classification` of each split, `misclassification` of the test images, and `detection` of
+        each out-of-distribution set.
     """
     at = {"t1": 1.0, "calibrated": temperature}
     ood_outputs = {source: outputs[source] for source in roles}
-    scores = detection_results(all_scores, outputs["test"], ood_outputs, at)
+    misclassification, scores = score_results(
+        all_scores, outputs["test"], labels["test"], ood_outputs, at
+    )
     titles = of_sources({source: title_of(source) for source in roles})
     detection = {
         source: {
@@ -194,4 +164,8 @@ def evaluation_results(
         split: classification_results(outputs[split]["logits"], labels[split], at)
         for split in labels
     }
-    return {"classification": classification, "detection": detection}
+    return {
+        "classification": classification,
+        "misclassification": misclassification,
+        "detection": detection,
+    }

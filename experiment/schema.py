@@ -69,9 +69,11 @@ def _or_null(rule: Rule) -> Rule:
 
 EACH = "*"  # stands for every name in the record
 # A name that ends in ? may be missing.
-METRICS = dict.fromkeys(("auroc", "aupr_in", "aupr_out", "tnr95", "dtacc"), SHARE)
+METRICS = dict.fromkeys(("auroc", "aupr_in", "aupr_out", "tnr95", "dtacc", "aurc?"), SHARE)
 SCORES = {EACH: METRICS | dict.fromkeys(("fpr95_in", "fpr95_out"), SHARE)}
-CLASSIFIED = {"accuracy": SHARE, "ece": SHARE}
+CLASSIFIED = {"accuracy": SHARE, "ece": SHARE, "adaptive_ece?": SHARE, "class_wise_ece?": SHARE}
+# auroc and fpr95 are null if all answers are right, or all wrong.
+FAILURES = {"aurc": SHARE, "auroc": _or_null(SHARE), "fpr95": _or_null(SHARE)}
 # The fields of `config.RunConfig`. Those that were added later may be missing.
 CONFIG = {
     "data": TEXT,
@@ -116,6 +118,7 @@ RECORD = {
     "members?": SEEDS,
     "temperature": {"value": POSITIVE, "split": _one_of("validation", "test")},
     "classification": {"test": {"n": WHOLE, "t1": CLASSIFIED, "calibrated": CLASSIFIED}},
+    "misclassification?": {"t1": {EACH: FAILURES}, "calibrated": {EACH: FAILURES}},
     "detection": {
         EACH: {
             "title": TEXT,
@@ -130,6 +133,7 @@ RECORD = {
             "version?": WHOLE,
             "constants?": {EACH: CONSTANT},
             "parameters?": {EACH: CONSTANT},
+            "misclassification?": FAILURES,
             "sets?": {EACH: METRICS},
         }
     },

@@ -1,5 +1,6 @@
 """The detail tables: every score's every metric on each out-of-distribution set."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,16 +25,20 @@ def detail_rows(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     rows = []
     for run in records:
         group, method, test = group_of(run), method_of(run), run["classification"]["test"]
+        # Runs of earlier versions lack it.
+        wrong = run.get("misclassification", {"t1": {}, "calibrated": {}})
         for source, entry in run["detection"].items():
             results = [
-                (at, score, at == run["scores_at"], metrics)
+                (at, score, at == run["scores_at"], metrics | _failures(wrong[at].get(score)))
                 for at, scores in entry["scores"].items()
                 for score, metrics in scores.items()
             ]
             for name, detector in run.get("detectors", {}).items():
                 score = with_version(detector["title"], name, detector.get("version", 1))
                 # A detector that is not applicable to the network has no sets.
-                results.append(("t1", score, True, detector.get("sets", {}).get(source, {})))
+                metrics = detector.get("sets", {}).get(source, {})
+                failures = _failures(detector.get("misclassification"))
+                results.append(("t1", score, True, metrics | failures))
             for at, score, own, metrics in results:
                 row = {
                     "data": group.data_title,
@@ -41,8 +46,7 @@ def detail_rows(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                     "how": group.how,
                     "method": method,
                     "seed": run["config"]["seed"],
-                    "test_accuracy": test[at]["accuracy"],
-                    "test_ece": test[at]["ece"],
+                    **{f"test_{metric}": value for metric, value in test[at].items()},
                     "set": entry["title"],
                     "source": source,
                     "at": at,
@@ -51,6 +55,14 @@ def detail_rows(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                 }
                 rows.append(row | metrics)
     return pd.DataFrame(rows)
+
+
+def _failures(metrics: Mapping[str, float | None] | None) -> dict[str, float]:
+    """Return `misclassification_metrics` by the names of their columns; {} if there are none."""
+    return {
+        f"misclassification_{metric}": math.nan if value is None else value
+        for metric, value in (metrics or {}).items()
+    }
 
 
 def detail_tables(

@@ -3,6 +3,7 @@
 OpenOOD's leaderboard shows these means.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from utils.metrics import LABELS
 from .tables import mean_and_deviation, number
 
 GROUPS = {"near": "near-OOD", "far": "far-OOD"}
+GROUP_OF_ROLE = {"near": "near", "far": "far", "very_far": "far"}  # so that no set is left out
 METRICS = ("auroc", "fpr95_out")  # OpenOOD's FPR@95 has out-of-distribution as the positive class
 TEMPERATURES = {"t1": "T = 1", "calibrated": "fitted T"}
 OPENOOD = {"t1": "MSP", "calibrated": "TempScale"}  # its names for MPS at these temperatures
@@ -19,31 +21,50 @@ HEADS += [f"{group} {LABELS[metric]}" for group in GROUPS.values() for metric in
 
 
 def has_groups(record: Mapping[str, Any]) -> bool:
-    """Return whether a record has two or more near sets, and two or more far ones."""
-    roles = [entry["role"] for entry in record["detection"].values()]
-    return all(roles.count(role) > 1 for role in GROUPS)
+    """Return whether a record has near and far sets."""
+    groups = {GROUP_OF_ROLE[entry["role"]] for entry in record["detection"].values()}
+    return groups == set(GROUPS)
+
+
+def mean_of_group(
+    record: Mapping[str, Any], sets: Mapping[str, Mapping[str, float]], group: str, metric: str
+) -> float:
+    """Return the mean of a metric over the sets of a group. Every set counts the same.
+
+    It is NaN if there is no such set, or if one lacks the metric.
+
+    Args:
+        record: a run's record, which has the roles of the sets.
+        sets: set → metrics.
+        group: "near" or "far".
+        metric: such as "auroc".
+    """
+    values = [
+        sets[source].get(metric, math.nan)
+        for source, entry in record["detection"].items()
+        if GROUP_OF_ROLE[entry["role"]] == group
+    ]
+    return sum(values) / len(values) if values else math.nan
 
 
 def group_means(record: Mapping[str, Any], at: str) -> dict[str, float]:
     """Return the means of each group's metrics in percent, by the columns' heads.
 
-    The score is the method's own. Every set of a group counts the same.
+    The score is the method's own.
 
     Args:
         record: a run's record.
         at: the score's temperature, "t1" or "calibrated".
     """
-    means = {}
-    for role, group in GROUPS.items():
-        sets = [
-            entry["scores"][at][record["score"]]
-            for entry in record["detection"].values()
-            if entry["role"] == role
-        ]
-        for metric in METRICS:
-            total = sum(metrics[metric] for metrics in sets)
-            means[f"{group} {LABELS[metric]}"] = 100 * total / len(sets)
-    return means
+    sets = {
+        source: entry["scores"][at][record["score"]]
+        for source, entry in record["detection"].items()
+    }
+    return {
+        f"{title} {LABELS[metric]}": 100 * mean_of_group(record, sets, group, metric)
+        for group, title in GROUPS.items()
+        for metric in METRICS
+    }
 
 
 def _rows(method: str, records: list[Mapping[str, Any]]) -> list[list[str]]:

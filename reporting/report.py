@@ -16,6 +16,7 @@ from utils.files import whole_file
 from utils.output import print_error, print_line
 
 from .aggregation import Efficiencies, main_table
+from .classification import classification_tables
 from .details import detail_tables
 from .examples import Strip, most_wrong
 from .figures import History, looks
@@ -87,7 +88,10 @@ def _section(
         how=group.how,
         table=Table(*main_table(group, records, measured)),
         means=Table(HEADS, means) if means else None,
-        details={title: Table(heads, rows) for title, heads, rows in detail_tables(records)},
+        details={
+            title: Table(heads, rows)
+            for title, heads, rows in (*classification_tables(records), *detail_tables(records))
+        },
         pictures=pictures(outcomes, histories, look, figures / f"{number}"),
         points=operating_points(outcomes) if outcomes else None,
         examples=_examples(outcomes, notes),

@@ -77,8 +77,39 @@ def expected_calibration_error(logits: ArrayLike, labels: ArrayLike) -> float:
     return float(np.abs(sums).sum() / len(classes))
 
 
+def adaptive_calibration_error(logits: ArrayLike, labels: ArrayLike) -> float:
+    """The ECE with bins that hold equally many images (Nguyen & O'Connor 2015).
+
+    The images are sorted by their confidence max p, and cut into as many bins as the ECE has. The
+    first bins have one image more if the number does not divide evenly. Images of equal confidence
+    count with the share of right answers among them, so their order does not matter.
+    """
+    values, classes = _checked(logits, labels)
+    confidence = softmax(values, axis=1).max(1)
+    levels, level = np.unique(confidence, return_inverse=True)
+    right = np.bincount(level, values.argmax(1) == classes) / np.bincount(level)
+    # The sum of each level's gap, image by image in the order of confidence.
+    gaps = (right - levels)[np.sort(level)]
+    return float(sum(abs(part.sum()) for part in np.array_split(gaps, BINS)) / len(classes))
+
+
+def class_wise_calibration_error(logits: ArrayLike, labels: ArrayLike) -> float:
+    """The class-wise ECE: the mean over classes j of Σ_b n_b/N · |share_b - mean_b|.
+
+    share_b is the share of the n_b images in bin b that are of class j, and mean_b is the mean of
+    their p_j. Images are put into the bins of `utils.bins` by p_j. Classes without images count
+    too. (Kull et al. 2019; Nixon et al. 2019 call it static calibration error.)
+    """
+    values, classes = _checked(logits, labels)
+    probabilities = softmax(values, axis=1)
+    total = 0.0
+    for number, column in enumerate(probabilities.T):  # one at a time, which needs less memory
+        total += np.abs(np.bincount(bin_of(column), (classes == number) - column, BINS)).sum()
+    return float(total / probabilities.size)
+
+
 def classification_metrics(logits: ArrayLike, labels: ArrayLike) -> dict[str, float]:
-    """Return accuracy, nll, ece and brier.
+    """Return accuracy, nll, ece, adaptive_ece, class_wise_ece and brier.
 
     Args:
         logits: [N, C], divided by the temperature.
@@ -88,6 +119,8 @@ def classification_metrics(logits: ArrayLike, labels: ArrayLike) -> dict[str, fl
         "accuracy": accuracy(logits, labels),
         "nll": negative_log_likelihood(logits, labels),
         "ece": expected_calibration_error(logits, labels),
+        "adaptive_ece": adaptive_calibration_error(logits, labels),
+        "class_wise_ece": class_wise_calibration_error(logits, labels),
         "brier": brier_score(logits, labels),
     }
 

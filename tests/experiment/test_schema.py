@@ -78,6 +78,14 @@ def test_a_detectors_sets_must_be_those_of_the_record():
         schema.check(record_with(("detectors",), detectors))
 
 
+def test_null_stands_for_a_rate_of_no_wrong_answers_but_not_for_an_area():
+    found = {"aurc": 0.0, "auroc": None, "fpr95": None}
+    schema.check(RECORD | {"misclassification": {"t1": {}, "calibrated": {"MPS": found}}})
+    found["aurc"] = None
+    with pytest.raises(ValueError, match=r"calibrated\.MPS\.aurc must be a number from 0 to 1"):
+        schema.check(RECORD | {"misclassification": {"t1": {}, "calibrated": {"MPS": found}}})
+
+
 @pytest.mark.parametrize("value", [{"x": "y"}, [[]], -1.5])
 @pytest.mark.parametrize("name", [name.removesuffix("?") for name in schema.CONFIG])
 def test_every_field_of_the_configuration_is_checked(name, value):

@@ -69,6 +69,8 @@ def test_the_maximum_logits_metrics_are_those_of_the_heads_mds(softmax_run, caps
     for source in SETS:
         mds = record["detection"][source]["scores"]["t1"]["MDS"]
         assert record["detectors"]["maxlogit"]["sets"][source] == mds
+    mds = record["misclassification"]["t1"]["MDS"]
+    assert record["detectors"]["maxlogit"]["misclassification"] == mds
 
 
 def test_odin_without_perturbation_at_temperature_1_is_mps(softmax_run, capsys):

@@ -54,6 +54,9 @@ def test_an_ensemble_of_one_has_the_results_of_its_member(runs, capsys):
     ours, member = read(runs / "ensemble" / "2"), read(runs / "softmax" / "2")
     assert ours["temperature"]["value"] == pytest.approx(member["temperature"]["value"], rel=1e-3)
     for at in ("t1", "calibrated"):
+        for name in ("MPS", "ES"):
+            expected = member["misclassification"][at][name]
+            assert ours["misclassification"][at][name] == pytest.approx(expected, abs=1e-3)
         metrics = ours["classification"]["test"][at]
         assert metrics == pytest.approx(member["classification"]["test"][at], abs=1e-3)
         for source in SETS:

@@ -46,7 +46,8 @@ def test_the_outputs_of_a_run_give_its_numbers_in_its_table(softmax_run, runs, c
     folder = runs / "my_method" / "1"
     assert f"written to {folder}" in out
     own, made = read(softmax_run), read(folder)
-    for name in ("classification", "detection", "temperature", "score", "scores_at"):
+    names = ("classification", "misclassification", "detection", "temperature", "score")
+    for name in (*names, "scores_at"):
         if name == "classification":
             assert made[name]["test"] == own[name]["test"]
         else:

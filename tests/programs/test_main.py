@@ -17,6 +17,7 @@ from models import build_model
 from tests.common import QUICK, record_of, run_folder, without_times
 from training import checkpoint, run
 from training.trainer import Trainer
+from utils.failures import misclassification_metrics, ood_aurc
 from utils.metrics import accuracy, detection_metrics, expected_calibration_error
 
 CPU = torch.device("cpu")
@@ -49,6 +50,7 @@ def assert_classification_follows_from(predictions, record):
 
 def assert_detection_follows_from(predictions, record, own_scores):
     temperature = record["temperature"]["value"]
+    wrong = predictions["test/logits"].argmax(1) != predictions["test/labels"]
     for source, role in (("digits89", "near"), ("photos", "far"), ("noise", "very_far")):
         detection = record["detection"][source]
         assert detection["role"] == role
@@ -58,7 +60,10 @@ def assert_detection_follows_from(predictions, record, own_scores):
             for score, function in losses.scores.SCORES.items():
                 inside = function(torch.tensor(predictions["test/logits"]).double() / divisor)
                 outside = function(torch.tensor(predictions[f"{source}/logits"]).double() / divisor)
-                assert results[score] == detection_metrics(inside, outside)
+                expected = detection_metrics(inside, outside)
+                assert results[score] == expected | {"aurc": ood_aurc(inside, wrong, outside)}
+                misclassification = record["misclassification"][at][score]
+                assert misclassification == misclassification_metrics(inside, wrong)
 
 
 def assert_best_epoch_follows_from(epochs, record):

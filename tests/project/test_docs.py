@@ -159,6 +159,24 @@ def test_the_table_of_rates_is_what_the_code_beside_it_computes(workplace):
             assert cell == f"{100 * low:.1f} to {100 * high:.1f}", images
 
 
+@pytest.mark.slow  # it trains 24 small networks
+def test_the_tables_of_other_features_are_what_the_code_above_them_computes(workplace):
+    """Other versions of the packages have other texts, and other machines round differently."""
+    page = DOCS / "other-features.md"
+    torch.manual_seed(0)
+    names = run_python(page)
+    computed = [*names["wine_means"].items(), *names["text_means"].items()]
+    cells = [
+        line.strip("| ").split(" | ")
+        for line in page.read_text().splitlines()
+        if "| own |" in line or "| combined |" in line
+    ]
+    assert len(cells) == len(computed) == 8
+    for (method, score, *numbers), (row, means) in zip(cells, computed, strict=True):
+        assert (method, score) == row
+        assert list(map(float, numbers)) == pytest.approx(list(means), abs=6), row
+
+
 def anchors(page):
     """Return the names that GitHub gives to a page's headings."""
     heads = re.findall(r"^#+ (.*)$", without_code(page), re.M)

@@ -29,7 +29,7 @@ def test_a_method_has_a_row_for_each_temperature_if_the_numbers_differ():
     ]
     runs += [
         ("SoftMax", record_with_sets("MPS", changed)),
-        ("No groups", record_with_sets("MPS", ALIKE[:3])),
+        ("No far set", record_with_sets("MPS", ALIKE[:2])),
     ]
     softmax = (
         ["85.0±.0", "45.0±.0", "85.0±.0", "0.0±.0"],
@@ -40,6 +40,14 @@ def test_a_method_has_a_row_for_each_temperature_if_the_numbers_differ():
         ["SoftMax", "MPS, fitted T (TempScale)", "2", *softmax[1]],
         ["IsoMax+", "MDS", "1", "85.0", "45.0", "85.0", "0.0"],
     ]
+
+
+def test_one_set_of_each_kind_is_a_pair_and_a_very_far_set_is_far():
+    values = [ALIKE[0], ("very_far", (0.6, 0.2), (0.6, 0.2))]
+    row = ["IsoMax+", "MDS", "1", "90.0", "50.0"]
+    assert group_rows([("IsoMax+", record_with_sets("MDS", values))]) == [[*row, "60.0", "20.0"]]
+    values.append(("far", (0.8, 0.0), (0.8, 0.0)))
+    assert group_rows([("IsoMax+", record_with_sets("MDS", values))]) == [[*row, "70.0", "10.0"]]
 
 
 def test_one_value_of_one_run_that_differs_gives_two_rows():

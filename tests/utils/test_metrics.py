@@ -11,8 +11,10 @@ from sklearn.metrics import log_loss
 
 from tests.utils.logits import random_logits
 from utils.metrics import (
+    adaptive_calibration_error,
     bin_of,
     brier_score,
+    class_wise_calibration_error,
     classification_metrics,
     detection_metrics,
     expected_calibration_error,
@@ -114,12 +116,51 @@ def test_the_calibration_error_is_its_sum_over_bins(c, spread):
     assert expected_calibration_error(logits, labels) == pytest.approx(expected)
 
 
+# Made once with torch-uncertainty 0.13.0: AdaptiveCalibrationError and ClasswiseCalibrationError
+# with 15 bins and norm l1.
+@pytest.mark.parametrize(
+    ("n", "c", "spread", "adaptive", "class_wise"),
+    [(300, 4, 3.0, 0.2187982, 0.1233488), (302, 30, 0.5, 0.2522643, 0.0205899)],
+)
+def test_other_calibration_errors_are_those_of_torch_uncertainty(
+    n, c, spread, adaptive, class_wise
+):
+    logits, labels = random_logits(n, c, spread=spread)
+    assert adaptive_calibration_error(logits, labels) == pytest.approx(adaptive, abs=1e-6)
+    assert class_wise_calibration_error(logits, labels) == pytest.approx(class_wise, abs=1e-6)
+
+
+def test_the_order_of_equal_confidences_does_not_change_the_adaptive_error():
+    # Two levels of confidence, and 15 bins of two images.
+    unsure = np.repeat([[1.0, 0.0], [2.0, 0.0]], 15, axis=0)
+    labels = np.repeat([0, 1, 0, 1], [10, 5, 12, 3])
+    backwards = adaptive_calibration_error(unsure[::-1], labels[::-1])
+    assert adaptive_calibration_error(unsure, labels) == backwards
+    # Every bin but the middle one has images of one level, whose gap is that of the whole level.
+    low, high = 10 / 15 - 1 / (1 + math.exp(-1)), 12 / 15 - 1 / (1 + math.exp(-2))
+    expected = (14 * abs(low) + 14 * abs(high) + abs(low + high)) / 30
+    assert backwards == pytest.approx(expected)
+
+
+def test_the_class_wise_error_of_two_classes():
+    # p of both classes is ½ for each image, but class 0 is right for all: a gap of ½ each.
+    assert class_wise_calibration_error(np.zeros((4, 2)), [0] * 4) == pytest.approx(0.5)
+    # With a third class of probability 0 that no image has, the mean is over three classes.
+    three = np.column_stack([np.zeros((4, 2)), np.full(4, -1e4)])
+    assert class_wise_calibration_error(three, [0] * 4) == pytest.approx(1 / 3)
+
+
 SURE = np.array([[1e4, 0.0], [1e4, 0.0]])  # confidence exactly 1
 
 
 def test_metrics_of_confidence_1():
-    assert expected_calibration_error(SURE, [0, 0]) == 0
-    assert expected_calibration_error(SURE, [0, 1]) == 0.5
+    for error in (
+        expected_calibration_error,
+        adaptive_calibration_error,
+        class_wise_calibration_error,
+    ):
+        assert error(SURE, [0, 0]) == 0
+        assert error(SURE, [0, 1]) == 0.5
     assert negative_log_likelihood(SURE, [0, 1]) == 5e3
     assert brier_score(SURE, [1, 1]) == 2
 

@@ -1,0 +1,102 @@
+"""The detail tables of the test images: calibration, and how well scores refuse failures."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from utils.failures import LABELS
+
+from .groups import GROUPS, TEMPERATURES, mean_of_group
+from .runs import method_of, with_version
+from .tables import mean_and_deviation, number
+
+Table = tuple[str, list[str], list[list[str]]]  # title, heads and rows
+# Metric of a classification → the column's head, and digits after the decimal point.
+CALIBRATION = {
+    "nll": ("NLL", 3),
+    "brier": ("Brier", 3),
+    "ece": ("ECE", 4),
+    "adaptive_ece": ("adaptive ECE", 4),
+    "class_wise_ece": ("class-wise ECE", 4),
+}
+FAILURES = [*LABELS.values(), *(f"{group} AURC %" for group in GROUPS.values())]
+FAILURES_TITLE = (
+    "Failures: wrong answers of the test images; in the AURC of near-OOD and far-OOD sets, their "
+    "images too"
+)
+Values = dict[tuple[str, str], list[list[float]]]  # method and second cell → numbers of each run
+
+
+def classification_tables(records: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
+    """Yield the tables of a group of runs. A table without any number is left out.
+
+    A number is the mean ± standard deviation over a method's runs.
+    """
+    heads = [head for head, _ in CALIBRATION.values()]
+    digits = [digits for _, digits in CALIBRATION.values()]
+    calibration = _rows(_calibration(records), digits)
+    if calibration:
+        yield "Calibration of the test images", ["method", "T", "n", *heads], calibration
+    failures = _rows(_failures(records), [2 if "AURC" in head else 1 for head in FAILURES])
+    if failures:
+        yield FAILURES_TITLE, ["method", "score", "n", *FAILURES], failures
+
+
+def _calibration(records: Iterable[Mapping[str, Any]]) -> Values:
+    """Return the metrics of `CALIBRATION` by method and temperature."""
+    values: Values = {}
+    for record in records:
+        for at, temperature in TEMPERATURES.items():
+            found = record["classification"]["test"][at]
+            row = [found.get(metric, math.nan) for metric in CALIBRATION]
+            values.setdefault((method_of(record), temperature), []).append(row)
+    return values
+
+
+def _failures(records: Iterable[Mapping[str, Any]]) -> Values:
+    """Return the metrics of `FAILURES` by method and score, in percent.
+
+    Scores are at the temperature of the runs' group. The name of a detector's score says that it is
+    at T = 1, if the others are not.
+    """
+    values: Values = {}
+    for record in records:
+        method, at = method_of(record), record["scores_at"]
+        for score, found in record.get("misclassification", {}).get(at, {}).items():
+            sets = {name: entry["scores"][at][score] for name, entry in record["detection"].items()}
+            values.setdefault((method, score), []).append(_failure_row(record, found, sets))
+        for name, detector in record.get("detectors", {}).items():
+            if "misclassification" not in detector:
+                continue
+            title = with_version(detector["title"], name, detector.get("version", 1))
+            title += "" if at == "t1" else " (at T = 1)"
+            row = _failure_row(record, detector["misclassification"], detector["sets"])
+            values.setdefault((method, title), []).append(row)
+    return values
+
+
+def _failure_row(
+    record: Mapping[str, Any], found: Mapping[str, Any], sets: Mapping[str, Mapping[str, float]]
+) -> list[float]:
+    """Return the metrics of one score of one run, in percent; NaN if it has none.
+
+    Args:
+        record: the run's record.
+        found: the score's `misclassification_metrics`.
+        sets: OOD set → the score's metrics.
+    """
+    row = [math.nan if found[metric] is None else found[metric] for metric in LABELS]
+    row += [mean_of_group(record, sets, group, "aurc") for group in GROUPS]
+    return [100 * value for value in row]
+
+
+def _rows(values: Values, digits: Sequence[int]) -> list[list[str]]:
+    """Return a table's rows: the two names, the number of runs, and the numbers as text."""
+    rows = []
+    for names, runs in values.items():
+        cells = [
+            number(*mean_and_deviation(column), each) or "n/a"
+            for column, each in zip(zip(*runs, strict=True), digits, strict=True)
+        ]
+        rows.append([*names, str(len(runs)), *cells])
+    return rows
