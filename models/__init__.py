@@ -10,6 +10,7 @@ from torch import nn
 from .densenet import densenet_body
 from .library import build_library_network, normalization, pretrained_weights, split_name
 from .network import Head, Network, Start
+from .openood import by_order, load_openood, to_openood
 from .resnet import resnet_body
 from .resnet_imagenet import resnet_imagenet_body
 from .smallcnn import smallcnn_body
@@ -85,8 +86,11 @@ __all__ = [
     "Network",
     "Start",
     "build_model",
+    "by_order",
+    "load_openood",
     "model_title",
     "normalization",
     "pretrained_weights",
     "split_name",
+    "to_openood",
 ]
