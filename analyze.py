@@ -20,9 +20,10 @@ from typing import Literal
 
 from experiment import search, titles
 from reporting.aggregation import Efficiencies, efficiencies, main_table
+from reporting.beside import BESIDE_HEADS, beside_rows, read_published, source_lines
 from reporting.classification import classification_tables
 from reporting.details import detail_rows, detail_tables
-from reporting.groups import HEADS, group_rows
+from reporting.groups import HEADS, group_rows, has_groups
 from reporting.runs import Runs, group_runs, method_of
 from reporting.tables import STAR, STYLES, as_text, heading, show
 from utils import program
@@ -46,6 +47,9 @@ class Options:
     """Print every score and metric of each out-of-distribution set too."""
     paper: bool = False
     """Print all tables of the paper's Table 2, those without runs too."""
+    beside: Path | None = None
+    """A CSV file of published means over near and far sets: print them with ours. The form is that
+    of results/published.csv."""
     report: Path | None = None
     """Write a page with the tables, figures and example images into this folder instead, and the
     figures as PNG and PDF.
@@ -81,6 +85,13 @@ def _folded_label(label: str) -> str:
 def print_tables(runs: Runs, options: Options, measured: Efficiencies) -> None:
     """Print the tables of each group of runs."""
     style = STYLES[options.format]
+    published = read_published(options.beside) if options.beside else None
+    if options.beside and not any(map(has_groups, runs.values())):
+        print_line(
+            "warning: --beside compares means, and no run has two near sets and two far ones or "
+            "more: give them to --ood",
+            sys.stderr,
+        )
     for group, members in group_runs(runs, options.paper).items():
         member_records = [*members.values()]
         title = f"{group.data_title}, {group.network}"
@@ -90,6 +101,10 @@ def print_tables(runs: Runs, options: Options, measured: Efficiencies) -> None:
         if means := group_rows((method_of(record), record) for record in member_records):
             heading(f"{title}, means of near and far sets (FPR@95: OOD positive)", style)
             print_table(means, HEADS, style)
+            if published is not None:
+                heading(f"{group.data_title}, beside published means", style)
+                print_table(beside_rows(group, member_records, published), BESIDE_HEADS, style)
+                deliver(source_lines(group, published, style))
         if options.detail:
             for table_title, heads, rows in classification_tables(member_records):
                 heading(table_title, style)
@@ -151,6 +166,8 @@ def perform(options: Options) -> int:
         raise ValueError(
             f"--report writes a page, and --format {options.format} prints tables: leave one out"
         )
+    if options.beside and (options.report or options.format == "csv"):
+        raise ValueError("--beside adds a table to the printed ones: leave out --report or csv")
     measured = efficiencies(options.runs)
     runs, complete = read_runs(options.runs)
     status = 0 if complete else 2

@@ -39,7 +39,7 @@ class Options:
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs, or folders above them."""
     scores: tuple[str, ...] = ()
-    """The detectors; by default all for which a run has kept enough, or none with --deploy."""
+    """Detectors, also pytorch_ood:NAME; by default all ours that apply, or none with --deploy."""
     deploy: tuple[str, ...] = ()
     """Detectors to fit and to put into the run's model.pt with their thresholds, for predict.py
     --score and `Detector.load`. They need logits or features only; "own" is the head's score."""

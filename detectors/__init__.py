@@ -14,6 +14,7 @@ from .mahalanobis_layers import fit_mahalanobis_layers
 from .maxlogit import fit_maxlogit
 from .odin import fit_odin
 from .preprocessing import fit_preprocessing
+from .pytorch_ood import PREFIX, get_pytorch_ood
 from .react import fit_react
 from .scale import fit_scale
 from .vim import fit_vim
@@ -37,9 +38,16 @@ DETECTORS: dict[str, Detector] = {
 
 
 def get_detector(name: str) -> Detector:
-    """Return the detector of this name. Raises ValueError with the choices for an unknown name."""
+    """Return the detector of this name: a row of the table, or `pytorch_ood:NAME`.
+
+    Raises ValueError with the choices for an unknown name.
+    """
+    if name.startswith(PREFIX):
+        return get_pytorch_ood(name)
     if name not in DETECTORS:
-        raise ValueError(f"unknown detector {name!r}: choose from {', '.join(DETECTORS)}")
+        raise ValueError(
+            f"unknown detector {name!r}: choose from {', '.join(DETECTORS)}, {PREFIX}NAME"
+        )
     return DETECTORS[name]
 
 

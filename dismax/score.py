@@ -34,6 +34,7 @@ DEFAULT = "combined"
 # for the covariance. More would take memory and time: all features and logits of ImageNet's
 # training images are 8 GB.
 FIT_IMAGES = 50_000
+GRADIENTS = "needs the network's gradients or layers"
 MAX_NAMES = 5  # of classes in an error message
 
 
@@ -197,12 +198,13 @@ class DeployedScore(nn.Module):
 
 
 def check_deployable(name: str) -> None:
-    """Raises ValueError for an unknown detector, or for one that needs gradients."""
-    if name != OWN and get_detector(name).needs == "network":
-        choices = [name for name, row in DETECTORS.items() if row.needs != "network"]
+    """Raises ValueError for an unknown detector, and for one that no file can hold."""
+    choices = [OWN, *(name for name, row in DETECTORS.items() if row.needs != "network")]
+    if name not in choices:
+        get_detector(name)
+        reason = "is another package's" if name not in DETECTORS else GRADIENTS
         raise ValueError(
-            f"{name} needs the network's gradients or layers, so it cannot be deployed: choose "
-            f"from {', '.join(choices)}"
+            f"{name} {reason}, so it cannot be deployed: choose from {', '.join(choices)}"
         )
 
 

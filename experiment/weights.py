@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dismax import archive
-from models import Network, pretrained_weights, split_name
+from models import Network, by_order, pretrained_weights, split_name
 
 from .config import PRETRAINED, RunConfig
 
@@ -48,15 +48,13 @@ def start_from_weights(config: RunConfig, network: Network) -> str:
 
 def load_into_body(network: Network, weights: Mapping[str, Tensor], source: str, model: str) -> str:
     """Load weights into the body: as `start_from_weights`, for weights of any source."""
-    available = {_plain(name): (name, tensor) for name, tensor in weights.items()}
     own = network.body.state_dict()
     # Batch norms of old files have no such counter.
     optional = {name for name in own if name.endswith("num_batches_tracked")}
-    for name in own:  # some networks have a part whose own name is like a prefix
-        if name in weights:
-            available[name] = name, weights[name]
-        elif _plain(name) in available:
-            available[name] = available[_plain(name)]
+    available = _by_our_names(own, weights)
+    in_order = not own.keys() & available.keys()
+    if in_order:
+        available = _by_order(own, weights, source, model)
     fitting = {
         name: available[name][1]
         for name, tensor in own.items()
@@ -82,10 +80,42 @@ def load_into_body(network: Network, weights: Mapping[str, Tensor], source: str,
     used = {available[name][0] for name in fitting}
     unused = {name for name, _ in available.values()} - used
     line = f"weights: all {len(fitting)} tensors of the body come from {source}; the head is new"
+    if in_order:
+        line += "; the names there are others, so they were taken in their order"
     if unused:
         names = ", ".join(sorted(unused)[:MAX_NAMES])
         line += f"; not used: {names}{', ...' if len(unused) > MAX_NAMES else ''}"
     return line
+
+
+def _by_our_names(
+    own: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> dict[str, tuple[str, Tensor]]:
+    """Return the weights of a file by names without prefixes, each with its name there."""
+    available = {_plain(name): (name, tensor) for name, tensor in weights.items()}
+    for name in own:  # some networks have a part whose own name is like a prefix
+        if name in weights:
+            available[name] = name, weights[name]
+        elif _plain(name) in available:
+            available[name] = available[_plain(name)]
+    return available
+
+
+def _by_order(
+    own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: str, model: str
+) -> dict[str, tuple[str, Tensor]]:
+    """Return all weights of a file whose names are all others, those of the body by our names.
+
+    Raises ValueError if their order does not fit.
+    """
+    try:
+        ours = {theirs: name for name, theirs in by_order(own, weights).items()}
+    except ValueError as error:
+        raise ValueError(
+            f"--weights {source}: no name is one of {model}, and their order does not fit "
+            f"({error}): these are weights of another network"
+        ) from error
+    return {ours.get(name, name): (name, tensor) for name, tensor in weights.items()}
 
 
 def fingerprint(body: nn.Module) -> str:

@@ -10,6 +10,8 @@ from torch import nn
 from .densenet import densenet_body
 from .library import build_library_network, normalization, pretrained_weights, split_name
 from .network import Head, Network, Start
+from .openood import by_order, load_openood, to_openood
+from .openood_network import OpenOODNetwork
 from .resnet import resnet_body
 from .resnet_imagenet import resnet_imagenet_body
 from .smallcnn import smallcnn_body
@@ -83,10 +85,14 @@ __all__ = [
     "EXAMPLES",
     "Head",
     "Network",
+    "OpenOODNetwork",
     "Start",
     "build_model",
+    "by_order",
+    "load_openood",
     "model_title",
     "normalization",
     "pretrained_weights",
     "split_name",
+    "to_openood",
 ]

@@ -2,7 +2,7 @@
 head.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from typing import Any, Literal, cast
 
@@ -29,7 +29,7 @@ class Network(nn.Module):
 
     classifier: Any  # the module that `head` makes
     body: nn.Module
-    has_layers = True  # whether `layer_features` works
+    has_layers = True  # whether `layer_maps` and `layer_features` work
     frozen = False  # whether training leaves the body as it is
     start_note = ""  # what a user should know of the weights that it started with
 
@@ -59,26 +59,30 @@ class Network(nn.Module):
         """Return features [B, D], the average over the whole feature map of any size."""
         return self.body(images).mean((2, 3))
 
-    def layer_features(self, images: Tensor) -> list[Tensor]:
-        """Return features [B, channels] of several layers, from first to last.
+    def layer_maps(self, images: Tensor) -> Iterator[Tensor]:
+        """Yield the feature maps [B, channels, h, w] of several layers, from first to last.
 
-        They are the averages of feature maps: first the map of the stem, then the last map of each
-        resolution. The stem is the first convolution with the batch norm and ReLU that directly
-        follow it. The last features are those of `forward_features`. No map is used twice.
+        First comes the map of the stem, then the last map of each resolution. The stem is the first
+        convolution with the batch norm and ReLU that directly follow it. The last map is that of
+        `forward_features`. No map is used twice. Later layers do not change a map in place.
         """
         layers = cast(nn.Sequential, self.body)
         in_stem = (isinstance(layer, nn.BatchNorm2d | nn.ReLU) for layer in layers[1:])
         stem_end = sum(takewhile(bool, in_stem))  # index of the last layer of the stem
-        features, x = [], images
+        x = images
         for index, layer in enumerate(layers):
             previous = x
             x = layer(x)
             if index == stem_end:
-                features.append(x.mean((2, 3)))
+                yield x
             # Right after the stem, `previous` is the map of the stem, which is already used.
             elif index > stem_end + 1 and x.shape[2:] != previous.shape[2:]:
-                features.append(previous.mean((2, 3)))
-        return [*features, x.mean((2, 3))]
+                yield previous
+        yield x
+
+    def layer_features(self, images: Tensor) -> list[Tensor]:
+        """Return features [B, channels] of several layers: the averages of `layer_maps`."""
+        return [layer_map.mean((2, 3)) for layer_map in self.layer_maps(images)]
 
     def freeze_body(self) -> None:
         """Train the head alone from now on: the body keeps its weights and its batch statistics."""

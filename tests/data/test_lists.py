@@ -178,3 +178,31 @@ def test_a_run_of_lists(tmp_path, run_main, monkeypatch):
     monkeypatch.chdir(root)
     status, out, _ = run_main(*given[:1], str(mine), *given[2:], "--ood", "near=../other.txt")
     assert (status, out.count("is finished: skipped")) == (0, 1)
+
+
+def test_openoods_lists_are_read_as_they_are(tmp_path, run_main, monkeypatch):
+    """Its lists have other names than ours, and its paths begin with the set's folder."""
+    pools, lists = tmp_path / "images_classic", tmp_path / "benchmark_imglist" / "cifar10"
+    lists.mkdir(parents=True)
+    arrays = save_npz(tmp_path / "arrays.npz", count=80, size=8)
+    for split in ("train", "test"):
+        lines = save_lists(pools / "cifar10" / split, arrays)
+        (lists / f"{split}_cifar10.txt").write_text(lines.replace(split, f"cifar10/{split}"))
+    for name in ("cifar100", "tin", "mnist", "svhn"):
+        save_lists(pools / name / "a test", save_npz(tmp_path / "x.npz", 30, 8))
+        lines = [f"{name}/a test/{number:03}.png -1\n" for number in range(30)]
+        (lists / f"test_{name}.txt").write_text("".join(lines))
+    mine = tmp_path / "cifar10"
+    mine.mkdir()
+    for split in ("train", "test"):
+        (mine / f"{split}.txt").symlink_to(lists / f"{split}_cifar10.txt")
+    monkeypatch.chdir(tmp_path)
+    ood = [f"near=benchmark_imglist/cifar10/test_{name}.txt" for name in ("cifar100", "tin")]
+    ood += [f"far=benchmark_imglist/cifar10/test_{name}.txt" for name in ("mnist", "svhn")]
+    given = ("--data", str(mine), "--model", "smallcnn", "--epochs", "1", "--loss", "softmax")
+    assert run_main(*given, "--data-dir", "images_classic", "--ood", *ood)[::2] == (0, "")
+    record = records.read_record(next(tmp_path.rglob(records.METRICS)))
+    found = [(entry["role"], entry["title"], entry["n"]) for entry in record["detection"].values()]
+    roles = ("near", "near", "far", "far")
+    titles = ("test_cifar100", "test_tin", "test_mnist", "test_svhn")
+    assert found == [(role, title, 30) for role, title in zip(roles, titles, strict=True)]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors.torch import save_file
 
 from experiment.config import RunConfig
@@ -59,6 +60,23 @@ def test_weights_are_loaded_before_a_method_changes_the_network(tmp_path):
     network = build_network(config, 5, CPU)
     for name, value in network.body.state_dict().items():
         assert value.equal(body.body.state_dict()[name])
+
+
+def test_a_checkpoint_of_openood_is_taken_in_its_order(tmp_path):
+    theirs = torchvision.models.resnet18(num_classes=10)
+    theirs.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    state = theirs.state_dict()
+    torch.save(state, tmp_path / "best.ckpt")
+    config = RunConfig(model="resnet18", loss="dismax", weights=str(tmp_path / "best.ckpt"))
+    network = build_network(config, 7, CPU)
+    for value, expected in zip(network.body.state_dict().values(), state.values(), strict=False):
+        assert value.equal(expected)
+    assert network.start_note.endswith(
+        "the head is new; the names there are others, so they were taken in their order; "
+        "not used: fc.bias, fc.weight"
+    )
+    with pytest.raises(ValueError, match=r"no name is one of resnet34, .*tensor 31 is layer2"):
+        build_network(replace(config, model="resnet34"), 7, CPU)
 
 
 BAD = {
