@@ -1,5 +1,6 @@
 """Loads the arrays that figures are drawn from, out of a finished run's files."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,15 @@ class Outcome:
     def calibration_scores(self) -> NDArray:
         """Scores of the images that the temperature was fitted to. They give the thresholds."""
         return self.scores[self.record["temperature"]["split"]]
+
+
+Methods = Mapping[str, Sequence[Outcome]]  # each method's runs
+
+
+def titles(methods: Methods) -> dict[str, str]:
+    """Return the out-of-distribution sets' titles by source, which all runs share."""
+    first = next(iter(methods.values()))[0]
+    return {source: entry["title"] for source, entry in first.record["detection"].items()}
 
 
 def load_outcome(folder: Path, record: dict[str, Any]) -> Outcome:

@@ -10,30 +10,12 @@ import jinja2
 
 from .curves import operating_point
 from .examples import Strip
-from .figures import Methods, titles
+from .html_table import Table, file_name
+from .outcomes import Methods, titles
 from .pictures import Picture
 from .tables import BEST, mean_and_deviation, number
 
 RATES = (0.9, 0.95, 0.99)  # true-positive rates of the operating points
-
-
-@dataclass(frozen=True)
-class Table:
-    """Heads and rows of text. A row that begins with a dot belongs to the row above it."""
-
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-    @property
-    def bodies(self) -> list[list[Sequence[str]]]:
-        """The rows in groups that stay together when the table is sorted."""
-        bodies: list[list[Sequence[str]]] = []
-        for row in self.rows:
-            if row[0].startswith("·") and bodies:
-                bodies[-1].append(row)
-            else:
-                bodies.append([row])
-        return bodies
 
 
 @dataclass(frozen=True)
@@ -74,4 +56,14 @@ def render(sections: Sequence[Section]) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    return environment.get_template("page.html").render(sections=sections, best=BEST)
+    return environment.get_template("page.html").render(
+        sections=sections, best=BEST, file_name=file_name, shade=_shade
+    )
+
+
+def _shade(percentage: str) -> int:
+    """Return how strongly the cell of a matrix is coloured, in percent.
+
+    It grows with the square root, so that a rare confusion can be seen.
+    """
+    return round(6 * float(percentage) ** 0.5)

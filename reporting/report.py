@@ -18,13 +18,15 @@ from utils.output import print_error, print_line
 from .aggregation import Efficiencies, main_table
 from .details import detail_tables
 from .examples import Strip, most_wrong
-from .figures import History, looks
+from .figures import History
 from .groups import HEADS, group_rows
+from .html_table import Table
 from .outcomes import Outcome, load_history, load_outcome
-from .page import Section, Table, operating_points, render
+from .page import Section, operating_points, render
 from .paper import in_the_papers_order
 from .pictures import pictures
 from .runs import Group, Runs, group_runs, is_from_elsewhere, is_trained, method_of
+from .style import looks
 
 FIGURES = "figures"  # the folder of figures, in the report's
 T = TypeVar("T")
