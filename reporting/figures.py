@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .curves import reliability, roc
+from .curves import reliability, risk, roc
 from .outcomes import Methods, titles
 from .style import FAINT, LINE, STYLE, Looks, legend, mean_and_range, panels
 
@@ -64,6 +64,31 @@ def roc_curves(methods: Methods, look: Looks) -> Figure:
             mean_and_range(axes, rates, np.stack(curves), method, look)
         axes.set(xlim=(0, 1), ylim=(0, 1), title=title, xlabel="OOD images accepted")
     grid[0].set_ylabel("test images accepted")
+    legend(figure, grid[0], len(methods))
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def risk_coverage_curves(methods: Methods, look: Looks) -> Figure:
+    """Draw the risk over the coverage: each method's mean, and the range of its runs.
+
+    The failures of the first panel are the wrong answers to test images. The other panels add an
+    out-of-distribution set each.
+    """
+    sets = {None: "wrong answers", **titles(methods)}
+    figure, grid = panels(len(sets))
+    coverages = np.linspace(0, 1, 201)[1:]
+    for axes, (source, title) in zip(grid, sets.items(), strict=True):
+        for method, runs in methods.items():
+            curves = [
+                risk(run.scores["test"], ~run.correct, run.scores.get(source), coverages)
+                for run in runs
+            ]
+            mean_and_range(axes, coverages, np.stack(curves), method, look)
+        axes.set(xlim=(0, 1), title=title if source is None else f"wrong answers and {title}")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("coverage")
+    grid[0].set_ylabel("risk")
     legend(figure, grid[0], len(methods))
     return figure
 

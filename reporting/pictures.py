@@ -13,7 +13,13 @@ from matplotlib.figure import Figure
 from utils.bins import BINS
 from utils.files import whole_file
 
-from .figures import History, reliability_diagrams, roc_curves, training_curves
+from .figures import (
+    History,
+    reliability_diagrams,
+    risk_coverage_curves,
+    roc_curves,
+    training_curves,
+)
 from .histograms import score_histograms
 from .outcomes import Methods
 from .style import FAINT, INK, LINE, STYLE, Looks
@@ -42,6 +48,14 @@ CAPTIONS = {
         "ROC curves",
         "Each method's own score: the mean of its runs' curves, and the range from the lowest to "
         "the highest. Dotted: 95 % of the test images accepted.",
+    ),
+    "risk": (
+        "Risk and coverage",
+        "If a threshold on the method's own score accepts this share of the images (coverage), "
+        "the risk is the share of failures among them. In the first panel the images are the test "
+        "images, and a wrong answer is a failure. In the others the images of an OOD set are among "
+        "them, and each is a failure. Lower is better; at coverage 1 the risk is the share of "
+        "failures among all images. The mean of the runs' curves, and their range.",
     ),
     "training": (
         "Training",
@@ -76,6 +90,7 @@ def pictures(
         figures["reliability"] = reliability_diagrams(methods, look)
         figures["scores"] = score_histograms(methods, look)
         figures["roc"] = roc_curves(methods, look)
+        figures["risk"] = risk_coverage_curves(methods, look)
     if histories:
         figures["training"] = training_curves(histories, look)
     return [

@@ -56,7 +56,7 @@ def test_figures_lie_beside_it_as_png_and_pdf(page):
     names = {path.name for path in (page / "figures").iterdir()}
     assert names == {
         f"1-{name}.{suffix}"
-        for name in ("reliability", "scores", "roc", "training")
+        for name in ("reliability", "scores", "roc", "risk", "training")
         for suffix in ("png", "pdf")
     }
     for path in (page / "figures").iterdir():
@@ -97,7 +97,7 @@ def test_missing_files_of_runs_are_noted_and_the_rest_is_shown(finished, tmp_pat
     assert f"{records.EPOCHS} has 2 epochs of {len(log)}" in said
     text = (tmp_path / "page" / "index.html").read_text()
     assert "DisMax (n=1)" in text
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 5
 
 
 def test_records_alone_make_a_page_of_tables(finished, tmp_path):
