@@ -57,7 +57,7 @@ def risk_coverage(scores: NDArray, failures: NDArray) -> tuple[NDArray, NDArray]
     return accepted / len(values), expected / accepted
 
 
-def risk(inside: NDArray, wrong: NDArray, outside: NDArray | None, coverages: NDArray) -> NDArray:
+def risk(inside: NDArray, wrong: NDArray, outside: NDArray, coverages: NDArray) -> NDArray:
     """Return the risk at each coverage: the share of failures among the accepted images.
 
     A wrong answer to an in-distribution image is a failure, and so is every out-of-distribution
@@ -66,13 +66,11 @@ def risk(inside: NDArray, wrong: NDArray, outside: NDArray | None, coverages: ND
     Args:
         inside: in-distribution scores [N].
         wrong: bool [N], whether the answers to these images are wrong.
-        outside: out-of-distribution scores [M], or None for wrong answers alone.
+        outside: out-of-distribution scores [M]; M is 0 for wrong answers alone.
         coverages: in (0, 1].
     """
-    if outside is not None:
-        inside = np.concatenate([inside, outside])
-        wrong = np.concatenate([wrong, np.ones(len(outside), bool)])
-    return np.interp(coverages, *risk_coverage(inside, wrong))
+    failures = np.concatenate([wrong, np.ones(len(outside), bool)])
+    return np.interp(coverages, *risk_coverage(np.concatenate([inside, outside]), failures))
 
 
 def operating_point(

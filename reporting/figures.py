@@ -75,17 +75,23 @@ def risk_coverage_curves(methods: Methods, look: Looks) -> Figure:
     The failures of the first panel are the wrong answers to test images. The other panels add an
     out-of-distribution set each.
     """
-    sets = {None: "wrong answers", **titles(methods)}
-    figure, grid = panels(len(sets))
+    failures = {"": "wrong answers"}
+    failures |= {source: f"wrong answers and {title}" for source, title in titles(methods).items()}
+    figure, grid = panels(len(failures))
     coverages = np.linspace(0, 1, 201)[1:]
-    for axes, (source, title) in zip(grid, sets.items(), strict=True):
+    for axes, (source, title) in zip(grid, failures.items(), strict=True):
         for method, runs in methods.items():
             curves = [
-                risk(run.scores["test"], ~run.correct, run.scores.get(source), coverages)
+                risk(
+                    run.scores["test"],
+                    ~run.correct,
+                    run.scores[source] if source else np.empty(0),
+                    coverages,
+                )
                 for run in runs
             ]
             mean_and_range(axes, coverages, np.stack(curves), method, look)
-        axes.set(xlim=(0, 1), title=title if source is None else f"wrong answers and {title}")
+        axes.set(xlim=(0, 1), title=title)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("coverage")
     grid[0].set_ylabel("risk")

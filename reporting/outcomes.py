@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
+from sklearn.metrics import confusion_matrix
 
 from experiment import predictions, records
 from losses import LOSSES, scores
@@ -22,6 +23,7 @@ class Outcome:
 
     record: dict[str, Any]
     correct: NDArray  # bool [N], of the test images
+    confusion: NDArray  # int [C, C]: test images of class i that were taken for class j
     confidences: dict[str, NDArray]  # "t1" and "calibrated" → max p [N] of the test images
     ece: dict[str, float]  # "t1" and "calibrated" → ECE of the test images
     predicted: dict[str, NDArray]  # set → class [N]
@@ -65,10 +67,12 @@ def load_outcome(folder: Path, record: dict[str, Any]) -> Outcome:
         for name in sets
     }
     test_logits = arrays["test"]["logits"].astype(float)
+    classes = np.arange(test_logits.shape[1])
     results = record["classification"]["test"]
     return Outcome(
         record=record,
         correct=test_logits.argmax(1) == arrays["test"]["labels"],
+        confusion=confusion_matrix(arrays["test"]["labels"], test_logits.argmax(1), labels=classes),
         confidences={
             "t1": softmax(test_logits, axis=1).max(1),
             "calibrated": confidence_by_set["test"],

@@ -30,6 +30,7 @@ class Section:
     details: Mapping[str, Table]
     pictures: Sequence[Picture]
     points: Table | None
+    confusions: Mapping[str, Table]  # a table for each method
     examples: Mapping[str, Sequence[Strip]]
     notes: Sequence[str]
 
@@ -61,9 +62,9 @@ def render(sections: Sequence[Section]) -> str:
     )
 
 
-def _shade(percentage: str) -> int:
+def _shade(percentage: str, right: bool) -> int:
     """Return how strongly the cell of a matrix is coloured, in percent.
 
-    It grows with the square root, so that a rare confusion can be seen.
+    It grows with the square root, and faster for wrong answers, so that rare ones can be seen.
     """
-    return round(6 * float(percentage) ** 0.5)
+    return min(80, round((6 if right else 14) * float(percentage) ** 0.5))

@@ -42,7 +42,9 @@ def test_risk_without_and_with_ood_images_is_that_of_a_loop():
     inside, outside = np.array([4.0, 3.0, 2.0, 1.0]), np.array([3.5, 0.0])
     wrong = np.array([False, True, False, True])
     quarters, sixths = np.arange(1, 5) / 4, np.arange(1, 7) / 6
-    assert curves.risk(inside, wrong, None, quarters) == pytest.approx([0, 1 / 2, 1 / 3, 2 / 4])
+    assert curves.risk(inside, wrong, np.empty(0), quarters) == pytest.approx(
+        [0, 1 / 2, 1 / 3, 2 / 4]
+    )
     # In order: right, OOD, wrong, right, wrong, OOD.
     assert curves.risk(inside, wrong, outside, sixths) == pytest.approx(
         [0, 1 / 2, 2 / 3, 2 / 4, 3 / 5, 4 / 6]
