@@ -76,7 +76,7 @@ def risk_coverage_curves(methods: Methods, look: Looks) -> Figure:
     out-of-distribution set each.
     """
     failures = {"": "wrong answers"}
-    failures |= {source: f"wrong answers and {title}" for source, title in titles(methods).items()}
+    failures |= {source: f"wrong answers\nand {title}" for source, title in titles(methods).items()}
     figure, grid = panels(len(failures))
     coverages = np.linspace(0, 1, 201)[1:]
     for axes, (source, title) in zip(grid, failures.items(), strict=True):

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import jinja2
 
+from .conclusion import Conclusion
 from .curves import operating_point
 from .examples import Strip
+from .glossary import GLOSSARY
 from .html_table import Table, file_name
 from .outcomes import Methods, titles
 from .pictures import Picture
@@ -25,6 +27,7 @@ class Section:
     anchor: str
     title: str
     how: str
+    conclusion: Conclusion
     table: Table
     means: Table | None  # over the near and the far sets
     details: Mapping[str, Table]
@@ -49,8 +52,13 @@ def operating_points(methods: Methods) -> Table:
     return Table(heads, rows)
 
 
-def render(sections: Sequence[Section]) -> str:
-    """Return the page as HTML."""
+def render(sections: Sequence[Section], origin: Mapping[str, str]) -> str:
+    """Return the page as HTML.
+
+    Args:
+        sections: one for each group of runs.
+        origin: what the head says about the report, by label.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -58,7 +66,12 @@ def render(sections: Sequence[Section]) -> str:
         trim_blocks=True,
     )
     return environment.get_template("page.html").render(
-        sections=sections, best=BEST, file_name=file_name, shade=_shade
+        sections=sections,
+        origin=origin,
+        glossary=GLOSSARY,
+        best=BEST,
+        file_name=file_name,
+        shade=_shade,
     )
 
 

@@ -16,12 +16,14 @@ from utils.files import whole_file
 from utils.output import print_error, print_line
 
 from .aggregation import Efficiencies, main_table
+from .conclusion import conclude
 from .confusion import confusion_tables
 from .details import detail_tables
 from .examples import Strip, most_wrong
 from .figures import History
 from .groups import HEADS, group_rows
 from .html_table import Table
+from .origin import origin
 from .outcomes import Outcome, load_history, load_outcome
 from .page import Section, operating_points, render
 from .paper import in_the_papers_order
@@ -62,7 +64,8 @@ def write_report(folder: Path, runs: Runs, measured: Efficiencies) -> int:
         ]
         with whole_file(folder / "index.html") as path:
             # A folder's name may not be UTF-8.
-            path.write_text(render(sections), encoding="utf-8", errors="backslashreplace")
+            text = render(sections, origin(runs))
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except (ValueError, OSError) as error:
         return print_error(f"no report in {folder}: {error}")
     for section in sections:
@@ -89,6 +92,7 @@ def _section(
         anchor=f"part{number}",
         title=f"{group.data_title}, {group.network}",
         how=group.how,
+        conclusion=conclude(records),
         table=Table(*main_table(group, records, measured)),
         means=Table(HEADS, means) if means else None,
         details={title: Table(heads, rows) for title, heads, rows in detail_tables(records)},
