@@ -7,7 +7,7 @@ GLOSSARY = {
     "ACC": "The share of test images whose class is predicted right.",
     "AUPR out, AUPR": "The area under the precision-recall curve (average precision) with OOD "
     "images as the positive class; it depends on how many images each set has.",
-    "AUPR in": "The same with test images as the positive class.",
+    "AUPR in": "The same area, with test images as the positive class.",
     "AUROC": "The chance that a test image scores above an OOD image, where a tie counts half: "
     "50 % is a guess, 100 % is perfect.",
     "Coverage": "The share of all images that a threshold accepts.",
@@ -26,8 +26,8 @@ GLOSSARY = {
     "Near, far, very far": "How much an OOD set resembles the training images: other classes of "
     "the same kind are near, photographs of something else far, digits or noise very far.",
     "OOD": "Out of distribution: images of none of the classes that the network has learned.",
-    "Own score": "The score that a method's paper proposes; it stands in brackets where it is not "
-    "clear.",
+    "Own score": "The score that a method's paper proposes; the tables use it unless brackets "
+    "name another one.",
     "Paper's protocol": "The epoch is chosen and the temperature fitted on the test images, as the "
     "paper's code did; the numbers are optimistic.",
     "Risk": "The share of failures among the accepted images.",
