@@ -16,11 +16,11 @@ LEVEL = 0.05  # a difference with a smaller p-value is significant
 REFERENCE = "softmax"  # the loss that the others are compared with, if the table has it
 
 
-class Conclusion(NamedTuple):
-    """What can be said of a table."""
+class Statement(NamedTuple):
+    """A sentence, and the differences that it announces."""
 
     text: str
-    hints: list[str]  # differences that are significant only without correction
+    differences: Sequence[str] = ()
 
 
 class Difference(NamedTuple):
@@ -45,7 +45,7 @@ class Difference(NamedTuple):
         )
 
 
-def conclude(records: Sequence[Mapping[str, Any]]) -> Conclusion:
+def conclude(records: Sequence[Mapping[str, Any]]) -> list[Statement]:
     """Return what the main table of these runs shows about the differences between its methods.
 
     Every method is compared with SoftMax; without SoftMax, with the first one. A difference is
@@ -56,7 +56,7 @@ def conclude(records: Sequence[Mapping[str, Any]]) -> Conclusion:
     rows = [row for record in records for row in run_rows(record, {})]
     others = in_the_papers_order(row.method for row in rows if row.method != reference)
     if not others:
-        return Conclusion("There is one method, so there is nothing to compare.", [])
+        return [Statement("There is one method, so there is nothing to compare.")]
     differences = []
     for column in columns_of(records):
         if column.per_run:
@@ -65,40 +65,40 @@ def conclude(records: Sequence[Mapping[str, Any]]) -> Conclusion:
             differences += [difference for difference in found if difference]
     judged = {difference.method for difference in differences}
     if not judged:
-        return Conclusion(
-            f"Nothing can be concluded: no other method has two seeds in common with {reference}.",
-            [],
+        text = (
+            f"Nothing can be concluded: no other method has two seeds in common with {reference}."
         )
+        return [Statement(text)]
     unjudged = [name for name in others if name not in judged]
     claims = corrected(differences)
     hints = [each for each in differences if each.p < LEVEL and each not in claims]
-    sentences = [_claims_text(reference, differences, claims)]
-    if unjudged:
-        sentences.append(
-            f"Nothing can be concluded about {', '.join(unjudged)}: too few seeds in common with "
-            f"{reference}."
-        )
+    statements = [_claimed(reference, differences, claims)]
     if hints:
-        sentences.append(_hints_text(len(hints), len(differences), bool(claims)))
-    return Conclusion(" ".join(sentences), [*map(str, hints)])
+        text = _hints_text(len(hints), len(differences), bool(claims))
+        statements.append(Statement(text, [*map(str, hints)]))
+    if unjudged:
+        text = f"has fewer than two seeds in common with {reference}, so nothing is said about it"
+        statements += [Statement(f"{name} {text}.") for name in unjudged]
+    return statements
 
 
-def _claims_text(
+def _claimed(
     reference: str, differences: Sequence[Difference], claims: Sequence[Difference]
-) -> str:
-    """Return the sentence on the differences that are significant after correction."""
+) -> Statement:
+    """Return the statement on the differences that are significant after correction."""
     pairs = sorted({difference.pairs for difference in differences})
     seeds = str(pairs[0]) if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
     tests = (
         f"{len(differences)} paired t tests over {seeds} common seeds, with Holm's correction at "
         "5 %"
     )
-    if claims:
-        return (
-            f"Compared with {reference}, {'; '.join(map(str, claims))}; no other difference "
-            f"is significant ({tests})."
-        )
-    return f"No difference from {reference} is significant ({tests})."
+    if not claims:
+        return Statement(f"No difference from {reference} is significant ({tests}).")
+    if len(claims) == 1:
+        text = f"Compared with {reference}, {claims[0]}. No other difference is significant"
+        return Statement(f"{text} ({tests}).")
+    text = f"{len(claims)} differences from {reference} are significant"
+    return Statement(f"{text} ({tests}):", [*map(str, claims)])
 
 
 def _hints_text(hints: int, tests: int, further: bool) -> str:

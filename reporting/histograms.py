@@ -1,5 +1,7 @@
 """Draws the histograms of scores: test images against the images of each OOD set."""
 
+import textwrap
+
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -87,4 +89,4 @@ def _histograms(axes: Axes, inside: NDArray, outside: NDArray, colour: str) -> N
 
 def _in_lines(method: str) -> str:
     """Return a method's name in lines that fit beside a panel."""
-    return method.replace(" without", "\nwithout").replace(", ", ",\n")
+    return textwrap.fill(method, 18)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 
-from .conclusion import Conclusion
+from .conclusion import Statement
 from .curves import operating_point
 from .examples import Strip
 from .glossary import GLOSSARY
@@ -27,7 +27,7 @@ class Section:
     anchor: str
     title: str
     how: str
-    conclusion: Conclusion
+    conclusion: Sequence[Statement]
     table: Table
     means: Table | None  # over the near and the far sets
     details: Mapping[str, Table]
