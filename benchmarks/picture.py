@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from experiment import records
 from reporting.curves import reliability
-from reporting.figures import COLOURS, FAINT, INK, LINE, STYLE
 from reporting.outcomes import Outcome, load_outcome
+from reporting.style import COLOURS, FAINT, INK, LINE, STYLE
 from utils.files import whole_file
 from utils.metrics import threshold_at
 from utils.output import print_line

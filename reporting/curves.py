@@ -38,6 +38,41 @@ def roc(inside: NDArray, outside: NDArray, false_positive_rates: NDArray) -> NDA
     return np.interp(false_positive_rates, false_positives, true_positives)
 
 
+def risk_coverage(scores: NDArray, failures: NDArray) -> tuple[NDArray, NDArray]:
+    """Return the coverages k/N, k = 1 ... N, and the risk at each.
+
+    Images are accepted in the order of their scores, the highest first. The risk is the share of
+    failures among the accepted images (Geifman & El-Yaniv 2017). Equal scores count in a random
+    order: the risk is its expected value.
+
+    Args:
+        scores: [N].
+        failures: bool [N], whether it is a failure to accept the image.
+    """
+    order = np.argsort(-scores, kind="stable")
+    values, failed = scores[order], failures[order]
+    ends = np.append(np.flatnonzero(np.diff(values)) + 1, len(values))  # of groups of equal scores
+    accepted = np.arange(1, len(values) + 1)
+    expected = np.interp(accepted, [0, *ends], [0, *np.cumsum(failed)[ends - 1]])
+    return accepted / len(values), expected / accepted
+
+
+def risk(inside: NDArray, wrong: NDArray, outside: NDArray, coverages: NDArray) -> NDArray:
+    """Return the risk at each coverage: the share of failures among the accepted images.
+
+    A wrong answer to an in-distribution image is a failure, and so is every out-of-distribution
+    image (Jaeger et al. 2023). Between the coverages k/N the risk is interpolated linearly.
+
+    Args:
+        inside: in-distribution scores [N].
+        wrong: bool [N], whether the answers to these images are wrong.
+        outside: out-of-distribution scores [M]; M is 0 for wrong answers alone.
+        coverages: in (0, 1].
+    """
+    failures = np.concatenate([wrong, np.ones(len(outside), bool)])
+    return np.interp(coverages, *risk_coverage(np.concatenate([inside, outside]), failures))
+
+
 def operating_point(
     calibration: NDArray, sets: Mapping[str, NDArray], rate: float
 ) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Loads the arrays that figures are drawn from, out of a finished run's files."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
+from sklearn.metrics import confusion_matrix
 
 from experiment import predictions, records
 from losses import LOSSES, scores
@@ -21,6 +23,7 @@ class Outcome:
 
     record: dict[str, Any]
     correct: NDArray  # bool [N], of the test images
+    confusion: NDArray  # int [C, C]: test images of class i that were taken for class j
     confidences: dict[str, NDArray]  # "t1" and "calibrated" → max p [N] of the test images
     ece: dict[str, float]  # "t1" and "calibrated" → ECE of the test images
     predicted: dict[str, NDArray]  # set → class [N]
@@ -31,6 +34,15 @@ class Outcome:
     def calibration_scores(self) -> NDArray:
         """Scores of the images that the temperature was fitted to. They give the thresholds."""
         return self.scores[self.record["temperature"]["split"]]
+
+
+Methods = Mapping[str, Sequence[Outcome]]  # each method's runs
+
+
+def titles(methods: Methods) -> dict[str, str]:
+    """Return the out-of-distribution sets' titles by source, which all runs share."""
+    first = next(iter(methods.values()))[0]
+    return {source: entry["title"] for source, entry in first.record["detection"].items()}
 
 
 def load_outcome(folder: Path, record: dict[str, Any]) -> Outcome:
@@ -55,10 +67,12 @@ def load_outcome(folder: Path, record: dict[str, Any]) -> Outcome:
         for name in sets
     }
     test_logits = arrays["test"]["logits"].astype(float)
+    classes = np.arange(test_logits.shape[1])
     results = record["classification"]["test"]
     return Outcome(
         record=record,
         correct=test_logits.argmax(1) == arrays["test"]["labels"],
+        confusion=confusion_matrix(arrays["test"]["labels"], test_logits.argmax(1), labels=classes),
         confidences={
             "t1": softmax(test_logits, axis=1).max(1),
             "calibrated": confidence_by_set["test"],

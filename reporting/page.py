@@ -8,32 +8,16 @@ from pathlib import Path
 
 import jinja2
 
+from .conclusion import Statement
 from .curves import operating_point
 from .examples import Strip
-from .figures import Methods, titles
+from .glossary import GLOSSARY
+from .html_table import Table, file_name
+from .outcomes import Methods, titles
 from .pictures import Picture
 from .tables import BEST, mean_and_deviation, number
 
 RATES = (0.9, 0.95, 0.99)  # true-positive rates of the operating points
-
-
-@dataclass(frozen=True)
-class Table:
-    """Heads and rows of text. A row that begins with a dot belongs to the row above it."""
-
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-    @property
-    def bodies(self) -> list[list[Sequence[str]]]:
-        """The rows in groups that stay together when the table is sorted."""
-        bodies: list[list[Sequence[str]]] = []
-        for row in self.rows:
-            if row[0].startswith("·") and bodies:
-                bodies[-1].append(row)
-            else:
-                bodies.append([row])
-        return bodies
 
 
 @dataclass(frozen=True)
@@ -43,11 +27,13 @@ class Section:
     anchor: str
     title: str
     how: str
+    conclusion: Sequence[Statement]
     table: Table
     means: Table | None  # over the near and the far sets
     details: Mapping[str, Table]
     pictures: Sequence[Picture]
     points: Table | None
+    confusions: Mapping[str, Table]  # a table for each method
     examples: Mapping[str, Sequence[Strip]]
     notes: Sequence[str]
 
@@ -66,12 +52,32 @@ def operating_points(methods: Methods) -> Table:
     return Table(heads, rows)
 
 
-def render(sections: Sequence[Section]) -> str:
-    """Return the page as HTML."""
+def render(sections: Sequence[Section], origin: Mapping[str, str]) -> str:
+    """Return the page as HTML.
+
+    Args:
+        sections: one for each group of runs.
+        origin: what the head says about the report, by label.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    return environment.get_template("page.html").render(sections=sections, best=BEST)
+    return environment.get_template("page.html").render(
+        sections=sections,
+        origin=origin,
+        glossary=GLOSSARY,
+        best=BEST,
+        file_name=file_name,
+        shade=_shade,
+    )
+
+
+def _shade(percentage: str, right: bool) -> int:
+    """Return how strongly the cell of a matrix is coloured, in percent.
+
+    It grows with the square root, and faster for wrong answers, so that rare ones can be seen.
+    """
+    return min(80, round((6 if right else 14) * float(percentage) ** 0.5))

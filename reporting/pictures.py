@@ -14,18 +14,15 @@ from utils.bins import BINS
 from utils.files import whole_file
 
 from .figures import (
-    FAINT,
-    INK,
-    LINE,
-    STYLE,
     History,
-    Looks,
-    Methods,
     reliability_diagrams,
+    risk_coverage_curves,
     roc_curves,
-    score_histograms,
     training_curves,
 )
+from .histograms import score_histograms
+from .outcomes import Methods
+from .style import FAINT, INK, LINE, STYLE, Looks
 
 # The page's variables for these colours.
 VARIABLES = {INK: "var(--ink)", LINE: "var(--line)", FAINT: "var(--faint)"}
@@ -43,12 +40,22 @@ CAPTIONS = {
         "Each method's first run. Grey: test images; colour: the set named above the column; the "
         "outermost 0.2 % on each side lie in the first and last bar. Dotted: the threshold that "
         "accepts 95 % of the images that the temperature was fitted to. Images to the right of it "
-        "are accepted.",
+        "are accepted. A score from 0 to 1, such as MPS, is drawn over its log-odds "
+        "log(p / (1 - p)), because nearly all of it is close to 1; the marks are the scores "
+        "themselves.",
     ),
     "roc": (
         "ROC curves",
         "Each method's own score: the mean of its runs' curves, and the range from the lowest to "
         "the highest. Dotted: 95 % of the test images accepted.",
+    ),
+    "risk": (
+        "Risk and coverage",
+        "If a threshold on the method's own score accepts this share of the images (coverage), "
+        "the risk is the share of failures among them. In the first panel the images are the test "
+        "images, and a wrong answer is a failure. In the others the images of an OOD set are among "
+        "them, and each is a failure. Lower is better; at coverage 1 the risk is the share of "
+        "failures among all images. The mean of the runs' curves, and their range.",
     ),
     "training": (
         "Training",
@@ -83,6 +90,7 @@ def pictures(
         figures["reliability"] = reliability_diagrams(methods, look)
         figures["scores"] = score_histograms(methods, look)
         figures["roc"] = roc_curves(methods, look)
+        figures["risk"] = risk_coverage_curves(methods, look)
     if histories:
         figures["training"] = training_curves(histories, look)
     return [
@@ -106,8 +114,12 @@ def _save(figure: Figure, prefix: Path, name: str) -> Markup:
         text = io.StringIO()
         figure.savefig(text, format="svg", facecolor="none", metadata={"Date": None})
     svg = text.getvalue()
-    label = CAPTIONS[name][0]
-    svg = svg[svg.index("<svg") :].replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
+    # On a narrower page the figure scrolls, because its smallest text has 8 pixels there.
+    attributes = (
+        f'role="img" aria-label="{CAPTIONS[name][0]}" '
+        f'style="min-width: {79 * figure.get_figwidth():.0f}px"'
+    )
+    svg = svg[svg.index("<svg") :].replace("<svg ", f"<svg {attributes} ", 1)
     for colour, variable in VARIABLES.items():
         svg = svg.replace(colour, variable)
     return Markup(svg)

@@ -5,27 +5,32 @@ It holds the tables, figures, operating points, and the images that the detector
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from data.catalog import title_of
 from experiment.config import RunConfig
-from experiment.data import load_data
+from experiment.data import Data, load_data
 from utils.files import whole_file
 from utils.output import print_error, print_line
 
 from .aggregation import Efficiencies, main_table
 from .classification import classification_tables
+from .conclusion import conclude
+from .confusion import confusion_tables
 from .details import detail_tables
 from .examples import Strip, most_wrong
-from .figures import History, looks
+from .figures import History
 from .groups import HEADS, group_rows
+from .html_table import Table
+from .origin import origin
 from .outcomes import Outcome, load_history, load_outcome
-from .page import Section, Table, operating_points, render
+from .page import Section, operating_points, render
 from .paper import in_the_papers_order
 from .pictures import pictures
 from .runs import Group, Runs, group_runs, is_from_elsewhere, is_trained, method_of
+from .style import looks
 
 FIGURES = "figures"  # the folder of figures, in the report's
 T = TypeVar("T")
@@ -60,7 +65,8 @@ def write_report(folder: Path, runs: Runs, measured: Efficiencies) -> int:
         ]
         with whole_file(folder / "index.html") as path:
             # A folder's name may not be UTF-8.
-            path.write_text(render(sections), encoding="utf-8", errors="backslashreplace")
+            text = render(sections, origin(runs))
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except (ValueError, OSError) as error:
         return print_error(f"no report in {folder}: {error}")
     for section in sections:
@@ -81,11 +87,13 @@ def _section(
         trained, load_history, "the training curves lack", notes
     )
     means = group_rows((method_of(record), record) for record in records)
+    data = _images(outcomes, notes)
     look = looks(in_the_papers_order(map(method_of, records)))
     return Section(
         anchor=f"part{number}",
         title=f"{group.data_title}, {group.network}",
         how=group.how,
+        conclusion=conclude(records),
         table=Table(*main_table(group, records, measured)),
         means=Table(HEADS, means) if means else None,
         details={
@@ -94,7 +102,8 @@ def _section(
         },
         pictures=pictures(outcomes, histories, look, figures / f"{number}"),
         points=operating_points(outcomes) if outcomes else None,
-        examples=_examples(outcomes, notes),
+        confusions=confusion_tables(outcomes, data.train.classes if data else ()),
+        examples=_examples(outcomes, data, notes),
         notes=notes,
     )
 
@@ -130,23 +139,39 @@ def _load_all(
     return {method: loaded[method] for method in in_the_papers_order(loaded) if loaded[method]}
 
 
-def _examples(outcomes: dict[str, list[Outcome]], notes: list[str]) -> dict[str, list[Strip]]:
-    """Return the images that each method's first run gets most wrong.
-
-    If they are not on this machine, a note says why.
-    """
+def _images(outcomes: dict[str, list[Outcome]], notes: list[str]) -> Data | None:
+    """Return the images of a group's runs. If they are not on this machine, a note says why."""
     trained = [runs[0].record for runs in outcomes.values() if is_trained(runs[0].record)]
     if not trained:
-        return {}
-    config = trained[0]["config"]
+        return None
     try:
-        data = load_data(RunConfig.from_json(config))
-        # The images of outputs from elsewhere may have another order.
-        return {
-            method: most_wrong(runs[0], data)
-            for method, runs in outcomes.items()
-            if not is_from_elsewhere(runs[0].record)
-        }
+        return load_data(RunConfig.from_json(trained[0]["config"]))
     except DAMAGED as error:
-        notes.append(f"no images of {title_of(config['data'])} are shown: {error}")
+        notes.append(_no_images(trained[0], error))
+        return None
+
+
+def _examples(
+    outcomes: dict[str, list[Outcome]], data: Data | None, notes: list[str]
+) -> dict[str, list[Strip]]:
+    """Return the images that each method's first run gets most wrong; {} without images.
+
+    If the images have changed since the run, a note says so.
+    """
+    if data is None:
         return {}
+    # The images of outputs from elsewhere may have another order.
+    first = {
+        method: runs[0]
+        for method, runs in outcomes.items()
+        if not is_from_elsewhere(runs[0].record)
+    }
+    try:
+        return {method: most_wrong(run, data) for method, run in first.items()}
+    except DAMAGED as error:
+        notes.append(_no_images(next(iter(first.values())).record, error))
+        return {}
+
+
+def _no_images(record: Mapping[str, Any], error: BaseException) -> str:
+    return f"no images of {title_of(record['config']['data'])} are shown: {error}"

@@ -36,3 +36,25 @@ def test_operating_points_keep_the_rate_on_the_images_that_fitted_the_temperatur
         assert accepted.keys() == {"test", split, *run.record["detection"]}
         if len(np.unique(run.calibration_scores)) == len(run.calibration_scores):
             assert accepted[split] < rate + 1 / len(run.calibration_scores)
+
+
+def test_risk_without_and_with_ood_images_is_that_of_a_loop():
+    inside, outside = np.array([4.0, 3.0, 2.0, 1.0]), np.array([3.5, 0.0])
+    wrong = np.array([False, True, False, True])
+    quarters, sixths = np.arange(1, 5) / 4, np.arange(1, 7) / 6
+    assert curves.risk(inside, wrong, np.empty(0), quarters) == pytest.approx(
+        [0, 1 / 2, 1 / 3, 2 / 4]
+    )
+    # In order: right, OOD, wrong, right, wrong, OOD.
+    assert curves.risk(inside, wrong, outside, sixths) == pytest.approx(
+        [0, 1 / 2, 2 / 3, 2 / 4, 3 / 5, 4 / 6]
+    )
+
+
+def test_the_risk_at_full_coverage_is_the_share_of_failures(outcomes):
+    for run in outcomes:
+        wrong = ~run.correct
+        for source in run.record["detection"]:
+            found = curves.risk(run.scores["test"], wrong, run.scores[source], np.ones(1))
+            count = len(run.scores[source])
+            assert found == pytest.approx((wrong.sum() + count) / (len(wrong) + count))

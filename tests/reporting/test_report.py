@@ -1,10 +1,13 @@
 """analyze.py --report: the page and its figures, from real finished runs of the digits."""
 
+import base64
+import io
 import os
 import re
 import shutil
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -44,18 +47,48 @@ def test_the_page_needs_no_other_file(page):
     links = Links()
     links.feed(text)
     assert len(links.asked) > 100  # images and the figures' own parts
-    assert all(link.startswith(("data:image/png;base64,", "#")) for link in links.asked)
+    own = ("data:image/png;base64,", "data:text/csv;charset=utf-8;base64,", "#")
+    assert all(link.startswith(own) for link in links.asked)
     assert not re.search(r"@import|url\((?!#)", text)
     assert {"SoftMax (n=2)", "DisMax (n=1)", "Deep Ensemble of 2 (n=1)", "Operating points"} <= set(
         map(str.strip, links.text)
     )
 
 
+def test_every_table_has_its_csv(page):
+    text = (page / "index.html").read_text()
+    urls = re.findall(r'href="data:text/csv;charset=utf-8;base64,([^"]+)" download="([^"]+)"', text)
+    assert len(urls) == text.count("<table>") > 5
+    names = [name for _, name in urls]
+    assert len(set(names)) == len(names)
+    main = next(url for url, name in urls if name.endswith("main-table.csv"))
+    table = pd.read_csv(io.BytesIO(base64.b64decode(main)))
+    assert table["method (runs)"][0] == "SoftMax (n=2)"
+    assert table["ACC %"].between(0, 100).all()
+
+
+def test_what_is_wider_than_the_page_has_a_place_for_its_sign(page):
+    text = (page / "index.html").read_text()
+    assert (
+        text.count('<div class="wide"')
+        == text.count('class="hint"')
+        == text.count("<svg") + (text.count("<table>"))
+    )
+
+
+def test_the_head_says_from_what_it_was_made_and_the_section_what_it_shows(page):
+    text = (page / "index.html").read_text()
+    assert "<dt>Command</dt><dd><code>python " in text
+    assert "<dt>AUROC</dt>" in text
+    # The others have one run each.
+    assert "no other method has two seeds in common with SoftMax" in text
+
+
 def test_figures_lie_beside_it_as_png_and_pdf(page):
     names = {path.name for path in (page / "figures").iterdir()}
     assert names == {
         f"1-{name}.{suffix}"
-        for name in ("reliability", "scores", "roc", "training")
+        for name in ("reliability", "scores", "roc", "risk", "training")
         for suffix in ("png", "pdf")
     }
     for path in (page / "figures").iterdir():
@@ -96,7 +129,7 @@ def test_missing_files_of_runs_are_noted_and_the_rest_is_shown(finished, tmp_pat
     assert f"{records.EPOCHS} has 2 epochs of {len(log)}" in said
     text = (tmp_path / "page" / "index.html").read_text()
     assert "DisMax (n=1)" in text
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 5
 
 
 def test_records_alone_make_a_page_of_tables(finished, tmp_path):
@@ -130,7 +163,7 @@ def test_names_are_not_markup_and_missing_data_are_noted(finished, tmp_path):
     text = (tmp_path / "page" / "index.html").read_text()
     assert "$x^$ é" in text
     assert "<script>alert" not in text
-    assert "no images of Digits 0-7 are shown" in text
+    assert "No images of Digits 0-7 are shown" in text
 
 
 def test_sets_of_one_title_have_different_titles_everywhere(finished, tmp_path):

@@ -1,0 +1,161 @@
+"""What the numbers of a table carry: differences from one method, paired over common seeds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from .aggregation import run_rows
+from .columns import Column, RunRow, columns_of
+from .paper import in_the_papers_order
+from .runs import is_trained, method_of
+
+LEVEL = 0.05  # a difference with a smaller p-value is significant
+REFERENCE = "softmax"  # the loss that the others are compared with, if the table has it
+
+
+class Statement(NamedTuple):
+    """A sentence, and the differences that it announces."""
+
+    text: str
+    differences: Sequence[str] = ()
+
+
+class Difference(NamedTuple):
+    """A method's difference from the reference in one column, with its paired t test."""
+
+    method: str
+    column: Column
+    pairs: int
+    mean: float
+    low: float  # of the 95 % t interval
+    high: float
+    p: float
+
+    def __str__(self) -> str:
+        better = (self.mean < 0) == self.column.lower_is_better
+        title, digits = self.column.title, self.column.digits
+        unit = " points" if title.endswith("%") else ""
+        return (
+            f"{self.method} is {'better' if better else 'worse'} in {title.removesuffix(' %')}: "
+            f"{self.mean:+.{digits}f}{unit} (95 % interval {self.low:+.{digits}f} to "
+            f"{self.high:+.{digits}f})"
+        )
+
+
+def conclude(records: Sequence[Mapping[str, Any]]) -> list[Statement]:
+    """Return what the main table of these runs shows about the differences between its methods.
+
+    Every method is compared with SoftMax; without SoftMax, with the first one. A difference is
+    claimed if it is significant after Holm's correction (Holm 1979) for all comparisons of the
+    table. The others that are significant are hints.
+    """
+    reference = _reference(records)
+    rows = [row for record in records for row in run_rows(record, {})]
+    others = in_the_papers_order(row.method for row in rows if row.method != reference)
+    if not others:
+        return [Statement("There is one method, so there is nothing to compare.")]
+    differences = []
+    for column in columns_of(records):
+        if column.per_run:
+            values = _values_by_seed(rows, column)
+            found = [_difference(name, column, values[name], values[reference]) for name in others]
+            differences += [difference for difference in found if difference]
+    judged = {difference.method for difference in differences}
+    if not judged:
+        text = (
+            f"Nothing can be concluded: no other method has two seeds in common with {reference}."
+        )
+        return [Statement(text)]
+    unjudged = [name for name in others if name not in judged]
+    claims = corrected(differences)
+    hints = [each for each in differences if each.p < LEVEL and each not in claims]
+    statements = [_claimed(reference, differences, claims)]
+    if hints:
+        text = _hints_text(len(hints), len(differences), bool(claims))
+        statements.append(Statement(text, [*map(str, hints)]))
+    if unjudged:
+        text = f"has fewer than two seeds in common with {reference}, so nothing is said about it"
+        statements += [Statement(f"{name} {text}.") for name in unjudged]
+    return statements
+
+
+def _claimed(
+    reference: str, differences: Sequence[Difference], claims: Sequence[Difference]
+) -> Statement:
+    """Return the statement on the differences that are significant after correction."""
+    pairs = sorted({difference.pairs for difference in differences})
+    seeds = str(pairs[0]) if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
+    tests = (
+        f"{len(differences)} paired t tests over {seeds} common seeds, with Holm's correction at "
+        "5 %"
+    )
+    if not claims:
+        return Statement(f"No difference from {reference} is significant ({tests}).")
+    if len(claims) == 1:
+        text = f"Compared with {reference}, {claims[0]}. No other difference is significant"
+        return Statement(f"{text} ({tests}).")
+    text = f"{len(claims)} differences from {reference} are significant"
+    return Statement(f"{text} ({tests}):", [*map(str, claims)])
+
+
+def _hints_text(hints: int, tests: int, further: bool) -> str:
+    """Return the sentence before the hints. `further`: whether there are claims."""
+    count = f"{hints} {'more ' if further else ''}difference{'' if hints == 1 else 's'}"
+    are, they = ("is", "it is only a hint") if hints == 1 else ("are", "they are only hints")
+    return (
+        f"Without the correction {count} {are} significant; chance alone gives about "
+        f"{max(1, round(LEVEL * tests))}, so {they}:"
+    )
+
+
+def _reference(records: Sequence[Mapping[str, Any]]) -> str:
+    """Return the name of the method that the others are compared with."""
+    chosen = [
+        record for record in records if is_trained(record) and record["config"]["loss"] == REFERENCE
+    ]
+    return in_the_papers_order(method_of(record) for record in chosen or records)[0]
+
+
+def _values_by_seed(rows: Sequence[RunRow], column: Column) -> dict[str, dict[Any, float]]:
+    """Return each method's numbers by seed. A run that lacks the number is left out."""
+    values: dict[str, dict[Any, float]] = {}
+    for row in rows:
+        known = values.setdefault(row.method, {})
+        try:
+            value = column.value(row)
+        except KeyError:  # a record older than the number
+            continue
+        if not math.isnan(value):
+            known[row.record["config"]["seed"]] = value
+    return values
+
+
+def _difference(
+    method: str, column: Column, values: Mapping[Any, float], reference: Mapping[Any, float]
+) -> Difference | None:
+    """Return the difference over common seeds; None with fewer than two of them.
+
+    Differences that are all equal have no spread to judge by: their p is 1.
+    """
+    seeds = [seed for seed in values if seed in reference]
+    if len(seeds) < 2:
+        return None
+    differences = np.array([values[seed] - reference[seed] for seed in seeds])
+    mean = float(differences.mean())
+    if np.ptp(differences) < 1e-12:
+        return Difference(method, column, len(seeds), mean, mean, mean, 1.0)
+    test = stats.ttest_1samp(differences, 0)
+    low, high = test.confidence_interval(1 - LEVEL)
+    return Difference(method, column, len(seeds), mean, float(low), float(high), float(test.pvalue))
+
+
+def corrected(differences: Sequence[Difference]) -> list[Difference]:
+    """Return the differences that are significant after Holm's correction, in the given order."""
+    ordered = sorted(differences, key=lambda difference: difference.p)
+    count = 0
+    while count < len(ordered) and ordered[count].p * (len(ordered) - count) < LEVEL:
+        count += 1
+    return [difference for difference in differences if difference in ordered[:count]]

@@ -1,0 +1,47 @@
+"""The words of the report, one sentence each."""
+
+from utils.bins import BINS
+
+# docs/how-each-number-is-defined.md has the equations.
+GLOSSARY = {
+    "ACC": "The share of test images whose class is predicted right.",
+    "AUPR out, AUPR": "The area under the precision-recall curve (average precision) with OOD "
+    "images as the positive class; it depends on how many images each set has.",
+    "AUPR in": "The same area, with test images as the positive class.",
+    "AUROC": "The chance that a test image scores above an OOD image, where a tie counts half: "
+    "50 % is a guess, 100 % is perfect.",
+    "Coverage": "The share of all images that a threshold accepts.",
+    "DTACC": "The best mean of the share of test images accepted and of OOD images rejected, over "
+    "all thresholds.",
+    "ECE": f"The mean distance between confidence and accuracy over {BINS} bins of confidence; 0 "
+    "is perfectly calibrated.",
+    "Eff": "Images classified and scored in a second, in percent of SoftMax's.",
+    "FPR@95": "The share of test images that are rejected where 95 % of the OOD images are (OOD "
+    "images are the positive class).",
+    "FPR (in a method's name)": "Fractional probability regularization: training on mosaics of "
+    "images too.",
+    "Held-out protocol": "The epoch is chosen and the temperature fitted on images held out of the "
+    "training images; the test images are used once.",
+    "n": "The number of runs that a row is the mean of; they differ only in their seed.",
+    "Near, far, very far": "How much an OOD set resembles the training images: other classes of "
+    "the same kind are near, photographs of something else far, digits or noise very far.",
+    "OOD": "Out of distribution: images of none of the classes that the network has learned.",
+    "Own score": "The score that a method's paper proposes; the tables use it unless brackets "
+    "name another one.",
+    "Paper's protocol": "The epoch is chosen and the temperature fitted on the test images, as the "
+    "paper's code did; the numbers are optimistic.",
+    "Risk": "The share of failures among the accepted images.",
+    "Score": "A number for each image; a threshold accepts images that have at least this score.",
+    "MPS": "The largest probability.",
+    "ES": "Minus the entropy of the probabilities.",
+    "MDS": "The largest logit; with a loss of distances it is minus the smallest distance.",
+    "MMLS": "The largest logit plus the mean logit.",
+    "MMLES": "MMLS plus ES; the score of DisMax.",
+    "MMLEPS": "MMLES plus MPS.",
+    "T": "The temperature: the logits are divided by it before the softmax; the fitted T makes the "
+    "ECE smallest.",
+    "TNR@95": "The share of OOD images rejected by the threshold that accepts 95 % of the test "
+    "images.",
+    "TPR": "True-positive rate: the share of in-distribution images accepted.",
+    "±": "The standard deviation over the n runs.",
+}
