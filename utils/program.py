@@ -1,16 +1,19 @@
 """What all programs share: the command line, made from a dataclass, and the exit status."""
 
+import inspect
 import io
+import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from itertools import pairwise, takewhile
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
 
-from . import interruption
-from .output import print_error, rank, tolerate
+from . import habits, interruption
+from .output import print_error, print_line, rank, tolerate
 
 T = TypeVar("T")
 # torch has no error class for these. Their messages contain one of these texts.
@@ -100,26 +103,65 @@ def read(
         arguments: `sys.argv` by default.
         description: the help's first lines, by default the docstring of `kind`.
 
-    Returns an instance of the dataclass, or what the function returns.
+    Returns an instance of the dataclass, or what the function returns. --help and --version print
+    and raise SystemExit.
 
     Raises ValueError, in one line, if the arguments cannot be parsed.
     """
     tolerate()
-    _refuse_empty(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--version" in arguments:
+        print_line(f"dismax {version()}")
+        raise SystemExit(0)
+    _refuse_empty(arguments)
+    description = description or kind.__doc__
     output = io.StringIO()
     try:
         with redirect_stderr(output):
-            return tyro.cli(
-                kind, prog=program, args=arguments, description=description or kind.__doc__
-            )
+            return tyro.cli(kind, prog=program, args=arguments, description=description)
     except SystemExit as stop:
         if not stop.code:  # --help
             raise
-        # tyro draws a frame around its message. The first paragraph says what is wrong.
-        lines = [line.strip("│ ") for line in output.getvalue().splitlines()]
-        first = takewhile(lambda line: line and not line.startswith("─"), lines[1:])
-        message = " ".join(first) or " ".join(lines)
-        raise ValueError(f"{message} (python {program} --help lists the options)") from None
+    if not arguments:
+        with suppress(SystemExit):
+            tyro.cli(kind, prog=program, args=["--help"], description=description)
+        raise ValueError(f"{program} needs arguments: its help is above")
+    answer = habits.answer(arguments, inspect.signature(kind).parameters)
+    raise ValueError(
+        answer
+        or f"{_in_one_line(output.getvalue())}{_suggestion(kind, arguments)} "
+        f"(python {program} --help lists the options)"
+    )
+
+
+def _in_one_line(text: str) -> str:
+    """tyro's message. The first paragraph in its frame says what is wrong."""
+    lines = [line.strip("│ ") for line in text.splitlines()]
+    first = takewhile(lambda line: line and not line.startswith("─"), lines[1:])
+    return " ".join(first) or " ".join(lines)
+
+
+def _suggestion(kind: Callable[..., object], arguments: Sequence[str]) -> str:
+    """The options that are similar to unknown ones on a command line, as the end of a message."""
+    words = []
+    for argument in arguments:  # tyro finds nothing that is similar to --name=value
+        words += argument.split("=", 1) if argument.startswith("--") else [argument]
+    output = io.StringIO()
+    with redirect_stderr(output), suppress(SystemExit):
+        tyro.cli(kind, args=words)
+    # In tyro's frame, an option's line begins with four spaces, and its help with eight.
+    options = re.findall(r"^│ {5}(--[\w-]+)", output.getvalue(), re.M)
+    if not options or "Unrecognized options" not in output.getvalue():
+        return ""
+    return f": perhaps you meant {' or '.join(options)}"
+
+
+def version() -> str:
+    """The version of the package `dismax`. Importing the package would load PyTorch."""
+    text = (Path(__file__).parent.parent / "dismax" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "(.*)"$', text, re.M)
+    assert found, "hatchling reads the same line"
+    return found[1]
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:
