@@ -1,6 +1,7 @@
 """`python -m dismax`: what the package can do, and how."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
@@ -32,9 +33,9 @@ which this package is built.
 """
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     """Print the version with --version, else the overview."""
-    if "--version" in sys.argv[1:]:
+    if "--version" in arguments:
         print(f"dismax {__version__}")
         return
     # The installed package holds the losses; in a checkout they are beside it.
@@ -44,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -77,11 +77,12 @@ def changes(path: Path, values: Mapping[str, Any]) -> list[str]:
     Raises ValueError, naming the file, if it has versions but is not as runs write it.
     """
     try:
-        schema.check_config(dict(values))
+        # A run has chosen its precision. A user may have put auto there.
+        schema.check_config({name: values[name] for name in values if name != "precision"})
     except ValueError as error:
         if VERSIONS in values:
             raise ValueError(
-                f"--config {path} has versions, as runs write them, but {error}: delete its versions"
+                f"--config {path} has versions, as runs do, but {error}: delete its versions"
             ) from error
         return []
     written_by_a_run = VERSIONS in values or path.name == CONFIG

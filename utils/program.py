@@ -5,7 +5,8 @@ import io
 import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import TypeVar
@@ -103,41 +104,38 @@ def read(
         arguments: `sys.argv` by default.
         description: the help's first lines, by default the docstring of `kind`.
 
-    Returns an instance of the dataclass, or what the function returns. --help and --version print
-    and raise SystemExit.
-
-    Raises ValueError, in one line, if the arguments cannot be parsed.
+    Returns an instance of the dataclass, or what the function returns.
+    Raises ValueError, in one line, for wrong arguments; SystemExit after --help and --version.
     """
     tolerate()
     arguments = sys.argv[1:] if arguments is None else arguments
     if "--version" in arguments:
         print_line(f"dismax {version()}")
-        raise SystemExit(0)
+        sys.exit(0)
     _refuse_empty(arguments)
-    description = description or kind.__doc__
+    parse = partial(tyro.cli, kind, prog=program, description=description or kind.__doc__)
     output = io.StringIO()
     try:
-        with redirect_stderr(output):
-            return tyro.cli(kind, prog=program, args=arguments, description=description)
+        # For an output that is no terminal, tyro writes plain text.
+        with redirect_stdout(output), redirect_stderr(output):
+            return parse(args=arguments)
     except SystemExit as stop:
-        if not stop.code:  # --help
-            raise
+        if not stop.code:
+            parse(args=["--help"])  # prints it, and raises SystemExit
     if not arguments:
         with suppress(SystemExit):
-            tyro.cli(kind, prog=program, args=["--help"], description=description)
+            parse(args=["--help"])
         raise ValueError(f"{program} needs arguments: its help is above")
-    answer = habits.answer(arguments, inspect.signature(kind).parameters)
-    raise ValueError(
-        answer
-        or f"{_in_one_line(output.getvalue())}{_suggestion(kind, arguments)} "
-        f"(python {program} --help lists the options)"
-    )
+    if answer := habits.answer(arguments, inspect.signature(kind).parameters):
+        raise ValueError(answer)
+    message = _in_one_line(output.getvalue()) + _suggestion(kind, arguments)
+    raise ValueError(f"{message} (python {program} --help lists the options)")
 
 
 def _in_one_line(text: str) -> str:
-    """tyro's message. The first paragraph in its frame says what is wrong."""
-    lines = [line.strip("│ ") for line in text.splitlines()]
-    first = takewhile(lambda line: line and not line.startswith("─"), lines[1:])
+    """tyro's message, without its title. The first paragraph says what is wrong."""
+    lines = [line.strip() for line in text.strip().splitlines()]
+    first = takewhile(lambda line: line and not line.startswith("---"), lines[2:])
     return " ".join(first) or " ".join(lines)
 
 
@@ -147,10 +145,10 @@ def _suggestion(kind: Callable[..., object], arguments: Sequence[str]) -> str:
     for argument in arguments:  # tyro finds nothing that is similar to --name=value
         words += argument.split("=", 1) if argument.startswith("--") else [argument]
     output = io.StringIO()
-    with redirect_stderr(output), suppress(SystemExit):
+    with redirect_stdout(output), redirect_stderr(output), suppress(SystemExit):
         tyro.cli(kind, args=words)
-    # In tyro's frame, an option's line begins with four spaces, and its help with eight.
-    options = re.findall(r"^│ {5}(--[\w-]+)", output.getvalue(), re.M)
+    # In tyro's message, an option's line begins with six spaces, and its help with more.
+    options = sorted(re.findall(r"^ {6}(--[\w-]+)", output.getvalue(), re.M))
     if not options or "Unrecognized options" not in output.getvalue():
         return ""
     return f": perhaps you meant {' or '.join(options)}"
