@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Prints the paper's tables from all finished runs. All arguments are passed to analyze.py.
+# Prints the paper's tables from all finished runs. All arguments are passed to analyze.py:
+# python analyze.py --help lists them.
+. "$(dirname "$0")/utils/help.sh"
 . "$(dirname "$0")/utils/paths.sh"
 read_arguments "$@"
 cd "$(dirname "$0")" || exit

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Trains DenseNet-BC-100 on CIFAR-10, as in the paper's Table 2.
 # The variables LOSSES="dismax softmax" and SEEDS="1 2" choose the runs. --list prints the commands of the unfinished runs.
-# All other arguments are passed to main.py.
+# All other arguments are passed to main.py: python main.py --help lists them.
+. "$(dirname "$0")/utils/help.sh"
 export LOSSES=${LOSSES:-softmax scaledcosine godin godin_preprocessing isomaxplus dismax_nofpr}
 exec bash "$(dirname "$0")/utils/run_all.sh" cifar10 densenetbc100 --protocol paper "$@"

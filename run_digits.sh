@@ -2,7 +2,8 @@
 # Trains the losses on scikit-learn's digits and prints the table: offline, in minutes on a laptop.
 # --all runs every method and detector. --runs FOLDER names the folder for the results.
 # The variables LOSSES="dismax softmax" and SEEDS="1 2" choose the runs. --list prints the commands of the unfinished runs.
-# All other arguments are passed to main.py.
+# All other arguments are passed to main.py: python main.py --help lists them.
+. "$(dirname "$0")/utils/help.sh"
 . "$(dirname "$0")/utils/paths.sh"
 read_arguments "$@"
 [ -z "${RUNS-}" ] || RUNS=$(absolute_path "$RUNS")

@@ -9,13 +9,16 @@
 #SBATCH --open-mode=append
 set -u
 if [ -z "${SLURM_ARRAY_TASK_ID-}" ]; then # in the user's shell: find the interpreter for the jobs, and submit them
+    . "$(dirname "$0")/utils/help.sh"
+    . "$(dirname "$0")/utils/paths.sh"
+    read_arguments "${@:2}"
     file=$(realpath -m "${1-}" 2>/dev/null)
     cd "$(dirname "$0")" || exit
     [ -f "$file" ] && [ -s "$file" ] || { echo "error: no commands in '${1-}': make the file with bash run_cifar10_resnet34.sh --list > runs.txt" >&2; exit 2; }
     . utils/environment.sh
     use_environment requirements.txt || exit
     export PYTHON
-    exec sbatch --array="1-$(grep -c '' "$file")" --job-name="$(basename "$1")" "${@:2}" run_slurm.sh "$file"
+    exec sbatch --array="1-$(grep -c '' "$file")" --job-name="$(basename "$1")" ${arguments[@]+"${arguments[@]}"} run_slurm.sh "$file"
 fi
 
 # In a job. It starts in the folder from which it was submitted. Each line begins with the word python and is quoted for a shell.

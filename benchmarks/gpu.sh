@@ -4,8 +4,12 @@
 #     bash benchmarks/gpu.sh [FOLDER [SECONDS]]     # the output is also written to FOLDER, by default gpu
 # It ends after SECONDS, by default 240, and lists the steps that were not done in time. PYTHON names the interpreter, by default
 # python3.
+. "$(dirname "$0")/../utils/help.sh"
+. "$(dirname "$0")/../utils/paths.sh"
+folder=${1:-gpu}
+[ -z "${1-}" ] || folder=$(absolute_path "$1")
 cd "$(dirname "$0")/.." || exit
-folder=${1:-gpu} limit=${2:-240} python=${PYTHON:-python3} failed=0
+limit=${2:-240} python=${PYTHON:-python3} failed=0
 case $limit in
     *[!0-9]* | 0*)
         echo "error: SECONDS must be a whole number above 0, got $limit" >&2

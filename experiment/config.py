@@ -2,7 +2,9 @@
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import tyro
 
 from utils import versions
 
@@ -60,7 +62,7 @@ class Options:
     finetune_adamw: AdamW from 0.001, both along a cosine to 0 after a warm-up, and a tenth of it
     for the body. Default: finetune with --weights, imagenet for imagenet1k and with --size, paper
     for the rest."""
-    learning_rate: float | None = None
+    learning_rate: Annotated[float | None, tyro.conf.arg(aliases=["--lr"])] = None
     """The recipe's highest learning rate, if another one is wanted."""
     weight_decay: float | None = None
     """The recipe's weight decay, if another one is wanted."""

@@ -1,7 +1,8 @@
 """The command line of main.py as a configuration in which nothing is left open."""
 
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,52 @@ from data import sources
 from losses import get_loss
 from models import model_title
 from utils import program
+from utils.output import print_line, rank
 
+from . import options_file
 from .config import PRETRAINED, Options, RunConfig
 from .recipes import RECIPES
+
+
+@dataclass(frozen=True)
+class CommandLine(Options):
+    """The options, and the file that holds some of them."""
+
+    config: Path | None = None
+    """A .yaml or .json file with any of these options, such as a run's config.json. Options on the
+    command line win over the file."""
+
+
+def read(arguments: Sequence[str] | None = None) -> CommandLine:
+    """The options on the command line (`sys.argv` by default) and in the file of --config.
+
+    Warns, once over all processes, if the file is of a run that this code cannot repeat.
+
+    Raises ValueError for an unknown option, or a value of another type.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = program.read(CommandLine, "main.py", arguments, Options.__doc__)
+    if given.config is None:
+        return given
+    values = options_file.read(given.config)
+    words = options_file.words(given.config, values)
+    try:
+        program.read(CommandLine, "main.py", words)
+    except ValueError as error:
+        raise ValueError(f"--config {given.config}: {error}") from None
+    if (changes := options_file.changes(given.config, values)) and rank() == 0:
+        print_line(f"warning: this run does not repeat {given.config}: {'; '.join(changes)}")
+    return program.read(CommandLine, "main.py", [*words, *arguments])  # the last value counts
 
 
 def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     """The configuration that the arguments (`sys.argv` by default) ask for.
 
-    Reads no result and writes nothing. The precision stays `auto` until the run is built.
+    Reads no result and writes no file. The precision stays `auto` until the run is built.
 
     Raises ValueError for a value that is not allowed.
     """
-    options = program.read(Options, "main.py", arguments)
+    options = read(arguments)
     options.check()
     # The same data is the same run, however its path is written.
     data = sources.absolute_source(options.data, options.data_dir)
@@ -52,4 +86,6 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
         "epochs": options.epochs or recipe.epochs or entry.epochs,
         "batch_size": options.batch_size or recipe.batch_size,
     }
-    return RunConfig(**(asdict(options) | resolved))
+    values = asdict(options) | resolved
+    del values["config"]  # its options are in the others
+    return RunConfig(**values)

@@ -11,6 +11,7 @@ from utils.output import print_line
 from .epoch_sums import Summary
 
 SECONDS_BETWEEN_LINES = 20  # if the output is no terminal
+SHORT = {"validation": "val", "test": "test"}  # names of calibration splits in the bar
 
 
 class Progress:
@@ -37,8 +38,9 @@ class Progress:
             dynamic_ncols=True,
             disable=not self.on_terminal,
             # Fits into 80 columns.
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left{postfix}",
+            bar_format="{desc}|{bar}| {rate_fmt}, {remaining} left{postfix}",
         )
+        self.held_out = ""  # the last epoch's accuracy on the calibration split
         self.done_before = done
         self.started = time.monotonic()
         self.last_line = self.started
@@ -47,10 +49,12 @@ class Progress:
         """Count the images of a step. Show the epoch so far if it was read."""
         self.bar.update(images)
         if so_far:
-            self.bar.set_description(f"epoch {self.epoch + 1}/{self.epochs}", refresh=False)
-            self.bar.set_postfix_str(
-                f"loss {so_far.loss:.3f}, acc {so_far.accuracy:.1%}", refresh=False
-            )
+            self._describe(self.epoch + 1, so_far.loss, so_far.accuracy)
+
+    def _describe(self, epoch: int, loss: float, accuracy: float) -> None:
+        """Put an epoch into the bar, which shows it when it is drawn next."""
+        self.bar.set_description(f"epoch {epoch}/{self.epochs}", refresh=False)
+        self.bar.set_postfix_str(f"loss {loss:.3f}, acc {accuracy:.1%}{self.held_out}", False)
 
     def epoch_done(self, entry: dict[str, Any], split: str) -> None:
         """Show a finished epoch.
@@ -60,6 +64,9 @@ class Progress:
             split: the calibration split. The entry has the accuracy on it.
         """
         self.epoch += 1
+        self.held_out = f", {SHORT[split]} {entry[f'{split}_accuracy']:.1%}"
+        # An epoch of few steps is over before its running sums are read.
+        self._describe(self.epoch, entry["loss"], entry["train_accuracy"])
         now = time.monotonic()
         due = self.epoch == self.epochs or now - self.last_line > SECONDS_BETWEEN_LINES
         if self.silent or self.on_terminal or not due:

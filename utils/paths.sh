@@ -1,8 +1,7 @@
 # Sourced by the scripts before they change to their own folder: paths on their command lines are relative to the user's folder.
 
 # Sets the array `arguments` to the arguments, with absolute paths unless the user is in the scripts' folder; and `given_runs` to the
-# value of --runs, empty if there is none. A value of --ood is a path if it contains a slash or ends in .npz or .txt; otherwise it is
-# the name of a set.
+# value of --runs, empty if there is none.
 read_arguments() {
     local argument name='' value
     arguments=() given_runs=''
@@ -10,18 +9,36 @@ read_arguments() {
         value=$argument
         case $argument in
             --*=*) name=${argument%%=*} value=${argument#*=} ;;
-            --*) name=$argument value='' ;;
+            -*) name=$argument value='' ;;
         esac
         if [ -n "$value" ]; then
             case $name in
                 --runs) value=$(absolute_path "$value") given_runs=$value ;;
-                --data-dir | --data_dir | --report) value=$(absolute_path "$value") ;;
-                --ood) case $value in */* | *.npz | *.txt) value=$(absolute_path "$value") ;; esac ;;
+                --data-dir | --data_dir | --report | --config | --output | --error) value=$(absolute_path "$value") ;;
+                --weights) [ "$value" = pretrained ] || value=$(absolute_path "$value") ;;
+                --data | --ood) value=$(absolute_source "$value") ;;
+                '') [ ! -e "${value%%::*}" ] || value=$(absolute_path "$value") ;; # no option yet: a folder, or a file, or FILE::TEST
             esac
             case $argument in --*=*) argument=$name=$value ;; *) argument=$value ;; esac
         fi
         arguments+=("$argument")
     done
+}
+
+# Prints a data set with its path as an absolute path. It is a path if it contains a slash, ends in .npz or .txt, or is a folder here
+# whose name is no data set's.
+absolute_source() {
+    local source=$1
+    case $1 in near=* | far=* | very_far=*) source=${1#*=} ;; esac
+    case $source in
+        */* | *.npz | *.txt) absolute_path "$1" ;;
+        *) if [ -d "$source" ] && ! is_data_set "$source"; then absolute_path "$1"; else echo "$1"; fi ;;
+    esac
+}
+
+# Whether the catalog has a data set of this name.
+is_data_set() {
+    grep -qF "\"$1\"," "$(dirname "${BASH_SOURCE[0]}")/../data/catalog.py"
 }
 
 # Prints a path as an absolute path. The path may have a role (near=PATH), which is kept.

@@ -1,17 +1,21 @@
 """What all programs share: the command line, made from a dataclass, and the exit status."""
 
+import inspect
 import io
+import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import is_dataclass
+from functools import partial
 from itertools import pairwise, takewhile
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import tyro
 
-from . import interruption
-from .output import print_error, rank, tolerate
+from . import habits, interruption
+from .output import print_error, print_line, rank, tolerate
 
 T = TypeVar("T")
 # torch has no error class for these. Their messages contain one of these texts.
@@ -102,27 +106,62 @@ def read(
         description: the help's first lines, by default the docstring of `kind`.
 
     Returns an instance of the dataclass, or what the function returns.
-
-    Raises ValueError, in one line, if the arguments cannot be parsed.
+    Raises ValueError, in one line, for wrong arguments; SystemExit after --help and --version.
     """
     tolerate()
-    given = sys.argv[1:] if arguments is None else arguments
-    _refuse_empty(given)
-    _refuse_lists_without_values(kind, given)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--version" in arguments:
+        print_line(f"dismax {version()}")
+        sys.exit(0)
+    _refuse_empty(arguments)
+    _refuse_lists_without_values(kind, arguments)
+    parse = partial(tyro.cli, kind, prog=program, description=description or kind.__doc__)
     output = io.StringIO()
     try:
-        with redirect_stderr(output):
-            return tyro.cli(
-                kind, prog=program, args=arguments, description=description or kind.__doc__
-            )
+        # For an output that is no terminal, tyro writes plain text.
+        with redirect_stdout(output), redirect_stderr(output):
+            return parse(args=arguments)
     except SystemExit as stop:
-        if not stop.code:  # --help
-            raise
-        # tyro draws a frame around its message. The first paragraph says what is wrong.
-        lines = [line.strip("│ ") for line in output.getvalue().splitlines()]
-        first = takewhile(lambda line: line and not line.startswith("─"), lines[1:])
-        message = " ".join(first) or " ".join(lines)
-        raise ValueError(f"{message} (python {program} --help lists the options)") from None
+        if not stop.code:
+            parse(args=["--help"])  # prints it, and raises SystemExit
+    if not arguments:
+        with suppress(SystemExit):
+            parse(args=["--help"])
+        raise ValueError(f"{program} needs arguments: its help is above")
+    if answer := habits.answer(arguments, inspect.signature(kind).parameters):
+        raise ValueError(answer)
+    message = _in_one_line(output.getvalue()) + _suggestion(kind, arguments)
+    raise ValueError(f"{message} (python {program} --help lists the options)")
+
+
+def _in_one_line(text: str) -> str:
+    """tyro's message, without its title. The first paragraph says what is wrong."""
+    lines = [line.strip() for line in text.strip().splitlines()]
+    first = takewhile(lambda line: line and not line.startswith("---"), lines[2:])
+    return " ".join(first) or " ".join(lines)
+
+
+def _suggestion(kind: Callable[..., object], arguments: Sequence[str]) -> str:
+    """The options that are similar to unknown ones on a command line, as the end of a message."""
+    words = []
+    for argument in arguments:  # tyro finds nothing that is similar to --name=value
+        words += argument.split("=", 1) if argument.startswith("--") else [argument]
+    output = io.StringIO()
+    with redirect_stdout(output), redirect_stderr(output), suppress(SystemExit):
+        tyro.cli(kind, args=words)
+    # In tyro's message, an option's line begins with six spaces, and its help with more.
+    options = sorted(re.findall(r"^ {6}(--[\w-]+)", output.getvalue(), re.M))
+    if not options or "Unrecognized options" not in output.getvalue():
+        return ""
+    return f": perhaps you meant {' or '.join(options)}"
+
+
+def version() -> str:
+    """The version of the package `dismax`. Importing the package would load PyTorch."""
+    text = (Path(__file__).parent.parent / "dismax" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "(.*)"$', text, re.M)
+    assert found, "hatchling reads the same line"
+    return found[1]
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:

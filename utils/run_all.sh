@@ -6,22 +6,27 @@
 # listed commands can run in any order: finished runs are not listed, and the two words are listed once the runs that they need are
 # finished. The exit status is that of the last command that failed.
 set -uf # f: a * in LOSSES is not replaced with file names
+. "$(dirname "$0")/help.sh"
 . "$(dirname "$0")/stopping.sh"
 . "$(dirname "$0")/paths.sh"
-read_arguments "$@"
-set -- "${arguments[@]}"
+[ $# -ge 2 ] || { echo "error: DATA and MODEL are missing: bash utils/run_all.sh --help" >&2; exit 2; }
+read_arguments "${@:3}"
+set -- "$(absolute_source "$1")" "$2" ${arguments[@]+"${arguments[@]}"}
 cd "$(dirname "$0")/.." || exit
 : "${LOSSES:=softmax isomax isomaxplus dismax_nofpr dismax}" "${SEEDS:=1 2 3 4 5}"
-list='' arguments=() shared=() last=''
+list='' arguments=() shared=() last='' config=''
 for argument in "${@:3}"; do
     if [ "$argument" = --list ]; then list=1; else arguments+=("$argument"); fi
     option=$last value=$argument
     case $argument in --*=*) option=${argument%%=*} value=${argument#*=} ;; esac
     case $option in
+        --config) config=1 ;;
         --device | --data-dir | --data_dir) shared+=("$option" "$value") ;;
     esac
     last=$argument
 done
+# A file of options may name another folder for the results. This script looks for them in one.
+[ -z "$config" ] || [ -n "$given_runs" ] || arguments+=(--runs runs)
 if [ -z "$list" ] && [ -z "${PYTHON-}" ]; then
     . utils/environment.sh
     use_environment requirements.txt || exit

@@ -16,6 +16,9 @@ from experiment import records
 from tests.common import QUICK, ROOT
 
 USE = """
+import contextlib
+import io
+import runpy
 import sys
 import torch
 before = {name.split(".")[0] for name in sys.modules}
@@ -31,6 +34,11 @@ assert metrics.accuracy([[0.0, 1.0]], [1]) == 1
 assert dismax.drift([0.0, 1.0], [0.5], 0.5).refused == 0
 found = Detector.load(sys.argv[2])(torch.zeros(3, 3, 8, 8))
 assert Detector.load("cifar10").class_names[3] == "cat"
+overview = io.StringIO()
+with contextlib.redirect_stdout(overview):
+    runpy.run_module("dismax", run_name="__main__")
+assert "in the repository" in overview.getvalue()
+assert "main.py" not in overview.getvalue()  # the package has no programs
 temperature = calibration.fit_temperature(torch.eye(2), torch.arange(2))
 print(sorted(new), found.probabilities.shape[0], temperature > 0)
 """

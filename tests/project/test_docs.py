@@ -22,7 +22,7 @@ import evaluate
 import main
 import predict
 from benchmarks import picture
-from experiment.config import RunConfig
+from experiment.parsing import CommandLine
 from tests.common import ROOT
 from tests.pages import code_blocks, relative_links, run_python, without_code
 from utils import program
@@ -36,7 +36,7 @@ PAGES = [
     *sorted(DOCS.rglob("*.md")),
 ]
 OPTIONS = {
-    "main.py": RunConfig,
+    "main.py": CommandLine,
     "detect.py": detect.Options,
     "ensemble.py": ensemble.Options,
     "evaluate.py": evaluate.Options,

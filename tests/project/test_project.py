@@ -83,7 +83,10 @@ def test_only_records_opens_result_files():
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_is_valid_bash_and_executable(path):
     assert subprocess.run(["bash", "-n", path], capture_output=True).returncode == 0
-    assert path.name in ("environment.sh", "paths.sh", "stopping.sh") or path.stat().st_mode & 0o111
+    assert (
+        path.name in ("environment.sh", "help.sh", "paths.sh", "stopping.sh")
+        or path.stat().st_mode & 0o111
+    )
 
 
 @pytest.mark.parametrize("path", RUN_SCRIPTS, ids=lambda path: path.name)
