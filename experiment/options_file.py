@@ -45,13 +45,13 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def words(path: Path, values: Mapping[str, Any]) -> list[str]:
-    """The options of a file as a command line. null leaves an option out.
+    """The options of a file as a command line. null and an empty list leave an option out.
 
     Raises ValueError for a value that cannot stand on a command line.
     """
     command_line: list[str] = []
     for name, value in values.items():
-        if name == VERSIONS or value is None:
+        if name == VERSIONS or value in (None, []):
             continue
         option = f"--{name.replace('_', '-')}"
         several = value if isinstance(value, list) else [value]

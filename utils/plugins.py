@@ -24,8 +24,8 @@ class WithPlugins:
     """The options of a program that loads plugins."""
 
     plugin: tuple[Path, ...] = ()
-    """Python files of yours that add a loss, a network, a detector, a data set, a metric or a column:
-    see docs/plugins.md."""
+    """Python files of yours that add a loss, a network, a detector, a data set, a metric or a
+    column: see docs/plugins.md."""
 
 
 def load(paths: Iterable[Path]) -> None:
@@ -48,7 +48,8 @@ def _load(path: Path) -> None:
         raise ValueError(f"--plugin {path} is no Python file (.py)")
     before = {place: dict(table) for place, table in _tables()}
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # so for every .py file
+    assert spec is not None  # so for every .py file
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look a class's module up
     try:
