@@ -44,25 +44,10 @@ def fit_to_outputs(
         representation: what it takes.
         held_out: whether it is fitted to the calibration split instead of the training images.
 
-    Raises NotApplicable if it takes something that a run does not have, or refuses the data.
+    Raises NotApplicable if it takes something that a run does not have, or refuses the data, and
+    ValueError for features that are not finite.
     """
-    linear: Any = None if data.head is None else _linear(data.head)
-    last_layer = kind.__name__ in LAST_LAYER
-    theirs, constants = _build(
-        kind,
-        {
-            "model": lambda: linear if last_layer else None,
-            "encoder": lambda: None,
-            "backbone": lambda: None,
-            "head": lambda: (
-                linear if representation == "features" else nn.Sequential(nn.Flatten(), linear)
-            ),
-            "w": lambda: linear.weight.detach(),
-            "b": lambda: linear.bias.detach(),
-            "d": lambda: principal_dimension(linear.in_features),
-            "p": lambda: DICE_P,
-        },
-    )
+    theirs, constants = _build(kind, _values_for_outputs(kind, data, representation))
 
     def rows_of(images: SetOutputs) -> Tensor:
         if representation == "logits":
@@ -70,12 +55,14 @@ def fit_to_outputs(
         features = features_of(images).float()
         return features if representation == "features" else features[:, :, None, None]
 
-    suffix = "" if last_layer else f"_{representation}"
+    suffix = "" if kind.__name__ in LAST_LAYER else f"_{representation}"
     if kind.requires_fit:
         images = required(data.calibration if held_out else data.train, "training images")
         labels = required(images.labels, "labels of the images it is fitted to").cpu()
+        with torch.inference_mode(False):
+            rows = rows_of(images)
         with _their_way(kind):
-            getattr(theirs, f"fit{suffix}")(rows_of(images), labels)
+            getattr(theirs, f"fit{suffix}")(rows, labels)
 
     def score(images: SetOutputs) -> Tensor:
         predict = getattr(theirs, f"predict{suffix}")
@@ -85,6 +72,26 @@ def fit_to_outputs(
             )
 
     return Fitted(score, constants)
+
+
+def _values_for_outputs(kind: Any, data: FitData, representation: str) -> Values:
+    """Return what a detector of outputs may take. Each raises NotApplicable if there is no head."""
+
+    def head() -> Any:
+        return _linear(required(data.head, "the head"))
+
+    return {
+        "model": lambda: head() if kind.__name__ in LAST_LAYER else None,
+        "encoder": lambda: None,
+        "backbone": lambda: None,
+        "head": lambda: (
+            nn.Sequential(nn.Flatten(), head()) if representation == "feature_maps" else head()
+        ),
+        "w": lambda: head().weight.detach(),
+        "b": lambda: head().bias.detach(),
+        "d": lambda: principal_dimension(head().in_features),
+        "p": lambda: DICE_P,
+    }
 
 
 def fit_to_images(kind: Any, data: FitData) -> Fitted:

@@ -112,11 +112,27 @@ def test_gradients_of_the_last_layer_are_those_of_the_whole_network(name):
     torch.testing.assert_close(ours, expected.detach().double(), rtol=1e-3, atol=1e-6)
 
 
-def test_dropout_is_sampled_if_there_is_any():
+def test_dropout_is_sampled_from_a_seed_of_its_own_and_the_network_keeps_its_thresholds():
     data = untrained_data("godin_dropout")
-    scores = fitted_scores("pytorch_ood:MCD", data, network_set(data.network, 2, 33))
-    assert len(scores.unique()) == 33
-    assert (scores < 0).all()  # minus a variance
+    data.network.classifier.set_thresholds(torch.randn(50))
+    before = deepcopy(data.network.state_dict())
+    other = network_set(data.network, 2, 33)
+    scores = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        scores.append(fitted_scores("pytorch_ood:MCD", data, other))
+    torch.testing.assert_close(*scores, rtol=0, atol=0)
+    assert len(scores[0].unique()) == 33
+    assert (scores[0] < 0).all()  # minus a variance
+    torch.testing.assert_close(data.network.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_perturbation_is_in_units_of_pixels():
+    data = trained_data()
+    theirs = package.ODIN(deepcopy(data.network), norm_std=list(STD))
+    expected = -torch.cat([theirs.predict(inputs.clone()) for inputs in data.train.batches()])
+    scores = fitted_scores("pytorch_ood:ODIN", data, data.train)
+    torch.testing.assert_close(scores, expected.detach().double())
 
 
 @pytest.mark.parametrize("loss", ["dismax", "duq", "sngp"])
@@ -156,6 +172,15 @@ def test_a_network_without_known_layers_or_with_too_small_maps_is_refused():
         data = fit_data(build_model(model, C, head_maker("softmax")).eval(), calibration=4)
         with pytest.raises(NotApplicable, match=reason):
             get_detector(f"pytorch_ood:{name}").fit(data)
+
+
+def test_fitting_to_features_that_are_not_finite_is_an_error_of_ours():
+    data = trained_data()
+    data.train.outputs["features"][3, 2] = torch.nan
+    for name in ("RMD", "ReAct"):
+        with pytest.raises(ValueError, match="not all finite") as caught:
+            get_detector(f"pytorch_ood:{name}").fit(data)
+        assert not isinstance(caught.value, NotApplicable)
 
 
 def test_a_linear_head_without_bias_counts_as_one_with_a_bias_of_zero():

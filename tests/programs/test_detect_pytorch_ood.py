@@ -33,15 +33,19 @@ def test_an_entry_names_the_package_and_analyze_prints_it(runs, capsys):
     assert f"RMD ({package})" in out
 
 
-def test_logits_are_enough_for_what_needs_only_logits(runs, capsys):
-    folder = runs / "softmax" / "2"
+def test_a_run_without_network_gets_what_its_outputs_are_enough_for(runs, capsys):
+    folder = runs / "softmax" / "2"  # it kept its features
     (folder / "model.pt").unlink()
-    names = ("Entropy", "KLMatching", "TemperatureScaling")
+    names = ("Entropy", "KLMatching", "TemperatureScaling", "RMD", "GMM", "ReAct")
     options = ("--scores", *(f"pytorch_ood:{name}" for name in names))
     assert call(detect, capsys, folder, *options, *CPU)[0] == 0
-    status, _, err = call(detect, capsys, folder, "--scores", "pytorch_ood:RMD", *CPU)
+    entries = read(folder)["detectors"]
+    reason = entries.pop("pytorch_ood:ReAct")["not_applicable"]
+    assert reason == "this detector needs the head"
+    assert all(set(entry["sets"]) == SETS for entry in entries.values())
+    status, _, err = call(detect, capsys, folder, "--scores", "pytorch_ood:ODIN", *CPU)
     assert status == 2
-    assert "neither features nor a network, which pytorch_ood:RMD need" in err
+    assert "keeps no network, which is needed for pytorch_ood:ODIN" in err
 
 
 @pytest.mark.parametrize(
