@@ -79,6 +79,13 @@ def test_a_deeper_network_has_its_names_too():
             lambda state: dict(sorted(state.items())),  # another order
             r"tensor 1 is bn1.bias \[64\] there, body.0.weight \[64, 3, 3, 3\] here",
         ),
+        (
+            lambda state: {  # the weight and the bias of a batch norm changed places
+                {"bn1.weight": "bn1.bias", "bn1.bias": "bn1.weight"}.get(name, name): value
+                for name, value in state.items()
+            },
+            r"tensor 2 is bn1.bias \[64\] there, body.1.weight \[64\] here",
+        ),
         (lambda state: dict(list(state.items())[:50]), "there are 50 tensors, 122 are needed"),
         (lambda state: state | {"more.weight": torch.zeros(1)}, "1 tensors are left over, such as"),
         (
