@@ -88,8 +88,8 @@ def print_tables(runs: Runs, options: Options, measured: Efficiencies) -> None:
     published = read_published(options.beside) if options.beside else None
     if options.beside and not any(map(has_groups, runs.values())):
         print_line(
-            "warning: --beside compares means, and no run has two near sets and two far ones or "
-            "more: give them to --ood",
+            "warning: --beside compares means of near and far sets, and no run has both: give them "
+            "to --ood",
             sys.stderr,
         )
     for group, members in group_runs(runs, options.paper).items():
