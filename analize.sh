@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Prints the paper's tables from all finished runs. All arguments are passed to analyze.py.
+# Prints the paper's tables from all finished runs, or from those in the folders that it is given.
+# All arguments are passed to analyze.py.
 . "$(dirname "$0")/utils/paths.sh"
 read_arguments "$@"
 cd "$(dirname "$0")" || exit

@@ -85,6 +85,11 @@ class Options:
             raise ValueError(
                 f"--report writes a page, and --format {self.format} prints tables: leave one out"
             )
+        for name in ("only", "columns", "group_by"):
+            for text in getattr(self, name):
+                if "/" in text and Path(text).is_dir():
+                    option = name.replace("_", "-")
+                    raise ValueError(f"--{option} {text}: name folders before --{option}")
         for name in ("columns", "group_by", "paper"):
             if getattr(self, name) and (self.report or self.format == "csv"):
                 option = name.replace("_", "-")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiment.titles import unique_titles
+from utils.output import visible
 
 from .runs import Group, Runs, method_of
 
@@ -99,13 +100,17 @@ def _joined_table(groups: Mapping[Group, Runs]) -> RunTable:
     names = dict.fromkeys(name for each in words.values() for name in each if name != "ood")
     values = {name: {each.get(name, "") for each in words.values()} for name in names}
     shared = {name: next(iter(value)) for name, value in values.items() if len(value) == 1}
-    title = ", ".join(shared.pop(name) for name in ("data", "network") if name in shared)
     suffixes = {
         group: "".join(
-            f", {_short(name, each[name])}" for name in each if name in names - shared.keys()
+            f", {_short(name, text)}"
+            for name, text in each.items()
+            if name in names.keys() - shared
         )
         for group, each in words.items()
     }
+    if "data" not in shared:
+        shared["bold"] = "bold compares rows of the same data set"
+    title = ", ".join(shared.pop(name) for name in ("data", "network") if name in shared)
     return RunTable(
         title or "several data sets and networks",
         [*shared.items()],
@@ -119,11 +124,13 @@ def _short(name: str, words: str) -> str:
 
 
 def _unique(suffixes: Mapping[Group, str]) -> dict[Group, str]:
-    """Return suffixes of which no two are equal: equal ones add their sets, which then differ."""
-    sets = [set(group.ood) for group in suffixes]
-    common = set.intersection(*sets)
+    """Return suffixes of which no two are equal: equal ones add the OOD sets that differ."""
+    common = set.intersection(*(set(group.ood) for group in suffixes))
     candidates = {}
     for group, suffix in suffixes.items():
-        own = [name for name in group.ood if name not in common]
-        candidates[group] = [suffix, f"{suffix}, OOD {' '.join(own) or 'sets of all rows'}"]
+        own = list(dict.fromkeys(name for name in group.ood if name not in common))
+        # A set is there as the configuration names it, and with its role.
+        own = [name for name in own if not any(other.endswith(f"={name}") for other in own)]
+        sets = f"with OOD {' '.join(own)}" if own else "shared OOD sets only"
+        candidates[group] = [suffix, visible(f"{suffix}, {sets}")]
     return unique_titles(candidates)

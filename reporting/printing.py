@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 
 from utils.output import deliver, visible
 
-from .latex import caption_of, latex_table
-from .tables import STYLES, heading, show
+from .latex import latex_table
+from .tables import BEST, STYLES, heading, show
 
-WIDE = 110  # columns of a terminal that shows the first column of a table in one line
-LABEL_WIDTH = 10  # characters of a line of the first column in a narrower terminal
+LABEL_WIDTH = 10  # characters of a line of the first column, if the terminal has no room for more
 CELL_WIDTH = 15  # characters of a line of the other columns, enough for "MMLES, fitted T"
 WORD_WIDTH = 9  # characters of a line of a column's head, if its words can be broken
 
@@ -40,8 +39,10 @@ class Printer:
         """
         if self.form == "latex":
             note = f"% {visible(how)}\n" if how != brief else ""
-            caption = caption_of(title, brief, rows, self.rule)
-            deliver(f"\n{note}{latex_table(heads, rows, caption, self._label(title))}")
+            caption = f"{title}: {brief}" if brief else title
+            heads = list(map(_folded_head, heads))
+            table = latex_table(heads, rows, caption, self.rule, self._label(title))
+            deliver(f"\n{note}{table}")
             return
         heading(f"{title}\n{how}" if how else title, STYLES[self.form])
         print_table(rows, heads, STYLES[self.form])
@@ -53,7 +54,7 @@ class Printer:
 
     def _label(self, title: str) -> str:
         """Return a label that no other table of this output has."""
-        label = "-".join(re.findall(r"[a-z0-9]+", title.casefold())) or "results"
+        label = "-".join(re.findall(r"[a-z0-9]+", title.split(" (")[0].casefold())) or "results"
         self.labels[label] += 1
         return label if self.labels[label] == 1 else f"{label}-{self.labels[label]}"
 
@@ -61,16 +62,22 @@ class Printer:
 def print_table(rows: list[list[str]], heads: list[str], style: str) -> None:
     """Print a table. In a terminal, long cells take several lines, so that it fits 80 columns."""
     if style == STYLES["table"]:
-        wide = shutil.get_terminal_size().columns >= WIDE
         heads = [_folded_head(head) for head in heads]
-        rows = [
-            [
-                label if wide else _folded_label(label),
-                *(textwrap.fill(cell, CELL_WIDTH) for cell in cells),
-            ]
-            for label, *cells in rows
-        ]
+        cells = [[textwrap.fill(cell, CELL_WIDTH) for cell in row[1:]] for row in rows]
+        width = _room_for_labels([heads[1:], *cells])
+        labels = [_folded_label(row[0], width) for row in rows]
+        rows = [[label, *others] for label, others in zip(labels, cells, strict=True)]
     show(rows, heads, style)
+
+
+def _room_for_labels(others: list[list[str]]) -> int:
+    """Return how many characters the other columns of a table leave for the first one's lines."""
+    taken = sum(
+        # A column has two places more, for a mark and between columns.
+        max(len(line.removesuffix(BEST)) for cell in column for line in cell.split("\n")) + 2
+        for column in zip(*others, strict=True)
+    )
+    return max(LABEL_WIDTH, shutil.get_terminal_size().columns - taken - 2)
 
 
 def _folded_head(head: str) -> str:
@@ -87,6 +94,8 @@ def _folded_head(head: str) -> str:
     return "\n".join(parts)
 
 
-def _folded_label(label: str) -> str:
-    """Return the first cell of a row in lines of `LABEL_WIDTH`."""
-    return textwrap.fill(label.replace("preprocessing", "prepro- cessing"), LABEL_WIDTH)
+def _folded_label(label: str, width: int) -> str:
+    """Return the first cell of a row in lines of a width."""
+    if width < len("preprocessing"):
+        label = label.replace("preprocessing", "prepro- cessing")
+    return textwrap.fill(label, width)

@@ -50,13 +50,13 @@ def test_a_single_method_is_not_the_best():
 def test_the_terminal_table_fits_80_columns(runs, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     folder, _ = runs
-    _, out, _ = printed(capsys, "--runs", folder, "--paper")
+    _, out, _ = printed(capsys, "--runs", folder, "--paper", "--detail")
     assert max(map(len, out.splitlines())) <= 80
 
 
 def test_a_wide_terminal_shows_labels_in_one_line(runs, capsys, monkeypatch):
     folder, _ = runs
     monkeypatch.setenv("COLUMNS", "120")
-    _, out, _ = printed(capsys, "--runs", folder, "--paper")
+    _, out, _ = printed(capsys, "--runs", folder, "--paper", "--detail")
     assert max(map(len, out.splitlines())) <= 120
     assert any(line.startswith("DisMax without FPR (n=3) ") for line in out.splitlines())
