@@ -62,6 +62,13 @@ def test_only_takes_names_of_options_and_works_with_csv(runs, capsys, tmp_path):
         assert set(pd.read_csv(tmp_path / "out.csv")["method"]) == {"SoftMax (version 1)"}
 
 
+def test_only_works_with_the_report(finished, capsys, tmp_path):
+    assert printed(capsys, finished, "--report", tmp_path, "--only", "godin", "softmax")[0] == 0
+    text = (tmp_path / "index.html").read_text()
+    names = ("SoftMax (n=2)", "GODIN (n=1)", "DisMax (n=1)", "IsoMax (n=1)", "<summary>DisMax<")
+    assert [name for name in names if name in text] == list(names[:2])
+
+
 def test_a_run_is_of_a_named_data_set_and_of_a_named_network(runs, capsys):
     folder, _ = runs
 
