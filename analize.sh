@@ -2,6 +2,7 @@
 # Prints the paper's tables from all finished runs, or from those in the folders that it is given.
 # All arguments are passed to analyze.py.
 . "$(dirname "$0")/utils/paths.sh"
+words_are_folders=1
 read_arguments "$@"
 cd "$(dirname "$0")" || exit
 . utils/environment.sh

@@ -2,7 +2,7 @@
 
 # Sets the array `arguments` to the arguments, with absolute paths unless the user is in the scripts' folder; and `given_runs` to the
 # value of --runs, empty if there is none. A value of --ood is a path if it contains a slash or ends in .npz or .txt; otherwise it is
-# the name of a set. A word that follows no option that takes a value is a folder.
+# the name of a set. If the script sets `words_are_folders`, so is each word that is no value of an option.
 read_arguments() {
     local argument name='' value
     arguments=() given_runs=''
@@ -16,7 +16,8 @@ read_arguments() {
         if [ -n "$value" ]; then
             case $name in
                 --runs) value=$(absolute_path "$value") given_runs=$value ;;
-                '' | --data-dir | --data_dir | --report) value=$(absolute_path "$value") ;;
+                '') [ -z "${words_are_folders-}" ] || value=$(absolute_path "$value") ;;
+                --data-dir | --data_dir | --report) value=$(absolute_path "$value") ;;
                 --ood) case $value in */* | *.npz | *.txt) value=$(absolute_path "$value") ;; esac ;;
             esac
             case $argument in --*=*) argument=$name=$value ;; *) argument=$value ;; esac

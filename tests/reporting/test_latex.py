@@ -90,6 +90,14 @@ def test_every_table_is_an_environment_with_a_label_of_its_own(runs, capsys):
     assert "cifar-10-densenet-bc-100" in labels
 
 
+def test_tables_of_one_title_have_different_labels(runs, capsys):
+    folder, _ = runs
+    changed(folder, lambda record: record["config"].update(epochs=5))
+    _, out, _ = printed(capsys, folder, "--format", "latex")
+    names = ["cifar-10-densenet-bc-100", "cifar-10-densenet-bc-100-2"]
+    assert re.findall(r"\\label\{tab:(.*)\}", out) == names
+
+
 def test_the_first_lines_say_which_command_printed_it_and_what_it_needs(runs, capsys):
     folder, _ = runs
     _, out, _ = printed(capsys, folder, "--format", "latex", "--only", "SoftMax\n\\x")
