@@ -51,8 +51,8 @@ class Options:
     both temperatures.
     """
     detail: bool = False
-    """Print every score and metric of each out-of-distribution set too. csv and --report always
-    have them."""
+    """Print every score and metric of the test images and of each out-of-distribution set too. csv
+    and --report always have them."""
     only: tuple[str, ...] = ()
     """Show only these methods, data sets or networks: names, as in the tables or on the command
     line of main.py, or parts of names. DisMax CIFAR-10 shows DisMax on CIFAR-10."""

@@ -59,8 +59,8 @@ def _calibration(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Values:
 def _failures(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Values:
     """Return the metrics of `FAILURES` by row and score, in percent.
 
-    Scores are at the temperature of the run's tables. The name of a detector's score says that it is
-    at T = 1, if the others are not.
+    Scores are at the temperature of the run's tables. The name of a detector's score says that it
+    is at T = 1, if the others are not.
     """
     values: Values = {}
     for method, record in runs:

@@ -8,7 +8,7 @@ import pytest
 from experiment import records
 from reporting.choosing import named
 from reporting.details import DETAIL
-from tests.reporting.tables import SETS, changed, printed, rows_of
+from tests.reporting.tables import SETS, changed, first_table_of, printed, rows_of
 
 NAMES = {"a": ["DisMax"], "b": ["DisMax without FPR", "dismax_nofpr"], "c": ["ACC %"]}
 
@@ -111,8 +111,8 @@ def test_a_row_with_preprocessing_is_not_its_methods_row(runs, capsys):
 def test_chosen_columns_are_printed_in_the_given_order(runs, capsys):
     folder, _ = runs
     arguments = (folder, "--format", "markdown")
-    heads, rows = rows_of(printed(capsys, *arguments)[1])
-    chosen, chosen_rows = rows_of(
+    heads, rows = first_table_of(printed(capsys, *arguments)[1])
+    chosen, chosen_rows = first_table_of(
         printed(capsys, *arguments, "--columns", "svhn", "auroc", "acc")[1]
     )
     assert chosen[1:] == ["SVHN AUPR %", "Tiny- IN AUROC %", "LSUN AUROC %", "ACC %"]
