@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the paper's tables from all finished runs. All arguments are passed to analyze.py:
-# python analyze.py --help lists them.
+# Prints the paper's tables from all finished runs, or from those in the folders that it is given. All arguments are passed to
+# analyze.py: python analyze.py --help lists them.
 . "$(dirname "$0")/utils/help.sh"
 . "$(dirname "$0")/utils/paths.sh"
 read_arguments "$@"

@@ -9,42 +9,59 @@ from utils import interruption
 if __name__ == "__main__":
     interruption.begin()
 
-import shutil
+import shlex
 import signal
 import sys
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
+from tyro.conf import Positional
+
 from experiment import search, titles
 from reporting.aggregation import Efficiencies, efficiencies, main_table
 from reporting.beside import BESIDE_HEADS, beside_rows, read_published, source_lines
+from reporting.choosing import choose_columns, choose_runs
 from reporting.classification import classification_tables
 from reporting.details import detail_rows, detail_tables
+from reporting.grouping import RunTable, tables_of
 from reporting.groups import HEADS, group_rows, has_groups
+from reporting.latex import opening
+from reporting.printing import Printer
 from reporting.runs import Runs, group_runs, method_of
-from reporting.tables import STAR, STYLES, as_text, heading, show
+from reporting.tables import RULE, STAR, as_text
 from utils import program
 from utils.output import deliver, print_error, print_line, visible
 
-WIDE = 110  # columns of a terminal that shows the first column of a table in one line
-LABEL_WIDTH = 10  # characters of a line of the first column in a narrower terminal
-CELL_WIDTH = 15  # characters of a line of the other columns, enough for "MMLES, fitted T"
 UNREADABLE_SHOWN = 5  # unreadable folders that warnings name
 
 
 @dataclass(frozen=True)
 class Options:
-    """Print the paper's tables from the records of all runs below a folder."""
+    """Print the paper's tables from the records of all runs in or below some folders."""
 
-    runs: Path = Path("runs")
-    """Where the runs are."""
+    folders: Positional[tuple[Path, ...]] = ()
+    """Where the runs are. Default: runs. Folders stand before --only, --columns and --group-by."""
+    runs: Path | None = None
+    """One more folder, named as for main.py."""
     format: Literal["table", "markdown", "latex", "csv"] = "table"
-    """How to print. csv has one row for each score, and all scores at both temperatures."""
-    detail: bool = True
-    """Print every score and metric of each out-of-distribution set too."""
+    """How to print. latex: a table environment each. csv: one row for each score, and all scores at
+    both temperatures.
+    """
+    detail: bool = False
+    """Print every score and metric of the test images and of each out-of-distribution set too. csv
+    and --report always have them."""
+    only: tuple[str, ...] = ()
+    """Show only these methods, data sets or networks: names, as in the tables or on the command
+    line of main.py, or parts of names. DisMax CIFAR-10 shows DisMax on CIFAR-10."""
+    columns: tuple[str, ...] = ()
+    """The columns of the main tables, in this order: names or parts of names, such as ACC ECE SVHN.
+    """
+    group_by: tuple[str, ...] = ()
+    """Make one table of all runs that share these fields, such as data, network or epochs. The
+    rows' names say what else differs. Default: the runs of a table share all fields."""
     paper: bool = False
     """Print all tables of the paper's Table 2, those without runs too."""
     beside: Path | None = None
@@ -55,75 +72,86 @@ class Options:
     figures as PNG and PDF.
     """
 
+    @property
+    def places(self) -> list[Path]:
+        """The folders to search."""
+        named = [*self.folders, *([self.runs] if self.runs else [])]
+        return named or [Path("runs")]
 
-def print_table(rows: list[list[str]], heads: list[str], style: str) -> None:
-    """Print a table. In a terminal, long cells take several lines, so that it fits 80 columns."""
-    if style == STYLES["table"]:
-        wide = shutil.get_terminal_size().columns >= WIDE
-        heads = [_folded_head(head) for head in heads]
-        rows = [
-            [
-                label if wide else _folded_label(label),
-                *(textwrap.fill(cell, CELL_WIDTH) for cell in cells),
-            ]
-            for label, *cells in rows
-        ]
-    show(rows, heads, style)
+    def check(self) -> None:
+        """Raises ValueError for options that have no effect together."""
+        other = "--report" if self.report else f"--format {self.format}"
+        if self.report and self.format != "table":
+            raise ValueError(
+                f"--report writes a page, and --format {self.format} prints tables: leave one out"
+            )
+        for name in ("only", "columns", "group_by"):
+            for text in getattr(self, name):
+                if "/" in text and Path(text).is_dir():
+                    option = name.replace("_", "-")
+                    raise ValueError(f"--{option} {text}: name folders before --{option}")
+        for name in ("columns", "group_by", "paper"):
+            if getattr(self, name) and (self.report or self.format == "csv"):
+                option = name.replace("_", "-")
+                raise ValueError(f"{other} has no use for --{option}: leave one out")
+        if self.beside and (self.report or self.format == "csv"):
+            raise ValueError("--beside adds a table to the printed ones: leave out --report or csv")
+        if self.paper and self.group_by:
+            raise ValueError(
+                "--paper prints the paper's tables, and --group-by others: leave one out"
+            )
 
 
-def _folded_head(head: str) -> str:
-    """Return a column's head with a line for each word; a long word breaks at its hyphens."""
-    words = head.replace("_", "_ ").split(" ")
-    return "\n".join(word.replace("-", "-\n") if len(word) > 12 else word for word in words)
-
-
-def _folded_label(label: str) -> str:
-    """Return the first cell of a row in lines of `LABEL_WIDTH`."""
-    return textwrap.fill(label.replace("preprocessing", "prepro- cessing"), LABEL_WIDTH)
-
-
-def print_tables(runs: Runs, options: Options, measured: Efficiencies) -> None:
-    """Print the tables of each group of runs."""
-    style = STYLES[options.format]
+def print_tables(
+    tables: Sequence[RunTable],
+    options: Options,
+    measured: Efficiencies,
+    methods: Container[str] | None,
+) -> None:
+    """Print the tables: the main one of each, of some methods, or of all; means; details."""
+    printer = Printer(options.format, RULE)
     published = read_published(options.beside) if options.beside else None
-    if options.beside and not any(map(has_groups, runs.values())):
+    if options.beside and not any(has_groups(run) for table in tables for _, run in table.named):
         print_line(
             "warning: --beside compares means of near and far sets, and no run has both: give them "
             "to --ood",
             sys.stderr,
         )
-    for group, members in group_runs(runs, options.paper).items():
-        member_records = [*members.values()]
-        title = f"{group.data_title}, {group.network}"
-        heading(f"{title}\n{group.how}", style)
-        heads, rows = main_table(group, member_records, measured)
-        print_table(rows, heads, style)
-        if means := group_rows((method_of(record), record) for record in member_records):
-            heading(f"{title}, means of near and far sets (FPR@95: OOD positive)", style)
-            print_table(means, HEADS, style)
-            if published is not None:
-                heading(f"{group.data_title}, beside published means", style)
-                print_table(beside_rows(group, member_records, published), BESIDE_HEADS, style)
-                deliver(source_lines(group, published, style))
+    mains = [main_table(table.parts, measured, methods) for table in tables]
+    if options.columns:
+        mains = choose_columns(mains, options.columns)
+    for table, (heads, rows) in zip(tables, mains, strict=True):
+        printer.print(table.title, heads, rows, table.how, table.brief)
+        if means := group_rows(table.named):
+            title = f"{table.title}, means of near and far sets (FPR@95: OOD positive)"
+            printer.print(title, HEADS, means)
+        if published is not None:
+            print_beside(table, published, printer)
         if options.detail:
-            for table_title, heads, rows in classification_tables(member_records):
-                heading(table_title, style)
-                print_table(rows, heads, style)
-            for set_title, heads, rows in detail_tables(member_records):
-                heading(f"{set_title}, every score", style)
-                print_table(rows, heads, style)
-    if runs and options.format == "table":
-        deliver(
-            f"\n{STAR} or bold: within the best one's spread; AUPR: average precision, OOD positive"
-        )
+            for title, heads, rows in classification_tables(table.named):
+                printer.print(f"{table.title}: {title}", heads, rows)
+            for title, heads, rows in detail_tables(table.named):
+                printer.print(f"{table.title}: every score on {title}", heads, rows)
+    if options.format == "table" and any(table.named for table in tables):
+        deliver(f"\n{STAR} or bold: {RULE}; AUPR: average precision, OOD positive")
 
 
-def report(folder: Path, runs: Runs, measured: Efficiencies) -> int:
+def print_beside(table: RunTable, published: pd.DataFrame, printer: Printer) -> None:
+    """Print published means beside those of each group of runs that has near and far sets."""
+    for part in table.parts:
+        if any(has_groups(record) for record in part.runs.values()):
+            rows = beside_rows(part.group, part.named, published)
+            title = f"{part.group.data_title}{part.suffix}, beside published means"
+            printer.print(title, BESIDE_HEADS, rows)
+            printer.note(source_lines(part.group, published))
+
+
+def report(folder: Path, runs: Runs, measured: Efficiencies, methods: Container[str] | None) -> int:
     """Write the page. Returns the exit status: 0 written, 2 not possible, 75 interrupted."""
     try:
         from reporting.report import write_report  # needs PyTorch, for scores, and matplotlib
 
-        return write_report(folder, runs, measured)
+        return write_report(folder, runs, measured, methods)
     except ImportError as error:
         return print_error(f"--report lacks a package ({error}): pip install -r requirements.txt")
     except KeyboardInterrupt:
@@ -132,7 +160,8 @@ def report(folder: Path, runs: Runs, measured: Efficiencies) -> int:
 
 def print_csv(runs: Runs) -> None:
     """Print one row for each run, set, temperature and score."""
-    table = detail_rows([*runs.values()]).drop(columns="own", errors="ignore")
+    named = [(method_of(record), record) for record in runs.values()]
+    table = detail_rows(named).drop(columns=["own", "scores_at"], errors="ignore")
     for name in map(str, table.select_dtypes(exclude="number")):
         # Each different text once: a column repeats the same few.
         texts = {cell: as_text(visible(str(cell))) for cell in table[name].unique()}
@@ -140,12 +169,12 @@ def print_csv(runs: Runs) -> None:
     deliver(table.to_csv(index=False).removesuffix("\n"))
 
 
-def read_runs(folder: Path) -> tuple[Runs, bool]:
-    """Return the runs below a folder, with unique titles, and whether everything could be read.
+def read_runs(folders: Sequence[Path]) -> tuple[Runs, bool]:
+    """Return the runs below some folders, with unique titles, and whether everything could be read.
 
     A warning names each file or folder that is left out.
     """
-    found, problems, unreadable = search.find_records(folder)
+    found, problems, unreadable = search.find_records(*folders)
     for problem in (*problems, *unreadable[:UNREADABLE_SHOWN]):
         print_line(f"warning: {' '.join(problem.split())}: left out", sys.stderr)
     if len(unreadable) > UNREADABLE_SHOWN:
@@ -157,31 +186,36 @@ def read_runs(folder: Path) -> tuple[Runs, bool]:
     return dict(zip(found, unique, strict=True)), not unreadable
 
 
-def perform(options: Options) -> int:
-    """Print or write what the options ask for. Returns the exit status.
+def perform(options: Options, arguments: Sequence[str]) -> int:
+    """Print or write what the options, read from arguments, ask for. Returns the exit status.
 
     Raises ValueError or OSError for bad input.
     """
-    if options.report and options.format != "table":
-        raise ValueError(
-            f"--report writes a page, and --format {options.format} prints tables: leave one out"
-        )
-    if options.beside and (options.report or options.format == "csv"):
-        raise ValueError("--beside adds a table to the printed ones: leave out --report or csv")
-    measured = efficiencies(options.runs)
-    runs, complete = read_runs(options.runs)
+    options.check()
+    measured: Efficiencies = {}
+    for folder in reversed(options.places):  # the first one counts
+        measured |= efficiencies(folder)
+    runs, complete = read_runs(options.places)
     status = 0 if complete else 2
     if not (runs or options.paper):
         return print_error(
-            f"no finished run below {options.runs}: make one with python main.py, or name a "
-            "folder with --runs"
+            f"no finished run below {', '.join(map(str, options.places))}: make one with "
+            "python main.py, or name another folder: python analyze.py FOLDER"
         )
+    groups, methods = group_runs(runs, options.paper), None
+    if options.only:
+        groups, methods = choose_runs(groups, options.only)
+        kept = {folder for members in groups.values() for folder in members}
+        runs = {folder: record for folder, record in runs.items() if folder in kept}
     if options.report:
-        return report(options.report, runs, measured) or status
+        return report(options.report, runs, measured, methods) or status
     if options.format == "csv":
         print_csv(runs)
-    else:
-        print_tables(runs, options, measured)
+        return status
+    tables = tables_of(groups, options.group_by)
+    if options.format == "latex":
+        deliver(opening(shlex.join(["python", "analyze.py", *arguments])))
+    print_tables(tables, options, measured, methods)
     return status
 
 
@@ -192,7 +226,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     75 if interrupted.
     """
     return program.exit_status(
-        lambda: perform(program.read(Options, "analyze.py", arguments)), "not all was printed"
+        lambda: perform(
+            program.read(Options, "analyze.py", arguments),
+            sys.argv[1:] if arguments is None else arguments,
+        ),
+        "not all was printed",
     )
 
 

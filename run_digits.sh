@@ -32,7 +32,7 @@ if [ -n "$all" ]; then
         --precision fp32 --out "$RUNS/digits/efficiency.json" >/dev/null || status=$?
     run "$PYTHON" detect.py "$RUNS/digits" >/dev/null || status=$?
 fi
-run "$PYTHON" analyze.py --no-detail --runs "$RUNS/digits"
+run "$PYTHON" analyze.py "$RUNS/digits"
 echo
-echo "records, networks and predictions are in $RUNS/digits; to print every score and metric: $PYTHON analyze.py --runs $RUNS/digits"
+echo "records, networks and predictions are in $RUNS/digits; to print every score and metric: $PYTHON analyze.py $RUNS/digits --detail"
 exit $status

@@ -52,17 +52,24 @@ def files_named(root: Path, name: str) -> tuple[list[Path], list[str]]:
     return sorted(found), sorted(unreadable)
 
 
-def find_records(root: Path) -> tuple[dict[Path, dict[str, Any]], list[str], list[str]]:
-    """All records below a folder.
+def find_records(*roots: Path) -> tuple[dict[Path, dict[str, Any]], list[str], list[str]]:
+    """All records below some folders. What two of them hold is read once.
 
     Returns:
         the records by their folders, in a fixed order; a line for each file that is damaged or
-        repeats a run; and a line for each file or folder that this user may not read.
+        repeats a run; and a line for each file or folder that this user may not read, and, if
+        there are several roots, for each without any run.
     """
-    paths, folders = files_named(root, METRICS)
-    unreadable = [f"{folder} cannot be read (Permission denied)" for folder in folders]
+    unreadable, paths = [], {}
+    for root in roots:
+        files, folders = files_named(root, METRICS)
+        unreadable += [f"{folder} cannot be read (Permission denied)" for folder in folders]
+        if len(roots) > 1 and not files:  # of a single one the caller says this, as an error
+            unreadable.append(f"no finished run is in or below {root}")
+        for path in files:
+            paths.setdefault(path.parent.resolve(), path)
     records, problems = {}, []
-    for path in paths:
+    for path in paths.values():
         try:
             record = read_record(path)
         except PermissionError as error:
@@ -75,7 +82,8 @@ def find_records(root: Path) -> tuple[dict[Path, dict[str, Any]], list[str], lis
         if run in records:
             problems.append(f"{path} is the same run as {records[run][0]}")
         records.setdefault(run, (path, record))
-    return {path.parent: record for path, record in records.values()}, problems, unreadable
+    found = {path.parent: record for path, record in records.values()}
+    return found, problems, list(dict.fromkeys(unreadable))
 
 
 def run_folders(roots: Sequence[Path]) -> list[Path]:

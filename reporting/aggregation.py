@@ -2,15 +2,16 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from experiment import records, titles
 
 from .columns import Column, RunRow, columns_of
+from .grouping import Part
 from .paper import in_the_papers_order, paper, paper_name, paper_rows
-from .runs import Group, method_of, with_version
+from .runs import method_of, with_version
 from .tables import BEST, among_best, mean_and_deviation, number, signed
 
 # (network, method) → inference in percent of SoftMax's images/s.
@@ -83,7 +84,7 @@ def _value(column: Column, row: RunRow) -> float:
         return math.nan
 
 
-def numbers_of_paper(rows: Mapping[str, Mapping[str, float]], columns: list[Column]) -> Numbers:
+def numbers_of_paper(rows: Mapping[str, Mapping[str, float]], columns: Sequence[Column]) -> Numbers:
     """Return the paper's mean and standard deviation of each method, from `paper_rows`."""
     return {
         method: {
@@ -109,36 +110,104 @@ def as_texts(numbers: Numbers, columns: Sequence[Column]) -> dict[str, list[str]
     return texts
 
 
+class _Block(NamedTuple):
+    """The numbers of one part of a main table, by method."""
+
+    part: Part
+    ours: Numbers
+    paper: Numbers
+    runs: Counter[str]
+
+
 def main_table(
-    group: Group, members: Sequence[Mapping[str, Any]], measured: Efficiencies
+    parts: Sequence[Part], measured: Efficiencies, methods: Container[str] | None = None
 ) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and rows of a group's main table: ours, the paper's, and the difference."""
-    all_rows = [row for record in members for row in run_rows(record, measured)]
-    columns = columns_of(members)
-    ours = numbers_of_runs(all_rows, columns)
-    paper_numbers = numbers_of_paper(paper_rows(group.data, group.network), columns)
+    """Return the heads and rows of a main table: ours, the paper's, and the difference.
+
+    The best numbers are marked among the rows of one data set.
+
+    Args:
+        parts: the groups of runs.
+        measured: inference efficiencies.
+        methods: the rows to show, by their methods; by default all.
+    """
+    columns = columns_of([record for part in parts for record in part.runs.values()])
+    blocks = [_block(part, columns, measured, methods) for part in parts]
     columns = [
         column
         for column in columns
         if any(
             not math.isnan(row[column.title][0])
-            for row in (*ours.values(), *paper_numbers.values())
+            for block in blocks
+            for row in (*block.ours.values(), *block.paper.values())
         )
     ]
-    our_texts, paper_texts = as_texts(ours, columns), as_texts(paper_numbers, columns)
-    runs = Counter(row.method for row in all_rows)
-    rows = []
-    for name in in_the_papers_order([*paper()["method"], *map(paper_name, ours)]):
-        methods = [method for method in ours if paper_name(method) == name]
-        rows += [[f"{method} (n={runs[method]})", *our_texts[method]] for method in methods]
-        if name not in paper_numbers:
+    ours, papers = {}, {}
+    for data in {part.group.data for part in parts}:
+        same = [block for block in blocks if block.part.group.data == data]
+        ours |= as_texts(_by_row(same, "ours"), columns)
+        papers |= as_texts(_by_row(same, "paper"), columns)
+    rows = [row for block in blocks for row in _rows(block, columns, ours, papers)]
+    return ["method (runs)", *(column.title for column in columns)], rows
+
+
+def _block(
+    part: Part,
+    columns: Sequence[Column],
+    measured: Efficiencies,
+    methods: Container[str] | None,
+) -> _Block:
+    """Return the numbers of a part of a main table: of the given methods, or of all."""
+    rows = [
+        row
+        for record in part.runs.values()
+        for row in run_rows(record, measured)
+        if methods is None or row.method in methods
+    ]
+    ours = numbers_of_runs(rows, columns)
+    shown = {paper_name(method) for method in ours}
+    paper_numbers = {
+        method: numbers
+        for method, numbers in paper_rows(part.group.data, part.group.network).items()
+        if methods is None or method in methods or method in shown
+    }
+    return _Block(
+        part, ours, numbers_of_paper(paper_numbers, columns), Counter(row.method for row in rows)
+    )
+
+
+def _by_row(blocks: Iterable[_Block], whose: Literal["ours", "paper"]) -> Numbers:
+    """Return the numbers of several blocks by the names of their rows."""
+    return {
+        method + block.part.suffix: numbers
+        for block in blocks
+        for method, numbers in getattr(block, whose).items()
+    }
+
+
+def _rows(
+    block: _Block,
+    columns: Sequence[Column],
+    our_texts: Mapping[str, list[str]],
+    paper_texts: Mapping[str, list[str]],
+) -> list[list[str]]:
+    """Return the rows of one part of a main table, in the paper's order."""
+    rows, suffix = [], block.part.suffix
+    for name in in_the_papers_order([*block.paper, *map(paper_name, block.ours)]):
+        methods = [method for method in block.ours if paper_name(method) == name]
+        rows += [
+            [f"{method}{suffix} (n={block.runs[method]})", *our_texts[method + suffix]]
+            for method in methods
+        ]
+        if name not in block.paper:
             continue
         if not methods:
-            rows.append([f"{name} (no runs)", *("" for _ in columns)])
-        rows.append(["· paper", *paper_texts[name]])
+            rows.append([f"{name}{suffix} (no runs)", *("" for _ in columns)])
+        rows.append(["· paper", *paper_texts[name + suffix]])
         for method in methods:
-            rows.append(["· differ.", *_differences(ours[method], paper_numbers[name], columns)])
-    return ["method (runs)", *(column.title for column in columns)], rows
+            differences = _differences(block.ours[method], block.paper[name], columns)
+            rows.append(["· differ.", *differences])
+    return rows
 
 
 def _differences(

@@ -10,11 +10,10 @@ from typing import Any
 import pandas as pd
 
 from utils.metrics import LABELS
-from utils.output import visible
 
 from .groups import GROUPS, HEADS, group_rows, has_groups
-from .runs import Group, method_of
-from .tables import STYLES, mean_and_deviation, number
+from .runs import Group
+from .tables import mean_and_deviation, number
 
 NEAR, FAR = (f"{group} {LABELS['auroc']}" for group in GROUPS.values())
 BESIDE_HEADS = ["method", "network", "n", "ACC %", NEAR, FAR, "from"]
@@ -65,7 +64,7 @@ def _line(rows: pd.Series) -> int:
 
 
 def beside_rows(
-    group: Group, records: Sequence[Mapping[str, Any]], published: pd.DataFrame
+    group: Group, runs: Sequence[tuple[str, Mapping[str, Any]]], published: pd.DataFrame
 ) -> list[list[str]]:
     """Return rows below `BESIDE_HEADS`: ours, then the published ones on the same data.
 
@@ -74,10 +73,10 @@ def beside_rows(
 
     Args:
         group: of the runs.
-        records: of the runs; those without groups are left out.
+        runs: the name of each run's row, and its record; those without groups are left out.
         published: of `read_published`.
     """
-    rows = _our_rows(group, [(method_of(record), record) for record in records])
+    rows = _our_rows(group, runs)
     same = _on_the_same_data(group, published)
     numbers = {source: place for place, source in enumerate(_sources(same), 1)}
     for row in same.to_dict("records"):
@@ -87,7 +86,7 @@ def beside_rows(
     return rows
 
 
-def _our_rows(group: Group, runs: list[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
+def _our_rows(group: Group, runs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
     """Return the rows of our runs, each with its method and record."""
     accuracies: dict[str, list[float]] = {}
     for method, record in runs:
@@ -118,7 +117,7 @@ def _sources(published: pd.DataFrame) -> list[tuple[str, str]]:
     return list(dict.fromkeys(zip(published["source"], published["date"], strict=True)))
 
 
-def source_lines(group: Group, published: pd.DataFrame, style: str) -> str:
+def source_lines(group: Group, published: pd.DataFrame) -> list[str]:
     """Return a line for each source of `beside_rows`, with its number there, or one that says that
     nothing is published for the group's data.
     """
@@ -126,6 +125,4 @@ def source_lines(group: Group, published: pd.DataFrame, style: str) -> str:
         f"[{place}] {source} ({date})"
         for place, (source, date) in enumerate(_sources(_on_the_same_data(group, published)), 1)
     ]
-    prefix = "% " if style == STYLES["latex"] else ""
-    texts = lines or [f"The file has no rows for {group.data_title}."]
-    return "".join(f"\n{prefix}{visible(text)}\n" for text in texts).rstrip("\n")
+    return lines or [f"The file has no rows for {group.data_title}."]

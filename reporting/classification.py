@@ -7,7 +7,7 @@ from typing import Any
 from utils.failures import LABELS
 
 from .groups import GROUPS, TEMPERATURES, mean_of_group
-from .runs import method_of, with_version
+from .runs import with_version
 from .tables import mean_and_deviation, number
 
 Table = tuple[str, list[str], list[list[str]]]  # title, heads and rows
@@ -24,44 +24,47 @@ FAILURES_TITLE = (
     "Failures: wrong answers of the test images; in the AURC of near-OOD and far-OOD sets, their "
     "images too"
 )
-Values = dict[tuple[str, str], list[list[float]]]  # method and second cell → numbers of each run
+Values = dict[tuple[str, str], list[list[float]]]  # row and second cell → numbers of each run
 
 
-def classification_tables(records: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
-    """Yield the tables of a group of runs. A table without any number is left out.
+def classification_tables(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[Table]:
+    """Yield the tables of some runs. A table without any number is left out.
 
-    A number is the mean ± standard deviation over a method's runs.
+    A number is the mean ± standard deviation over the runs of a row.
+
+    Args:
+        runs: the name of each run's row, and its record.
     """
     heads = [head for head, _ in CALIBRATION.values()]
     digits = [digits for _, digits in CALIBRATION.values()]
-    calibration = _rows(_calibration(records), digits)
+    calibration = _rows(_calibration(runs), digits)
     if calibration:
         yield "Calibration of the test images", ["method", "T", "n", *heads], calibration
-    failures = _rows(_failures(records), [2 if "AURC" in head else 1 for head in FAILURES])
+    failures = _rows(_failures(runs), [2 if "AURC" in head else 1 for head in FAILURES])
     if failures:
         yield FAILURES_TITLE, ["method", "score", "n", *FAILURES], failures
 
 
-def _calibration(records: Iterable[Mapping[str, Any]]) -> Values:
-    """Return the metrics of `CALIBRATION` by method and temperature."""
+def _calibration(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Values:
+    """Return the metrics of `CALIBRATION` by row and temperature."""
     values: Values = {}
-    for record in records:
+    for method, record in runs:
         for at, temperature in TEMPERATURES.items():
             found = record["classification"]["test"][at]
             row = [found.get(metric, math.nan) for metric in CALIBRATION]
-            values.setdefault((method_of(record), temperature), []).append(row)
+            values.setdefault((method, temperature), []).append(row)
     return values
 
 
-def _failures(records: Iterable[Mapping[str, Any]]) -> Values:
-    """Return the metrics of `FAILURES` by method and score, in percent.
+def _failures(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Values:
+    """Return the metrics of `FAILURES` by row and score, in percent.
 
-    Scores are at the temperature of the runs' group. The name of a detector's score says that it is
-    at T = 1, if the others are not.
+    Scores are at the temperature of the run's tables. The name of a detector's score says that it
+    is at T = 1, if the others are not.
     """
     values: Values = {}
-    for record in records:
-        method, at = method_of(record), record["scores_at"]
+    for method, record in runs:
+        at = record["scores_at"]
         for score, found in record.get("misclassification", {}).get(at, {}).items():
             sets = {name: entry["scores"][at][score] for name, entry in record["detection"].items()}
             values.setdefault((method, score), []).append(_failure_row(record, found, sets))

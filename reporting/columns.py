@@ -93,7 +93,7 @@ def set_columns(source: str, label: str, role: str) -> list[Column]:
 
 
 def columns_of(records: Sequence[Mapping[str, Any]]) -> list[Column]:
-    """Return the columns of a table of runs that share their OOD sets.
+    """Return the columns of a table: the fixed ones, and those of every OOD set of its runs.
 
     Without runs these are the columns of the paper's table.
     """
@@ -104,14 +104,19 @@ def columns_of(records: Sequence[Mapping[str, Any]]) -> list[Column]:
         ]
         # CIFAR-10 and CIFAR-100 are each other's near set: they share a column.
         return [*COLUMNS, *{column.title: column for column in columns}.values()]
-    detection = records[0]["detection"]
+    sets = dict.fromkeys(
+        (source, entry["title"], entry["role"])
+        for record in records
+        for source, entry in record["detection"].items()
+    )
     labels = of_sources(
         {
-            source: PAPER_SETS[source].label if source in PAPER_SETS else entry["title"]
-            for source, entry in detection.items()
+            source: PAPER_SETS[source].label if source in PAPER_SETS else title
+            for source, title, _ in sets
         }
     )
-    columns = list(COLUMNS)
-    for source, entry in detection.items():
-        columns += set_columns(source, labels[source], entry["role"])
-    return columns
+    columns = {column.title: column for column in COLUMNS}
+    for source, _, role in sets:
+        # A set that is near in some runs and very far in others has the same column in both roles.
+        columns |= {column.title: column for column in set_columns(source, labels[source], role)}
+    return [*columns.values()]

@@ -1,14 +1,14 @@
 """The detail tables: every score's every metric on each out-of-distribution set."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from utils.metrics import LABELS
 
-from .runs import group_of, method_of, with_version
+from .runs import group_of, with_version
 from .tables import mean_and_deviation, number
 
 # Metric → column's head. FPR@95 is in the table of near and far means alone, since the entry of a
@@ -16,15 +16,18 @@ from .tables import mean_and_deviation, number
 DETAIL = {metric: label for metric, label in LABELS.items() if metric != "fpr95_out"}
 
 
-def detail_rows(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def detail_rows(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
     """Return a row for each run, set, temperature and score; scores of detectors are at T = 1.
 
     The column `own` says whether it is at the temperature at which the run's tables show scores;
-    for detectors it is always true.
+    for detectors it is always true. The column `scores_at` says which temperature that is.
+
+    Args:
+        runs: each run's method, or the name of its row, and its record.
     """
     rows = []
-    for run in records:
-        group, method, test = group_of(run), method_of(run), run["classification"]["test"]
+    for method, run in runs:
+        group, test = group_of(run), run["classification"]["test"]
         # Runs of earlier versions lack it.
         wrong = run.get("misclassification", {"t1": {}, "calibrated": {}})
         for source, entry in run["detection"].items():
@@ -52,6 +55,7 @@ def detail_rows(records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
                     "at": at,
                     "score": score,
                     "own": own,
+                    "scores_at": run["scores_at"],
                 }
                 rows.append(row | metrics)
     return pd.DataFrame(rows)
@@ -66,23 +70,26 @@ def _failures(metrics: Mapping[str, float | None] | None) -> dict[str, float]:
 
 
 def detail_tables(
-    records: Sequence[Mapping[str, Any]],
+    runs: Iterable[tuple[str, Mapping[str, Any]]],
 ) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     """Yield the title, heads and rows of a table for each out-of-distribution set.
 
-    Scores are at the temperature of the runs' group. The name of a detector's score says that it
+    Scores are at the temperature of the runs' tables. The name of a detector's score says that it
     is at T = 1, if the others are not.
+
+    Args:
+        runs: the name of each run's row, and its record.
     """
-    rows = detail_rows(records)
+    rows = detail_rows(runs)
     if rows.empty:
         return
-    rows.loc[rows["at"] != records[0]["scores_at"], "score"] += " (at T = 1)"
+    rows.loc[rows["at"] != rows["scores_at"], "score"] += " (at T = 1)"
     for _, part in rows[rows["own"]].groupby("source", sort=False):
         # A record of an earlier version may lack a metric.
         values = part.reindex(columns=list(DETAIL))
         table = []
-        for (method, score), runs in values.groupby([part["method"], part["score"]], sort=False):
-            numbers = [mean_and_deviation(column) for column in runs.to_numpy().T.tolist()]
+        for (method, score), own in values.groupby([part["method"], part["score"]], sort=False):
+            numbers = [mean_and_deviation(column) for column in own.to_numpy().T.tolist()]
             cells = [number(100 * mean, 100 * deviation) or "n/a" for mean, deviation in numbers]
-            table.append([method, score, str(runs["auroc"].count()), *cells])
+            table.append([method, score, str(own["auroc"].count()), *cells])
         yield part["set"].iloc[0], ["method", "score", "n", *DETAIL.values()], table

@@ -5,7 +5,7 @@ It holds the tables, figures, operating points, and the images that the detector
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from .confusion import confusion_tables
 from .details import detail_tables
 from .examples import Strip, most_wrong
 from .figures import History
+from .grouping import Part
 from .groups import HEADS, group_rows
 from .html_table import Table
 from .origin import origin
@@ -29,7 +30,7 @@ from .outcomes import Outcome, load_history, load_outcome
 from .page import Section, operating_points, render
 from .paper import in_the_papers_order
 from .pictures import pictures
-from .runs import Group, Runs, group_runs, is_from_elsewhere, is_trained, method_of
+from .runs import Runs, group_runs, is_from_elsewhere, is_trained, method_of
 from .style import looks
 
 FIGURES = "figures"  # the folder of figures, in the report's
@@ -46,13 +47,16 @@ DAMAGED = (
 )
 
 
-def write_report(folder: Path, runs: Runs, measured: Efficiencies) -> int:
+def write_report(
+    folder: Path, runs: Runs, measured: Efficiencies, methods: Container[str] | None = None
+) -> int:
     """Write `index.html`, which needs no other file, and the figures as PNG and PDF beside it.
 
     Args:
         folder: is created if it does not exist; files of the same names in it are replaced.
         runs: the finished runs' records by folder, with unique titles.
         measured: inference efficiencies.
+        methods: the rows of the main tables to show, by their methods; by default all.
 
     Returns the exit status: 0 written, 2 not possible.
     """
@@ -60,7 +64,7 @@ def write_report(folder: Path, runs: Runs, measured: Efficiencies) -> int:
     try:
         figures.mkdir(parents=True, exist_ok=True)
         sections = [
-            _section(number, group, members, measured, figures)
+            _section(number, Part(group, members), measured, methods, figures)
             for number, (group, members) in enumerate(group_runs(runs).items(), 1)
         ]
         with whole_file(folder / "index.html") as path:
@@ -77,28 +81,35 @@ def write_report(folder: Path, runs: Runs, measured: Efficiencies) -> int:
 
 
 def _section(
-    number: int, group: Group, members: Runs, measured: Efficiencies, figures: Path
+    number: int,
+    part: Part,
+    measured: Efficiencies,
+    methods: Container[str] | None,
+    figures: Path,
 ) -> Section:
     """Return the page's section on a group of runs, and write its figures."""
-    records, notes = [*members.values()], []
+    group, members, notes = part.group, part.runs, []
     outcomes: dict[str, list[Outcome]] = _load_all(members, load_outcome, "the figures lack", notes)
     trained = {folder: record for folder, record in members.items() if is_trained(record)}
     histories: dict[str, list[History]] = _load_all(
         trained, load_history, "the training curves lack", notes
     )
-    means = group_rows((method_of(record), record) for record in records)
+    means = group_rows(part.named)
     data = _images(outcomes, notes)
-    look = looks(in_the_papers_order(map(method_of, records)))
+    look = looks(in_the_papers_order(method for method, _ in part.named))
     return Section(
         anchor=f"part{number}",
         title=f"{group.data_title}, {group.network}",
         how=group.how,
-        conclusion=conclude(records),
-        table=Table(*main_table(group, records, measured)),
+        conclusion=conclude([*members.values()]),
+        table=Table(*main_table([part], measured, methods)),
         means=Table(HEADS, means) if means else None,
         details={
             title: Table(heads, rows)
-            for title, heads, rows in (*classification_tables(records), *detail_tables(records))
+            for title, heads, rows in (
+                *classification_tables(part.named),
+                *detail_tables(part.named),
+            )
         },
         pictures=pictures(outcomes, histories, look, figures / f"{number}"),
         points=operating_points(outcomes) if outcomes else None,

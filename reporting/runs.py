@@ -28,41 +28,50 @@ SHOWN = (
 
 
 class Group(NamedTuple):
-    """What all runs of one table share."""
+    """What all runs of one table share, unless `--group-by` joins tables."""
 
     data: str  # the data set as the configuration names it
     data_title: str
     network: str
-    how: str  # how they were trained and scored, in words
+    # How they were trained and scored: names of fields, and words for their values.
+    fields: tuple[tuple[str, str], ...]
     ood: tuple[str, ...] = ()  # OOD sets: as the configuration names them, and as ROLE=SOURCE
+
+    @property
+    def how(self) -> str:
+        """How they were trained and scored, in words."""
+        return ", ".join(words for _, words in self.fields)
 
 
 def group_of(record: Mapping[str, Any]) -> Group:
     """Return the group that a run belongs to."""
     config = record["config"]
     temperature = "T = 1" if record["scores_at"] == "t1" else "the fitted T"
-    trained = "trained elsewhere"
-    if config["recipe"] != ELSEWHERE:
-        trained = f"{config['recipe']} recipe"
+    elsewhere = config["recipe"] == ELSEWHERE
+    fields = {
+        "protocol": f"{config['protocol']} protocol",
+        "recipe": "trained elsewhere" if elsewhere else f"{config['recipe']} recipe",
+    }
     if config["epochs"] is not None:
-        trained += f", {epochs_text(config['epochs'])}"
-    how = [f"{config['protocol']} protocol", trained, f"scores at {temperature}"]
+        fields["epochs"] = epochs_text(config["epochs"])
+    fields["temperature"] = f"scores at {temperature}"
     by_default = defaults(config)
-    how += [
-        f"{name.replace('_', '-')} {value}"
-        for name, value in identity_of(config).items()
-        if name not in SHOWN and value != by_default.get(name)
-    ]
+    for name, value in identity_of(config).items():
+        if name not in SHOWN and value != by_default.get(name):
+            name = name.replace("_", "-")
+            fields[name] = f"{name} {value}"
     # The loss is left out: a table has several losses, so an outdated loss has its own row instead.
     loss = versions.loss_of(config)
-    how += [reason for name, reason in versions.outdated(config).items() if name != loss]
+    reasons = [reason for name, reason in versions.outdated(config).items() if name != loss]
+    if reasons:
+        fields["versions"] = ", ".join(reasons)
     sets = sorted(f"{entry['role']}={source}" for source, entry in record["detection"].items())
     titles = record["titles"]
     return Group(
         config["data"],
         titles["data"],
         titles["model"],
-        visible(", ".join(how)),
+        tuple((visible(name), visible(words)) for name, words in fields.items()),
         (*config["ood"], *sets),
     )
 
@@ -82,7 +91,7 @@ def group_runs(runs: Runs, whole_paper: bool = False) -> dict[Group, Runs]:
         pairs = paper()[["data", "network"]].drop_duplicates().itertuples(index=False)
         for data, network in pairs:
             if (data, network) not in present:
-                groups[Group(data, DATA_TITLES[data], network, "no runs yet")] = {}
+                groups[Group(data, DATA_TITLES[data], network, (("runs", "no runs yet"),))] = {}
     return groups
 
 

@@ -1,4 +1,4 @@
-"""Prints numbers as the paper does, and tables for a terminal, Markdown and LaTeX."""
+"""Prints numbers as the paper does, and tables for a terminal and Markdown."""
 
 import math
 import re
@@ -14,11 +14,12 @@ from tabulate import tabulate
 
 from utils.output import deliver, visible
 
-STYLES = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
+STYLES = {"table": "simple", "markdown": "pipe"}
 # The last character of a cell that is among its column's best. No name holds it. `show` replaces
 # it by bold print, or by a star where a terminal's table goes to a file.
 BEST = "\1"
 STAR = "*"
+RULE = "within the best one's spread"  # which numbers are among the best
 MARKUP = re.compile(r"([\\`*_|<>&~#]|\](?=\())")  # characters that mean something in Markdown
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # starts of a formula in a spreadsheet
 
@@ -78,11 +79,10 @@ def among_best(cells: Mapping[str, tuple[float, float]], lower_is_better: bool) 
 
 
 def heading(text: str, style: str) -> None:
-    """Print the lines above a table; in LaTeX they are a comment."""
+    """Print the lines above a table."""
     width = max(40, shutil.get_terminal_size().columns - 3)
     folded = "\n".join(textwrap.fill(_safe(line, style), width) for line in text.split("\n"))
-    prefix = "% " if style == STYLES["latex"] else ""
-    deliver("\n" + textwrap.indent(folded, prefix) + "\n")
+    deliver(f"\n{folded}\n")
 
 
 def as_text(cell: str) -> str:
@@ -106,13 +106,8 @@ def show(rows: list[list[str]], heads: list[str], style: str) -> None:
             "\n".join(_bold(line) if on_terminal else line.replace(BEST, STAR) for line in lines)
         )
         return
-    if style == STYLES["markdown"]:
-        rows = [[_markdown_bold(cell) for cell in row] for row in rows]
-    table = tabulate(rows, heads, tablefmt=style, disable_numparse=True)
-    if style == STYLES["latex"]:
-        # After tabulate, which would escape the backslash.
-        table = re.sub(rf"(\S+){BEST}", r"\\textbf{\1}", table)
-    deliver(table)
+    rows = [[_markdown_bold(cell) for cell in row] for row in rows]
+    deliver(tabulate(rows, heads, tablefmt=style, disable_numparse=True))
 
 
 def _safe(cell: str, style: str) -> str:

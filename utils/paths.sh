@@ -9,6 +9,7 @@ read_arguments() {
         value=$argument
         case $argument in
             --*=*) name=${argument%%=*} value=${argument#*=} ;;
+            --detail | --no-detail | --paper) name='' value='' ;; # options of analyze.py without a value
             -*) name=$argument value='' ;;
         esac
         if [ -n "$value" ]; then

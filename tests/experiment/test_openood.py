@@ -77,7 +77,7 @@ def test_an_interrupted_run_resumes_to_the_same_results(
 
 def test_the_table_has_the_means_of_near_and_far_sets(run_main, ood_options, tmp_path, capsys):
     assert run_main(*OPTIONS, *ood_options)[0] == 0
-    arguments = ["--runs", str(tmp_path / "runs"), "--format", "markdown", "--no-detail"]
+    arguments = ["--runs", str(tmp_path / "runs"), "--format", "markdown"]
     assert analyze.main(arguments) == 0
     out = capsys.readouterr().out
     table = out[out.index("means of near and far sets") :].strip().splitlines()

@@ -135,9 +135,7 @@ def test_records_of_two_versions_have_separate_rows(run, run_main, tmp_path, cap
     run.rename(tmp_path / "runs" / "old")
     edit_config(tmp_path / "runs" / "old" / records.METRICS, remove_versions)
     assert run_main(*QUICK)[0] == 0
-    assert (
-        analyze.main(["--runs", str(tmp_path / "runs"), "--format", "markdown", "--no-detail"]) == 0
-    )
+    assert analyze.main(["--runs", str(tmp_path / "runs"), "--format", "markdown"]) == 0
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| DisMax")]
     assert [row.split("|")[1].strip() for row in rows] == [
         "DisMax (n=1)",
@@ -151,7 +149,7 @@ def test_records_of_two_versions_of_a_network_have_separate_tables(
     run.rename(tmp_path / "runs" / "old")
     monkeypatch.setitem(versions.CHANGES, "smallcnn", (versions.Change("it has another layer"),))
     assert run_main(*QUICK)[0] == 0
-    assert analyze.main(["--runs", str(tmp_path / "runs"), "--no-detail"]) == 0
+    assert analyze.main(["--runs", str(tmp_path / "runs")]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert out.count("Digits 0-7, small CNN") == 2
     assert out.count("smallcnn version 1 (since then, it has another layer)") == 1

@@ -119,7 +119,9 @@ def test_runs_scored_with_other_constants_have_rows_of_their_own(runs, capsys):
     for seed, epsilon in (("1", "chosen"), ("2", "0.01")):
         options = ("--scores", "odin", "preprocessing", "--epsilon", epsilon, *CPU)
         assert call(detect, capsys, runs / "godin" / seed, *options)[0] == 0
-    status, out, _ = call(analyze, capsys, "--runs", runs / "godin", "--format", "markdown")
+    status, out, _ = call(
+        analyze, capsys, "--runs", runs / "godin", "--format", "markdown", "--detail"
+    )
     assert status == 0
     cells = {cell.strip() for line in out.splitlines() for cell in line.split("|")}
     titles = ("ODIN, ε chosen", "ODIN, ε 0.01", "own, perturbed", "own, perturbed, ε 0.01")

@@ -127,16 +127,19 @@ def test_paths_in_the_arguments_are_relative_to_the_users_folder(
         f"--ood near={tmp_path}/o/p photos {tmp_path}/q.npz --data-dir {tmp_path}/d"
     )
     # Then the script prints the table of these runs.
-    assert lines[-1] == f"analyze.py --no-detail --runs {expected}/digits"
+    assert lines[-1] == f"analyze.py {expected}/digits"
 
 
 def test_paths_in_the_arguments_of_analize_are_relative_to_the_users_folder(tmp_path, fake_python):
     environment, calls = fake_python
-    arguments = ["--runs", "a", "--report=b"]
+    arguments = ["c", "--runs", "a", "--detail", "d", "--only", "e", "--report=b"]
     command = ["bash", str(ROOT / "analize.sh"), *arguments]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)
     last = calls.read_text().splitlines()[-1]
-    assert last == f"analyze.py --runs {tmp_path}/a --report={tmp_path}/b"
+    assert last == (
+        f"analyze.py {tmp_path}/c --runs {tmp_path}/a --detail {tmp_path}/d --only e "
+        f"--report={tmp_path}/b"
+    )
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ def printed(capsys):
 
     def analyzed(runs):
         capsys.readouterr()
-        assert analyze.main(["--runs", runs, "--format", "markdown"]) == 0
+        assert analyze.main([runs, "--format", "markdown", "--detail"]) == 0
         return capsys.readouterr().out
 
     return analyzed

@@ -33,6 +33,11 @@ def rows_of(out):
     return lines[0], lines[2:]
 
 
+def first_table_of(out):
+    """Return the heads and the rows of the first markdown table in a text."""
+    return rows_of(next(part for part in out.split("\n\n") if part.startswith("|")))
+
+
 def changed(folder, change, loss="SoftMax"):
     """Change the written records of a loss."""
     for path in folder.rglob(records.METRICS):

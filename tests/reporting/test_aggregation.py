@@ -16,7 +16,7 @@ from tests.reporting.tables import SETS, changed, printed, rows_of
 
 def test_the_table_is_mean_deviation_paper_and_difference(runs, capsys):
     folder, written = runs
-    status, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    status, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
     assert status == 0
     heads, rows = rows_of(out)
     # Without the efficiency, which no run measures.
@@ -75,7 +75,7 @@ def test_the_table_is_mean_deviation_paper_and_difference(runs, capsys):
 
 def test_a_row_of_the_paper_without_runs_is_marked(runs, capsys):
     folder, _ = runs
-    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
     labels = [row[0] for row in rows_of(out)[1]]
     assert "IsoMax+ (no runs)" in labels
     assert "Scaled Cosine (no runs)" in labels
@@ -92,7 +92,7 @@ def test_means_within_the_best_ones_deviation_are_bold(runs, capsys):
         changed(folder, change, loss)
 
     def bold():
-        _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+        _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
         heads, rows = rows_of(out)
         return {row[0]: row[heads.index("ACC %")] for row in rows if "(n=" in row[0]}
 
@@ -100,11 +100,11 @@ def test_means_within_the_best_ones_deviation_are_bold(runs, capsys):
     # 92 ± 0.
     changed(folder, lambda record: record["classification"]["test"]["t1"].update(accuracy=0.92))
     assert bold() == {"SoftMax (n=3)": "**92.0±.0**", "DisMax without FPR (n=3)": "90.0±.0"}
-    _, out, _ = printed(capsys, "--runs", folder, "--format", "table", "--no-detail")
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "table")
     assert "92.0±.0*" in out
     assert "90.0±.0 " in out
-    _, out, _ = printed(capsys, "--runs", folder, "--format", "latex", "--no-detail")
-    assert "\\textbf{92.0±.0}" in out
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "latex")
+    assert r"\textbf{92} & \textbf{.0}{\scriptsize$\pm$.0}" in out
 
 
 def test_the_lowest_calibration_error_is_bold(runs, capsys):
@@ -115,7 +115,7 @@ def test_the_lowest_calibration_error_is_bold(runs, capsys):
         lambda record: record["classification"]["test"]["calibrated"].update(ece=0.002),
         "DisMax without FPR",
     )
-    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
     heads, rows = rows_of(out)
     ece = {row[0]: row[heads.index("ECE")] for row in rows}
     assert ece["SoftMax (n=3)"] == "**.0010±.0000**"
@@ -154,7 +154,7 @@ def test_an_ensemble_has_the_papers_row_and_its_number_of_members(runs, capsys):
         record["config"]["model"], record["titles"]["model"] = "wideresnet2810", "WideResNet-28-10"
 
     changed(folder, change)
-    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
     rows = [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")]
     at = rows.index("Deep Ensemble of 3 (n=3)")
     assert rows[at + 1 : at + 3] == ["· paper", "· differ."]
@@ -188,7 +188,7 @@ def test_preprocessed_inputs_have_the_papers_row_and_a_measured_efficiency(runs,
             }
         )
     )
-    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--detail")
     heads, rows = rows_of(out)
     at = next(index for index, row in enumerate(rows) if row[0] == "GODIN, preprocessing (n=3)")
     ours, paper, gap = (dict(zip(heads, row, strict=True)) for row in rows[at : at + 3])
@@ -210,7 +210,7 @@ def test_a_column_of_another_metric_has_no_number_of_the_paper(runs, capsys):
         record = records.read_record(path)
         record["detection"]["cifar100"]["role"], record["detection"]["svhn"]["role"] = "far", "near"
         path.write_text(json.dumps(record))
-    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
     heads, rows = rows_of(out)
     paper = dict(zip(heads[1:], [cell.replace("*", "") for cell in rows[1][1:]], strict=True))
     assert paper["near AUROC %"] == ""

@@ -33,7 +33,7 @@ def test_damaged_records_and_other_formats_are_named_and_left_out(runs, capsys):
         path = folder / f"bad{number}" / records.METRICS
         path.parent.mkdir()
         path.write_text(content)
-    status, out, err = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    status, out, err = printed(capsys, "--runs", folder, "--format", "markdown")
     assert status == 0
     assert "SoftMax (n=3)" in out
     assert [f"bad{number}" in line for number, line in enumerate(err.splitlines())] == [True] * 7
@@ -56,7 +56,7 @@ def test_a_copy_of_a_run_does_not_count_twice(runs, capsys):
     path.write_text(
         json.dumps(written[0] | {"config": written[0]["config"] | {"runs": "elsewhere"}})
     )
-    _, out, err = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    _, out, err = printed(capsys, "--runs", folder, "--format", "markdown")
     assert "SoftMax (n=3)" in out
     assert f"{path} is the same run as" in err
 
@@ -123,7 +123,7 @@ def test_a_record_with_an_impossible_value_is_named_and_left_out(runs, capsys, p
         place = folder / f"bad{number}" / records.METRICS
         place.parent.mkdir()
         place.write_text(json.dumps(record).replace("Infinity", "1e999"))
-    status, out, err = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    status, out, err = printed(capsys, "--runs", folder, "--format", "markdown")
     assert status == 0
     assert {"SoftMax (n=3)", "DisMax without FPR (n=3)"} == {
         row[0] for row in rows_of(out)[1] if "(n=" in row[0]
@@ -149,7 +149,7 @@ def test_ambiguous_or_invalid_json_is_damaged(runs, capsys, old, new):
     folder, written = runs
     (folder / "bad").mkdir()
     (folder / "bad" / records.METRICS).write_text(json.dumps(written[0]).replace(old, new, 1))
-    status, out, err = printed(capsys, "--runs", folder, "--no-detail")
+    status, out, err = printed(capsys, "--runs", folder)
     assert (status, err.count("\n")) == (0, 1)
     assert f"bad/{records.METRICS} is cut short or damaged" in err
     assert "(n=3)" in out
@@ -160,7 +160,7 @@ def test_only_regular_files_are_read(runs, capsys, kind):
     folder, _ = runs
     special(folder / "bad" / records.METRICS, kind)
     with in_time():
-        status, out, err = printed(capsys, "--runs", folder, "--no-detail")
+        status, out, err = printed(capsys, "--runs", folder)
     assert (status, err.count("\n")) == (0, 1)
     assert f"bad/{records.METRICS}" in err
     assert "(n=3)" in out
@@ -191,7 +191,7 @@ def unreadable(runs):
 
 
 def test_unreadable_runs_are_named_and_the_rest_is_printed_with_status_2(unreadable, capsys):
-    status, out, err = printed(capsys, "--runs", unreadable, "--no-detail", "--format", "markdown")
+    status, out, err = printed(capsys, "--runs", unreadable, "--format", "markdown")
     assert status == 2
     assert "SoftMax (n=1)" in out
     assert err.splitlines() == [
@@ -216,7 +216,7 @@ def test_two_folders_with_links_to_each_other_are_searched_once(runs):
 
 def test_a_long_search_prints_its_progress(runs, capsys, monkeypatch):
     monkeypatch.setattr(search, "PATIENCE", 0)
-    _, _, err = printed(capsys, "--runs", runs[0], "--no-detail")
+    _, _, err = printed(capsys, "--runs", runs[0])
     assert f"searching {runs[0]}: 1 folders so far, 0 runs found (Ctrl-C stops)\n" in err
 
 
@@ -248,7 +248,7 @@ def test_output_that_cannot_be_written_is_an_error_in_one_line(runs, output, sai
 
 @pytest.mark.parametrize(
     ("encoding", "given"),
-    [("ascii", ["--no-detail"]), ("ascii", ["--help"]), ("latin-1", ["--format", "csv"])],
+    [("ascii", ["--detail"]), ("ascii", ["--help"]), ("latin-1", ["--format", "csv"])],
 )
 def test_characters_that_the_output_lacks_are_escaped(runs, tmp_path, encoding, given):
     folder = tmp_path / os.fsdecode(b"runs \xff \xc3\xa9")

@@ -85,7 +85,7 @@ def test_runs_without_means_get_a_warning(runs, capsys):
         for entry in record["detection"].values():
             entry["role"] = "near"
         path.write_text(json.dumps(record))
-    status, out, err = printed(capsys, "--runs", runs[0], "--beside", SHIPPED)
+    status, out, err = printed(capsys, runs[0], "--beside", SHIPPED)
     assert status == 0
     assert err.startswith("warning: --beside compares means of near and far sets, and no run has")
     assert "published" not in out

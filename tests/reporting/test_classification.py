@@ -4,20 +4,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import analyze
 import detect
 from experiment import search
 from reporting.classification import FAILURES_TITLE, classification_tables
+from reporting.printing import print_table
 from reporting.runs import method_of
+from reporting.tables import STYLES
 from tests.reporting.tables import changed, printed
 from utils.failures import aurc
+
+
+def named(records):
+    """Return the name of each record's row, and the record."""
+    return [(method_of(record), record) for record in records]
 
 
 def tables_of(records):
     """Return the tables of records by title, each a table with the first two columns as index."""
     return {
         title: pd.DataFrame(rows, columns=heads).set_index(heads[:2])
-        for title, heads, rows in classification_tables(records)
+        for title, heads, rows in classification_tables(named(records))
     }
 
 
@@ -94,10 +100,10 @@ def test_a_run_without_wrong_answers_has_an_area_only(runs):
 
 def test_the_tables_fit_80_columns(outcomes, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
-    for _, heads, rows in classification_tables([run.record for run in outcomes]):
+    for _, heads, rows in classification_tables(named(run.record for run in outcomes)):
         wide = [
             [cell if column < 3 else "99.99±9.99" for column, cell in enumerate(row)]
             for row in rows
         ]
-        analyze.print_table(wide, heads, analyze.STYLES["table"])
+        print_table(wide, heads, STYLES["table"])
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

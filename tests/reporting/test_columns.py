@@ -65,7 +65,7 @@ def test_sets_of_one_title_have_different_columns():
 def test_one_more_column_is_printed(runs, capsys, monkeypatch):
     seed = Column("seed", lambda row: row.record["config"]["seed"], digits=2, lower_is_better=True)
     monkeypatch.setattr(columns, "COLUMNS", (*COLUMNS, seed))
-    _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown", "--no-detail")
+    _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown")
     heads, rows = rows_of(out)
     cells = {row[0]: row[heads.index("seed")] for row in rows}
     assert cells["SoftMax (n=3)"] == "**2.00±1.00**"
@@ -75,5 +75,5 @@ def test_one_more_column_is_printed(runs, capsys, monkeypatch):
 def test_a_column_without_a_number_is_not_printed(runs, capsys, monkeypatch):
     empty = Column("empty", lambda row: float("nan"))
     monkeypatch.setattr(columns, "COLUMNS", (*COLUMNS, empty))
-    _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown", "--no-detail")
+    _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown")
     assert "empty" not in rows_of(out)[0]

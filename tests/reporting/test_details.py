@@ -15,7 +15,7 @@ def test_a_detectors_row_names_its_temperature_if_the_table_has_another(runs, ca
         record["detectors"] = {"energy": {"title": "Energy", "version": 1, "sets": sets}}
 
     changed(runs[0], change)
-    _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown")
+    _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown", "--detail")
     rows = [
         line.split("|")[2].strip()
         for line in out.splitlines()
@@ -28,7 +28,7 @@ def test_a_detectors_row_names_its_temperature_if_the_table_has_another(runs, ca
 @pytest.mark.parametrize("style", ["table", "markdown", "latex"])
 def test_every_score_of_every_set_is_printed(runs, capsys, style):
     folder, _ = runs
-    _, out, _ = printed(capsys, "--runs", folder, "--format", style)
+    _, out, _ = printed(capsys, "--runs", folder, "--format", style, "--detail")
     assert out[out.index("every score") :].count("MMLES") == 2 * len(SETS)
     assert out.count("DTACC") == len(SETS)
 

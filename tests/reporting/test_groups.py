@@ -1,7 +1,8 @@
 """The table of the means of near and far sets."""
 
-import analyze
 from reporting.groups import HEADS, group_rows
+from reporting.printing import print_table
+from reporting.tables import STYLES
 
 
 def record_with_sets(score, values):
@@ -73,7 +74,7 @@ def test_the_groups_table_fits_80_columns(monkeypatch, capsys):
     runs = [
         (name, record_with_sets(scores[name], each)) for each in (values, worse) for name in scores
     ]
-    analyze.print_table(group_rows(runs), HEADS, analyze.STYLES["table"])
+    print_table(group_rows(runs), HEADS, STYLES["table"])
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     for text in ("MPS, fitted T", "(TempScale)", "MMLES, fitted T", "50.0±70.7"):

@@ -16,7 +16,7 @@ def test_runs_of_different_training_do_not_share_a_table(runs, capsys):
     path = folder / "other" / records.METRICS
     path.parent.mkdir()
     path.write_text(json.dumps(other))
-    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--no-detail")
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
     assert "SoftMax (n=3)" in out
     assert "SoftMax (n=1)" in out
     assert "5 epochs, scores at T = 1, precision bf16" in out
@@ -32,5 +32,5 @@ def test_each_run_is_grouped_once_for_each_table(runs, capsys, monkeypatch):
     calls, group_of = [], reporting_runs.group_of
     for module in (reporting_runs, details):
         monkeypatch.setattr(module, "group_of", lambda record: calls.append(1) or group_of(record))
-    assert printed(capsys, "--runs", folder)[0] == 0
+    assert printed(capsys, "--runs", folder, "--detail")[0] == 0
     assert len(calls) <= 2 * 62

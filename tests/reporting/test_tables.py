@@ -4,7 +4,9 @@ import math
 
 import pytest
 
-from reporting.tables import among_best, mean_and_deviation, number, signed
+from reporting.printing import print_table
+from reporting.tables import STYLES, among_best, mean_and_deviation, number, signed
+from tests.common import ROOT
 from tests.reporting.tables import printed
 
 
@@ -50,13 +52,40 @@ def test_a_single_method_is_not_the_best():
 def test_the_terminal_table_fits_80_columns(runs, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     folder, _ = runs
-    _, out, _ = printed(capsys, "--runs", folder, "--paper")
+    _, out, _ = printed(capsys, "--runs", folder, "--paper", "--detail")
     assert max(map(len, out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("options", [[], ["--detail"], ["--group-by", "data"]], ids=str)
+def test_the_tables_of_a_real_study_fit_80_columns(capsys, monkeypatch, options):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = printed(capsys, ROOT / "results" / "cifar10_small", *options)
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_a_long_word_of_a_head_is_broken_where_a_reader_expects_it(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    heads = ["method", "TinyImageNet-32 AUROC %", "SVHN-crops", "photographs", "CIFAR-100"]
+    print_table([["x", "1", "2", "3", "4"]], heads, STYLES["table"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[:4]]
+    assert lines[:2] == [
+        ["method", "TinyImage", "SVHN-", "photographs", "CIFAR-100"],
+        ["Net-32", "crops"],
+    ]
+
+
+def test_labels_take_the_room_that_the_other_columns_leave(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    label = "DisMax without FPR, DenseNet-BC-100, precision bf16 (n=3)"
+    print_table([[label, "95.2±.1"]], ["method", "ACC"], STYLES["table"])
+    assert capsys.readouterr().out.splitlines()[2].startswith(f"{label} ")
+    print_table([[label, *["95.2±.1"] * 6]], ["method", *["ACC"] * 6], STYLES["table"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 def test_a_wide_terminal_shows_labels_in_one_line(runs, capsys, monkeypatch):
     folder, _ = runs
     monkeypatch.setenv("COLUMNS", "120")
-    _, out, _ = printed(capsys, "--runs", folder, "--paper")
+    _, out, _ = printed(capsys, "--runs", folder, "--paper", "--detail")
     assert max(map(len, out.splitlines())) <= 120
     assert any(line.startswith("DisMax without FPR (n=3) ") for line in out.splitlines())

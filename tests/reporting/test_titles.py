@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 
 import detect
-from experiment import detection
-from experiment import records, titles
+from experiment import detection, records, titles
 from reporting import tables
 from tests.reporting.tables import SETS, printed, rows_of
 from utils import output
@@ -99,7 +98,7 @@ ALIKE = [
 @pytest.mark.parametrize("sources", ALIKE, ids=str)
 def test_sets_whose_titles_are_alike_are_never_averaged(runs, capsys, sources):
     with_sets(runs[0], sources)
-    _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown")
+    _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown", "--detail")
     heads, rows = rows_of(out[: out.index("every score")])
     assert len(set(heads)) == len(heads)
     own = next(row for row in rows if row[0] == "SoftMax (n=1)")
@@ -110,7 +109,7 @@ def test_sets_whose_titles_are_alike_are_never_averaged(runs, capsys, sources):
         for _ in range(1 + (role == "near"))
     ]
     assert values == [f"{10 * number}.0" for number in near]
-    headings = [line for line in out.splitlines() if line.endswith(", every score")]
+    headings = [line for line in out.splitlines() if ": every score on " in line]
     assert len(set(headings)) == len(headings) == 2
     assert "| 1 " in out
     assert "| 2 " not in out
@@ -126,7 +125,7 @@ def test_losses_networks_and_data_of_one_title_have_rows_and_tables_of_their_own
         record = json.loads(path.read_text())
         record["titles"]["loss"] = "Mine"
         path.write_text(json.dumps(record))
-    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", "--detail")
     assert {"Mine (SoftMax) (n=3)", "Mine (DisMax without FPR) (n=3)"} <= {
         row[0] for row in rows_of(out)[1]
     }
@@ -134,7 +133,7 @@ def test_losses_networks_and_data_of_one_title_have_rows_and_tables_of_their_own
         path = folder / f"other{number}" / records.METRICS
         path.parent.mkdir()
         path.write_text(json.dumps(written[0] | {"config": written[0]["config"] | change}))
-    _, out, _ = printed(capsys, "--runs", folder, "--no-detail")
+    _, out, _ = printed(capsys, "--runs", folder)
     lines = [" ".join(line.split()) for line in out.splitlines()]
     for heading in (
         "CIFAR-10, DenseNet-BC-100 (densenetbc100)",
@@ -153,7 +152,7 @@ def test_a_detector_titled_like_another_or_like_a_score_has_a_row_of_its_own(run
         }
 
     with_sets(runs[0], {"/d/one": ("one", "far")}, change)
-    _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown")
+    _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown", "--detail")
     scores = [
         line.split("|")[2].strip()
         for line in out[out.index("every score") :].splitlines()
@@ -206,7 +205,7 @@ def test_only_runs_scored_with_the_same_constants_are_averaged(runs, capsys, fir
         other.parent.mkdir()
         other.write_text(json.dumps(run))
     path.unlink()
-    _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown")
+    _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown", "--detail")
     rows = [
         [cell.strip() for cell in line.split("|")]
         for line in out[out.index("every score") :].splitlines()
@@ -238,7 +237,7 @@ def test_no_name_is_a_command_markup_or_a_formula(runs, capsys, style):
         record["detectors"] = {"x": {"title": f"{ODD}2", "not_applicable": "no"}}
 
     with_sets(runs[0], {f"/d/{ODD}": (ODD, "far")}, change)
-    status, out, err = printed(capsys, "--runs", runs[0], "--format", style)
+    status, out, err = printed(capsys, "--runs", runs[0], "--format", style, "--detail")
     assert (status, err) == (0, "")
     assert not {*"\x1b\r\u202e\udcff\1"} & {*out}
     if style == "csv":

@@ -1,0 +1,136 @@
+"""Joins groups of runs into tables: a table for each group, or for those that share fields."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiment.titles import unique_titles
+from utils.output import visible
+
+from .runs import Group, Runs, method_of
+
+NETWORK = ("network", "model")  # two names of one field
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of a table that one group of runs has."""
+
+    group: Group
+    runs: Runs
+    suffix: str = ""  # what a row's name adds to its method: what differs within the table
+
+    @property
+    def named(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The row's name and the record of each run."""
+        return [(method_of(record) + self.suffix, record) for record in self.runs.values()]
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """The runs of one table."""
+
+    title: str
+    fields: Sequence[tuple[str, str]]  # what all runs share, as a group has it
+    parts: Sequence[Part]
+
+    @property
+    def how(self) -> str:
+        """What all runs share, in words."""
+        return ", ".join(words for _, words in self.fields)
+
+    @property
+    def brief(self) -> str:
+        """What all runs share, in words, without what has changed since old versions."""
+        return ", ".join(_short(name, words) for name, words in self.fields)
+
+    @property
+    def named(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The row's name and the record of each run."""
+        return [pair for part in self.parts for pair in part.named]
+
+
+def tables_of(groups: Mapping[Group, Runs], fields: Sequence[str] = ()) -> list[RunTable]:
+    """Return a table for each group, or for all groups with the same values of some fields.
+
+    The names of a joined table's rows say in which of the other fields they differ.
+
+    Args:
+        groups: the runs of each group.
+        fields: names of fields: `data`, `network`, `ood`, or any that a group's `fields` has.
+
+    Raises ValueError for an unknown field.
+    """
+    if not fields:
+        return [
+            RunTable(f"{group.data_title}, {group.network}", group.fields, [Part(group, runs)])
+            for group, runs in groups.items()
+        ]
+    chosen = [_known_field(name, groups) for name in fields]
+    joined: dict[tuple[str, ...], dict[Group, Runs]] = {}
+    for group, runs in groups.items():
+        words = _words(group)
+        joined.setdefault(tuple(words.get(name, "") for name in chosen), {})[group] = runs
+    return [_joined_table(members) for members in joined.values()]
+
+
+def _words(group: Group) -> dict[str, str]:
+    """Return the words for a group's value of every field."""
+    places = {"data": group.data_title, "network": group.network}
+    return places | dict(group.fields) | {"ood": " ".join(group.ood)}
+
+
+def _known_field(name: str, groups: Iterable[Group]) -> str:
+    """Return a field as `_words` names it. Raises ValueError if no group has it."""
+    known = dict.fromkeys(field for group in groups for field in _words(group))
+    field = name.casefold().replace("_", "-")
+    field = NETWORK[0] if field in NETWORK else field
+    if field not in known:
+        raise ValueError(
+            f"--group-by {name}: the tables have no such field; there are {', '.join(known)} "
+            "(a loss is a row, and seeds are averaged)"
+        )
+    return field
+
+
+def _joined_table(groups: Mapping[Group, Runs]) -> RunTable:
+    """Return the table of several groups."""
+    words = {group: _words(group) for group in groups}
+    names = dict.fromkeys(name for each in words.values() for name in each if name != "ood")
+    values = {name: {each.get(name, "") for each in words.values()} for name in names}
+    shared = {name: next(iter(value)) for name, value in values.items() if len(value) == 1}
+    suffixes = {
+        group: "".join(
+            f", {_short(name, text)}"
+            for name, text in each.items()
+            if name in names.keys() - shared
+        )
+        for group, each in words.items()
+    }
+    if "data" not in shared:
+        shared["bold"] = "bold compares rows of the same data set"
+    title = ", ".join(shared.pop(name) for name in ("data", "network") if name in shared)
+    return RunTable(
+        title or "several data sets and networks",
+        [*shared.items()],
+        [Part(group, groups[group], suffix) for group, suffix in _unique(suffixes).items()],
+    )
+
+
+def _short(name: str, words: str) -> str:
+    """Return words for a row's name: of a version, without what has changed since."""
+    return re.sub(r" \(.*?\)(?=, |$)", "", words) if name == "versions" else words
+
+
+def _unique(suffixes: Mapping[Group, str]) -> dict[Group, str]:
+    """Return suffixes of which no two are equal: equal ones add the OOD sets that differ."""
+    common = set.intersection(*(set(group.ood) for group in suffixes))
+    candidates = {}
+    for group, suffix in suffixes.items():
+        own = list(dict.fromkeys(name for name in group.ood if name not in common))
+        # A set is there as the configuration names it, and with its role.
+        own = [name for name in own if not any(other.endswith(f"={name}") for other in own)]
+        sets = f"with OOD {' '.join(own)}" if own else "shared OOD sets only"
+        candidates[group] = [suffix, visible(f"{suffix}, {sets}")]
+    return unique_titles(candidates)
