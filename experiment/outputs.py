@@ -13,9 +13,10 @@ from torch import Tensor
 from utils import runtime
 
 from . import predictions, records
-from .evaluation import AllScores, Outputs, evaluation_results, temperature_results
+from .evaluation import evaluation_results, temperature_results
 from .folder import prepare
 from .lock import locked
+from .scoring import AllScores, Outputs
 
 
 def record_outputs(
@@ -44,7 +45,7 @@ def record_outputs(
     temperature = temperature_results(outputs[split]["logits"], labels[split])
     known = {name: labels[name] for name in ("test", split)}
     results = evaluation_results(all_scores, outputs, known, roles, temperature["value"])
-    record = {
+    record: dict[str, Any] = {
         "format": records.FORMAT,
         **about,
         "temperature": temperature | {"split": split},
