@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from utils.bins import BINS
+from utils.failures import risk_coverage
 from utils.metrics import bin_of, threshold_at
 
 
@@ -36,25 +37,6 @@ def roc(inside: NDArray, outside: NDArray, false_positive_rates: NDArray) -> NDA
     is_in = np.repeat([True, False], [len(inside), len(outside)])
     false_positives, true_positives, _ = roc_curve(is_in, np.concatenate([inside, outside]))
     return np.interp(false_positive_rates, false_positives, true_positives)
-
-
-def risk_coverage(scores: NDArray, failures: NDArray) -> tuple[NDArray, NDArray]:
-    """Return the coverages k/N, k = 1 ... N, and the risk at each.
-
-    Images are accepted in the order of their scores, the highest first. The risk is the share of
-    failures among the accepted images (Geifman & El-Yaniv 2017). Equal scores count in a random
-    order: the risk is its expected value.
-
-    Args:
-        scores: [N].
-        failures: bool [N], whether it is a failure to accept the image.
-    """
-    order = np.argsort(-scores, kind="stable")
-    values, failed = scores[order], failures[order]
-    ends = np.append(np.flatnonzero(np.diff(values)) + 1, len(values))  # of groups of equal scores
-    accepted = np.arange(1, len(values) + 1)
-    expected = np.interp(accepted, [0, *ends], [0, *np.cumsum(failed)[ends - 1]])
-    return accepted / len(values), expected / accepted
 
 
 def risk(inside: NDArray, wrong: NDArray, outside: NDArray, coverages: NDArray) -> NDArray:

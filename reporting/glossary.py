@@ -5,11 +5,18 @@ from utils.bins import BINS
 # docs/how-each-number-is-defined.md has the equations.
 GLOSSARY = {
     "ACC": "The share of test images whose class is predicted right.",
+    "Adaptive ECE": "The ECE over bins that have equally many images.",
     "AUPR out, AUPR": "The area under the precision-recall curve (average precision) with OOD "
     "images as the positive class; it depends on how many images each set has.",
     "AUPR in": "The same area, with test images as the positive class.",
     "AUROC": "The chance that a test image scores above an OOD image, where a tie counts half: "
     "50 % is a guess, 100 % is perfect.",
+    "AUROC-f": "The chance that a right answer scores above a wrong one.",
+    "AURC": "The mean risk over all coverages; 0 is best, but only a network without wrong answers "
+    "can reach it.",
+    "Brier": "The mean squared distance of the probabilities from 1 for the right class and 0 for "
+    "the others; 0 is best.",
+    "Class-wise ECE": "The ECE of each class's probability, as a mean over the classes.",
     "Coverage": "The share of all images that a threshold accepts.",
     "DTACC": "The best mean of the share of test images accepted and of OOD images rejected, over "
     "all thresholds.",
@@ -18,6 +25,8 @@ GLOSSARY = {
     "Eff": "Images classified and scored in a second, in percent of SoftMax's.",
     "FPR@95": "The share of test images that are rejected where 95 % of the OOD images are (OOD "
     "images are the positive class).",
+    "FPR@95-f": "The share of wrong answers that the threshold accepts that accepts 95 % of the "
+    "right answers.",
     "FPR (in a method's name)": "Fractional probability regularization: training on mosaics of "
     "images too.",
     "Held-out protocol": "The epoch is chosen and the temperature fitted on images held out of the "
@@ -25,6 +34,7 @@ GLOSSARY = {
     "n": "The number of runs that a row is the mean of; they differ only in their seed.",
     "Near, far, very far": "How much an OOD set resembles the training images: other classes of "
     "the same kind are near, photographs of something else far, digits or noise very far.",
+    "NLL": "Negative log-likelihood: the mean of -log p of the right class; 0 is best.",
     "OOD": "Out of distribution: images of none of the classes that the network has learned.",
     "Own score": "The score that a method's paper proposes; the tables use it unless brackets "
     "name another one.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from .tables import BEST, as_text
 
 BELOW = "·"  # starts the first cell of a row that belongs to the row above it
+LONGEST = 100  # letters of a file's name
 DEVIATION = "±"  # between a mean and its standard deviation
 
 
@@ -79,4 +80,4 @@ def _plain(cell: str) -> str:
 def file_name(*titles: str) -> str:
     """Return the name of a CSV file: its titles in small letters and digits, with hyphens."""
     words = re.findall(r"[a-z0-9]+", " ".join(titles).lower())
-    return f"{'-'.join(words) or 'table'}.csv"
+    return f"{'-'.join(words)[:LONGEST] or 'table'}.csv"

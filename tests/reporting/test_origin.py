@@ -1,6 +1,5 @@
 """reporting/origin.py and glossary.py: the head of the report."""
 
-import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from losses.scores import SCORES
+from reporting.classification import CALIBRATION
 from reporting.glossary import GLOSSARY
 from reporting.origin import origin
-from utils.metrics import LABELS
+from utils import failures, metrics
 from utils.runtime import commit
 
 
@@ -41,5 +41,6 @@ def test_a_damaged_environment_does_not_stop_the_page(environment):
 
 def test_every_metric_and_score_of_the_tables_is_explained():
     words = {word for entry in GLOSSARY for word in entry.split(", ")}
-    metrics = {re.sub(" %$", "", label) for label in LABELS.values()}
-    assert metrics | set(SCORES) <= words
+    labels = *metrics.LABELS.values(), *failures.LABELS.values()
+    calibration = {head[0].upper() + head[1:] for head, _ in CALIBRATION.values()}
+    assert {label.removesuffix(" %") for label in labels} | set(SCORES) | calibration <= words
