@@ -34,12 +34,13 @@ from reporting.runs import Runs, group_runs, method_of
 from reporting.tables import RULE, STAR, as_text
 from utils import program
 from utils.output import deliver, print_error, print_line, visible
+from utils.plugins import WithPlugins
 
 UNREADABLE_SHOWN = 5  # unreadable folders that warnings name
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WithPlugins):
     """Print the paper's tables from the records of all runs in or below some folders."""
 
     folders: Positional[tuple[Path, ...]] = ()

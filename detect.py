@@ -28,10 +28,11 @@ from experiment.finished import FinishedRun
 from experiment.titles import as_suffix, with_unique_titles
 from utils import program, runtime
 from utils.output import print_line
+from utils.plugins import WithPlugins
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WithPlugins):
     """Score the images of finished runs with detectors that need no training, and add the results
     to the runs' records.
     """

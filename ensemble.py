@@ -31,6 +31,7 @@ from experiment.outputs import record_outputs
 from losses.scores import SCORES
 from utils import program
 from utils.output import print_line
+from utils.plugins import WithPlugins
 
 SCORES_OF_PROBABILITIES = ("MPS", "ES")  # the scores that need nothing but probabilities
 Member = tuple[Path, dict[str, Any]]  # a run's folder and its record
@@ -38,7 +39,7 @@ Outputs = dict[str, dict[str, Tensor]]  # set → named outputs
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WithPlugins):
     """Average the probabilities of finished runs that differ only in their seed, and record the
     ensemble as a run of its own.
     """

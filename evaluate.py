@@ -28,12 +28,13 @@ from losses.scores import SCORES
 from models import model_title
 from utils import program, versions
 from utils.output import print_line
+from utils.plugins import WithPlugins
 
 GIVEN = "score"  # the score that a file has beside the logits
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WithPlugins):
     """Evaluate the outputs of any model, from any framework, and record them as a run, for
     analyze.py, detect.py and ensemble.py.
     """

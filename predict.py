@@ -30,13 +30,14 @@ from reporting.rows import Row, writer
 from utils import program
 from utils.files import temporary_path
 from utils.output import deliver, print_line
+from utils.plugins import WithPlugins
 
 BATCH = 64  # images at a time: few, so that memory stays small and rows are written early
 NOT_FINITE = "the network's answer is not finite: is it damaged?"
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WithPlugins):
     """Classify images with a trained network, and mark out-of-distribution ones."""
 
     network: tyro.conf.Positional[Path]

@@ -8,9 +8,6 @@ other. It shows how many new images the threshold for 95 % accepts, with one sco
 combination of all three, and how often `drift` calls new images different from held-out ones.
 """
 
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,24 +23,12 @@ from experiment import records, search
 from experiment.config import RunConfig
 from experiment.data import load_data
 from losses.thresholds import percentiles, threshold_at
-from utils import program
-from utils.output import print_line
+
+from .common import check_positive, start
 
 TPR = 0.95
 NEW = 10_000  # new images in a turn
 WINDOW = 500  # images that drift compares with the held-out ones
-
-
-@dataclass(frozen=True)
-class Options:
-    """Show which share of new in-distribution images a threshold for 95 % accepts."""
-
-    runs: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Folders of runs, or folders above them. Without one, images are simulated."""
-    held_out: tuple[int, ...] = (40, 541)
-    """Numbers of held-out images."""
-    repeats: int = 1000
-    """How often each simulation is made."""
 
 
 class Column(Score):
@@ -138,19 +123,27 @@ def of_run(folder: Path) -> list[list[str]]:
     return rows
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark. Returns the exit status."""
-    options = program.read(Options, "-m benchmarks.promise", arguments, __doc__)
+def main(
+    runs: tyro.conf.Positional[tuple[Path, ...]] = (),
+    held_out: tuple[int, ...] = (40, 541),
+    repeats: int = 1000,
+) -> None:
+    """Print the shares of images that are accepted.
+
+    Args:
+        runs: folders of runs, or folders above them. Without one, images are simulated.
+        held_out: numbers of held-out images in the simulations.
+        repeats: how often each simulation is made.
+    """
+    check_positive(repeats=repeats)
     torch.set_grad_enabled(False)
-    if options.runs:
-        heads = ["run", "precision", "score", "held-out images", "test images"]
-        rows = [row for folder in search.run_folders(options.runs) for row in of_run(folder)]
+    heads = ["run", "precision", "score", "held-out images", "test images"] if runs else HEADS
+    if runs:
+        rows = [row for folder in search.run_folders(runs) for row in of_run(folder)]
     else:
-        heads = HEADS
-        rows = [row for count in options.held_out for row in simulate(count, options.repeats)]
-    print_line(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True))
-    return 0
+        rows = [row for count in held_out for row in simulate(count, repeats)]
+    print(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main, __doc__)

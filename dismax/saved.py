@@ -97,6 +97,7 @@ def load_network(path: str | Path, scores: bool = True) -> tuple[Network, dict[s
             f"{path} is no file: name a finished run, its model.pt, or one of "
             f"{', '.join(shipped.names())}"
         )
+    content: dict[str, Any] = {}
     with open(path, "rb") as file:
         try:
             content = archive.load(file)
@@ -122,9 +123,9 @@ def load_network(path: str | Path, scores: bool = True) -> tuple[Network, dict[s
                 if name not in changed
             }
         except Exception as error:  # damaged bytes raise almost anything
+            reason, advice = archive.reason(error), _advice(content)
             raise ValueError(
-                f"{path} is no run's network, or damaged ({archive.reason(error)}): make the run "
-                "again"
+                f"{path} is no run's network, or damaged ({reason}): {advice}"
             ) from error
     if changes:
         raise ValueError(
@@ -137,6 +138,15 @@ def load_network(path: str | Path, scores: bool = True) -> tuple[Network, dict[s
             f"--deploy {' '.join(changed)}` fits it again"
         )
     return network, content
+
+
+def _advice(content: Mapping[str, Any]) -> str:
+    """Return what to do with a file that cannot be used."""
+    config = content.get("config")
+    named = config.get("plugin") if isinstance(config, Mapping) else None
+    if not named:
+        return "make the run again"
+    return f"it was made with --plugin {' '.join(map(str, named))}: name this plugin too"
 
 
 def _tensors(content: Any) -> Iterator[Tensor]:

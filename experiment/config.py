@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import tyro
 
 from utils import versions
+from utils.plugins import WithPlugins
 
 from .recipes import RECIPES, Recipe
 
@@ -23,11 +24,12 @@ NOT_IDENTITY = (
     "runs",
     "data_dir",
     "workers",
+    "plugin",
 )
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(WithPlugins):
     """Train one network with one loss and one seed, calibrate it, and detect out-of-distribution
     data. The results are written into the run's folder.
     """
@@ -175,6 +177,7 @@ class RunConfig(Options):
     def as_json(self) -> dict[str, Any]:
         """All fields as JSON values, and the versions of what they name (`utils.versions`)."""
         values = asdict(self)
+        values["plugin"] = [str(path) for path in self.plugin]
         values["ood"] = list(self.ood)
         values["checkpoint_every"] = list(self.checkpoint_every)
         values["runs"] = str(self.runs)
@@ -195,6 +198,7 @@ class RunConfig(Options):
             raise ValueError(f"a configuration of another version: it has {names}")
         types = {"runs": Path, "data_dir": Path, "ood": tuple, "checkpoint_every": tuple}
         values |= {name: kind(values[name]) for name, kind in types.items() if name in values}
+        values["plugin"] = tuple(map(Path, values.get("plugin", ())))
         config = cls(**values)
         config.check()
         return config

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from utils import runtime
+from utils import plugins, runtime
 
 from . import predictions, records
 from .evaluation import evaluation_results, temperature_results
@@ -51,6 +51,7 @@ def record_outputs(
         "temperature": temperature | {"split": split},
         **results,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "plugins": plugins.LOADED,
         "environment": runtime.environment(torch.device("cpu")),
     }
     with locked(folder, wait=60):

@@ -77,6 +77,7 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     get_loss(loss)  # an unknown name raises
     model_title(model)
     resolved: dict[str, Any] = {
+        "plugin": tuple(path.resolve() for path in options.plugin),
         "data": data,
         "ood": ood,
         "recipe": recipe_name,

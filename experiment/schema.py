@@ -103,6 +103,7 @@ CONFIG = {
     "device?": TEXT,
     "runs?": TEXT,
     "data_dir?": TEXT,
+    "plugin?": TEXTS,
     "versions?": {EACH: WHOLE},
 }
 RECORD = {
@@ -115,6 +116,7 @@ RECORD = {
     "recipe": {},
     "fingerprints?": {EACH: TEXT},
     "body_sha256?": TEXT,
+    "plugins?": {EACH: TEXT},
     "members?": SEEDS,
     "temperature": {"value": POSITIVE, "split": _one_of("validation", "test")},
     "classification": {"test": {"n": WHOLE, "t1": CLASSIFIED, "calibrated": CLASSIFIED}},

@@ -32,13 +32,13 @@ class Column:
     per_run: bool = True  # False: measured once for a method, so it has no deviation and no best
 
 
-COLUMNS = (
+COLUMNS = [
     Column("Eff %", lambda row: row.efficiency, "efficiency", digits=0, per_run=False),
     Column("ACC %", lambda row: 100 * _test(row, "t1")["accuracy"], "acc"),
     Column(
         "ECE", lambda row: _test(row, "calibrated")["ece"], "ece", digits=4, lower_is_better=True
     ),
-)
+]
 
 # Role of an OOD set → the metric of its column.
 METRIC_OF_ROLE = {"near": "aupr_out", "far": "auroc", "very_far": "aupr_out"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from utils.metrics import LABELS
+from utils.metrics import DETECTION, LABELS
 
 from .runs import group_of, with_version
 from .tables import mean_and_deviation, number
@@ -86,10 +86,11 @@ def detail_tables(
     rows.loc[rows["at"] != rows["scores_at"], "score"] += " (at T = 1)"
     for _, part in rows[rows["own"]].groupby("source", sort=False):
         # A record of an earlier version may lack a metric.
-        values = part.reindex(columns=list(DETAIL))
+        labels = DETAIL | {name: metric.label for name, metric in DETECTION.items()}
+        values = part.reindex(columns=list(labels))
         table = []
         for (method, score), own in values.groupby([part["method"], part["score"]], sort=False):
             numbers = [mean_and_deviation(column) for column in own.to_numpy().T.tolist()]
             cells = [number(100 * mean, 100 * deviation) or "n/a" for mean, deviation in numbers]
             table.append([method, score, str(own["auroc"].count()), *cells])
-        yield part["set"].iloc[0], ["method", "score", "n", *DETAIL.values()], table
+        yield part["set"].iloc[0], ["method", "score", "n", *labels.values()], table

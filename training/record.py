@@ -14,7 +14,7 @@ from experiment import lock, records, weights
 from experiment.evaluation import evaluation_results
 from experiment.folder import delete_checkpoints
 from experiment.predictions import write_predictions
-from utils import runtime
+from utils import plugins, runtime
 
 from .session import Session
 
@@ -46,6 +46,7 @@ def make_record(
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "train_images": len(data.train),
         "fingerprints": _fingerprints(session),
+        "plugins": plugins.LOADED,
         "body_sha256": weights.fingerprint(run.model.body),
         "best": {
             "epoch": session.best["epoch"],

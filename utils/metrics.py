@@ -3,6 +3,9 @@
 They take arrays or CPU tensors, compute in float64, and return Python floats.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
@@ -18,6 +21,19 @@ LABELS = {
     "dtacc": "DTACC %",
     "fpr95_out": "FPR@95 %",
 }
+
+
+class DetectionMetric(NamedTuple):
+    """A further metric of detection."""
+
+    label: str  # in tables, in which it is in percent
+    # From in-distribution scores [N] and out-of-distribution scores [M], where higher is more
+    # in-distribution, to a number in [0, 1].
+    value: Callable[[NDArray, NDArray], float]
+
+
+# Name in records → metric. Plugins add rows.
+DETECTION: dict[str, DetectionMetric] = {}
 
 
 def _checked(logits: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
@@ -153,6 +169,7 @@ def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, 
         fpr95_out: the share of in-distribution images that are rejected where at least 95 % of the
             out-of-distribution images are: the same if out-of-distribution is positive.
         dtacc: the detection accuracy, the best mean of TPR and TNR over all thresholds.
+        And each metric of `DETECTION`.
 
     Raises ValueError for an empty set or non-finite scores.
     """
@@ -178,4 +195,5 @@ def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, 
         "fpr95_in": 1 - tnr95,
         "fpr95_out": 1 - float((-inside < threshold_at(-outside, 0.95)).mean()),
         "dtacc": float((true_positives + 1 - false_positives).max() / 2),
+        **{name: float(metric.value(inside, outside)) for name, metric in DETECTION.items()},
     }

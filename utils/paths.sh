@@ -15,7 +15,7 @@ read_arguments() {
         if [ -n "$value" ]; then
             case $name in
                 --runs) value=$(absolute_path "$value") given_runs=$value ;;
-                --data-dir | --data_dir | --report | --config | --output | --error) value=$(absolute_path "$value") ;;
+                --data-dir | --data_dir | --report | --config | --plugin | --beside | --output | --error) value=$(absolute_path "$value") ;;
                 --weights) [ "$value" = pretrained ] || value=$(absolute_path "$value") ;;
                 --data | --ood) value=$(absolute_source "$value") ;;
                 '') [ ! -e "${value%%::*}" ] || value=$(absolute_path "$value") ;; # no option yet: a folder, or a file, or FILE::TEST

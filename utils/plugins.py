@@ -1,5 +1,6 @@
 """Loads a user's own Python files, which add rows to the tables of losses, networks and so on."""
 
+import hashlib
 import importlib.util
 import sys
 import traceback
@@ -15,8 +16,10 @@ TABLES = (
     ("models", "FAMILIES"),
     ("detectors", "DETECTORS"),
     ("data.catalog", "CATALOG"),
-    ("utils.metrics", "METRICS"),
+    ("utils.metrics", "DETECTION"),
 )
+# Each plugin that this process has loaded → the SHA-256 of its file.
+LOADED: dict[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,7 @@ def _load(path: Path) -> None:
         raise ValueError(f"--plugin {path} has the name of {module.__file__}: rename one of them")
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"--plugin {path} is no Python file (.py)")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     before = {place: dict(table) for place, table in _tables()}
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None  # so for every .py file
@@ -54,7 +58,7 @@ def _load(path: Path) -> None:
     sys.modules[name] = module  # dataclasses and pickle look a class's module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)]
         reason = " ".join(str(error).split())
@@ -67,6 +71,7 @@ def _load(path: Path) -> None:
             raise ValueError(
                 f"--plugin {path} replaces {', '.join(replaced)} of {place}: choose another name"
             )
+    LOADED[str(path)] = digest
 
 
 def _tables() -> list[tuple[str, dict[str, Any]]]:

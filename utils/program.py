@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import tyro
 
-from . import habits, interruption
+from . import habits, interruption, plugins
 from .output import print_error, print_line, rank, tolerate
 
 T = TypeVar("T")
@@ -120,10 +120,14 @@ def read(
     try:
         # For an output that is no terminal, tyro writes plain text.
         with redirect_stdout(output), redirect_stderr(output):
-            return parse(args=arguments)
+            options = parse(args=arguments)
     except SystemExit as stop:
         if not stop.code:
             parse(args=["--help"])  # prints it, and raises SystemExit
+    else:
+        if isinstance(options, plugins.WithPlugins):
+            plugins.load(options.plugin)
+        return options
     if not arguments:
         with suppress(SystemExit):
             parse(args=["--help"])

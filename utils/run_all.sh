@@ -14,16 +14,14 @@ read_arguments "${@:3}"
 set -- "$(absolute_source "$1")" "$2" ${arguments[@]+"${arguments[@]}"}
 cd "$(dirname "$0")/.." || exit
 : "${LOSSES:=softmax isomax isomaxplus dismax_nofpr dismax}" "${SEEDS:=1 2 3 4 5}"
-list='' arguments=() shared=() last='' config=''
+list='' arguments=() shared=() option='' config=''
 for argument in "${@:3}"; do
     if [ "$argument" = --list ]; then list=1; else arguments+=("$argument"); fi
-    option=$last value=$argument
-    case $argument in --*=*) option=${argument%%=*} value=${argument#*=} ;; esac
+    case $argument in --*) option=${argument%%=*} ;; esac # the other words are its values
     case $option in
         --config) config=1 ;;
-        --device | --data-dir | --data_dir) shared+=("$option" "$value") ;;
+        --device | --data-dir | --data_dir | --plugin) shared+=("$argument") ;;
     esac
-    last=$argument
 done
 # A file of options may name another folder for the results. This script looks for them in one.
 [ -z "$config" ] || [ -n "$given_runs" ] || arguments+=(--runs runs)

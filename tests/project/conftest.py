@@ -29,7 +29,7 @@ def finished(tmp_path_factory):
 def workplace(finished, monkeypatch):
     """Work in that folder. What a page adds to the tables is undone."""
     monkeypatch.chdir(finished)
-    monkeypatch.setattr(columns, "COLUMNS", columns.COLUMNS)
+    monkeypatch.setattr(columns, "COLUMNS", [*columns.COLUMNS])
     rows_before = [dict(table) for table in TABLES]
     yield finished
     for table, rows in zip(TABLES, rows_before, strict=True):
