@@ -72,7 +72,7 @@ def test_only_works_with_the_report(runs, capsys, tmp_path):
     assert printed(capsys, runs[0], "--report", page, "--only", "SoftMax")[0] == 0
     text = (page / "index.html").read_text()
     assert "SoftMax (n=3)" in text
-    assert "DisMax" not in text
+    assert "DisMax without FPR" not in text
     assert "IsoMax+ (no runs)" not in text
 
 
