@@ -1,6 +1,8 @@
 """Options that users know from other programs: each leads somewhere, in one line."""
 
 import importlib
+import os
+from contextlib import redirect_stdout
 
 import pytest
 
@@ -90,3 +92,17 @@ def test_the_package_tells_what_it_can_do(capsys):
     assert [name for name in dismax.__all__ if f"dismax.{name}(" in out] == dismax.__all__
     module.main(["--version"])
     assert capsys.readouterr().out == f"dismax {dismax.__version__}\n"
+
+
+def test_an_error_has_no_colour_codes_and_no_frame_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("TERM", "xterm")
+    main_end, side = os.openpty()
+    try:
+        with os.fdopen(side, "w", encoding="utf-8") as terminal, redirect_stdout(terminal):
+            assert main.main(["--dataset", "cifar10"]) == 2
+    finally:
+        os.close(main_end)
+    assert capsys.readouterr().err == (
+        "error: Unrecognized options: --dataset, cifar10: perhaps you meant --data (python main.py "
+        "--help lists the options)\n"
+    )

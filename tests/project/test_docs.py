@@ -93,7 +93,7 @@ def check_module(name, arguments):
         if inspect.signature(benchmark).parameters:  # else it does not parse with tyro
             tyro.extras.get_parser(benchmark).parse_args(arguments)
     else:
-        assert name in ("venv", "pip"), name
+        assert name in ("venv", "pip", "dismax"), name
 
 
 def check_program(name, arguments):
