@@ -85,7 +85,10 @@ def test_the_command_line_wins_over_the_file(tmp_path):
 
 def test_every_option_survives_a_file(tmp_path):
     """Every field has another value than its default."""
+    plugin = tmp_path / "empty_plugin.py"
+    plugin.write_text("")
     config = RunConfig(
+        plugin=(plugin,),
         data=str(tmp_path),
         model="resnet18",
         weights=str(tmp_path / "weights.pt"),
