@@ -1,7 +1,7 @@
 """What the numbers of a table carry: differences from one method, paired over common seeds."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from scipy import stats
 from .aggregation import run_rows
 from .columns import Column, RunRow, columns_of
 from .paper import in_the_papers_order
-from .runs import is_trained, method_of
+from .runs import is_trained
 
 LEVEL = 0.05  # a difference with a smaller p-value is significant
 REFERENCE = "softmax"  # the loss that the others are compared with, if the table has it
@@ -45,30 +45,31 @@ class Difference(NamedTuple):
         )
 
 
-def conclude(records: Sequence[Mapping[str, Any]]) -> list[Statement]:
+def conclude(
+    records: Sequence[Mapping[str, Any]], methods: Container[str] | None = None
+) -> list[Statement]:
     """Return what the main table of these runs shows about the differences between its methods.
 
     Every method is compared with SoftMax; without SoftMax, with the first one. A difference is
     claimed if it is significant after Holm's correction (Holm 1979) for all comparisons of the
     table. The others that are significant are hints.
+
+    Args:
+        records: of the runs of the table.
+        methods: the rows of the table; by default all.
     """
-    reference = _reference(records)
     rows = [row for record in records for row in run_rows(record, {})]
-    others = in_the_papers_order(row.method for row in rows if row.method != reference)
-    if not others:
+    rows = [row for row in rows if methods is None or row.method in methods]
+    if len({row.method for row in rows}) < 2:
         return [Statement("There is one method, so there is nothing to compare.")]
-    differences = []
-    for column in columns_of(records):
-        if column.per_run:
-            values = _values_by_seed(rows, column)
-            found = [_difference(name, column, values[name], values[reference]) for name in others]
-            differences += [difference for difference in found if difference]
+    reference = _reference(rows)
+    others = in_the_papers_order(row.method for row in rows if row.method != reference)
+    columns = [column for column in columns_of(records) if column.per_run]
+    differences = _differences(rows, columns, others, reference)
     judged = {difference.method for difference in differences}
     if not judged:
-        text = (
-            f"Nothing can be concluded: no other method has two seeds in common with {reference}."
-        )
-        return [Statement(text)]
+        text = f"no other method has two seeds in common with {reference}"
+        return [Statement(f"Nothing can be concluded: {text}.")]
     unjudged = [name for name in others if name not in judged]
     claims = corrected(differences)
     hints = [each for each in differences if each.p < LEVEL and each not in claims]
@@ -111,12 +112,12 @@ def _hints_text(hints: int, tests: int, further: bool) -> str:
     )
 
 
-def _reference(records: Sequence[Mapping[str, Any]]) -> str:
+def _reference(rows: Sequence[RunRow]) -> str:
     """Return the name of the method that the others are compared with."""
     chosen = [
-        record for record in records if is_trained(record) and record["config"]["loss"] == REFERENCE
+        row for row in rows if is_trained(row.record) and row.record["config"]["loss"] == REFERENCE
     ]
-    return in_the_papers_order(method_of(record) for record in chosen or records)[0]
+    return in_the_papers_order(row.method for row in chosen or rows)[0]
 
 
 def _values_by_seed(rows: Sequence[RunRow], column: Column) -> dict[str, dict[Any, float]]:
@@ -131,6 +132,17 @@ def _values_by_seed(rows: Sequence[RunRow], column: Column) -> dict[str, dict[An
         if not math.isnan(value):
             known[row.record["config"]["seed"]] = value
     return values
+
+
+def _differences(
+    rows: Sequence[RunRow], columns: Sequence[Column], others: Sequence[str], reference: str
+) -> list[Difference]:
+    """Return the differences of the other methods from the reference, column by column."""
+    found = []
+    for column in columns:
+        values = _values_by_seed(rows, column)
+        found += [_difference(name, column, values[name], values[reference]) for name in others]
+    return [difference for difference in found if difference]
 
 
 def _difference(

@@ -101,7 +101,7 @@ def _section(
         anchor=f"part{number}",
         title=f"{group.data_title}, {group.network}",
         how=group.how,
-        conclusion=conclude([*members.values()]),
+        conclusion=conclude([*members.values()], methods),
         table=Table(*main_table([part], measured, methods)),
         means=Table(HEADS, means) if means else None,
         details={

@@ -116,6 +116,13 @@ def test_several_claims_are_a_list_and_methods_without_common_seeds_are_named(ru
     assert lacking.text.startswith("Once has fewer than two seeds in common with SoftMax")
 
 
+def test_methods_that_the_table_does_not_show_are_not_compared(runs):
+    soft, dis = [0.90, 0.92, 0.91], [0.9401, 0.9599, 0.9500]
+    made = with_accuracies(runs[1], {"SoftMax": soft, "DisMax without FPR": dis})
+    (said,) = conclude(made, {"DisMax without FPR"})
+    assert said.text.startswith("There is one method")
+
+
 def test_the_study_is_compared_with_its_softmax():
     folder = ROOT / "results" / "cifar10_small" / "runs"
     found = [records.read_record(path) for path in sorted(folder.rglob(records.METRICS))]
