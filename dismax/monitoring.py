@@ -51,7 +51,9 @@ def drift(held_out_scores: ArrayLike, window_scores: ArrayLike, threshold: float
 
     A detector keeps percentiles of the held-out scores, not the scores. So keep these yourself:
     `detector(images).scores` of the held-out images. The combined score compares with the images
-    that it was fitted to, so take other images for it.
+    that it was fitted to, so take other images for it, or `detector.score.score.held_out_scores()`.
+    (With 40 fitted images themselves, windows of the same kind differed in 1.7 % of 1,000
+    simulations instead of 1 % or less: `python -m benchmarks.promise`.)
 
     Args:
         held_out_scores: [N], a tensor on the CPU or an array, all finite.

@@ -32,6 +32,11 @@ HABITS = (
         "--weights pretrained starts with the weights of timm or torchvision, --weights FILE with "
         "those of a file",
     ),
+    Habit(
+        ("--imglist", "--imglists"),
+        "limit_train",
+        "--ood takes image lists (.txt), and --data a folder with train.txt and test.txt",
+    ),
 )
 
 

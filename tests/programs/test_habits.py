@@ -25,6 +25,7 @@ ANSWERS = [
     ("main", ["--gpus", "2"], "torchrun --nproc-per-node=N main.py"),
     ("predict", ["cifar10", "a.png", "--gpu", "0"], "no option --gpu: --device cuda:N chooses"),
     ("main", ["--pretrained"], "--weights pretrained starts with the weights of timm or"),
+    ("main", ["--imglist", "a.txt"], "--ood takes image lists (.txt), and --data a folder with"),
 ]
 
 
