@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 LEVEL = 0.05  # a difference with a smaller p-value is significant
+NO_SPREAD = 1e-12  # a smaller standard error is of values that differ by rounding alone
 
 
 class Difference(NamedTuple):
@@ -28,7 +29,8 @@ def paired_difference(a: ArrayLike, b: ArrayLike) -> Difference:
     """Return the difference of paired values, with the paired t test (Student 1908).
 
     Its t has n - 1 degrees of freedom, and its standard error is that of the n differences: their
-    standard deviation over √n.
+    standard deviation over √n. Differences that are all equal have no spread to judge by: p is 1,
+    and the interval has no ends.
 
     Args:
         a, b: [n]; values of the same place belong together, such as those of one seed.
@@ -68,8 +70,8 @@ def welch_difference(a: ArrayLike, b: ArrayLike) -> Difference:
 
 def _tested(mean: float, error: float, freedom: float) -> Difference:
     """Return a mean difference with its t interval and p-value, from its standard error."""
-    if not error:  # all differences are equal: any that is not 0 is certain
-        return Difference(mean, 0.0, mean, mean, 0.0 if mean else 1.0)
+    if error < NO_SPREAD:  # nothing to judge by: coarse numbers can be equal by chance
+        return Difference(mean, 0.0, -math.inf, math.inf, 1.0)
     half = float(stdtrit(freedom, 1 - LEVEL / 2)) * error
     p = 2 * float(stdtr(freedom, -abs(mean) / error))
     return Difference(mean, error, mean - half, mean + half, p)
