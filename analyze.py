@@ -20,23 +20,23 @@ from typing import Literal
 import pandas as pd
 from tyro.conf import Positional
 
-from experiment import search, titles
 from reporting.aggregation import Efficiencies, efficiencies, main_table
 from reporting.beside import BESIDE_HEADS, beside_rows, read_published, source_lines
+from reporting.bold import ONE_RUN, RULES, one_run_each
 from reporting.choosing import choose_columns, choose_runs
 from reporting.classification import classification_tables
-from reporting.details import detail_rows, detail_tables
+from reporting.details import detail_tables
 from reporting.grouping import RunTable, tables_of
 from reporting.groups import HEADS, group_rows, has_groups
 from reporting.latex import opening
-from reporting.printing import Printer
-from reporting.runs import Runs, group_runs, method_of
-from reporting.tables import RULE, STAR, as_text
+from reporting.printing import Printer, print_csv
+from reporting.reading import read_runs
+from reporting.runs import Runs, group_runs
+from reporting.significance import comparison_tables, ranking_table, refuse_unknown_method
+from reporting.tables import STAR
 from utils import program
-from utils.output import deliver, print_error, print_line, visible
+from utils.output import deliver, print_error, print_line
 from utils.plugins import WithPlugins
-
-UNREADABLE_SHOWN = 5  # unreadable folders that warnings name
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,14 @@ class Options(WithPlugins):
     beside: Path | None = None
     """A CSV file of published means over near and far sets: print them with ours. The form is that
     of results/published.csv."""
+    bold: Literal["test", "paper"] = "test"
+    """Which of our numbers are bold. test: the best mean, and those that a paired test over seeds
+    does not find worse. paper: those within the best one's deviation, as in the paper.
+    """
+    compare: str | None = None
+    """Print tests too: each method's difference from this method over seeds with its interval and
+    p-value, ranks over OOD sets, and intervals over images for runs that keep their predictions.
+    """
     report: Path | None = None
     """Write a page with the tables, figures and example images into this folder instead, and the
     figures as PNG and PDF.
@@ -97,6 +105,11 @@ class Options(WithPlugins):
                 raise ValueError(f"{other} has no use for --{option}: leave one out")
         if self.beside and (self.report or self.format == "csv"):
             raise ValueError("--beside adds a table to the printed ones: leave out --report or csv")
+        if self.compare is not None and (self.group_by or self.format == "csv"):
+            other = "--group-by joins runs that it does not compare"
+            if self.format == "csv":
+                other = "--format csv has none of its tests"
+            raise ValueError(f"--compare {self.compare}: {other}: leave one out")
         if self.paper and self.group_by:
             raise ValueError(
                 "--paper prints the paper's tables, and --group-by others: leave one out"
@@ -105,12 +118,13 @@ class Options(WithPlugins):
 
 def print_tables(
     tables: Sequence[RunTable],
+    runs: Runs,
     options: Options,
     measured: Efficiencies,
     methods: Container[str] | None,
 ) -> None:
     """Print the tables: the main one of each, of some methods, or of all; means; details."""
-    printer = Printer(options.format, RULE)
+    printer = Printer(options.format, RULES[options.bold])
     published = read_published(options.beside) if options.beside else None
     if options.beside and not any(has_groups(run) for table in tables for _, run in table.named):
         print_line(
@@ -118,23 +132,36 @@ def print_tables(
             "to --ood",
             sys.stderr,
         )
-    mains = [main_table(table.parts, measured, methods) for table in tables]
+    mains = [main_table(table.parts, measured, methods, options.bold) for table in tables]
     if options.columns:
         mains = choose_columns(mains, options.columns)
     for table, (heads, rows) in zip(tables, mains, strict=True):
         printer.print(table.title, heads, rows, table.how, table.brief)
+        if one_run_each(name for name, _ in table.named):
+            printer.note([ONE_RUN])
         if means := group_rows(table.named):
             title = f"{table.title}, means of near and far sets (FPR@95: OOD positive)"
             printer.print(title, HEADS, means)
         if published is not None:
             print_beside(table, published, printer)
-        if options.detail:
-            for title, heads, rows in classification_tables(table.named):
-                printer.print(f"{table.title}: {title}", heads, rows)
-            for title, heads, rows in detail_tables(table.named):
-                printer.print(f"{table.title}: every score on {title}", heads, rows)
-    if options.format == "table" and any(table.named for table in tables):
-        deliver(f"\n{STAR} or bold: {RULE}; AUPR: average precision, OOD positive")
+        print_supplements(table, options, printer)
+    if options.compare is not None and runs:
+        printer.print_tests(ranking_table(runs))
+    if options.format == "table" and runs:
+        rule = f"{STAR} or bold: {RULES[options.bold]}."
+        printer.note([f"{rule} AUPR: average precision, OOD positive."])
+
+
+def print_supplements(table: RunTable, options: Options, printer: Printer) -> None:
+    """Print the tests and the details of a table's runs, if they are asked for."""
+    if options.compare is not None and table.named:
+        for tests in comparison_tables(table.parts[0].runs, options.compare):
+            printer.print_tests(tests, f"{table.title}: ")
+    if options.detail:
+        for title, heads, rows in classification_tables(table.named):
+            printer.print(f"{table.title}: {title}", heads, rows)
+        for title, heads, rows in detail_tables(table.named):
+            printer.print(f"{table.title}: every score on {title}", heads, rows)
 
 
 def print_beside(table: RunTable, published: pd.DataFrame, printer: Printer) -> None:
@@ -147,44 +174,22 @@ def print_beside(table: RunTable, published: pd.DataFrame, printer: Printer) -> 
             printer.note(source_lines(part.group, published))
 
 
-def report(folder: Path, runs: Runs, measured: Efficiencies, methods: Container[str] | None) -> int:
+def report(
+    options: Options,
+    folder: Path,
+    runs: Runs,
+    measured: Efficiencies,
+    methods: Container[str] | None,
+) -> int:
     """Write the page. Returns the exit status: 0 written, 2 not possible, 75 interrupted."""
     try:
         from reporting.report import write_report  # needs PyTorch, for scores, and matplotlib
 
-        return write_report(folder, runs, measured, methods)
+        return write_report(folder, runs, measured, methods, options.bold, options.compare or "")
     except ImportError as error:
         return print_error(f"--report lacks a package ({error}): pip install -r requirements.txt")
     except KeyboardInterrupt:
         return interruption.leave(f"{folder} may lack figures, or its page: run it again")
-
-
-def print_csv(runs: Runs) -> None:
-    """Print one row for each run, set, temperature and score."""
-    named = [(method_of(record), record) for record in runs.values()]
-    table = detail_rows(named).drop(columns=["own", "scores_at"], errors="ignore")
-    for name in map(str, table.select_dtypes(exclude="number")):
-        # Each different text once: a column repeats the same few.
-        texts = {cell: as_text(visible(str(cell))) for cell in table[name].unique()}
-        table[name] = table[name].map(texts)
-    deliver(table.to_csv(index=False).removesuffix("\n"))
-
-
-def read_runs(folders: Sequence[Path]) -> tuple[Runs, bool]:
-    """Return the runs below some folders, with unique titles, and whether everything could be read.
-
-    A warning names each file or folder that is left out.
-    """
-    found, problems, unreadable = search.find_records(*folders)
-    for problem in (*problems, *unreadable[:UNREADABLE_SHOWN]):
-        print_line(f"warning: {' '.join(problem.split())}: left out", sys.stderr)
-    if len(unreadable) > UNREADABLE_SHOWN:
-        print_line(
-            f"warning: {len(unreadable) - UNREADABLE_SHOWN} more cannot be read: left out",
-            sys.stderr,
-        )
-    unique = titles.with_unique_titles([*found.values()])
-    return dict(zip(found, unique, strict=True)), not unreadable
 
 
 def perform(options: Options, arguments: Sequence[str]) -> int:
@@ -208,15 +213,17 @@ def perform(options: Options, arguments: Sequence[str]) -> int:
         groups, methods = choose_runs(groups, options.only)
         kept = {folder for members in groups.values() for folder in members}
         runs = {folder: record for folder, record in runs.items() if folder in kept}
+    if options.compare is not None:
+        refuse_unknown_method(runs, options.compare)
     if options.report:
-        return report(options.report, runs, measured, methods) or status
+        return report(options, options.report, runs, measured, methods) or status
     if options.format == "csv":
         print_csv(runs)
         return status
     tables = tables_of(groups, options.group_by)
     if options.format == "latex":
         deliver(opening(shlex.join(["python", "analyze.py", *arguments])))
-    print_tables(tables, options, measured, methods)
+    print_tables(tables, runs, options, measured, methods)
     return status
 
 

@@ -3,16 +3,18 @@
 import math
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from experiment import records, titles
 
-from .columns import Column, RunRow, columns_of
+from .bold import Best, best_of, best_of_runs
+from .columns import Column, RunRow, columns_of, value_of
 from .grouping import Part
 from .paper import in_the_papers_order, paper, paper_name, paper_rows
 from .runs import method_of, with_version
-from .tables import BEST, among_best, mean_and_deviation, number, signed
+from .tables import BEST, mean_and_deviation, number, signed
 
 # (network, method) → inference in percent of SoftMax's images/s.
 Efficiencies = dict[tuple[str, str], float]
@@ -72,16 +74,8 @@ def numbers_of_runs(rows: Sequence[RunRow], columns: Sequence[Column]) -> Number
 
 def _number_of_runs(column: Column, rows: Sequence[RunRow]) -> tuple[float, float]:
     """Return the mean and standard deviation of a column over the runs of one method."""
-    mean, deviation = mean_and_deviation(_value(column, row) for row in rows)
+    mean, deviation = mean_and_deviation(value_of(column, row) for row in rows)
     return mean, deviation if column.per_run else math.nan
-
-
-def _value(column: Column, row: RunRow) -> float:
-    """Return a run's number; NaN if its record is older than the number."""
-    try:
-        return column.value(row)
-    except KeyError:
-        return math.nan
 
 
 def numbers_of_paper(rows: Mapping[str, Mapping[str, float]], columns: Sequence[Column]) -> Numbers:
@@ -98,29 +92,33 @@ def numbers_of_paper(rows: Mapping[str, Mapping[str, float]], columns: Sequence[
     }
 
 
-def as_texts(numbers: Numbers, columns: Sequence[Column]) -> dict[str, list[str]]:
+def as_texts(numbers: Numbers, columns: Sequence[Column], best: Best) -> dict[str, list[str]]:
     """Return each method's cells as text; `BEST` marks those among a column's best."""
-    texts: dict[str, list[str]] = {method: [] for method in numbers}
-    for column in columns:
-        cells = {method: row[column.title] for method, row in numbers.items()}
-        best = among_best(cells, column.lower_is_better) if column.per_run else set()
-        for method, (mean, deviation) in cells.items():
-            mark = BEST if method in best else ""
-            texts[method].append(number(mean, deviation, column.digits) + mark)
-    return texts
+    return {
+        method: [
+            number(*row[column.title], column.digits)
+            + (BEST if method in best.get(column.title, ()) else "")
+            for column in columns
+        ]
+        for method, row in numbers.items()
+    }
 
 
 class _Block(NamedTuple):
     """The numbers of one part of a main table, by method."""
 
     part: Part
+    rows: list[RunRow]  # with the names of the table's rows
     ours: Numbers
     paper: Numbers
     runs: Counter[str]
 
 
 def main_table(
-    parts: Sequence[Part], measured: Efficiencies, methods: Container[str] | None = None
+    parts: Sequence[Part],
+    measured: Efficiencies,
+    methods: Container[str] | None = None,
+    bold: str = "test",
 ) -> tuple[list[str], list[list[str]]]:
     """Return the heads and rows of a main table: ours, the paper's, and the difference.
 
@@ -130,6 +128,7 @@ def main_table(
         parts: the groups of runs.
         measured: inference efficiencies.
         methods: the rows to show, by their methods; by default all.
+        bold: which of our numbers are bold, a key of `bold.RULES`.
     """
     columns = columns_of([record for part in parts for record in part.runs.values()])
     blocks = [_block(part, columns, measured, methods) for part in parts]
@@ -145,8 +144,10 @@ def main_table(
     ours, papers = {}, {}
     for data in {part.group.data for part in parts}:
         same = [block for block in blocks if block.part.group.data == data]
-        ours |= as_texts(_by_row(same, "ours"), columns)
-        papers |= as_texts(_by_row(same, "paper"), columns)
+        numbers, papers_numbers = _by_row(same, "ours"), _by_row(same, "paper")
+        by_test = best_of_runs([row for block in same for row in block.rows], columns)
+        ours |= as_texts(numbers, columns, by_test if bold == "test" else best_of(numbers, columns))
+        papers |= as_texts(papers_numbers, columns, best_of(papers_numbers, columns))
     rows = [row for block in blocks for row in _rows(block, columns, ours, papers)]
     return ["method (runs)", *(column.title for column in columns)], rows
 
@@ -172,7 +173,11 @@ def _block(
         if methods is None or method in methods or method in shown
     }
     return _Block(
-        part, ours, numbers_of_paper(paper_numbers, columns), Counter(row.method for row in rows)
+        part,
+        [replace(row, method=row.method + part.suffix) for row in rows],
+        ours,
+        numbers_of_paper(paper_numbers, columns),
+        Counter(row.method for row in rows),
     )
 
 

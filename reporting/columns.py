@@ -120,3 +120,27 @@ def columns_of(records: Sequence[Mapping[str, Any]]) -> list[Column]:
         # A set that is near in some runs and very far in others has the same column in both roles.
         columns |= {column.title: column for column in set_columns(source, labels[source], role)}
     return [*columns.values()]
+
+
+def value_of(column: Column, row: RunRow) -> float:
+    """Return a run's number; NaN if its record is older than the number."""
+    try:
+        return column.value(row)
+    except KeyError:
+        return math.nan
+
+
+def values_by_seed(rows: Sequence[RunRow], column: Column) -> dict[str, dict[Any, float]]:
+    """Return each method's number of a column by seed, without NaN.
+
+    Runs of a method with the same seed, such as two networks in one row, count with their mean.
+    """
+    found: dict[str, dict[Any, list[float]]] = {}
+    for row in rows:
+        by_seed = found.setdefault(row.method, {})
+        if not math.isnan(value := value_of(column, row)):
+            by_seed.setdefault(row.record["config"]["seed"], []).append(value)
+    return {
+        method: {seed: math.fsum(each) / len(each) for seed, each in by_seed.items()}
+        for method, by_seed in found.items()
+    }

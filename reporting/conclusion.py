@@ -1,18 +1,16 @@
 """What the numbers of a table carry: differences from one method, paired over common seeds."""
 
-import math
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-from scipy import stats
+from utils.statistics import LEVEL, holm
 
 from .aggregation import run_rows
-from .columns import Column, RunRow, columns_of
+from .columns import Column, RunRow, columns_of, values_by_seed
 from .paper import in_the_papers_order
 from .runs import is_trained
+from .seeds import compare
 
-LEVEL = 0.05  # a difference with a smaller p-value is significant
 REFERENCE = "softmax"  # the loss that the others are compared with, if the table has it
 
 
@@ -120,27 +118,13 @@ def _reference(rows: Sequence[RunRow]) -> str:
     return in_the_papers_order(row.method for row in chosen or rows)[0]
 
 
-def _values_by_seed(rows: Sequence[RunRow], column: Column) -> dict[str, dict[Any, float]]:
-    """Return each method's numbers by seed. A run that lacks the number is left out."""
-    values: dict[str, dict[Any, float]] = {}
-    for row in rows:
-        known = values.setdefault(row.method, {})
-        try:
-            value = column.value(row)
-        except KeyError:  # a record older than the number
-            continue
-        if not math.isnan(value):
-            known[row.record["config"]["seed"]] = value
-    return values
-
-
 def _differences(
     rows: Sequence[RunRow], columns: Sequence[Column], others: Sequence[str], reference: str
 ) -> list[Difference]:
     """Return the differences of the other methods from the reference, column by column."""
     found = []
     for column in columns:
-        values = _values_by_seed(rows, column)
+        values = values_by_seed(rows, column)
         found += [_difference(name, column, values[name], values[reference]) for name in others]
     return [difference for difference in found if difference]
 
@@ -148,26 +132,15 @@ def _differences(
 def _difference(
     method: str, column: Column, values: Mapping[Any, float], reference: Mapping[Any, float]
 ) -> Difference | None:
-    """Return the difference over common seeds; None with fewer than two of them.
-
-    Differences that are all equal have no spread to judge by: their p is 1.
-    """
-    seeds = [seed for seed in values if seed in reference]
-    if len(seeds) < 2:
+    """Return the difference over common seeds; None with fewer than two of them."""
+    found = compare(values, reference)
+    if not found or not found.pairs:
         return None
-    differences = np.array([values[seed] - reference[seed] for seed in seeds])
-    mean = float(differences.mean())
-    if np.ptp(differences) < 1e-12:
-        return Difference(method, column, len(seeds), mean, mean, mean, 1.0)
-    test = stats.ttest_1samp(differences, 0)
-    low, high = test.confidence_interval(1 - LEVEL)
-    return Difference(method, column, len(seeds), mean, float(low), float(high), float(test.pvalue))
+    mean, _, low, high, p = found.difference
+    return Difference(method, column, found.pairs, mean, low, high, p)
 
 
 def corrected(differences: Sequence[Difference]) -> list[Difference]:
     """Return the differences that are significant after Holm's correction, in the given order."""
-    ordered = sorted(differences, key=lambda difference: difference.p)
-    count = 0
-    while count < len(ordered) and ordered[count].p * (len(ordered) - count) < LEVEL:
-        count += 1
-    return [difference for difference in differences if difference in ordered[:count]]
+    p_values = holm([difference.p for difference in differences])
+    return [each for each, p in zip(differences, p_values, strict=True) if p < LEVEL]

@@ -76,7 +76,12 @@ def opening(command: str) -> str:
 
 
 def latex_table(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str, rule: str, label: str
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    caption: str,
+    rule: str,
+    label: str,
+    notes: Sequence[str] = (),
 ) -> str:
     """Return a `table` environment.
 
@@ -91,9 +96,11 @@ def latex_table(
         caption: what the table is about; the function adds what its numbers are.
         rule: which numbers are bold, in words.
         label: letters, digits and -.
+        notes: sentences that say what the numbers are, if they are no means over runs.
     """
     counts = {match[1] for row in rows if (match := RUNS.search(row[0]))}
-    caption = ". ".join([caption, *_what_numbers_are(heads, rows, rule, counts)]) + "."
+    said = [note.removesuffix(".") for note in notes]
+    caption = ". ".join([caption, *(said or _what_numbers_are(heads, rows, rule, counts))]) + "."
     if len(counts) == 1:
         heads = [head.removesuffix("\n(runs)") for head in heads]
         rows = [[RUNS.sub("", row[0]), *row[1:]] for row in rows]

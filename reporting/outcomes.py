@@ -16,6 +16,17 @@ from losses import LOSSES, scores
 
 from .runs import is_from_elsewhere
 
+# Errors that damaged files of a run, or a missing image, can cause.
+DAMAGED = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jinja2
 
+from .bold import RULES
 from .conclusion import Statement
 from .curves import operating_point
 from .examples import Strip
@@ -21,6 +22,15 @@ RATES = (0.9, 0.95, 0.99)  # true-positive rates of the operating points
 
 
 @dataclass(frozen=True)
+class Block:
+    """A table with sentences below it, and perhaps a picture."""
+
+    table: Table | None
+    notes: Sequence[str]
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
 class Section:
     """The page's section on one group of runs."""
 
@@ -30,6 +40,7 @@ class Section:
     conclusion: Sequence[Statement]
     table: Table
     means: Table | None  # over the near and the far sets
+    comparison: Block  # differences from one method
     details: Mapping[str, Table]
     pictures: Sequence[Picture]
     points: Table | None
@@ -52,12 +63,19 @@ def operating_points(methods: Methods) -> Table:
     return Table(heads, rows)
 
 
-def render(sections: Sequence[Section], origin: Mapping[str, str]) -> str:
+def render(
+    sections: Sequence[Section],
+    origin: Mapping[str, str],
+    bold: str = "test",
+    ranks: Block | None = None,
+) -> str:
     """Return the page as HTML.
 
     Args:
         sections: one for each group of runs.
         origin: what the head says about the report, by label.
+        bold: the rule of bold numbers that the page states, a key of `bold.RULES`.
+        ranks: of the methods over the sets of all sections.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -72,6 +90,8 @@ def render(sections: Sequence[Section], origin: Mapping[str, str]) -> str:
         best=BEST,
         file_name=file_name,
         shade=_shade,
+        rule=RULES[bold],
+        ranks=ranks,
     )
 
 

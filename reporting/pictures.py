@@ -22,6 +22,8 @@ from .figures import (
 )
 from .histograms import score_histograms
 from .outcomes import Methods
+from .rank_figure import rank_figure
+from .ranking import Ranking
 from .style import FAINT, INK, LINE, STYLE, Looks
 
 # The page's variables for these colours.
@@ -56,6 +58,11 @@ CAPTIONS = {
         "images, and a wrong answer is a failure. In the others the images of an OOD set are among "
         "them, and each is a failure. Lower is better; at coverage 1 the risk is the share of "
         "failures among all images. The mean of the runs' curves, and their range.",
+    ),
+    "ranks": (
+        "Ranks over OOD sets",
+        "The mean ranks of the methods' AUROC over the OOD sets of all tables. A bar joins methods "
+        "that are not told apart.",
     ),
     "training": (
         "Training",
@@ -96,6 +103,11 @@ def pictures(
     return [
         Picture(*CAPTIONS[name], _save(figure, prefix, name)) for name, figure in figures.items()
     ]
+
+
+def rank_picture(found: Ranking, folder: Path) -> Picture:
+    """Draw the critical-difference diagram, and write it to FOLDER/all-ranks.png and .pdf."""
+    return Picture(*CAPTIONS["ranks"], _save(rank_figure(found), folder / "all", "ranks"))
 
 
 def _save(figure: Figure, prefix: Path, name: str) -> Markup:

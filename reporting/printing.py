@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 
 from utils.output import deliver, visible
 
+from .details import detail_rows
 from .latex import latex_table
-from .tables import BEST, STYLES, heading, show
+from .runs import Runs, method_of
+from .significance import TableWithNotes
+from .tables import BEST, STYLES, as_text, heading, show
 
 LABEL_WIDTH = 10  # characters of a line of the first column, if the terminal has no room for more
 CELL_WIDTH = 15  # characters of a line of the other columns, enough for "MMLES, fitted T"
@@ -26,7 +29,13 @@ class Printer:
     labels: Counter[str] = field(default_factory=Counter)  # of LaTeX, and how often each was used
 
     def print(
-        self, title: str, heads: list[str], rows: list[list[str]], how: str = "", brief: str = ""
+        self,
+        title: str,
+        heads: list[str],
+        rows: list[list[str]],
+        how: str = "",
+        brief: str = "",
+        notes: Sequence[str] = (),
     ) -> None:
         """Print a table with its heading.
 
@@ -36,21 +45,38 @@ class Printer:
             rows: the cells.
             how: what its runs share, in words.
             brief: the same for a caption.
+            notes: sentences below the table, if its numbers are no means over runs.
         """
         if self.form == "latex":
             note = f"% {visible(how)}\n" if how != brief else ""
             caption = f"{title}: {brief}" if brief else title
             heads = list(map(_folded_head, heads))
-            table = latex_table(heads, rows, caption, self.rule, self._label(title))
+            table = latex_table(heads, rows, caption, self.rule, self._label(title), notes)
             deliver(f"\n{note}{table}")
             return
         heading(f"{title}\n{how}" if how else title, STYLES[self.form])
         print_table(rows, heads, STYLES[self.form])
+        self.note(notes)
+
+    def print_tests(self, tests: TableWithNotes, before: str = "") -> None:
+        """Print a table and its notes, or the notes alone; `before` is the start of its title."""
+        title = before + tests.title
+        if tests.rows:
+            self.print(title, tests.heads, tests.rows, notes=tests.notes)
+        else:
+            self.note([f"{title}:", *tests.notes])
 
     def note(self, lines: Sequence[str]) -> None:
-        """Print lines below a table; in LaTeX they are comments."""
-        prefix = "% " if self.form == "latex" else ""
-        deliver("\n".join(f"\n{prefix}{visible(line)}" for line in lines))
+        """Print lines below a table, folded to the terminal; in LaTeX they are comments."""
+        prefix, width = "", max(40, shutil.get_terminal_size().columns - 3)
+        if self.form == "latex":
+            prefix = "% "
+        for line in lines:
+            # Not within an address or a name.
+            folded = textwrap.wrap(
+                visible(line), width, break_long_words=False, break_on_hyphens=False
+            )
+            deliver("\n" + "\n".join(prefix + part for part in folded))
 
     def _label(self, title: str) -> str:
         """Return a label that no other table of this output has."""
@@ -99,3 +125,14 @@ def _folded_label(label: str, width: int) -> str:
     if width < len("preprocessing"):
         label = label.replace("preprocessing", "prepro- cessing")
     return textwrap.fill(label, width)
+
+
+def print_csv(runs: Runs) -> None:
+    """Print one row for each run, set, temperature and score."""
+    named = [(method_of(record), record) for record in runs.values()]
+    table = detail_rows(named).drop(columns=["own", "scores_at"], errors="ignore")
+    for name in map(str, table.select_dtypes(exclude="number")):
+        # Each different text once: a column repeats the same few.
+        texts = {cell: as_text(visible(str(cell))) for cell in table[name].unique()}
+        table[name] = table[name].map(texts)
+    deliver(table.to_csv(index=False).removesuffix("\n"))

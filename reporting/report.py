@@ -15,8 +15,10 @@ from experiment.data import Data, load_data
 from utils.files import whole_file
 from utils.output import print_error, print_line
 
+from . import comparisons, ranking
 from .aggregation import Efficiencies, main_table
 from .classification import classification_tables
+from .comparisons import comparison_table
 from .conclusion import conclude
 from .confusion import confusion_tables
 from .details import detail_tables
@@ -26,29 +28,24 @@ from .grouping import Part
 from .groups import HEADS, group_rows
 from .html_table import Table
 from .origin import origin
-from .outcomes import Outcome, load_history, load_outcome
-from .page import Section, operating_points, render
+from .outcomes import DAMAGED, Outcome, load_history, load_outcome
+from .page import Block, Section, operating_points, render
 from .paper import in_the_papers_order
-from .pictures import pictures
+from .pictures import pictures, rank_picture
 from .runs import Runs, group_runs, is_from_elsewhere, is_trained, method_of
 from .style import looks
 
 FIGURES = "figures"  # the folder of figures, in the report's
 T = TypeVar("T")
-# Errors that damaged files of a run, or a missing image, can cause.
-DAMAGED = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 def write_report(
-    folder: Path, runs: Runs, measured: Efficiencies, methods: Container[str] | None = None
+    folder: Path,
+    runs: Runs,
+    measured: Efficiencies,
+    methods: Container[str] | None = None,
+    bold: str = "test",
+    against: str = "",
 ) -> int:
     """Write `index.html`, which needs no other file, and the figures as PNG and PDF beside it.
 
@@ -57,6 +54,8 @@ def write_report(
         runs: the finished runs' records by folder, with unique titles.
         measured: inference efficiencies.
         methods: the rows of the main tables to show, by their methods; by default all.
+        bold: which numbers are bold, a key of `bold.RULES`.
+        against: the method with which the others are compared; "" for each table's first one.
 
     Returns the exit status: 0 written, 2 not possible.
     """
@@ -64,12 +63,12 @@ def write_report(
     try:
         figures.mkdir(parents=True, exist_ok=True)
         sections = [
-            _section(number, Part(group, members), measured, methods, figures)
+            _section(number, Part(group, members), measured, methods, figures, bold, against)
             for number, (group, members) in enumerate(group_runs(runs).items(), 1)
         ]
+        text = render(sections, origin(runs), bold, _ranks(runs, figures))
         with whole_file(folder / "index.html") as path:
             # A folder's name may not be UTF-8.
-            text = render(sections, origin(runs))
             path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except (ValueError, OSError) as error:
         return print_error(f"no report in {folder}: {error}")
@@ -86,6 +85,8 @@ def _section(
     measured: Efficiencies,
     methods: Container[str] | None,
     figures: Path,
+    bold: str,
+    against: str,
 ) -> Section:
     """Return the page's section on a group of runs, and write its figures."""
     group, members, notes = part.group, part.runs, []
@@ -102,8 +103,9 @@ def _section(
         title=f"{group.data_title}, {group.network}",
         how=group.how,
         conclusion=conclude([*members.values()], methods),
-        table=Table(*main_table([part], measured, methods)),
+        table=Table(*main_table([part], measured, methods, bold)),
         means=Table(HEADS, means) if means else None,
+        comparison=_comparison([*members.values()], against),
         details={
             title: Table(heads, rows)
             for title, heads, rows in (
@@ -117,6 +119,20 @@ def _section(
         examples=_examples(outcomes, data, notes),
         notes=notes,
     )
+
+
+def _comparison(records: list[dict[str, Any]], against: str) -> Block:
+    """Return the table of differences from a method, and its notes."""
+    rows, notes = comparison_table(records, against) or ([], [f"No run here is of {against}."])
+    return Block(Table(comparisons.HEADS, rows) if rows else None, notes)
+
+
+def _ranks(runs: Runs, figures: Path) -> Block:
+    """Return the ranks over the OOD sets of all tables, and write their figure."""
+    found = ranking.ranking(runs)
+    if isinstance(found, str):
+        return Block(None, [found])
+    return Block(Table(ranking.HEADS, found.rows), found.notes, rank_picture(found, figures))
 
 
 def _load_all(

@@ -19,7 +19,6 @@ STYLES = {"table": "simple", "markdown": "pipe"}
 # it by bold print, or by a star where a terminal's table goes to a file.
 BEST = "\1"
 STAR = "*"
-RULE = "within the best one's spread"  # which numbers are among the best
 MARKUP = re.compile(r"([\\`*_|<>&~#]|\](?=\())")  # characters that mean something in Markdown
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # starts of a formula in a spreadsheet
 

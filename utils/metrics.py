@@ -144,10 +144,25 @@ def classification_metrics(logits: ArrayLike, labels: ArrayLike) -> dict[str, fl
 def threshold_at(in_scores: ArrayLike, rate: float) -> float:
     """The highest threshold with at least this share of in-distribution scores at or above it."""
     scores = np.asarray(in_scores, dtype=np.float64).ravel()
-    # The threshold is the k-th largest score. Rounding comes first, because in floating point
-    # 0.55 * 100 is 55.00000000000001.
-    k = max(1, int(np.ceil(round(rate * len(scores), 9))))
+    k = rank_at(rate, len(scores))
     return float(np.partition(scores, len(scores) - k)[len(scores) - k])
+
+
+def rank_at(rate: float, count: int) -> int:
+    """The smallest number of images, 1 or more, that is at least this share of `count` images."""
+    # Rounding comes first, because in floating point 0.55 * 100 is 55.00000000000001.
+    return max(1, int(np.ceil(round(rate * count, 9))))
+
+
+def checked_scores(in_scores: ArrayLike, out_scores: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Return the scores [N] and [M] in float64. Raises ValueError for none, or non-finite ones."""
+    inside, outside = (
+        np.asarray(scores, dtype=np.float64).ravel() for scores in (in_scores, out_scores)
+    )
+    for name, values in (("in-distribution", inside), ("out-of-distribution", outside)):
+        if not len(values) or not np.isfinite(values).all():
+            raise ValueError(f"the {name} scores are empty or not all finite")
+    return inside, outside
 
 
 def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, float]:
@@ -176,12 +191,7 @@ def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, 
     # Imported here: it takes a second, and analyze.py needs only the labels.
     from sklearn.metrics import auc, average_precision_score, roc_curve
 
-    inside, outside = (
-        np.asarray(scores, dtype=np.float64).ravel() for scores in (in_scores, out_scores)
-    )
-    for name, values in (("in-distribution", inside), ("out-of-distribution", outside)):
-        if not len(values) or not np.isfinite(values).all():
-            raise ValueError(f"the {name} scores are empty or not all finite")
+    inside, outside = checked_scores(in_scores, out_scores)
     is_in = np.concatenate([np.ones(len(inside), bool), np.zeros(len(outside), bool)])
     scores = np.concatenate([inside, outside])
     false_positives, true_positives, _ = roc_curve(is_in, scores, drop_intermediate=False)

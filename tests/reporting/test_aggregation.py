@@ -13,6 +13,8 @@ from reporting.details import DETAIL
 from reporting.paper import PAPER
 from tests.reporting.tables import SETS, changed, printed, rows_of
 
+AS_IN_THE_PAPER = ("--bold", "paper")
+
 
 def test_the_table_is_mean_deviation_paper_and_difference(runs, capsys):
     folder, written = runs
@@ -81,7 +83,7 @@ def test_a_row_of_the_paper_without_runs_is_marked(runs, capsys):
     assert "Scaled Cosine (no runs)" in labels
 
 
-def test_means_within_the_best_ones_deviation_are_bold(runs, capsys):
+def test_with_bold_paper_means_within_the_best_ones_deviation_are_bold(runs, capsys):
     folder, _ = runs
     accuracies = iter((0.90, 0.92, 0.94))  # 92 ± 2
     for loss, each in (("SoftMax", accuracies), ("DisMax without FPR", iter((0.9001,) * 3))):
@@ -92,7 +94,7 @@ def test_means_within_the_best_ones_deviation_are_bold(runs, capsys):
         changed(folder, change, loss)
 
     def bold():
-        _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
+        _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", *AS_IN_THE_PAPER)
         heads, rows = rows_of(out)
         return {row[0]: row[heads.index("ACC %")] for row in rows if "(n=" in row[0]}
 
@@ -100,10 +102,10 @@ def test_means_within_the_best_ones_deviation_are_bold(runs, capsys):
     # 92 ± 0.
     changed(folder, lambda record: record["classification"]["test"]["t1"].update(accuracy=0.92))
     assert bold() == {"SoftMax (n=3)": "**92.0±.0**", "DisMax without FPR (n=3)": "90.0±.0"}
-    _, out, _ = printed(capsys, "--runs", folder, "--format", "table")
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "table", *AS_IN_THE_PAPER)
     assert "92.0±.0*" in out
     assert "90.0±.0 " in out
-    _, out, _ = printed(capsys, "--runs", folder, "--format", "latex")
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "latex", *AS_IN_THE_PAPER)
     assert r"\textbf{92} & \textbf{.0}{\scriptsize$\pm$.0}" in out
 
 
@@ -115,7 +117,7 @@ def test_the_lowest_calibration_error_is_bold(runs, capsys):
         lambda record: record["classification"]["test"]["calibrated"].update(ece=0.002),
         "DisMax without FPR",
     )
-    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
+    _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown", *AS_IN_THE_PAPER)
     heads, rows = rows_of(out)
     ece = {row[0]: row[heads.index("ECE")] for row in rows}
     assert ece["SoftMax (n=3)"] == "**.0010±.0000**"

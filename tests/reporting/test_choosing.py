@@ -48,7 +48,9 @@ def test_the_best_are_those_of_the_shown_rows(runs, capsys):
             folder, lambda r, e=ece: r["classification"]["test"]["calibrated"].update(ece=e), loss
         )
     for chosen, bold in (("SoftMax", []), ("DisMax", []), ("max", ["**.0100±.0000**"])):
-        _, out, _ = printed(capsys, folder, "--format", "markdown", "--only", chosen)
+        _, out, _ = printed(
+            capsys, folder, "--format", "markdown", "--only", chosen, "--bold", "paper"
+        )
         assert [text for text in ("**.0100±.0000**", "**.0200±.0000**") if text in out] == bold
 
 

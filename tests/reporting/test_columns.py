@@ -68,7 +68,7 @@ def test_one_more_column_is_printed(runs, capsys, monkeypatch):
     _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown")
     heads, rows = rows_of(out)
     cells = {row[0]: row[heads.index("seed")] for row in rows}
-    assert cells["SoftMax (n=3)"] == "**2.00±1.00**"
+    assert cells["SoftMax (n=3)"] == "2.00±1.00"
     assert cells["IsoMax+ (no runs)"] == ""
 
 

@@ -67,7 +67,8 @@ def test_networks_share_a_table_whose_rows_name_them(two, capsys):
 
 def test_bold_compares_networks_on_one_data_set_and_never_two_data_sets(two, capsys):
     folder = two(other_network)
-    _, out, _ = printed(capsys, folder, "--format", "markdown", "--group-by", "data")
+    bold = ("--bold", "paper", "--format", "markdown")
+    _, out, _ = printed(capsys, folder, *bold, "--group-by", "data")
     rows = rows_by_name(out)
     assert rows["SoftMax, Other-34 (n=3)"]["ACC %"] == "50.0±.0"
     shutil.rmtree(folder / "other")
@@ -76,7 +77,7 @@ def test_bold_compares_networks_on_one_data_set_and_never_two_data_sets(two, cap
         record["config"]["data"], record["titles"]["data"] = "mine", "Mine"
         record["classification"]["test"]["t1"]["accuracy"] = 0.5
 
-    _, out, _ = printed(capsys, two(other_data), "--format", "markdown", "--group-by", "network")
+    _, out, _ = printed(capsys, two(other_data), *bold, "--group-by", "network")
     assert "bold compares rows of the same data set" in out
     assert rows_by_name(out)["SoftMax, Mine (n=3)"]["ACC %"] == "**50.0±.0**"
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import re
 import shutil
@@ -87,13 +88,13 @@ def test_the_head_says_from_what_it_was_made_and_the_section_what_it_shows(page)
 def test_figures_lie_beside_it_as_png_and_pdf(page):
     names = {path.name for path in (page / "figures").iterdir()}
     assert names == {
-        f"1-{name}.{suffix}"
-        for name in ("reliability", "scores", "roc", "risk", "training")
+        f"{name}.{suffix}"
+        for name in ("1-reliability", "1-scores", "1-roc", "1-risk", "1-training", "all-ranks")
         for suffix in ("png", "pdf")
     }
     for path in (page / "figures").iterdir():
         if path.suffix == ".png":
-            assert min(Image.open(path).size) > 300
+            assert min(Image.open(path).size) > 200
         else:
             assert path.read_bytes().startswith(b"%PDF")
 
@@ -129,7 +130,7 @@ def test_missing_files_of_runs_are_noted_and_the_rest_is_shown(finished, tmp_pat
     assert f"{records.EPOCHS} has 2 epochs of {len(log)}" in said
     text = (tmp_path / "page" / "index.html").read_text()
     assert "DisMax (n=1)" in text
-    assert text.count("<svg") == 5
+    assert text.count("<svg") == 6
 
 
 def test_records_alone_make_a_page_of_tables(finished, tmp_path):
@@ -139,7 +140,7 @@ def test_records_alone_make_a_page_of_tables(finished, tmp_path):
     assert analyze.main(["--runs", str(tmp_path), "--report", str(tmp_path / "page")]) == 0
     text = (tmp_path / "page" / "index.html").read_text()
     assert "SoftMax (n=2)" in text
-    assert "<svg" not in text
+    assert text.count("<svg") == 1  # the ranks
 
 
 def test_a_file_in_the_reports_place_is_an_error_in_one_line(finished, tmp_path, capsys):
@@ -201,3 +202,20 @@ def test_a_missing_package_is_an_error_in_one_line(finished, tmp_path, script):
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "pip install -r requirements.txt" in done.stderr
     assert not (tmp_path / "page").exists()
+
+
+def test_the_page_has_the_differences_and_the_ranks_with_their_picture(runs, tmp_path):
+    folder, written = runs
+    for record in written[:3]:  # a third method, since ranks need three
+        isomax = altered(record, "titles", "loss", value="IsoMax")
+        isomax["config"]["loss"] = "isomax"
+        path = folder / "IsoMax" / str(record["config"]["seed"]) / records.METRICS
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(isomax))
+    target = tmp_path / "page"
+    options = ["--runs", str(folder), "--report", str(target), "--compare", "IsoMax"]
+    assert analyze.main(options) == 0
+    text = (target / "index.html").read_text()
+    assert "minus that of IsoMax" in text
+    assert "Friedman&#39;s test: p = " in text
+    assert (target / "figures" / "all-ranks.png").exists()

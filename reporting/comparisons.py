@@ -1,0 +1,118 @@
+"""The table of differences from one method, with intervals and p-values over seeds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from utils.statistics import LEVEL, holm, reach
+
+from .aggregation import run_rows
+from .bold import ONE_RUN, one_run_each
+from .columns import Column, columns_of, values_by_seed
+from .paper import in_the_papers_order
+from .seeds import Comparison, compare
+from .tables import BEST, mean_and_deviation, signed
+
+HEADS = ["column", "method", "difference", "interval", "p", "Holm's p", "n"]
+UNPAIRED = (
+    "Unpaired: the two methods have fewer than two common seeds, so Welch's test compares all "
+    "their runs."
+)
+NO_TEST = (
+    "One run: the method, or the one that it is compared with, has one run, so there is no test."
+)
+CORRECTED = (
+    "Bold or starred: Holm's p, which is corrected for the comparisons of the column, is below "
+    "5 %. The interval is the 95 % t interval, which is not corrected."
+)
+
+
+def named(methods: Sequence[str], against: str) -> str | None:
+    """Return the method that --against names; the first one for "". None if it is not there.
+
+    Letters may be upper or lower case, and an outdated version may be left out.
+    """
+    if not against:
+        return methods[0]
+    wanted = against.casefold()
+    exact = [method for method in methods if method.casefold() == wanted]
+    versions = [method for method in methods if method.casefold().startswith(f"{wanted} (version ")]
+    return next(iter([*exact, *versions]), None)
+
+
+def comparison_table(
+    members: Sequence[Mapping[str, Any]], against: str
+) -> tuple[list[list[str]], list[str]] | None:
+    """Return the rows below `HEADS`, and notes; None if no run is of the method.
+
+    A row is a column of the main table and a method: its mean minus that of the method `against`.
+
+    Args:
+        members: the records of a group.
+        against: the method's name, as `named` finds it.
+    """
+    rows = [row for record in members for row in run_rows(record, {})]
+    methods = in_the_papers_order(row.method for row in rows)
+    baseline = named(methods, against)
+    if baseline is None:
+        return None
+    table: list[list[str]] = []
+    tested: list[Comparison] = []
+    for column in columns_of(members):
+        values = values_by_seed(rows, column)
+        if not column.per_run or not values[baseline]:
+            continue
+        found = {
+            method: compare(values[method], values[baseline])
+            for method in methods
+            if method != baseline and values[method]
+        }
+        table += _rows(column, found, values, baseline)
+        tested += [comparison for comparison in found.values() if comparison]
+    if not table:
+        return [], ["There is no other method to compare with."]
+    if one_run_each(row.method for row in rows):
+        return [], [ONE_RUN]
+    notes = [f"A difference is a method's mean minus that of {baseline}. {CORRECTED}"]
+    if len(tested) < len(table):
+        notes.append(NO_TEST)
+    pairs = {comparison.pairs for comparison in tested}
+    notes += [_reach_note(count) for count in sorted(pairs - {0})]
+    return table, [*notes, UNPAIRED] if 0 in pairs else notes
+
+
+def _reach_note(pairs: int) -> str:
+    """Return the sentence on what a number of pairs can show."""
+    return (
+        f"With {pairs} pairs the interval reaches {reach(pairs):.2f} standard deviations of the "
+        "differences to each side, so a smaller mean difference is never significant."
+    )
+
+
+def _rows(
+    column: Column,
+    found: Mapping[str, Comparison | None],
+    values: Mapping[str, Mapping[Any, float]],
+    baseline: str,
+) -> list[list[str]]:
+    """Return the rows of a column. A method with one run has a difference alone."""
+    p_values = {method: each.difference.p for method, each in found.items() if each}
+    corrected = dict(zip(p_values, holm([*p_values.values()]), strict=True))
+    rows = []
+    for method, comparison in found.items():
+        if comparison is None:
+            means = [mean_and_deviation(values[name].values())[0] for name in (method, baseline)]
+            text = signed(means[0] - means[1], column.digits)
+            rows.append([column.title, method, text, "", "", "", "one run"])
+            continue
+        mean, _, low, high, p = comparison.difference
+        mark = BEST if corrected[method] < LEVEL else ""
+        interval = f"{signed(low, column.digits)} to {signed(high, column.digits)}"
+        numbers = [signed(mean, column.digits) + mark, interval]
+        numbers += [p_text(p), p_text(corrected[method])]
+        rows.append([column.title, method, *numbers, comparison.runs])
+    return rows
+
+
+def p_text(p: float) -> str:
+    """Return a p-value as text: three digits, or "<.001"."""
+    return "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
