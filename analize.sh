@@ -3,6 +3,7 @@
 # analyze.py: python analyze.py --help lists them.
 . "$(dirname "$0")/utils/help.sh"
 . "$(dirname "$0")/utils/paths.sh"
+words_are_folders=1
 read_arguments "$@"
 cd "$(dirname "$0")" || exit
 . utils/environment.sh

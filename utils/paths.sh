@@ -1,7 +1,8 @@
 # Sourced by the scripts before they change to their own folder: paths on their command lines are relative to the user's folder.
 
 # Sets the array `arguments` to the arguments, with absolute paths unless the user is in the scripts' folder; and `given_runs` to the
-# value of --runs, empty if there is none.
+# value of --runs, empty if there is none. If the script sets `words_are_folders`, each word that is no value of an option is a path, even
+# if there is nothing.
 read_arguments() {
     local argument name='' value
     arguments=() given_runs=''
@@ -18,7 +19,9 @@ read_arguments() {
                 --data-dir | --data_dir | --report | --config | --plugin | --beside | --output | --error) value=$(absolute_path "$value") ;;
                 --weights) [ "$value" = pretrained ] || value=$(absolute_path "$value") ;;
                 --data | --ood) value=$(absolute_source "$value") ;;
-                '') [ ! -e "${value%%::*}" ] || value=$(absolute_path "$value") ;; # no option yet: a folder, or a file, or FILE::TEST
+                '') # no option yet: a folder, or a file, or FILE::TEST
+                    [ -z "${words_are_folders-}" ] && [ ! -e "${value%%::*}" ] || value=$(absolute_path "$value")
+                    ;;
             esac
             case $argument in --*=*) argument=$name=$value ;; *) argument=$value ;; esac
         fi

@@ -28,7 +28,7 @@ def test_an_entry_names_the_package_and_analyze_prints_it(runs, capsys):
     for source in SETS:
         ours, theirs = (entries[name]["sets"][source]["auroc"] for name in ("energy", names[0]))
         assert ours == pytest.approx(theirs, abs=1e-6)
-    status, out, _ = call(analyze, capsys, "--runs", runs, "--format", "markdown")
+    status, out, _ = call(analyze, capsys, runs, "--detail", "--format", "markdown")
     assert status == 0
     assert f"RMD ({package})" in out
 

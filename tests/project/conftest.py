@@ -9,9 +9,10 @@ from data.catalog import CATALOG
 from detectors import DETECTORS
 from losses import LOSSES
 from reporting import columns
+from utils.metrics import DETECTION
 
 QUICK_RUN = ("--epochs", "3", "--precision", "fp32", "--device", "cpu")
-TABLES = (LOSSES, DETECTORS, CATALOG, models.FAMILIES)
+TABLES = (LOSSES, DETECTORS, CATALOG, models.FAMILIES, DETECTION)
 
 
 @pytest.fixture(scope="package")
