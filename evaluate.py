@@ -24,6 +24,7 @@ from experiment.config import identity_of
 from experiment.folder import is_finished
 from experiment.outputs import record_outputs
 from experiment.recipes import ELSEWHERE
+from losses import LOSSES
 from losses.scores import SCORES
 from models import model_title
 from utils import program, versions
@@ -78,6 +79,12 @@ class Options(WithPlugins):
             raise ValueError(f"--score is one of {', '.join((GIVEN, *SCORES))}, got {self.score}")
         if (self.like is None) == (self.data is None and self.model is None):
             raise ValueError("name either --like RUN, or both --data and --model")
+        taken = {*LOSSES, *(folder_name(row.title) for row in LOSSES.values())}
+        if folder_name(self.method) in taken:
+            raise ValueError(
+                f"--method {self.method} is a loss of main.py, and its runs have this name in the "
+                "tables: choose another"
+            )
         for name in ("method", "data", "model"):
             value = getattr(self, name)
             if not folder_name(value or "") and (value is not None or self.like is None):
@@ -108,20 +115,25 @@ class Place(NamedTuple):
     config: dict[str, Any]
     titles: dict[str, str]
     roles: dict[str, str]  # of the usual out-of-distribution sets
+    counts: dict[str, int]  # of the images of each set of --like
 
 
 def place_of(options: Options) -> Place:
     """Return the place that the options name. Raises ValueError if --like is no finished run."""
     if options.like is not None:
+        if not (options.like / records.METRICS).is_file():
+            raise ValueError(f"--like {options.like} is no folder of a finished run")
         record = records.read_record(options.like / records.METRICS)
         roles = {source: entry["role"] for source, entry in record["detection"].items()}
-        return Place(record["config"], record["titles"], roles)
+        counts = {source: entry["n"] for source, entry in record["detection"].items()}
+        counts["test"] = record["classification"]["test"]["n"]
+        return Place(record["config"], record["titles"], roles, counts)
     data, model = str(options.data), str(options.model)
     config = {"data": data, "model": folder_name(model), "recipe": ELSEWHERE, "epochs": None}
     in_catalog = data in CATALOG
     titles = {"data": title_of(data) if in_catalog else data, "model": network_title(model)}
     roles = {name: role for role, name in sources.ood_sets(data, ())} if in_catalog else {}
-    return Place(config, titles, roles)
+    return Place(config, titles, roles, {})
 
 
 def roles_of(
@@ -133,6 +145,8 @@ def roles_of(
     """
     there = [name for name in outputs if name not in external.IN_SETS]
     chosen = [sources.role_and_source(text) for text in options.ood]
+    if len({name for _, name in chosen}) < len(chosen):
+        raise ValueError(f"--ood names a set twice: {' '.join(options.ood)}")
     for _, name in chosen:
         if name not in there:
             raise ValueError(f"{path} has no set {name!r}, only {', '.join(there)}")
@@ -160,6 +174,12 @@ def evaluate(options: Options, place: Place, path: Path, seed: int) -> str:
     """Record the outputs in a file as a run. Return the message about it."""
     outputs, labels = external.read(path)
     roles, score = roles_of(options, path, outputs, place.roles), score_of(options, path, outputs)
+    for name, count in place.counts.items():
+        if name in outputs and (found := len(outputs[name]["logits"])) != count:
+            raise ValueError(
+                f"{path} has {found} images of {name}, and the run of --like has {count}: one "
+                "table compares the same images"
+            )
     split = "validation" if "validation" in labels else "test"
     config = place.config | {
         "loss": folder_name(options.method),
@@ -172,6 +192,12 @@ def evaluate(options: Options, place: Place, path: Path, seed: int) -> str:
     data, model = folder_name(Path(config["data"]).name), config["model"].replace("/", "_")
     folder = options.runs / data / model / config["loss"] / str(seed)
     if is_finished(folder, identity_of(config)):
+        made = records.read_record(folder / records.METRICS)
+        if (made["score"], made["titles"]["loss"]) != (score, options.method):
+            raise ValueError(
+                f"{folder} has these outputs with --method {made['titles']['loss']!r} and --score "
+                f"{made['score']}: delete it, or choose another --method"
+            )
         return f"{folder} is finished: skipped"
     about = {
         "config": config,
@@ -196,6 +222,9 @@ def perform(options: Options) -> None:
     """Evaluate file by file. Raises ValueError or OSError for bad input."""
     options.check()
     place = place_of(options)
+    contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in options.outputs]
+    if len(set(contents)) < len(contents):
+        raise ValueError("two of the files are equal: each is the outputs of another seed")
     for path, seed in zip(options.outputs, options.all_seeds, strict=True):
         print_line(evaluate(options, place, path, seed))
 

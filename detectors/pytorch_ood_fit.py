@@ -156,7 +156,7 @@ def _build(kind: Any, values: Values) -> tuple[Any, dict[str, float | int | str]
             raise NotApplicable(f"needs {name}, which a run does not have")
         value = arguments.get(name, parameter.default)
         if isinstance(value, float | int | str):
-            constants[name] = value
+            constants[name] = str(value) if isinstance(value, bool) else value
     return kind(**arguments), constants
 
 

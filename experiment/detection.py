@@ -92,4 +92,4 @@ def add(run: FinishedRun, entries: dict[str, dict[str, Any]]) -> None:
         record = records.refuse_another(run.folder, run.record)
         delete_temporary_files(run.folder)
         record["detectors"] = record.get("detectors", {}) | entries
-        records.write_json(run.folder / records.METRICS, record)
+        records.write_record(run.folder / records.METRICS, record)

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from . import predictions
@@ -18,18 +20,16 @@ def read(path: Path) -> tuple[Outputs, dict[str, Tensor]]:
     Raises ValueError, naming the file, if it cannot be evaluated.
     """
     arrays = predictions.read_outputs(path)
-    for name, values in arrays.items():
-        for output, value in values.items():
-            if value.dtype.kind not in "fiu":
-                raise ValueError(f"{path}: {name}/{output} holds no numbers, but {value.dtype}")
-    labels = {
-        name: torch.as_tensor(values.pop("labels"))
-        for name, values in arrays.items()
-        if "labels" in values and name in IN_SETS
-    }
     outputs = {
-        name: {output: torch.as_tensor(value) for output, value in values.items()}
+        name: {
+            output: _numbers(f"{path}: {name}/{output}", value) for output, value in values.items()
+        }
         for name, values in arrays.items()
+    }
+    labels = {
+        name: values.pop("labels")
+        for name, values in outputs.items()
+        if "labels" in values and name in IN_SETS
     }
     if "test" not in outputs or "test" not in labels:
         raise ValueError(f"{path} lacks test/logits or test/labels")
@@ -38,7 +38,23 @@ def read(path: Path) -> tuple[Outputs, dict[str, Tensor]]:
     classes = outputs["test"]["logits"].shape[1]
     for name, values in outputs.items():
         _check_set(f"{path}: {name}", values, labels.get(name), classes)
+    widths = {values["features"].shape[1] for values in outputs.values() if "features" in values}
+    if len(widths) > 1:
+        raise ValueError(f"{path}: the sets' features differ in their width: {sorted(widths)}")
     return outputs, labels
+
+
+def _numbers(place: str, array: NDArray) -> Tensor:
+    """Return an array as a tensor; whole numbers as int64.
+
+    Raises ValueError for what is no number, or one that PyTorch does not know.
+    """
+    if array.dtype.kind not in "fiu" or array.dtype.itemsize > 8:
+        raise ValueError(
+            f"{place} holds no numbers, but {array.dtype}: save float32, float64 or whole numbers"
+        )
+    native = array.astype(np.int64 if array.dtype.kind in "iu" else array.dtype.newbyteorder("="))
+    return torch.as_tensor(native)
 
 
 def _check_set(
@@ -49,12 +65,21 @@ def _check_set(
     if found != classes:
         raise ValueError(f"{place}/logits has {found} classes, test/logits {classes}")
     for name, value in outputs.items():
-        if len(value) != count:
-            raise ValueError(f"{place}/{name} has {len(value)} rows, its logits {count}")
+        rows = len(value) if value.ndim else "no"
+        if rows != count:
+            raise ValueError(f"{place}/{name} has {rows} rows, its logits {count}")
+        dimensions = {"score": 1, "features": 2}.get(name, value.ndim)
+        if value.ndim != dimensions:
+            shape = "[N]" if dimensions == 1 else "[N, D]"
+            raise ValueError(f"{place}/{name} is {shape}, got {list(value.shape)}")
+        if not value.isfinite().all():
+            raise ValueError(f"{place}/{name} is not finite everywhere")
     if labels is None:
         return
     if labels.shape != (count,) or labels.is_floating_point() or labels.is_complex():
-        raise ValueError(f"{place}/labels are {count} whole numbers, got {list(labels.shape)}")
+        raise ValueError(
+            f"{place}/labels are {count} whole numbers, got {labels.dtype} {list(labels.shape)}"
+        )
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
             f"{place}/labels are classes in 0 to {classes - 1}, got {int(labels.min())} to "

@@ -55,6 +55,9 @@ def words(path: Path, values: Mapping[str, Any]) -> list[str]:
             continue
         option = f"--{name.replace('_', '-')}"
         several = value if isinstance(value, list) else [value]
+        hidden = [each for each in several if isinstance(value, list) and str(each)[:1] == "-"]
+        if hidden:
+            raise ValueError(f"--config {path}: {name} has {hidden[0]!r}, which is no value")
         if not all(isinstance(each, (str, int, float)) for each in several):
             raise ValueError(
                 f"--config {path}: {name} is a text, a number, true, false, null, or a list of "

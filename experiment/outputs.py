@@ -57,5 +57,5 @@ def record_outputs(
     with locked(folder, wait=60):
         prepare(folder, about["config"])
         predictions.write_predictions(folder, outputs, labels, with_features=True)
-        records.write_json(folder / records.METRICS, record)
+        records.write_record(folder / records.METRICS, record)
     return results["classification"]["test"]["t1"]["accuracy"]

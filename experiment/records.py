@@ -20,6 +20,15 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(text)
 
 
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a run's metrics.json. Raises ValueError for a record that could not be read."""
+    try:
+        schema.check(record)
+    except ValueError as error:
+        raise ValueError(f"{path} is not written, since nothing could read it: {error}") from error
+    write_json(path, record)
+
+
 def write_lines(path: Path, values: list[Any]) -> None:
     """Write one JSON value a line."""
     with whole_file(path) as temporary:

@@ -21,6 +21,7 @@ INSIDE = ("state_dict", "model_state_dict", "model")
 # What wrappers and this repository put before the name of an entry.
 PREFIXES = ("module.", "_orig_mod.", "body.")
 MAX_NAMES = 4  # entries named in a message
+HEAD = 2  # tensors of a linear layer
 
 
 def start_from_weights(config: RunConfig, network: Network) -> str:
@@ -76,6 +77,10 @@ def load_into_body(network: Network, weights: Mapping[str, Tensor], source: str,
     for name, tensor in fitting.items():
         if not tensor.isfinite().all():
             raise ValueError(f"--weights {source}: {name} is not finite")
+        if name not in optional and not tensor.is_floating_point():
+            raise ValueError(f"--weights {source}: {name} is {tensor.dtype}, and not of floats")
+        if name.endswith("running_var") and (tensor < 0).any():
+            raise ValueError(f"--weights {source}: {name} has variances below 0")
     network.body.load_state_dict(fitting, strict=False)
     used = {available[name][0] for name in fitting}
     unused = {name for name, _ in available.values()} - used
@@ -110,6 +115,8 @@ def _by_order(
     """
     try:
         ours = {theirs: name for name, theirs in by_order(own, weights).items()}
+        if len(weights) - len(ours) > HEAD:
+            raise ValueError(f"it has {len(weights) - len(ours)} more tensors, a head has {HEAD}")
     except ValueError as error:
         raise ValueError(
             f"--weights {source}: no name is one of {model}, and their order does not fit "

@@ -116,6 +116,10 @@ def columns_of(records: Sequence[Mapping[str, Any]]) -> list[Column]:
         }
     )
     columns = {column.title: column for column in COLUMNS}
+    if len(columns) < len(COLUMNS):
+        titles = [column.title for column in COLUMNS]
+        twice = next(title for title in titles if titles.count(title) > 1)
+        raise ValueError(f"two columns are called {twice!r}: rename the plugin's")
     for source, _, role in sets:
         # A set that is near in some runs and very far in others has the same column in both roles.
         columns |= {column.title: column for column in set_columns(source, labels[source], role)}
@@ -125,9 +129,13 @@ def columns_of(records: Sequence[Mapping[str, Any]]) -> list[Column]:
 def value_of(column: Column, row: RunRow) -> float:
     """Return a run's number; NaN if its record is older than the number."""
     try:
-        return column.value(row)
+        return float(column.value(row))
     except KeyError:
         return math.nan
+    except Exception as error:  # a plugin's function may raise anything
+        raise ValueError(
+            f"the column {column.title!r} fails ({type(error).__name__}: {error})"
+        ) from error
 
 
 def values_by_seed(rows: Sequence[RunRow], column: Column) -> dict[str, dict[Any, float]]:

@@ -105,8 +105,8 @@ def _hints_text(hints: int, tests: int, further: bool) -> str:
     count = f"{hints} {'more ' if further else ''}difference{'' if hints == 1 else 's'}"
     are, they = ("is", "it is only a hint") if hints == 1 else ("are", "they are only hints")
     return (
-        f"Without the correction {count} {are} significant; chance alone gives about "
-        f"{max(1, round(LEVEL * tests))}, so {they}:"
+        f"Without the correction {count} {are} significant; among {tests} comparisons chance "
+        f"alone gives {LEVEL * tests:.1f} on average, so {they}:"
     )
 
 

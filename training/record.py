@@ -102,7 +102,7 @@ def write_results(
         scores,
         data.grey,
     )
-    records.write_json(folder / records.METRICS, record)
+    records.write_record(folder / records.METRICS, record)
     delete_checkpoints(folder)
 
 

@@ -72,7 +72,9 @@ def negative_log_likelihood(logits: ArrayLike, labels: ArrayLike) -> float:
 def brier_score(logits: ArrayLike, labels: ArrayLike) -> float:
     """The mean over images of the sum over classes of (p - one-hot)², in [0, 2] (Brier 1950)."""
     values, classes = _checked(logits, labels)
-    return float(((softmax(values, axis=1) - np.eye(values.shape[1])[classes]) ** 2).sum(1).mean())
+    difference = softmax(values, axis=1)
+    difference[np.arange(len(classes)), classes] -= 1
+    return float((difference**2).sum(1).mean())
 
 
 def bin_of(confidence: NDArray, bins: int = BINS) -> NDArray:
@@ -196,7 +198,7 @@ def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, 
     scores = np.concatenate([inside, outside])
     false_positives, true_positives, _ = roc_curve(is_in, scores, drop_intermediate=False)
     tnr95 = float((outside < threshold_at(inside, 0.95)).mean())
-    return {
+    found = {
         "auroc": float(auc(false_positives, true_positives)),
         # Average precision is a sum, which rounding can make larger than 1.
         "aupr_in": min(1.0, float(average_precision_score(is_in, scores))),
@@ -205,5 +207,11 @@ def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, 
         "fpr95_in": 1 - tnr95,
         "fpr95_out": 1 - float((-inside < threshold_at(-outside, 0.95)).mean()),
         "dtacc": float((true_positives + 1 - false_positives).max() / 2),
-        **{name: float(metric.value(inside, outside)) for name, metric in DETECTION.items()},
     }
+    for name, metric in DETECTION.items():
+        if name in found:
+            raise ValueError(f"a plugin's metric is called {name}, as another is: rename it")
+        found[name] = float(metric.value(inside, outside))
+        if not 0 <= found[name] <= 1:  # true for NaN
+            raise ValueError(f"the metric {name} is a number in [0, 1], got {found[name]}")
+    return found

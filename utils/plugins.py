@@ -17,6 +17,7 @@ TABLES = (
     ("detectors", "DETECTORS"),
     ("data.catalog", "CATALOG"),
     ("utils.metrics", "DETECTION"),
+    ("losses.scores", "SCORES"),
 )
 # Each plugin that this process has loaded → the SHA-256 of its file.
 LOADED: dict[str, str] = {}
@@ -60,7 +61,10 @@ def _load(path: Path) -> None:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)]
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+        if isinstance(error, SyntaxError) and not lines:
+            lines = [error.lineno]
         reason = " ".join(str(error).split())
         raise ValueError(
             f"--plugin {path} failed in line {lines[-1]} ({type(error).__name__}: {reason})"

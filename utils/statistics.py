@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 LEVEL = 0.05  # a difference with a smaller p-value is significant
+RANKINGS = 20_000  # that Friedman's test looks at
 NO_SPREAD = 1e-12  # a smaller standard error is of values that differ by rounding alone
 
 
@@ -114,22 +115,36 @@ def ranks(values: ArrayLike, lower_is_better: bool = False) -> NDArray:
 def friedman(values: ArrayLike) -> float:
     """Return the p-value of Friedman's test: whether all methods rank alike (Friedman 1937).
 
-    It is that of χ² with k - 1 degrees of freedom, corrected for ties. With few blocks it is rather
-    too large than too small (Iman and Davenport 1980; Demšar 2006, section 3.2.2).
+    It is the share of rankings, among all (k!)^N that are possible if the methods are equal, whose
+    mean ranks differ as much or more. If there are more than `RANKINGS` of them, it is the share
+    among so many random ones, always the same. (χ² would be wrong for few blocks: with three
+    methods and four blocks it calls 6.9 % significant at 5 %.)
 
     Args:
         values: [N, k], a row for each block, a column for each method.
 
     Raises ValueError for fewer than two blocks or three methods.
     """
-    from scipy.stats import friedmanchisquare
+    from scipy.stats import permutation_test
 
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 2 or numbers.shape[0] < 2 or numbers.shape[1] < 3:
         raise ValueError(f"need values [N, k], N ≥ 2 and k ≥ 3, got {list(numbers.shape)}")
-    if (numbers == numbers[:, :1]).all():  # every rank is shared by all: χ² would be 0/0
-        return 1.0
-    return float(friedmanchisquare(*numbers.T).pvalue)
+
+    def spread(*ranks_of_methods: NDArray, axis: int) -> NDArray:
+        return np.var([values.sum(axis) for values in ranks_of_methods], axis=0)
+
+    found = permutation_test(
+        tuple(ranks(numbers).T),
+        spread,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RANKINGS,
+        batch=1000,
+        alternative="greater",
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
 
 
 def critical_difference(methods: int, blocks: int) -> float:

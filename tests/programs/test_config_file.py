@@ -11,6 +11,7 @@ from experiment.config import RunConfig
 from experiment.parsing import parse
 from tests.common import record_of, run_folder, without_times
 from tests.finished_runs import call, read
+from utils import plugins
 
 OPTIONS = RunConfig(
     data="digits",
@@ -83,8 +84,9 @@ def test_the_command_line_wins_over_the_file(tmp_path):
         assert config.learning_rate == 0.2
 
 
-def test_every_option_survives_a_file(tmp_path):
+def test_every_option_survives_a_file(tmp_path, monkeypatch):
     """Every field has another value than its default."""
+    monkeypatch.setattr(plugins, "LOADED", {})
     plugin = tmp_path / "empty_plugin.py"
     plugin.write_text("")
     config = RunConfig(

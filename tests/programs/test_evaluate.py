@@ -158,7 +158,7 @@ def test_a_file_that_cannot_be_evaluated_is_refused_in_one_line(tmp_path, capsys
         ((*NAMES, "--ood", "near=x"), "has no set 'x', only near, far"),
         ((*NAMES, "--score", "mps"), "--score is one of score, MPS, ES, MDS, "),
         ((*NAMES, "--score", "score"), "lacks test/score: every set needs it, or none"),
-        (("--method", "x", "--like", "nowhere"), "nowhere/metrics.json"),
+        (("--method", "x", "--like", "nowhere"), "--like nowhere is no folder of a finished run"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(tmp_path, capsys, options, message):
@@ -225,3 +225,58 @@ def test_kept_features_give_the_detectors_of_features_without_a_network(runs, ca
     status, _, err = call(detect, capsys, folder, "--scores", "odin")
     assert status == 2
     assert "keeps no network, which is needed for odin: take maxlogit, energy, gen, knn" in err
+
+
+def hostile(name, value):
+    def change(arrays):
+        arrays[name] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (hostile("far/score", np.float64(3)), "far/score has no rows"),
+        (hostile("far/score", np.zeros((20, 1))), r"far/score is [N], got [20, 1]"),
+        (hostile("far/features", np.zeros(20)), r"far/features is [N, D], got [20]"),
+        (hostile("test/features", np.zeros((40, 3))), "differ in their width: [2, 3]"),
+        (hostile("near/features", np.full((20, 2), np.nan)), "near/features is not finite"),
+        (hostile("near/features", np.zeros((20, 2), np.longdouble)), "holds no numbers"),
+    ],
+)
+def test_outputs_beside_the_logits_are_checked(tmp_path, capsys, change, message):
+    arrays = outputs() | {"far/features": np.zeros((20, 2))}
+    change(arrays)
+    path = write(tmp_path / "x.npz", arrays)
+    status, _, err = call(evaluate, capsys, path, *NAMES, "--runs", tmp_path / "runs")
+    assert (status, err.count("\n")) == (2, 1)
+    assert message in err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.uint64, ">i4", np.int8])
+def test_labels_may_be_whole_numbers_of_any_type(tmp_path, capsys, kind):
+    arrays = outputs()
+    for name in ("test/labels", "validation/labels"):
+        arrays[name] = arrays[name].astype(kind)
+    path = write(tmp_path / "x.npz", arrays)
+    assert call(evaluate, capsys, path, *NAMES, "--runs", tmp_path / "runs")[0] == 0
+
+
+def test_what_would_mix_up_a_table_is_refused(softmax_run, runs, tmp_path, capsys):
+    path = write(tmp_path / "x.npz", outputs())
+    where = ("--runs", tmp_path / "runs")
+    for options, message in (
+        (("--method", "SoftMax", "--data", "d", "--model", "m"), "is a loss of main.py"),
+        ((path, *NAMES), "two of the files are equal"),
+        (("--method", "Mine", "--like", softmax_run), "images of test, and the run of --like has"),
+        ((*NAMES, "--ood", "near=far", "far=far"), "--ood names a set twice"),
+    ):
+        status, _, err = call(evaluate, capsys, path, *options, *where)
+        assert (status, err.count("\n")) == (2, 1)
+        assert message in err
+    assert call(evaluate, capsys, path, *NAMES, *where)[0] == 0
+    status, _, err = call(evaluate, capsys, path, *NAMES, "--score", "ES", *where)
+    assert status == 2
+    assert "has these outputs with --method 'Mine' and --score MPS" in err

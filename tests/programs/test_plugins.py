@@ -12,6 +12,7 @@ from data.catalog import CATALOG
 from detectors import DETECTORS
 from experiment import records
 from losses import LOSSES
+from losses.scores import SCORES
 from models import FAMILIES
 from reporting import columns
 from tests.common import QUICK, ROOT
@@ -132,3 +133,40 @@ def test_two_files_of_one_name_are_refused(tmp_path, files, capsys):
     status, _, err = call(main, capsys, "--plugin", files["loss"], other, *QUICK)
     assert status == 2
     assert "rename one of them" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("from utils.metrics import *\nDETECTION['auroc'] = DetectionMetric('X', lambda a, b: 0.5)",
+         "a plugin's metric is called auroc, as another is"),
+        ("from utils.metrics import *\nDETECTION['x'] = DetectionMetric('X', lambda a, b: 1e999)",
+         "the metric x is a number in [0, 1], got inf"),
+        ("from losses.scores import SCORES\nSCORES['MPS'] = SCORES['ES']", "replaces MPS"),
+    ],
+)  # fmt: skip
+def test_a_plugin_changes_no_number_that_is_there(tmp_path, files, capsys, text, message):
+    path = tmp_path / "sly.py"
+    path.write_text(text)
+    scores = dict(SCORES)
+    given = ("--plugin", path, "--runs", tmp_path / "runs", *QUICK, *CPU)
+    status, _, err = call(main, capsys, *given)
+    SCORES.update(scores)
+    assert status != 0
+    assert err.count("\n") == 1
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("Column('ACC %', lambda row: 42.0)", "two columns are called 'ACC %'"),
+        ("Column('Odd', lambda row: 1 / 0)", "the column 'Odd' fails (ZeroDivisionError"),
+    ],
+)
+def test_a_bad_column_is_an_error_in_one_line(runs, tmp_path, files, capsys, column, message):
+    path = tmp_path / "sly.py"
+    path.write_text(f"from reporting.columns import COLUMNS, Column\nCOLUMNS.append({column})")
+    status, _, err = call(analyze, capsys, runs, "--plugin", path)
+    assert (status, err.count("\n")) == (2, 1)
+    assert message in err
