@@ -106,10 +106,8 @@ class Options(WithPlugins):
         if self.beside and (self.report or self.format == "csv"):
             raise ValueError("--beside adds a table to the printed ones: leave out --report or csv")
         if self.compare is not None and (self.group_by or self.format == "csv"):
-            other = "--group-by joins runs that it does not compare"
-            if self.format == "csv":
-                other = "--format csv has none of its tests"
-            raise ValueError(f"--compare {self.compare}: {other}: leave one out")
+            other = "--group-by" if self.group_by else "--format csv"
+            raise ValueError(f"{other} has no use for --compare: leave one out")
         if self.paper and self.group_by:
             raise ValueError(
                 "--paper prints the paper's tables, and --group-by others: leave one out"
@@ -144,7 +142,7 @@ def print_tables(
             printer.print(title, HEADS, means)
         if published is not None:
             print_beside(table, published, printer)
-        print_supplements(table, options, printer)
+        print_supplements(table, options, printer, methods)
     if options.compare is not None and runs:
         printer.print_tests(ranking_table(runs))
     if options.format == "table" and runs:
@@ -152,10 +150,12 @@ def print_tables(
         printer.note([f"{rule} AUPR: average precision, OOD positive."])
 
 
-def print_supplements(table: RunTable, options: Options, printer: Printer) -> None:
+def print_supplements(
+    table: RunTable, options: Options, printer: Printer, methods: Container[str] | None
+) -> None:
     """Print the tests and the details of a table's runs, if they are asked for."""
     if options.compare is not None and table.named:
-        for tests in comparison_tables(table.parts[0].runs, options.compare):
+        for tests in comparison_tables(table.parts[0].runs, options.compare, methods):
             printer.print_tests(tests, f"{table.title}: ")
     if options.detail:
         for title, heads, rows in classification_tables(table.named):
@@ -214,7 +214,7 @@ def perform(options: Options, arguments: Sequence[str]) -> int:
         kept = {folder for members in groups.values() for folder in members}
         runs = {folder: record for folder, record in runs.items() if folder in kept}
     if options.compare is not None:
-        refuse_unknown_method(runs, options.compare)
+        refuse_unknown_method(runs, options.compare, methods)
     if options.report:
         return report(options, options.report, runs, measured, methods) or status
     if options.format == "csv":

@@ -1,17 +1,19 @@
 """The table of differences from one method, with intervals and p-values over seeds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from utils.statistics import LEVEL, holm, reach
 
 from .aggregation import run_rows
 from .bold import ONE_RUN, one_run_each
-from .columns import Column, columns_of, values_by_seed
+from .columns import Column, RunRow, columns_of, values_by_seed
 from .paper import in_the_papers_order
+from .runs import is_trained
 from .seeds import Comparison, compare
 from .tables import BEST, mean_and_deviation, signed
 
+REFERENCE = "softmax"  # the loss that the others are compared with, if the table has it
 HEADS = ["column", "method", "difference", "interval", "p", "Holm's p", "n"]
 UNPAIRED = (
     "Unpaired: the two methods have fewer than two common seeds, so Welch's test compares all "
@@ -26,13 +28,19 @@ CORRECTED = (
 )
 
 
+def reference_of(rows: Sequence[RunRow]) -> str:
+    """Return the method that the others are compared with by default: SoftMax, or the first one."""
+    chosen = [
+        row for row in rows if is_trained(row.record) and row.record["config"]["loss"] == REFERENCE
+    ]
+    return in_the_papers_order(row.method for row in chosen or rows)[0]
+
+
 def named(methods: Sequence[str], against: str) -> str | None:
-    """Return the method that --against names; the first one for "". None if it is not there.
+    """Return the method that --compare names; None if it is not there.
 
     Letters may be upper or lower case, and an outdated version may be left out.
     """
-    if not against:
-        return methods[0]
     wanted = against.casefold()
     exact = [method for method in methods if method.casefold() == wanted]
     versions = [method for method in methods if method.casefold().startswith(f"{wanted} (version ")]
@@ -40,7 +48,7 @@ def named(methods: Sequence[str], against: str) -> str | None:
 
 
 def comparison_table(
-    members: Sequence[Mapping[str, Any]], against: str
+    members: Sequence[Mapping[str, Any]], against: str, methods: Container[str] | None = None
 ) -> tuple[list[list[str]], list[str]] | None:
     """Return the rows below `HEADS`, and notes; None if no run is of the method.
 
@@ -48,11 +56,13 @@ def comparison_table(
 
     Args:
         members: the records of a group.
-        against: the method's name, as `named` finds it.
+        against: the method's name, as `named` finds it; "" for that of `reference_of`.
+        methods: the rows of the table; by default all.
     """
     rows = [row for record in members for row in run_rows(record, {})]
-    methods = in_the_papers_order(row.method for row in rows)
-    baseline = named(methods, against)
+    rows = [row for row in rows if methods is None or row.method in methods]
+    names = in_the_papers_order(row.method for row in rows)
+    baseline = named(names, against) if against else reference_of(rows)
     if baseline is None:
         return None
     table: list[list[str]] = []
@@ -63,7 +73,7 @@ def comparison_table(
             continue
         found = {
             method: compare(values[method], values[baseline])
-            for method in methods
+            for method in names
             if method != baseline and values[method]
         }
         table += _rows(column, found, values, baseline)

@@ -7,11 +7,9 @@ from utils.statistics import LEVEL, holm
 
 from .aggregation import run_rows
 from .columns import Column, RunRow, columns_of, values_by_seed
+from .comparisons import reference_of
 from .paper import in_the_papers_order
-from .runs import is_trained
 from .seeds import compare
-
-REFERENCE = "softmax"  # the loss that the others are compared with, if the table has it
 
 
 class Statement(NamedTuple):
@@ -60,7 +58,7 @@ def conclude(
     rows = [row for row in rows if methods is None or row.method in methods]
     if len({row.method for row in rows}) < 2:
         return [Statement("There is one method, so there is nothing to compare.")]
-    reference = _reference(rows)
+    reference = reference_of(rows)
     others = in_the_papers_order(row.method for row in rows if row.method != reference)
     columns = [column for column in columns_of(records) if column.per_run]
     differences = _differences(rows, columns, others, reference)
@@ -108,14 +106,6 @@ def _hints_text(hints: int, tests: int, further: bool) -> str:
         f"Without the correction {count} {are} significant; among {tests} comparisons chance "
         f"alone gives {LEVEL * tests:.1f} on average, so {they}:"
     )
-
-
-def _reference(rows: Sequence[RunRow]) -> str:
-    """Return the name of the method that the others are compared with."""
-    chosen = [
-        row for row in rows if is_trained(row.record) and row.record["config"]["loss"] == REFERENCE
-    ]
-    return in_the_papers_order(row.method for row in chosen or rows)[0]
 
 
 def _differences(

@@ -55,7 +55,7 @@ def write_report(
         measured: inference efficiencies.
         methods: the rows of the main tables to show, by their methods; by default all.
         bold: which numbers are bold, a key of `bold.RULES`.
-        against: the method with which the others are compared; "" for each table's first one.
+        against: the method with which the others are compared; "" for SoftMax, if it is there.
 
     Returns the exit status: 0 written, 2 not possible.
     """
@@ -105,7 +105,7 @@ def _section(
         conclusion=conclude([*members.values()], methods),
         table=Table(*main_table([part], measured, methods, bold)),
         means=Table(HEADS, means) if means else None,
-        comparison=_comparison([*members.values()], against),
+        comparison=_comparison([*members.values()], against, methods),
         details={
             title: Table(heads, rows)
             for title, heads, rows in (
@@ -121,9 +121,12 @@ def _section(
     )
 
 
-def _comparison(records: list[dict[str, Any]], against: str) -> Block:
+def _comparison(
+    records: list[dict[str, Any]], against: str, methods: Container[str] | None
+) -> Block:
     """Return the table of differences from a method, and its notes."""
-    rows, notes = comparison_table(records, against) or ([], [f"No run here is of {against}."])
+    found = comparison_table(records, against, methods)
+    rows, notes = found or ([], [f"No run here is of {against}."])
     return Block(Table(comparisons.HEADS, rows) if rows else None, notes)
 
 

@@ -1,6 +1,6 @@
 """What --compare prints: differences from a method, intervals of single runs, and ranks."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import NamedTuple
 
 from tqdm import tqdm
@@ -23,9 +23,10 @@ class TableWithNotes(NamedTuple):
     notes: list[str]
 
 
-def refuse_unknown_method(runs: Runs, against: str) -> None:
+def refuse_unknown_method(runs: Runs, against: str, shown: Container[str] | None = None) -> None:
     """Raises ValueError if no run is of the method that --compare names."""
     rows = [row for record in runs.values() for row in run_rows(record, {})]
+    rows = [row for row in rows if shown is None or row.method in shown]
     methods = in_the_papers_order(row.method for row in rows)
     if named(methods, against) is None:
         raise ValueError(
@@ -33,14 +34,17 @@ def refuse_unknown_method(runs: Runs, against: str) -> None:
         )
 
 
-def comparison_tables(members: Runs, against: str) -> Iterator[TableWithNotes]:
+def comparison_tables(
+    members: Runs, against: str, methods: Container[str] | None = None
+) -> Iterator[TableWithNotes]:
     """Yield the comparisons and the intervals of a group of runs.
 
     Args:
         members: the group's runs.
         against: the method with which the others are compared.
+        methods: the rows of the table; by default all.
     """
-    found = comparison_table([*members.values()], against)
+    found = comparison_table([*members.values()], against, methods)
     title = f"differences from {against}"
     if found is None:
         yield TableWithNotes(title, [], [], [f"No run of this table is of {against}."])

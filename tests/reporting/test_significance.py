@@ -77,13 +77,30 @@ def test_other_seeds_are_compared_unpaired_and_the_table_says_so(runs):
     [
         ("softmax", "SoftMax (version 1)"),
         ("DisMax", "DisMax"),
-        ("", "SoftMax (version 1)"),
+        ("", None),
         ("Soft", None),
     ],
 )
 def test_a_method_is_named_without_its_version(against, found):
     methods = ["SoftMax (version 1)", "DisMax without FPR", "DisMax", "DisMax (version 2)"]
     assert comparisons.named(methods, against) == found
+
+
+def test_without_a_name_softmax_is_compared_with(runs):
+    _, written = runs
+    soft = [altered(record, "config", "loss", value="softmax") for record in written[:3]]
+    rows, notes = comparisons.comparison_table([*written[3:], *soft], "")
+    assert {row[1] for row in rows} == {"DisMax without FPR"}
+    assert "minus that of SoftMax" in notes[0]
+
+
+def test_of_chosen_methods_only_these_are_compared(runs):
+    _, written = runs
+    others = [altered(record, "titles", "loss", value="IsoMax") for record in written[3:]]
+    shown = {"SoftMax", "IsoMax"}
+    rows, _ = comparisons.comparison_table([*written, *others], "SoftMax", shown)
+    assert {row[1] for row in rows} == {"IsoMax"}
+    assert comparisons.comparison_table(written, "SoftMax", {"DisMax without FPR"}) is None
 
 
 def test_an_unknown_method_and_csv_are_errors_in_one_line(runs, capsys):
