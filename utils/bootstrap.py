@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from .bins import BINS
 from .metrics import bin_of, checked_scores, rank_at
+from .statistics import LEVEL
 
 RESAMPLES = 1000
-LEVEL = 0.95  # the share of resamples that lie in the interval
 SEED = 0  # of the resamples, so that the same images give the same interval
 
 Interval = tuple[float, float]
@@ -94,6 +94,6 @@ def _auroc_and_fpr95(in_counts: NDArray, out_counts: NDArray) -> tuple[float, fl
 
 
 def percentile_interval(resampled: ArrayLike) -> Interval:
-    """Return the interval between the quantiles (1 - LEVEL)/2 and (1 + LEVEL)/2 of resamples."""
-    low, high = np.quantile(np.asarray(resampled), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    """Return the interval between the quantiles .025 and .975 of resamples."""
+    low, high = np.quantile(np.asarray(resampled), [LEVEL / 2, 1 - LEVEL / 2])
     return float(low), float(high)

@@ -100,16 +100,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def ranks(values: ArrayLike, lower_is_better: bool = False) -> NDArray:
-    """Return the rank of each method in each block, 1 for the best. Equal ones share the mean rank.
+def ranks(values: ArrayLike) -> NDArray:
+    """Return the rank of each method in each block, 1 for the highest. Equal ones share the mean.
 
     Args:
         values: [N, k], a row for each of N blocks (data sets), a column for each of k methods.
     """
     from scipy.stats import rankdata
 
-    numbers = np.asarray(values, dtype=np.float64)
-    return rankdata(numbers if lower_is_better else -numbers, axis=1)
+    return rankdata(-np.asarray(values, dtype=np.float64), axis=1)
 
 
 def friedman(values: ArrayLike) -> float:

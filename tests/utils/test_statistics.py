@@ -75,7 +75,6 @@ def test_holms_values_are_those_of_its_steps():
 def test_ranks_begin_with_the_best_and_equal_values_share_them():
     values = [[0.9, 0.8, 0.9, 0.1]]
     assert statistics.ranks(values).tolist() == [[1.5, 3, 1.5, 4]]
-    assert statistics.ranks(values, lower_is_better=True).tolist() == [[3.5, 2, 3.5, 1]]
 
 
 def friedmans_statistic(values):
