@@ -111,7 +111,7 @@ def applicable(
 ) -> dict[str, Detector]:
     """Return the detectors for which the run has saved enough.
 
-    Raises ValueError if they are `required` and there are others.
+    Raises ValueError if they are `required` and none is left. A warning names those that are not.
     """
     if run.has_network:
         return detectors
@@ -120,10 +120,10 @@ def applicable(
     if lacking and required:
         choices = [name for name, detector in DETECTORS.items() if detector.needs in kept]
         missing = "no network" if run.has_features else "neither features nor a network"
-        raise ValueError(
-            f"{run.folder} keeps {missing}, which is needed for {', '.join(lacking)}: take "
-            f"{', '.join(choices)}"
-        )
+        message = f"{run.folder} keeps {missing}, which is needed for {', '.join(lacking)}"
+        if len(lacking) == len(detectors):
+            raise ValueError(f"{message}: take {', '.join(choices)}")
+        print_line(f"warning: {message}: left out", sys.stderr)
     return {name: detector for name, detector in detectors.items() if name not in lacking}
 
 

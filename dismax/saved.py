@@ -123,9 +123,13 @@ def load_network(path: str | Path, scores: bool = True) -> tuple[Network, dict[s
                 if name not in changed
             }
         except Exception as error:  # damaged bytes raise almost anything
-            reason, advice = archive.reason(error), _advice(content)
+            reason, plugins = archive.reason(error), _plugins(content)
+            if plugins:
+                raise ValueError(
+                    f"{path} was made with --plugin {plugins}: name this plugin too ({reason})"
+                ) from error
             raise ValueError(
-                f"{path} is no run's network, or damaged ({reason}): {advice}"
+                f"{path} is no run's network, or damaged ({reason}): make the run again"
             ) from error
     if changes:
         raise ValueError(
@@ -140,13 +144,11 @@ def load_network(path: str | Path, scores: bool = True) -> tuple[Network, dict[s
     return network, content
 
 
-def _advice(content: Mapping[str, Any]) -> str:
-    """Return what to do with a file that cannot be used."""
+def _plugins(content: Mapping[str, Any]) -> str:
+    """Return the plugins that a run was made with, as on a command line."""
     config = content.get("config")
-    named = config.get("plugin") if isinstance(config, Mapping) else None
-    if not named:
-        return "make the run again"
-    return f"it was made with --plugin {' '.join(map(str, named))}: name this plugin too"
+    named = config.get("plugin", ()) if isinstance(config, Mapping) else ()
+    return " ".join(map(str, named))
 
 
 def _tensors(content: Any) -> Iterator[Tensor]:

@@ -124,6 +124,8 @@ def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
 
 def _known(path: Path, name: Any) -> str:
     """The name of an option. Raises ValueError, with a similar name, if there is none."""
+    if name == "outputs":
+        raise ValueError(f"--config {path} is of outputs that evaluate.py recorded, not of main.py")
     known = [field.name for field in fields(RunConfig)] + [VERSIONS]
     given = str(name).replace("-", "_")
     given = SHORT.get(given, given)

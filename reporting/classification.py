@@ -21,8 +21,8 @@ CALIBRATION = {
 }
 FAILURES = [*LABELS.values(), *(f"{group} AURC %" for group in GROUPS.values())]
 FAILURES_TITLE = (
-    "Failures: wrong answers of the test images; in the AURC of near-OOD and far-OOD sets, their "
-    "images too"
+    "Failures: wrong answers to test images; the near-OOD and far-OOD AURC count OOD images as "
+    "failures too"
 )
 Values = dict[tuple[str, str], list[list[float]]]  # row and second cell → numbers of each run
 

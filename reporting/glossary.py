@@ -25,8 +25,8 @@ GLOSSARY = {
     "Eff": "Images classified and scored in a second, in percent of SoftMax's.",
     "FPR@95": "The share of test images that are rejected where 95 % of the OOD images are (OOD "
     "images are the positive class).",
-    "FPR@95-f": "The share of wrong answers that the threshold accepts that accepts 95 % of the "
-    "right answers.",
+    "FPR@95-f": "The share of wrong answers that pass the threshold which 95 % of the right "
+    "answers pass.",
     "FPR (in a method's name)": "Fractional probability regularization: training on mosaics of "
     "images too.",
     "Held-out protocol": "The epoch is chosen and the temperature fitted on images held out of the "

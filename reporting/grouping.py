@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from experiment.recipes import ELSEWHERE
 from experiment.titles import unique_titles
 from utils.output import visible
 
-from .runs import Group, Runs, method_of
+from .runs import Group, Runs, is_from_elsewhere, method_of
 
 NETWORK = ("network", "model")  # two names of one field
 
@@ -38,12 +39,21 @@ class RunTable:
     @property
     def how(self) -> str:
         """What all runs share, in words."""
-        return ", ".join(words for _, words in self.fields)
+        return ", ".join([*(words for _, words in self.fields), *self._outside()])
 
     @property
     def brief(self) -> str:
         """What all runs share, in words, without what has changed since old versions."""
-        return ", ".join(_short(name, words) for name, words in self.fields)
+        return ", ".join([*(_short(name, words) for name, words in self.fields), *self._outside()])
+
+    def _outside(self) -> list[str]:
+        """Say which rows another program trained, if the table says how its runs were trained."""
+        names = dict.fromkeys(
+            name
+            for name, record in self.named
+            if is_from_elsewhere(record) and record["config"]["recipe"] != ELSEWHERE
+        )
+        return [f"{', '.join(names)} trained elsewhere"] if names else []
 
     @property
     def named(self) -> list[tuple[str, Mapping[str, Any]]]:
@@ -73,6 +83,20 @@ def tables_of(groups: Mapping[Group, Runs], fields: Sequence[str] = ()) -> list[
         words = _words(group)
         joined.setdefault(tuple(words.get(name, "") for name in chosen), {})[group] = runs
     return [_joined_table(members) for members in joined.values()]
+
+
+def split_by_precision(groups: Iterable[Group]) -> str:
+    """Return a sentence if two groups differ in nothing but the precision, else ""."""
+    others = [
+        group._replace(fields=tuple(field for field in group.fields if field[0] != "precision"))
+        for group in groups
+    ]
+    if len(set(others)) == len(others):
+        return ""
+    return (
+        "Some tables differ in the precision alone, which --precision auto chooses for each run: "
+        "name one for all seeds."
+    )
 
 
 def _words(group: Group) -> dict[str, str]:

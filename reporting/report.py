@@ -24,7 +24,7 @@ from .confusion import confusion_tables
 from .details import detail_tables
 from .examples import Strip, most_wrong
 from .figures import History
-from .grouping import Part
+from .grouping import Part, tables_of
 from .groups import HEADS, group_rows
 from .html_table import Table
 from .origin import origin
@@ -101,7 +101,7 @@ def _section(
     return Section(
         anchor=f"part{number}",
         title=f"{group.data_title}, {group.network}",
-        how=group.how,
+        how=tables_of({group: members})[0].how,
         conclusion=conclude([*members.values()], methods),
         table=Table(*main_table([part], measured, methods, bold)),
         means=Table(HEADS, means) if means else None,

@@ -49,7 +49,9 @@ def _load(path: Path) -> None:
     if module is not None:
         raise ValueError(f"--plugin {path} has the name of {module.__file__}: rename one of them")
     if not path.is_file() or path.suffix != ".py":
-        raise ValueError(f"--plugin {path} is no Python file (.py)")
+        raise ValueError(
+            f"--plugin {path} is no Python file (.py): write folders and others before --plugin"
+        )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     before = {place: dict(table) for place, table in _tables()}
     spec = importlib.util.spec_from_file_location(name, path)

@@ -78,6 +78,10 @@ def test_detectors_of_logits_score_an_ensemble(runs, capsys):
 def test_detectors_of_features_refuse_an_ensemble(runs, capsys):
     call(ensemble, capsys, runs / "softmax")
     status, _, err = call(detect, capsys, runs / "ensemble", "--scores", "vim", "gen")
+    assert status == 0
+    assert "which is needed for vim: left out" in err
+    assert set(read(runs / "ensemble" / "1+2")["detectors"]) == {"gen"}
+    status, _, err = call(detect, capsys, runs / "ensemble", "--scores", "vim")
     assert status == 2
     assert (
         "keeps neither features nor a network, which is needed for vim: take maxlogit, energy, gen"

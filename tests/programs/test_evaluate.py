@@ -56,6 +56,7 @@ def test_the_outputs_of_a_run_give_its_numbers_in_its_table(softmax_run, runs, c
         analyze, capsys, "--runs", runs.parent.parent, "--format", "markdown", "--detail"
     )
     main_table = out.split("every score")[0]
+    assert "precision fp32, My method trained elsewhere" in " ".join(out.split())
     assert {line.split("|")[1].strip() for line in main_table.splitlines() if "(n=" in line} == {
         *("SoftMax (n=2)", "DisMax (n=1)", "GODIN (n=1)", "My method (n=1)")
     }

@@ -93,7 +93,7 @@ def test_a_network_whose_plugin_is_missing_says_which_it_was(files, tmp_path, ca
     folder = tmp_path / "runs" / "digits" / "smallcnn" / "logitnorm" / "1"
     status, _, err = call(predict, capsys, folder, ROOT / "docs" / "photographs.png")
     assert (status, err.count("\n")) == (2, 1)
-    assert f"it was made with --plugin {files['loss']}: name this plugin too" in err
+    assert f"was made with --plugin {files['loss']}: name this plugin too (" in err
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,17 @@ def unmarked(row):
     return {head: cell.strip("*") for head, cell in row.items()}
 
 
+def test_tables_that_differ_in_the_precision_alone_are_noted(two, capsys):
+    def other_precision(record):
+        record["config"]["precision"] = "bf16"
+
+    folder = two(other_precision)
+    _, _, err = printed(capsys, folder)
+    assert err.startswith("note: Some tables differ in the precision alone")
+    _, _, err = printed(capsys, folder / "other")
+    assert err == ""
+
+
 def test_networks_share_a_table_whose_rows_name_them(two, capsys):
     folder = two(other_network)
     _, out, _ = printed(capsys, folder, "--format", "markdown", "--group-by", "data")
