@@ -9,7 +9,7 @@ from .aggregation import run_rows
 from .bold import ONE_RUN, one_run_each
 from .columns import Column, RunRow, columns_of, values_by_seed
 from .paper import in_the_papers_order
-from .runs import is_trained
+from .runs import is_trained, method_of
 from .seeds import Comparison, compare
 from .tables import BEST, mean_and_deviation, signed
 
@@ -36,15 +36,23 @@ def reference_of(rows: Sequence[RunRow]) -> str:
     return in_the_papers_order(row.method for row in chosen or rows)[0]
 
 
-def named(methods: Sequence[str], against: str) -> str | None:
+def named(rows: Sequence[RunRow], against: str) -> str | None:
     """Return the method that --compare names; None if it is not there.
 
-    Letters may be upper or lower case, and an outdated version may be left out.
+    Letters may be upper or lower case, an outdated version may be left out, and the name may be
+    that of main.py's --loss.
     """
     wanted = against.casefold()
+    methods = [row.method for row in rows]
     exact = [method for method in methods if method.casefold() == wanted]
     versions = [method for method in methods if method.casefold().startswith(f"{wanted} (version ")]
-    return next(iter([*exact, *versions]), None)
+    # The other rows of a run, with preprocessed images, have more in their names than its loss.
+    losses = [
+        row.method
+        for row in rows
+        if row.record["config"]["loss"] == wanted and row.method == method_of(row.record)
+    ]
+    return next(iter([*exact, *versions, *losses]), None)
 
 
 def comparison_table(
@@ -62,7 +70,7 @@ def comparison_table(
     rows = [row for record in members for row in run_rows(record, {})]
     rows = [row for row in rows if methods is None or row.method in methods]
     names = in_the_papers_order(row.method for row in rows)
-    baseline = named(names, against) if against else reference_of(rows)
+    baseline = named(rows, against) if against else reference_of(rows)
     if baseline is None:
         return None
     table: list[list[str]] = []

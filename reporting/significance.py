@@ -28,7 +28,7 @@ def refuse_unknown_method(runs: Runs, against: str, shown: Container[str] | None
     rows = [row for record in runs.values() for row in run_rows(record, {})]
     rows = [row for row in rows if shown is None or row.method in shown]
     methods = in_the_papers_order(row.method for row in rows)
-    if named(methods, against) is None:
+    if named(rows, against) is None:
         raise ValueError(
             f"--compare {against} is no method of these runs: choose one of {', '.join(methods)}"
         )

@@ -8,6 +8,7 @@ from scipy import stats
 from experiment import search
 from reporting import comparisons, ranking
 from reporting.bold import ONE_RUN
+from reporting.columns import RunRow
 from reporting.ranking import Ranking
 from reporting.tables import BEST
 from tests.common import ROOT
@@ -80,11 +81,25 @@ def test_other_seeds_are_compared_unpaired_and_the_table_says_so(runs):
         ("DisMax", "DisMax"),
         ("", None),
         ("Soft", None),
+        ("dismax_nofpr", "DisMax without FPR"),
+        ("godin", None),  # its run has only a row with preprocessing here
     ],
 )
-def test_a_method_is_named_without_its_version(against, found):
-    methods = ["SoftMax (version 1)", "DisMax without FPR", "DisMax", "DisMax (version 2)"]
-    assert comparisons.named(methods, against) == found
+def test_a_method_is_named_without_its_version_or_by_its_loss(against, found):
+    losses = {
+        "SoftMax (version 1)": "softmax",
+        "DisMax without FPR": "dismax_nofpr",
+        "DisMax": "dismax",
+        "DisMax (version 2)": "dismax",
+        "GODIN, preprocessing": "godin",
+    }
+    rows = [
+        RunRow(
+            method, {"config": {"loss": loss}, "titles": {"loss": method.split(",")[0]}}, 0, {}, {}
+        )
+        for method, loss in losses.items()
+    ]
+    assert comparisons.named(rows, against) == found
 
 
 def test_without_a_name_softmax_is_compared_with(runs):
