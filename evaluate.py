@@ -170,8 +170,8 @@ def score_of(options: Options, path: Path, outputs: external.Outputs) -> str:
     return score
 
 
-def evaluate(options: Options, place: Place, path: Path, seed: int) -> str:
-    """Record the outputs in a file as a run. Return the message about it."""
+def evaluate(options: Options, place: Place, path: Path, digest: str, seed: int) -> str:
+    """Record the outputs in a file, with this SHA-256, as a run. Return the message about it."""
     outputs, labels = external.read(path)
     roles, score = roles_of(options, path, outputs, place.roles), score_of(options, path, outputs)
     for name, count in place.counts.items():
@@ -186,7 +186,7 @@ def evaluate(options: Options, place: Place, path: Path, seed: int) -> str:
         "seed": seed,
         "protocol": "heldout" if split == "validation" else "paper",
         "ood": _ood_of(place, roles),
-        "outputs": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "outputs": digest,
     }
     config["versions"] = versions.current(config)
     data, model = folder_name(Path(config["data"]).name), config["model"].replace("/", "_")
@@ -222,11 +222,11 @@ def perform(options: Options) -> None:
     """Evaluate file by file. Raises ValueError or OSError for bad input."""
     options.check()
     place = place_of(options)
-    contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in options.outputs]
-    if len(set(contents)) < len(contents):
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in options.outputs]
+    if len(set(digests)) < len(digests):
         raise ValueError("two of the files are equal: each is the outputs of another seed")
-    for path, seed in zip(options.outputs, options.all_seeds, strict=True):
-        print_line(evaluate(options, place, path, seed))
+    for path, digest, seed in zip(options.outputs, digests, options.all_seeds, strict=True):
+        print_line(evaluate(options, place, path, digest, seed))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

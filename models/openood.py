@@ -18,6 +18,11 @@ BLOCK = {"layers.0": "conv1", "layers.1": "bn1", "layers.3": "conv2", "layers.4"
 COUNTER = "num_batches_tracked"  # of a batch norm; old files have none
 
 
+def is_linear(head: nn.Module) -> bool:
+    """Return whether the logits of a head are those of an `nn.Linear`."""
+    return getattr(head, "is_linear", isinstance(head, nn.Linear))
+
+
 def by_order(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, str]:
     """Return our name → theirs for tensors that have other names but the same order.
 
@@ -92,7 +97,7 @@ def to_openood(network: Network) -> dict[str, Tensor]:
 
 def _state(network: Network) -> dict[str, Tensor]:
     """Return the state of the body and of a linear head, without temperature and thresholds."""
-    if not getattr(network.classifier, "is_linear", isinstance(network.classifier, nn.Linear)):
+    if not is_linear(network.classifier):
         raise ValueError(
             f"OpenOOD's networks end with a linear layer, this one with "
             f"{type(network.classifier).__name__}: take the SoftMax head"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from .network import Network
+from .openood import is_linear
 
 
 class OpenOODNetwork(nn.Module):
@@ -63,7 +64,7 @@ class OpenOODNetwork(nn.Module):
 
         Raises ValueError for another head: the methods that ask for them do not apply to it.
         """
-        if not getattr(self.fc, "is_linear", isinstance(self.fc, nn.Linear)):
+        if not is_linear(self.fc):
             raise ValueError(
                 f"get_fc needs a linear head, this one is {type(self.fc).__name__}: take a method "
                 "that does not ask for the head's weights, or a network with the SoftMax head"

@@ -61,6 +61,11 @@ def run_rows(record: Mapping[str, Any], measured: Efficiencies) -> list[RunRow]:
     return rows
 
 
+def rows_of(records: Iterable[Mapping[str, Any]]) -> list[RunRow]:
+    """Return the rows of all these runs, as `run_rows` does, without inference efficiencies."""
+    return [row for record in records for row in run_rows(record, {})]
+
+
 def numbers_of_runs(rows: Sequence[RunRow], columns: Sequence[Column]) -> Numbers:
     """Return each method's mean and standard deviation (n - 1) over its runs."""
     by_method: dict[str, list[RunRow]] = {}

@@ -5,7 +5,7 @@ from typing import Any
 
 from utils.statistics import LEVEL, holm, reach
 
-from .aggregation import run_rows
+from .aggregation import rows_of
 from .bold import ONE_RUN, one_run_each
 from .columns import Column, RunRow, columns_of, values_by_seed
 from .paper import in_the_papers_order
@@ -67,7 +67,7 @@ def comparison_table(
         against: the method's name, as `named` finds it; "" for that of `reference_of`.
         methods: the rows of the table; by default all.
     """
-    rows = [row for record in members for row in run_rows(record, {})]
+    rows = rows_of(members)
     rows = [row for row in rows if methods is None or row.method in methods]
     names = in_the_papers_order(row.method for row in rows)
     baseline = named(rows, against) if against else reference_of(rows)

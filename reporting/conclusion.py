@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from utils.statistics import LEVEL, holm
 
-from .aggregation import run_rows
+from .aggregation import rows_of
 from .columns import Column, RunRow, columns_of, values_by_seed
 from .comparisons import reference_of
 from .paper import in_the_papers_order
@@ -54,7 +54,7 @@ def conclude(
         records: of the runs of the table.
         methods: the rows of the table; by default all.
     """
-    rows = [row for record in records for row in run_rows(record, {})]
+    rows = rows_of(records)
     rows = [row for row in rows if methods is None or row.method in methods]
     if len({row.method for row in rows}) < 2:
         return [Statement("There is one method, so there is nothing to compare.")]

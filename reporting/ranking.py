@@ -7,7 +7,7 @@ import numpy as np
 
 from utils.statistics import LEVEL, critical_difference, friedman, ranks
 
-from .aggregation import run_rows
+from .aggregation import rows_of
 from .columns import RunRow
 from .comparisons import p_text
 from .paper import in_the_papers_order
@@ -60,10 +60,7 @@ def ranking(runs: Runs) -> Ranking | str:
 
     A block is an OOD set of one table. Its numbers are the methods' mean AUROC over their runs.
     """
-    tables = [
-        [row for record in members.values() for row in run_rows(record, {})]
-        for members in group_runs(runs).values()
-    ]
+    tables = [rows_of(members.values()) for members in group_runs(runs).values()]
     methods = in_the_papers_order(row.method for rows in tables for row in rows)
     common = [method for method in methods if all(_mean_of(rows, method) for rows in tables)]
     blocks = [

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from experiment.records import PREDICTIONS
 
 from . import comparisons, ranking
-from .aggregation import run_rows
+from .aggregation import rows_of
 from .comparisons import comparison_table, named
 from .paper import in_the_papers_order
 from .runs import Runs, method_of
@@ -25,7 +25,7 @@ class TableWithNotes(NamedTuple):
 
 def refuse_unknown_method(runs: Runs, against: str, shown: Container[str] | None = None) -> None:
     """Raises ValueError if no run is of the method that --compare names."""
-    rows = [row for record in runs.values() for row in run_rows(record, {})]
+    rows = rows_of(runs.values())
     rows = [row for row in rows if shown is None or row.method in shown]
     methods = in_the_papers_order(row.method for row in rows)
     if named(rows, against) is None:
