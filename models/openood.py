@@ -20,7 +20,7 @@ COUNTER = "num_batches_tracked"  # of a batch norm; old files have none
 
 def is_linear(head: nn.Module) -> bool:
     """Return whether the logits of a head are those of an `nn.Linear`."""
-    return getattr(head, "is_linear", isinstance(head, nn.Linear))
+    return bool(getattr(head, "is_linear", isinstance(head, nn.Linear)))
 
 
 def by_order(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, str]:
