@@ -161,7 +161,7 @@ def print_supplements(
         for title, heads, rows in classification_tables(table.named):
             printer.print(f"{table.title}: {title}", heads, rows)
         for title, heads, rows in detail_tables(table.named):
-            printer.print(f"{table.title}: every score on {title}", heads, rows)
+            printer.print(f"{table.title}: {title}", heads, rows)
 
 
 def print_beside(table: RunTable, published: pd.DataFrame, printer: Printer) -> None:

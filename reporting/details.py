@@ -1,4 +1,6 @@
-"""The detail tables: every score's every metric on each out-of-distribution set."""
+"""The detail tables: every score's AUROC on all out-of-distribution sets, and its every metric on
+each of them.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -8,6 +10,7 @@ import pandas as pd
 
 from utils.metrics import DETECTION, LABELS
 
+from .groups import TEMPERATURES
 from .runs import group_of, with_version
 from .tables import mean_and_deviation, number
 
@@ -69,13 +72,36 @@ def _failures(metrics: Mapping[str, float | None] | None) -> dict[str, float]:
     }
 
 
+def _auroc_table(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Return heads and rows: a score's AUROC on every set, at T = 1 and at the fitted T.
+
+    A score that does not depend on T has one row.
+
+    Args:
+        rows: those of `detail_rows`.
+    """
+    titles = rows.groupby("source", sort=False)["set"].first()
+    table = []
+    for (method, score), part in rows.groupby(["method", "score"], sort=False):
+        names = {}  # cells of a row → what the score is called there
+        for at, own in part.groupby("at", sort=False):
+            sets = own.groupby("source")["auroc"]
+            numbers = sets.apply(lambda values: number(*mean_and_deviation(100 * values)) or "n/a")
+            cells = (str(sets.count().max()), *numbers.reindex(titles.index, fill_value="n/a"))
+            names.setdefault(cells, f"{score}, {TEMPERATURES[str(at)]}")
+        if len(names) == 1:  # a detector, or a score that does not depend on T
+            names = dict.fromkeys(names, score)
+        table += [[str(method), str(name), *cells] for cells, name in names.items()]
+    return ["method", "score", "n", *(f"{title} AUROC %" for title in titles)], table
+
+
 def detail_tables(
     runs: Iterable[tuple[str, Mapping[str, Any]]],
 ) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Yield the title, heads and rows of a table for each out-of-distribution set.
+    """Yield the title, heads and rows of a table of AUROCs, and of one for each set.
 
-    Scores are at the temperature of the runs' tables. The name of a detector's score says that it
-    is at T = 1, if the others are not.
+    In the tables of the sets, scores are at the temperature of the runs' tables. The name of a
+    detector's score says that it is at T = 1, if the others are not.
 
     Args:
         runs: the name of each run's row, and its record.
@@ -83,6 +109,7 @@ def detail_tables(
     rows = detail_rows(runs)
     if rows.empty:
         return
+    yield "AUROC of every score", *_auroc_table(rows)
     rows.loc[rows["at"] != rows["scores_at"], "score"] += " (at T = 1)"
     for _, part in rows[rows["own"]].groupby("source", sort=False):
         # A record of an earlier version may lack a metric.
@@ -93,4 +120,5 @@ def detail_tables(
             numbers = [mean_and_deviation(column) for column in own.to_numpy().T.tolist()]
             cells = [number(100 * mean, 100 * deviation) or "n/a" for mean, deviation in numbers]
             table.append([method, score, str(own["auroc"].count()), *cells])
-        yield part["set"].iloc[0], ["method", "score", "n", *labels.values()], table
+        title = f"every score on {part['set'].iloc[0]}"
+        yield title, ["method", "score", "n", *labels.values()], table

@@ -177,7 +177,13 @@ def test_sets_of_one_title_have_different_titles_everywhere(finished, tmp_path):
     records.write_json(run / records.METRICS, record)
     assert analyze.main(["--runs", str(tmp_path / "runs"), "--report", str(tmp_path / "page")]) == 0
     text = (tmp_path / "page" / "index.html").read_text()
-    places = ">{} AU", ">{} accepted %<", ">{}</text>", ">{}: highest scores<", "<summary>{}<"
+    places = (
+        ">{} AU",
+        ">{} accepted %<",
+        ">{}</text>",
+        ">{}: highest scores<",
+        "<summary>every score on {}<",
+    )
     titles = "Noise (photos)", "Noise (noise)"
     assert [
         place.format(title)

@@ -155,7 +155,7 @@ def test_a_detector_titled_like_another_or_like_a_score_has_a_row_of_its_own(run
     _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown", "--detail")
     scores = [
         line.split("|")[2].strip()
-        for line in out[out.index("every score") :].splitlines()
+        for line in out[out.index("every score on") :].splitlines()
         if line.startswith("| SoftMax")
     ]
     assert scores == ["MPS", "MMLES", "Mine (a)", "MINE (b)", "mps (c)"]
@@ -208,7 +208,7 @@ def test_only_runs_scored_with_the_same_constants_are_averaged(runs, capsys, fir
     _, out, _ = printed(capsys, "--runs", runs[0], "--format", "markdown", "--detail")
     rows = [
         [cell.strip() for cell in line.split("|")]
-        for line in out[out.index("every score") :].splitlines()
+        for line in out[out.index("every score on") :].splitlines()
         if "ODIN" in line
     ]
     assert [row[3] for row in rows] == [str(count)] * (3 - count)

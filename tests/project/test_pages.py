@@ -1,0 +1,40 @@
+"""The tables in README.md and in the studies' pages have the numbers of the records."""
+
+import shutil
+
+import pytest
+
+from experiment.records import METRICS
+from results import pages
+from tests.common import ROOT
+
+STUDIES = [path.parent for path in (ROOT / "results").glob("*/README.md")]
+
+
+def test_the_pages_have_the_numbers_of_the_records(capsys):
+    assert pages.main(["--check"]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+def test_every_study_is_listed_and_its_records_are_in_a_table(study):
+    assert f"]({study.name}/README.md)" in (ROOT / "results" / "README.md").read_text()
+    if any((study / "runs").rglob(METRICS)):
+        assert f'[[[cog table("results/{study.name}' in (study / "README.md").read_text()
+
+
+def test_a_number_that_the_records_do_not_have_is_found(tmp_path, monkeypatch):
+    page = tmp_path / "README.md"
+    shutil.copy(ROOT / "README.md", page)
+    monkeypatch.setattr(pages, "PAGES", [page])
+    page.write_text(page.read_text().replace("85.3±.3", "86.3±.3"))
+    assert pages.main(["--check"]) == 5
+    assert pages.main([]) == 0
+    assert page.read_text() == (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "title"), [("no/such/folder", ""), ("results/cifar10_small", "no such table")]
+)
+def test_a_table_that_does_not_exist_is_an_error(arguments, title):
+    with pytest.raises(RuntimeError, match=arguments):
+        pages.table(arguments, title)
