@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Draws the figure of this study from its records: python -m results.schedule_or_capacity.figure
+
+A point is a run. A line goes through the means over seeds.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import matplotlib as mpl
+
+from reporting.reading import read_runs
+from reporting.style import STYLE, legend, looks, panels
+
+FOLDER = Path(__file__).parent
+LINES = {"WideResNet-10-2": "-", "ResNet-10": ":"}
+Record = Mapping[str, Any]
+
+
+def accuracy(record: Record) -> float:
+    """Return the test accuracy."""
+    return record["classification"]["test"]["t1"]["accuracy"]
+
+
+def auroc(title: str, score: str, at: str = "calibrated") -> Callable[[Record], float]:
+    """Return the function that gets a score's AUROC on a set from a record."""
+
+    def get(record: Record) -> float:
+        sets = {entry["title"]: entry["scores"] for entry in record["detection"].values()}
+        return sets[title][at][score]["auroc"]
+
+    return get
+
+
+def mean_distance(record: Record) -> float:
+    """Return the AUROC on SVHN of -(mean distance); NaN for a head without distances."""
+    source = next(key for key, entry in record["detection"].items() if "SVHN" in entry["title"])
+    detector = record.get("detectors", {}).get("mean_distance", {})
+    if record["score"] != "MMLES" or "sets" not in detector:
+        return float("nan")
+    return detector["sets"][source]["auroc"]
+
+
+PANELS = {
+    "accuracy": accuracy,
+    "SVHN, MMLES, fitted T": auroc("SVHN-crops", "MMLES"),
+    "SVHN, MPS, T = 1": auroc("SVHN-crops", "MPS", "t1"),
+    "SVHN, mean distance": mean_distance,
+    "Scenes, MMLES, fitted T": auroc("Scenes-32", "MMLES"),
+    "Scenes, MPS, T = 1": auroc("Scenes-32", "MPS", "t1"),
+    "CIFAR-100, MMLES, fitted T": auroc("CIFAR-100", "MMLES"),
+    "TinyImageNet, MMLES, fitted T": auroc("TinyImageNet-32", "MMLES"),
+}
+
+
+@mpl.rc_context(STYLE)
+def draw(records: list[Record]) -> mpl.figure.Figure:
+    """Return the figure: each panel's number over the length of training."""
+    look = looks(["SoftMax", "DisMax without FPR", "DisMax"])
+    figure, grid = panels(len(PANELS), sharex=True)
+    for axes, (title, value) in zip(grid, PANELS.items(), strict=True):
+        cells: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(dict)
+        for record in records:
+            line = cells[record["titles"]["model"], record["titles"]["loss"]]
+            line.setdefault(record["config"]["epochs"], []).append(100 * value(record))
+        for (model, loss), by_epochs in sorted(cells.items()):
+            colour = look[loss]["color"]
+            epochs = sorted(by_epochs)
+            axes.plot(
+                epochs,
+                [mean(by_epochs[each]) for each in epochs],
+                LINES[model],
+                color=colour,
+                linewidth=1.3,
+                label=f"{loss}, {model}",
+            )
+            for each in epochs:
+                axes.plot([each] * len(by_epochs[each]), by_epochs[each], ".", color=colour)
+        axes.set(title=f"{title}, %", xscale="log")
+        axes.set_xticks([4, 15, 60], ["4", "15", "60"], minor=False)
+        axes.minorticks_off()
+    figure.supxlabel("epochs of training", fontsize=9)
+    legend(figure, grid[0], 3)
+    return figure
+
+
+if __name__ == "__main__":
+    records, _ = read_runs([FOLDER / "runs"])
+    draw([*records.values()]).savefig(FOLDER / "figures" / "length.png", dpi=150)
