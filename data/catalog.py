@@ -160,9 +160,15 @@ _ROWS = (
 CATALOG: dict[str, DataSet] = {row.name: row for row in _ROWS}
 
 
+def named_path(source: str) -> Path:
+    """Return the absolute path of a source. A link keeps its own name, which tables show."""
+    path = Path(source)
+    return path.parent.resolve() / path.name if path.name not in ("", "..") else path.resolve()
+
+
 def title_of(source: str) -> str:
     """Return what tables call a data set: its title, or a path's last part without .npz or .txt."""
     if source in CATALOG:
         return CATALOG[source].title
-    path = Path(source).resolve()
+    path = named_path(source)
     return path.stem if path.suffix.lower() in (".npz", ".txt") else path.name

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from os.path import realpath
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from . import classes, files
-from .catalog import BUILT_IN_OOD_SETS, CATALOG, title_of
+from .catalog import BUILT_IN_OOD_SETS, CATALOG, named_path, title_of
 from .entries import ROLES, TrainingSet
 from .folders import refuse_dead_link
 from .images import has_colour
@@ -103,7 +104,7 @@ def absolute_source(text: str, root: Path) -> str:
     if not source or not Path(source).exists():
         return text
     if source not in CATALOG:
-        return role_prefix + str(Path(source).resolve())
+        return role_prefix + str(named_path(source))
     own_folder = root / source
     is_own_folder = (
         CATALOG[source].in_own_folder and own_folder.exists() and own_folder.samefile(source)
@@ -135,10 +136,10 @@ def ood_sets(
     roles: dict[str, str] = {}
     for text in chosen:
         role, name = role_and_source(text)
-        if not name or name == source:
+        if not name or realpath(name) == realpath(source):
             problem = "the in-distribution set itself" if name else "no set"
             raise ValueError(f"--ood {text} names {problem}: give a name or a path")
-        if name in roles:
+        if realpath(name) in map(realpath, roles):
             raise ValueError(f"the out-of-distribution set {name!r} is given twice")
         roles[name] = role or default_roles.get(name, "far")
     return [(role, name) for name, role in roles.items()]

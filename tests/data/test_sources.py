@@ -60,3 +60,24 @@ def test_the_folder_of_a_catalog_set_is_not_another_path(tmp_path, monkeypatch):
     assert sources.absolute_source("imagenet1k", Path()) == "imagenet1k"
     with pytest.raises(ValueError, match="write ./imagenet1k for the path"):
         sources.absolute_source("imagenet1k", ROOT)
+
+
+def test_a_link_has_its_own_name_and_is_the_set_that_it_leads_to(tmp_path, monkeypatch):
+    (tmp_path / "stored").mkdir()
+    (tmp_path / "stored" / "v2_test.npz").touch()
+    (tmp_path / "Scenes.npz").symlink_to(tmp_path / "stored" / "v2_test.npz")
+    (tmp_path / "photographs").symlink_to(tmp_path / "stored")
+    monkeypatch.chdir(tmp_path)
+    scenes = sources.absolute_source("near=Scenes.npz", Path())
+    assert scenes == f"near={tmp_path / 'Scenes.npz'}"
+    assert sources.title_of("photographs/../Scenes.npz") == "Scenes"
+    assert [sources.title_of(path) for path in ("photographs", "photographs/")] == [
+        "photographs"
+    ] * 2
+    monkeypatch.chdir("stored")
+    assert sources.absolute_source(".", Path()) == str(tmp_path / "stored")
+    assert sources.title_of("..") == tmp_path.name
+    with pytest.raises(ValueError, match=r"v2_test.npz' is given twice"):
+        sources.ood_sets("cifar10", (scenes, str(tmp_path / "stored" / "v2_test.npz")))
+    with pytest.raises(ValueError, match="the in-distribution set itself"):
+        sources.ood_sets(str(tmp_path / "stored"), (str(tmp_path / "photographs"),))
