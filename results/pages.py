@@ -18,6 +18,9 @@ from pathlib import Path
 
 import cogapp
 
+from reporting.origin import origin
+from reporting.reading import read_runs
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "results").rglob("README.md"))]
 
@@ -43,6 +46,18 @@ def table(arguments: str, title: str = "", rows: str = "") -> None:
     print("```bash", f"python analyze.py {arguments}", "```", "", head, rule, *body, sep="\n")
 
 
+def runs(folder: str) -> None:
+    """Write how many runs a folder holds, and with which code and where they were made.
+
+    Args:
+        folder: from the root of the repository.
+    """
+    found, _ = read_runs([ROOT / folder])
+    for label, text in origin(found).items():
+        if label.lower().endswith("runs"):  # the others are about the page
+            print(f"- **{label}**: {text}")
+
+
 def is_row(line: str) -> bool:
     """Return whether a line is one of a table in Markdown."""
     return line.startswith("|")
@@ -50,7 +65,7 @@ def is_row(line: str) -> bool:
 
 def main(options: list[str]) -> int:
     """Write the pages, or check them. Returns cog's exit status: 5 if a check finds changes."""
-    settings = ["-P", "-p", "from results.pages import table", *(options or ["-r"])]
+    settings = ["-P", "-p", "from results.pages import runs, table", *(options or ["-r"])]
     return cogapp.Cog().main(["cog", *settings, *map(str, PAGES)])
 
 

@@ -17,9 +17,13 @@ def test_the_pages_have_the_numbers_of_the_records(capsys):
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_every_study_is_listed_and_its_records_are_in_a_table(study):
-    assert f"]({study.name}/README.md)" in (ROOT / "results" / "README.md").read_text()
-    if any((study / "runs").rglob(METRICS)):
-        assert f'[[[cog table("results/{study.name}' in (study / "README.md").read_text()
+    listed = (ROOT / "results" / "README.md").read_text()
+    (row,) = (line for line in listed.splitlines() if f"]({study.name}/README.md)" in line)
+    if count := len([*(study / "runs").rglob(METRICS)]):
+        assert f"| {count} (" in row
+        page = (study / "README.md").read_text()
+        assert f'[[[cog table("results/{study.name}' in page
+        assert f'[[[cog runs("results/{study.name}' in page
 
 
 def test_a_number_that_the_records_do_not_have_is_found(tmp_path, monkeypatch):
