@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws the figure of this study from its records: python -m results.schedule_or_capacity.figure
 
-A point is a run. A line goes through the means over seeds.
+The panels show accuracy and AUROCs in percent, MMLES at the fitted temperature. A point is a run. A line goes through the means over seeds.
 """
 
 from collections import defaultdict
@@ -46,13 +46,13 @@ def mean_distance(record: Record) -> float:
 
 PANELS = {
     "accuracy": accuracy,
-    "SVHN, MMLES, fitted T": auroc("SVHN-crops", "MMLES"),
-    "SVHN, MPS, T = 1": auroc("SVHN-crops", "MPS", "t1"),
-    "SVHN, mean distance": mean_distance,
-    "Scenes, MMLES, fitted T": auroc("Scenes-32", "MMLES"),
-    "Scenes, MPS, T = 1": auroc("Scenes-32", "MPS", "t1"),
-    "CIFAR-100, MMLES, fitted T": auroc("CIFAR-100", "MMLES"),
-    "TinyImageNet, MMLES, fitted T": auroc("TinyImageNet-32", "MMLES"),
+    "SVHN: MMLES": auroc("SVHN-crops", "MMLES"),
+    "SVHN: MPS, T = 1": auroc("SVHN-crops", "MPS", "t1"),
+    "SVHN: mean distance": mean_distance,
+    "Scenes: MMLES": auroc("Scenes-32", "MMLES"),
+    "Scenes: MPS, T = 1": auroc("Scenes-32", "MPS", "t1"),
+    "CIFAR-100: MMLES": auroc("CIFAR-100", "MMLES"),
+    "TinyImageNet: MMLES": auroc("TinyImageNet-32", "MMLES"),
 }
 
 
@@ -79,10 +79,11 @@ def draw(records: list[Record]) -> mpl.figure.Figure:
             )
             for each in epochs:
                 axes.plot([each] * len(by_epochs[each]), by_epochs[each], ".", color=colour)
-        axes.set(title=f"{title}, %", xscale="log")
+        axes.set(title=title, xscale="log", xlim=(3, 80))
         axes.set_xticks([4, 15, 60], ["4", "15", "60"], minor=False)
         axes.minorticks_off()
-    figure.supxlabel("epochs of training", fontsize=9)
+    for axes in grid[len(grid) // 2 :]:
+        axes.set_xlabel("epochs")
     legend(figure, grid[0], 3)
     return figure
 
