@@ -75,7 +75,7 @@ def _failures(metrics: Mapping[str, float | None] | None) -> dict[str, float]:
 def _auroc_table(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Return heads and rows: a score's AUROC on every set, at T = 1 and at the fitted T.
 
-    A score that does not depend on T has one row.
+    A score has one row if it has the same numbers at both.
 
     Args:
         rows: those of `detail_rows`.
@@ -89,7 +89,7 @@ def _auroc_table(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
             numbers = sets.apply(lambda values: number(*mean_and_deviation(100 * values)) or "n/a")
             cells = (str(sets.count().max()), *numbers.reindex(titles.index, fill_value="n/a"))
             names.setdefault(cells, f"{score}, {TEMPERATURES[str(at)]}")
-        if len(names) == 1:  # a detector, or a score that does not depend on T
+        if len(names) == 1:
             names = dict.fromkeys(names, score)
         table += [[str(method), str(name), *cells] for cells, name in names.items()]
     return ["method", "score", "n", *(f"{title} AUROC %" for title in titles)], table
