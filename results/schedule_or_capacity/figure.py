@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Draws the figure of this study from its records: python -m results.schedule_or_capacity.figure
 
-The panels show accuracy and AUROCs in percent, MMLES at the fitted temperature. A point is a run. A line goes through the means over seeds.
+The panels show accuracy and AUROCs in percent, with MMLES at the fitted temperature. A point is a
+run, and a line goes through the means over seeds.
 """
 
 from collections import defaultdict
