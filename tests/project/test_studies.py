@@ -1,14 +1,26 @@
-"""The variants of FPR in results/fpr_variants."""
+"""The code of the studies in results/: plugins, numbers that judge, a figure."""
 
 from unittest import mock
 
 import pytest
 import torch
 
+from detectors import DETECTORS, SetOutputs
 from losses import LOSSES, DisMaxLossFirstPart, DisMaxLossSecondPart
+from reporting.aggregation import rows_of
+from reporting.columns import COLUMNS
+from reporting.reading import read_runs
+from results.schedule_or_capacity import figure
+from tests.common import ROOT
 
-with mock.patch.dict(LOSSES):  # the plugin adds rows, which no other test may see
-    from results.fpr_variants import variants
+# The plugins add rows, which no other test may see.
+with (
+    mock.patch.dict(LOSSES),
+    mock.patch.dict(DETECTORS),
+    mock.patch("reporting.columns.COLUMNS", [*COLUMNS]),
+):
+    from results.fpr_variants import columns, variants
+    from results.schedule_or_capacity import mean_distance
 
 
 @pytest.fixture
@@ -80,3 +92,46 @@ def test_evaluation_changes_nothing(head):
     images, labels = batch()
     head.eval()
     assert variants.OtherMosaics(head).preprocess(images, labels)[0] is images
+
+
+def test_the_two_parts_of_the_distances_come_from_the_logits(head):
+    features = torch.randn(20, 8)
+    with torch.no_grad():
+        logits = head.eval()(features)
+        unit = torch.nn.functional.normalize
+        d = head.distance_scale.abs() * torch.cdist(unit(features), unit(head.prototypes)) / 2**0.5
+    images = SetOutputs({"logits": logits})
+    for score, expected in (
+        (mean_distance.mean_distance, -d.mean(1)),
+        (mean_distance.smallest_distance, -d.amin(1)),
+    ):
+        torch.testing.assert_close(score(images).float(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_numbers_that_choose_and_judge_are_those_of_the_record():
+    folder = ROOT / "results" / "schedule_or_capacity" / "runs" / "15-epochs"
+    runs, _ = read_runs([folder / "CIFAR-10" / "wideresnet102" / "dismax" / "1"])
+    (record,) = runs.values()
+    (row,) = rows_of([record])
+    sets = {entry["title"]: source for source, entry in record["detection"].items()}
+
+    def own(title):
+        return 100 * record["detection"][sets[title]]["scores"]["calibrated"]["MMLES"]["auroc"]
+
+    def smallest(title):
+        return 100 * record["detectors"]["smallest_distance"]["sets"][sets[title]]["auroc"]
+
+    accuracy = 100 * record["best"]["accuracy"]
+    for name, value in (("MMLES", own), ("min d", smallest)):
+        expected = (accuracy + value("CIFAR-100") + value("SVHN-crops")) / 3
+        assert columns.choice(row, name) == pytest.approx(expected)
+        expected = min(value("TinyImageNet-32"), value("Scenes-32"))
+        assert columns.worst(row, name) == pytest.approx(expected)
+
+
+def test_the_figure_has_a_point_for_each_run():
+    runs, _ = read_runs([ROOT / "results" / "schedule_or_capacity" / "runs"])
+    drawn = figure.draw([*runs.values()])
+    points = [line for line in drawn.axes[0].lines if line.get_marker() == "."]
+    assert sum(len(line.get_xdata()) for line in points) == len(runs)
+    assert [axes.get_title(loc="left") for axes in drawn.axes] == [*figure.PANELS]
