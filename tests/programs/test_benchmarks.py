@@ -23,6 +23,7 @@ QUICK = {
         *("--device", "cpu"),
     ),
     "promise": ("--repeats", "2"),
+    "errors": ("--sets", "2", "--ece-sets", "2"),
     "evaluation": ("--images", "200", "--repeats", "1"),
     "inference": ("--models", "smallcnn", "--batch", "8", "--repeats", "1", "--device", "cpu"),
     "profile": ("--models", "smallcnn", "--batch", "8", "--repeats", "1", "--device", "cpu"),
