@@ -161,8 +161,9 @@ def perform(options: Options) -> None:
     for run_detectors in chosen:
         run = runs.pop(0)  # the memory of its outputs is freed after its turn
         try:
-            needs: set[str] = {detector.needs for detector in run_detectors.values()}
-            fit_data, sets = run.outputs(needs | ({"features"} if options.deploy else set()))
+            needs = {"features"} if options.deploy else set()
+            needs = needs.union(*(detector.all_needs for detector in run_detectors.values()))
+            fit_data, sets = run.outputs(needs)
             entries = score(run, run_detectors, fit_data, sets)
             deployed = deploy(run, options.deploy, fit_data, sets) if options.deploy else ""
         except (ValueError, torch.linalg.LinAlgError) as error:

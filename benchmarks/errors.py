@@ -1,4 +1,4 @@
-"""How far from the true temperature is one that is fitted to few wrong answers?
+"""How far is a fitted temperature from the true one, if few answers are wrong?
 
     python -m benchmarks.errors
 
@@ -52,7 +52,7 @@ def main(sets: int = 150, ece_sets: int = 40) -> None:
     right = (logits.argmax(1) == labels).double().mean()
     rows = [
         {
-            "errors": errors,
+            "errors on average": errors,
             "images": (count := round(errors / (1 - ACCURACY))),
             "T by NLL": fitted(count, sets, "nll"),
             "T by ECE": fitted(count, ece_sets, "ece"),

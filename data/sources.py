@@ -117,6 +117,11 @@ def absolute_source(text: str, root: Path) -> str:
     return text
 
 
+def _place(source: str) -> str:
+    """Return a set's name in the catalog, or the path that its links lead to."""
+    return source if source in CATALOG else realpath(source)
+
+
 def ood_sets(
     source: str, chosen: tuple[str, ...], recipe: str | None = None
 ) -> list[tuple[str, str]]:
@@ -136,11 +141,12 @@ def ood_sets(
     roles: dict[str, str] = {}
     for text in chosen:
         role, name = role_and_source(text)
-        if not name or realpath(name) == realpath(source):
+        if not name or _place(name) == _place(source):
             problem = "the in-distribution set itself" if name else "no set"
             raise ValueError(f"--ood {text} names {problem}: give a name or a path")
-        if realpath(name) in map(realpath, roles):
-            raise ValueError(f"the out-of-distribution set {name!r} is given twice")
+        if twin := next((each for each in roles if _place(each) == _place(name)), ""):
+            same = "" if twin == name else f": {twin!r} is the same"
+            raise ValueError(f"the out-of-distribution set {name!r} is given twice{same}")
         roles[name] = role or default_roles.get(name, "far")
     return [(role, name) for name, role in roles.items()]
 

@@ -162,6 +162,10 @@ class Fitted:
         return scores
 
 
+def no_objection(head: nn.Module) -> None:
+    """Say that a detector applies to every head."""
+
+
 @dataclass(frozen=True)
 class Detector:
     """A row of the table of detectors: its title, what it needs, and how to fit it."""
@@ -170,4 +174,9 @@ class Detector:
     needs: Literal["logits", "features", "network"]
     fit: Callable[[FitData], Fitted]
     # Returns the reason why the detector does not apply to this head, or None.
-    refuses: Callable[[nn.Module], str | None] = lambda head: None
+    refuses: Callable[[nn.Module], str | None] = no_objection
+
+    @property
+    def all_needs(self) -> set[str]:
+        """What a run has to give: `needs`, and the "head" if the detector may refuse it."""
+        return {self.needs} if self.refuses is no_objection else {self.needs, "head"}

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from types import ModuleType
 
 from .common import needs_linear_head
-from .contract import Detector
+from .contract import Detector, no_objection
 from .pytorch_ood_fit import LAST_LAYER, fit_to_images, fit_to_outputs
 
 PREFIX = "pytorch_ood:"
@@ -48,7 +48,7 @@ def get_pytorch_ood(name: str) -> Detector:
         fit, needs = partial(on_outputs, representation="feature_maps"), "features"
     else:
         fit, needs = partial(fit_to_images, kind), "network"
-    refuses = needs_linear_head if short in LINEAR else lambda head: None
+    refuses = needs_linear_head if short in LINEAR else no_objection
     return Detector(f"{short} ({title})", needs, fit, refuses)
 
 

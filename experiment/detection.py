@@ -59,8 +59,10 @@ def measure(
     Raises NotApplicable if the detector does not apply to this network or head, ValueError for
     scores that are NaN or infinite.
     """
-    if fit_data.head is not None and (reason := detector.refuses(fit_data.head)):
-        raise NotApplicable(reason)
+    if "head" in detector.all_needs:
+        head = required(fit_data.head, "the network's head")
+        if reason := detector.refuses(head):
+            raise NotApplicable(reason)
     fitted = detector.fit(fit_data)
     scores = {name: fitted(outputs) for name, outputs in sets.items()}
     for name, values in scores.items():

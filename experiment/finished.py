@@ -86,7 +86,7 @@ class FinishedRun:
         the run's network and images.
 
         Args:
-            needs: what the detectors need: "logits", "features" or "network".
+            needs: what the detectors need: "logits", "head", "features", "network".
 
         Raises ValueError if the images or the network are not those of the run.
         """
@@ -96,13 +96,14 @@ class FinishedRun:
         if needs - {"logits"} and self.has_network:
             network = self._load_network()
             head = copy.deepcopy(network.classifier).cpu()
-        if network is not None and ("network" in needs or not self.has_features):
+        infer = "network" in needs or ("features" in needs and not self.has_features)
+        if network is not None and infer:
             data = self._load_data()
             mean, std = data.mean, data.std
             sets = self._infer(network, data)
         else:
             sets = self._saved_outputs()
-            if head is not None:
+            if head is not None and self.has_features:
                 self._refuse_other_logits("test", _logits(head, sets["test"].outputs["features"]))
         split = self.record["temperature"]["split"]
         fit_data = FitData(network, head, sets.get("train"), sets[split], std, mean)

@@ -75,7 +75,7 @@ def _failures(metrics: Mapping[str, float | None] | None) -> dict[str, float]:
 def _auroc_table(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Return heads and rows: a score's AUROC on every set, at T = 1 and at the fitted T.
 
-    A score has one row if it has the same numbers at both.
+    A score has one row if the same numbers are printed at both. Detectors are at T = 1.
 
     Args:
         rows: those of `detail_rows`.

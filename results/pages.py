@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Writes the tables of README.md and of the studies' pages, from the records.
 
 Usage: python -m results.pages [--check]
@@ -9,6 +8,7 @@ In a page, a comment has the arguments of `analyze.py`: <!-- [[[cog table("FOLDE
 cog (https://cog.readthedocs.io) writes the lines from there to <!-- [[[end]]] -->
 """
 
+import os
 import re
 import shlex
 import subprocess
@@ -36,13 +36,16 @@ def table(arguments: str, title: str = "", rows: str = "") -> None:
     Raises RuntimeError if the command fails or prints no such table.
     """
     command = [sys.executable, "analyze.py", *shlex.split(arguments), "--format", "markdown"]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    wide = os.environ | {"COLUMNS": "1000"}  # analyze.py folds titles to the terminal
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=wide)
     if process.returncode or title not in process.stdout:
         raise RuntimeError(f"analyze.py {arguments}: no table {title!r}. {process.stderr}")
     lines = process.stdout[process.stdout.index(title) :].splitlines()
     lines = takewhile(is_row, dropwhile(lambda line: not is_row(line), lines))
     head, rule, *body = lines
     body = [line for line in body if re.search(rows, line)]
+    if not body:
+        raise RuntimeError(f"analyze.py {arguments}: no row of {title!r} matches {rows!r}")
     print("```bash", f"python analyze.py {arguments}", "```", "", head, rule, *body, sep="\n")
 
 

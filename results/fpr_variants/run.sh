@@ -3,9 +3,9 @@
 #
 # Start it again after a stop: finished runs are skipped, and others go on at their checkpoint.
 # Usage: bash results/fpr_variants/run.sh DATA RUNS LOSSES SEEDS
-# The choice:    run.sh /data /study/variants "dismax_growing dismax_blended dismax_quarter" "1"
-# The judgement: run.sh /data /study/variants "THE_CHOSEN_ONE" "2 3 4 5"
-#                run.sh /data /study/variants "dismax dismax_nofpr" "4 5"
+# The choice:    run.sh /data /study/variants "dismax_growing dismax_blended dismax_quarter" "1 2"
+# The judgement: run.sh /data /study/variants "THE_CHOSEN_ONE" "3 4 5 6 7"
+#                run.sh /data /study/variants "dismax dismax_nofpr" "4 5 6 7"
 # DATA has CIFAR-10/train.npz, CIFAR-10/test.npz, and the four out-of-distribution sets.
 set -u
 data=$1 runs=$2 losses=$3 seeds=$4

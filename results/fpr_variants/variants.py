@@ -12,7 +12,7 @@ from losses import LOSSES, DisMaxLossFirstPart, DisMaxLossSecondPart, Loss, fpr
 
 
 class OtherMosaics(DisMaxLossSecondPart):
-    """DisMax with mosaics in another share of the batch, at its end.
+    """DisMax in which another share of the batch becomes mosaics.
 
     The training loss is the mean over the batch of CE(E·logits) of a plain image and
     KL(q ‖ softmax(E·logits)) of a mosaic. With a share of a half this is DisMax's.
@@ -68,9 +68,7 @@ class OtherMosaics(DisMaxLossSecondPart):
 
 
 class GrowingShare(OtherMosaics):
-    """No mosaics in the first epoch, then a twentieth of the batch more in each: half from the
-    eleventh epoch on.
-    """
+    """The share of mosaics is (n - 1)/20 in epoch n, and at most a half."""
 
     def before_epoch(self, epoch: int) -> None:
         self.share = min(0.5, (epoch - 1) / 20)
@@ -99,8 +97,10 @@ class BlendedSeams(OtherMosaics):
         )
         down = down[:, None]
         weights = (1 - down) * (1 - right), down * (1 - right), (1 - down) * right, down * right
-        rolled = (weight * images.roll(places, 0) for places, weight in enumerate(weights))
-        return torch.stack([*rolled]).sum(0)
+        blended = torch.zeros_like(images)
+        for places, weight in enumerate(weights):
+            blended += weight * images.roll(places, 0)
+        return blended
 
 
 for name, title, criterion in (

@@ -1,10 +1,10 @@
-#!/usr/bin/env python3
 """Draws the figure of this study from its records: python -m results.schedule_or_capacity.figure
 
 The panels show accuracy and AUROCs in percent, with MMLES at the fitted temperature. A point is a
 run, and a line goes through the means over seeds.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,11 +38,9 @@ def auroc(title: str, score: str, at: str = "calibrated") -> Callable[[Record], 
 
 def mean_distance(record: Record) -> float:
     """Return the AUROC on SVHN of -(mean distance); NaN for a head without distances."""
-    source = next(key for key, entry in record["detection"].items() if "SVHN" in entry["title"])
-    detector = record.get("detectors", {}).get("mean_distance", {})
-    if record["score"] != "MMLES" or "sets" not in detector:
-        return float("nan")
-    return detector["sets"][source]["auroc"]
+    sources = {entry["title"]: source for source, entry in record["detection"].items()}
+    sets = record["detectors"]["mean_distance"].get("sets", {})
+    return sets[sources["SVHN-crops"]]["auroc"] if sets else math.nan
 
 
 PANELS = {

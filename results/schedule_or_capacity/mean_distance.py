@@ -4,9 +4,10 @@ A logit of DisMax is -(d_j + mean d). So the mean logit is -2·mean d, and the l
 -(min d + mean d).
 """
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from detectors import DETECTORS, Detector, FitData, Fitted, SetOutputs
+from losses import DisMaxLossFirstPart
 
 
 def mean_distance(images: SetOutputs) -> Tensor:
@@ -27,5 +28,14 @@ def fit_smallest_distance(data: FitData) -> Fitted:
     return Fitted(smallest_distance)
 
 
-DETECTORS["mean_distance"] = Detector("Mean distance", "logits", fit_mean_distance)
-DETECTORS["smallest_distance"] = Detector("Smallest distance", "logits", fit_smallest_distance)
+def needs_dismax(head: nn.Module) -> str | None:
+    """Return why the scores have no meaning for a head; None if they have."""
+    return None if isinstance(head, DisMaxLossFirstPart) else "needs the logits of DisMax"
+
+
+DETECTORS["mean_distance"] = Detector(
+    "Mean distance", "logits", fit_mean_distance, refuses=needs_dismax
+)
+DETECTORS["smallest_distance"] = Detector(
+    "Smallest distance", "logits", fit_smallest_distance, refuses=needs_dismax
+)

@@ -77,7 +77,14 @@ def test_a_link_has_its_own_name_and_is_the_set_that_it_leads_to(tmp_path, monke
     monkeypatch.chdir("stored")
     assert sources.absolute_source(".", Path()) == str(tmp_path / "stored")
     assert sources.title_of("..") == tmp_path.name
-    with pytest.raises(ValueError, match=r"v2_test.npz' is given twice"):
+    with pytest.raises(ValueError, match=r"v2_test.npz' is given twice: '.*/Scenes.npz' is the"):
         sources.ood_sets("cifar10", (scenes, str(tmp_path / "stored" / "v2_test.npz")))
     with pytest.raises(ValueError, match="the in-distribution set itself"):
         sources.ood_sets(str(tmp_path / "stored"), (str(tmp_path / "photographs"),))
+
+
+def test_a_path_that_is_named_as_a_set_of_the_catalog_is_another_set(tmp_path, monkeypatch):
+    (tmp_path / "svhn").mkdir()
+    monkeypatch.chdir(tmp_path)
+    both = [sources.absolute_source(text, tmp_path / "root") for text in ("catalog:svhn", "./svhn")]
+    assert [name for _, name in sources.ood_sets("cifar10", tuple(both))] == both

@@ -1,5 +1,6 @@
 """detect.py on finished runs of the digits: what it adds to their records."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -61,6 +62,16 @@ def test_the_energys_auroc_is_that_of_the_saved_logits(softmax_run, capsys):
         is_in = np.repeat([1, 0], [len(energies["test"]), len(energies[source])])
         auroc = read(softmax_run)["detectors"]["energy"]["sets"][source]["auroc"]
         assert auroc == pytest.approx(roc_auc_score(is_in, scores), abs=1e-9)
+
+
+def test_a_detector_of_logits_may_refuse_a_head(softmax_run, capsys, monkeypatch):
+    row = dataclasses.replace(DETECTORS["energy"], refuses=lambda head: f"not for {type(head)}")
+    monkeypatch.setitem(DETECTORS, "energy", row)
+    status, out, _ = call(detect, capsys, softmax_run, "--scores", "energy", "maxlogit")
+    assert status == 0
+    entries = read(softmax_run)["detectors"]
+    assert "SoftMaxLossFirstPart" in entries["energy"]["not_applicable"]
+    assert set(entries["maxlogit"]["sets"]) == SETS
 
 
 def test_the_maximum_logits_metrics_are_those_of_the_heads_mds(softmax_run, capsys):

@@ -37,8 +37,13 @@ def test_a_number_that_the_records_do_not_have_is_found(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "title"), [("no/such/folder", ""), ("results/cifar10_small", "no such table")]
+    ("arguments", "title", "rows", "message"),
+    [
+        ("no/such/folder", "", "", "no finished run below no/such/folder"),
+        ("results/cifar10_small", "no such table", "", "no table 'no such table'"),
+        ("results/cifar10_small", "", "no such row", "no row of '' matches 'no such row'"),
+    ],
 )
-def test_a_table_that_does_not_exist_is_an_error(arguments, title):
-    with pytest.raises(RuntimeError, match=arguments):
-        pages.table(arguments, title)
+def test_a_table_that_does_not_exist_is_an_error(arguments, title, rows, message):
+    with pytest.raises(RuntimeError, match=message):
+        pages.table(arguments, title, rows)

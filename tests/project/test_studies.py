@@ -1,12 +1,18 @@
 """The code of the studies in results/: plugins, numbers that judge, a figure."""
 
+import itertools
 from unittest import mock
 
 import pytest
 import torch
 
-from detectors import DETECTORS, SetOutputs
-from losses import LOSSES, DisMaxLossFirstPart, DisMaxLossSecondPart
+from detectors import DETECTORS, FitData, SetOutputs
+from losses import (
+    LOSSES,
+    DisMaxLossFirstPart,
+    DisMaxLossSecondPart,
+    IsoMaxPlusLossFirstPart,
+)
 from reporting.aggregation import rows_of
 from reporting.columns import COLUMNS
 from reporting.reading import read_runs
@@ -17,10 +23,14 @@ from tests.common import ROOT
 with (
     mock.patch.dict(LOSSES),
     mock.patch.dict(DETECTORS),
-    mock.patch("reporting.columns.COLUMNS", [*COLUMNS]),
+    mock.patch("reporting.columns.COLUMNS", [*COLUMNS]) as all_columns,
 ):
-    from results.fpr_variants import columns, variants
-    from results.schedule_or_capacity import mean_distance
+    from results.fpr_variants import columns, variants  # noqa: F401
+    from results.schedule_or_capacity import mean_distance  # noqa: F401
+
+    VARIANTS = {name: loss.criterion for name, loss in LOSSES.items()}
+    SCORES = dict(DETECTORS)
+ADDED = {column.title: column.value for column in all_columns[len(COLUMNS) :]}
 
 
 @pytest.fixture
@@ -55,7 +65,7 @@ def test_half_of_the_batch_is_dismax(head):
     ("epoch", "mosaics"), [(1, 0), (2, 0), (3, 6), (6, 16), (11, 32), (15, 32)]
 )
 def test_the_share_of_mosaics_grows(head, epoch, mosaics):
-    criterion = variants.GrowingShare(head)
+    criterion = VARIANTS["dismax_growing"](head)
     criterion.before_epoch(epoch)
     _, targets, loss = prepared(criterion)
     assert (targets[:, 1] >= 0).sum() == mosaics
@@ -63,7 +73,7 @@ def test_the_share_of_mosaics_grows(head, epoch, mosaics):
 
 
 def test_a_quarter_of_the_batch_is_mosaics_and_counts_a_quarter(head):
-    criterion = variants.QuarterOfTheBatch(head)
+    criterion = VARIANTS["dismax_quarter"](head)
     _, targets, _ = prepared(criterion)
     assert (targets[:, 1] >= 0).tolist() == [False] * 48 + [True] * 16
     certain = torch.full((64, 5), -10.0).scatter(1, targets[:, :1], 0.0)  # right for plain images
@@ -74,10 +84,11 @@ def test_a_quarter_of_the_batch_is_mosaics_and_counts_a_quarter(head):
 
 
 def test_blended_seams_are_mosaics_away_from_the_seams_and_smooth_there(head):
-    blended, _, _ = prepared(variants.BlendedSeams(head))
+    blended, _, _ = prepared(VARIANTS["dismax_blended"](head))
     sharp, _, _ = prepared(DisMaxLossSecondPart(head))
-    corner, middle = slice(0, 12), slice(12, 20)
-    torch.testing.assert_close(blended[..., corner, corner], sharp[..., corner, corner])
+    middle, ends = slice(12, 20), (slice(0, 12), slice(20, 32))
+    for rows, columns_ in itertools.product(ends, ends):
+        torch.testing.assert_close(blended[..., rows, columns_], sharp[..., rows, columns_])
     assert not torch.allclose(blended[32:, :, middle], sharp[32:, :, middle])
     ones = variants.BlendedSeams(head).mosaics(torch.ones(4, 3, 32, 32))
     torch.testing.assert_close(ones, torch.ones_like(ones))
@@ -101,11 +112,12 @@ def test_the_two_parts_of_the_distances_come_from_the_logits(head):
         unit = torch.nn.functional.normalize
         d = head.distance_scale.abs() * torch.cdist(unit(features), unit(head.prototypes)) / 2**0.5
     images = SetOutputs({"logits": logits})
-    for score, expected in (
-        (mean_distance.mean_distance, -d.mean(1)),
-        (mean_distance.smallest_distance, -d.amin(1)),
-    ):
+    data = FitData(None, None, None, images, (1.0,) * 3)
+    for name, expected in (("mean_distance", -d.mean(1)), ("smallest_distance", -d.amin(1))):
+        score = SCORES[name].fit(data)
         torch.testing.assert_close(score(images).float(), expected, rtol=1e-4, atol=1e-5)
+        assert SCORES[name].refuses(head) is None
+        assert SCORES[name].refuses(IsoMaxPlusLossFirstPart(8, 5)) == "needs the logits of DisMax"
 
 
 def test_the_numbers_that_choose_and_judge_are_those_of_the_record():
@@ -124,9 +136,9 @@ def test_the_numbers_that_choose_and_judge_are_those_of_the_record():
     accuracy = 100 * record["best"]["accuracy"]
     for name, value in (("MMLES", own), ("min d", smallest)):
         expected = (accuracy + value("CIFAR-100") + value("SVHN-crops")) / 3
-        assert columns.choice(row, name) == pytest.approx(expected)
+        assert ADDED[f"choice [{name}]"](row) == pytest.approx(expected)
         expected = min(value("TinyImageNet-32"), value("Scenes-32"))
-        assert columns.worst(row, name) == pytest.approx(expected)
+        assert ADDED[f"worst [{name}]"](row) == pytest.approx(expected)
 
 
 def test_the_figure_has_a_point_for_each_run():
