@@ -67,7 +67,7 @@ def test_the_energys_auroc_is_that_of_the_saved_logits(softmax_run, capsys):
 def test_a_detector_of_logits_may_refuse_a_head(softmax_run, capsys, monkeypatch):
     row = dataclasses.replace(DETECTORS["energy"], refuses=lambda head: f"not for {type(head)}")
     monkeypatch.setitem(DETECTORS, "energy", row)
-    status, out, _ = call(detect, capsys, softmax_run, "--scores", "energy", "maxlogit")
+    status, _, _ = call(detect, capsys, softmax_run, "--scores", "energy", "maxlogit")
     assert status == 0
     entries = read(softmax_run)["detectors"]
     assert "SoftMaxLossFirstPart" in entries["energy"]["not_applicable"]
