@@ -1,17 +1,16 @@
 #!/usr/bin/env bash
-# Makes the runs of this study in their order, two at a time, with one thread each.
+# Makes the runs of this study in their order. Start it again after a stop.
 #
-# Start it again after a stop: finished runs are skipped, and others go on at their checkpoint.
 # Usage: bash results/schedule_or_capacity/run.sh [DATA [RUNS]]
-# DATA has CIFAR-10/train.npz, CIFAR-10/test.npz, and the four out-of-distribution sets.
+# ../two_at_once.sh says what is in DATA.
 set -u
 data=${1:-/data}
 runs=${2:-/study}
 
-# Prints a line for each loss: MODEL EPOCHS LOSS SEED
+# Prints the arguments of a run with each loss. Usage: cell MODEL EPOCHS SEED
 cell() {
   for loss in dismax dismax_nofpr softmax; do
-    echo "$1 $2 $loss $3"
+    echo "--model $1 --epochs $2 --loss $loss --seed $3 --runs '$runs/$2-epochs'"
   done
 }
 
@@ -32,13 +31,4 @@ all_runs() {
   done
 }
 
-one_run() {
-  python main.py --data "$data/CIFAR-10" --model "$1" --epochs "$2" --loss "$3" --seed "$4" \
-    --precision bf16 --runs "$runs/$2-epochs" \
-    --ood near="$data/CIFAR-100.npz" far="$data/SVHN-crops.npz" "$data/TinyImageNet-32.npz" \
-    "$data/Scenes-32.npz"
-}
-
-export -f one_run
-export data runs OMP_NUM_THREADS=1
-all_runs | xargs -P 2 -L 1 bash -c 'one_run "$@"' run
+all_runs | bash results/two_at_once.sh "$data"
