@@ -17,7 +17,7 @@ default_losses="softmax isomaxplus dismax_nofpr dismax"
 # With --all: every row of the table of losses.
 [ -z "$all" ] || default_losses="$(sed -n 's/^    "\([a-z_]*\)": Loss(.*/\1/p' losses/__init__.py | tr '\n' ' ')ensemble"
 export LOSSES=${LOSSES:-$default_losses} SEEDS=${SEEDS:-1 2 3}
-set -- --precision fp32 "${others[@]}" # fp32 gives the same numbers on every machine
+set -- --precision fp32 "${others[@]}" # the same precision on every machine
 case " $* " in *" --list "*) exec bash utils/run_all.sh digits smallcnn "$@" ;; esac
 . utils/environment.sh
 use_environment requirements.txt || exit

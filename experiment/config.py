@@ -82,8 +82,8 @@ class Options(WithPlugins):
     """For quick tries: evaluate on this many images of each set."""
     precision: Precision = "auto"
     """Precision of the network's forward pass; heads and losses are always float32. auto: the
-    precision that the run began with, or else bf16 if the hardware has it and it makes the run's
-    training steps at least a tenth faster."""
+    precision that the run began with, or else bf16 if the hardware has it and the run's training
+    steps are more than 1.1 times as fast in it."""
     compile: bool = False
     """Compile the network with torch.compile."""
     cuda_graph: Literal["auto", "off"] = "auto"

@@ -1,4 +1,4 @@
-"""Writes the tables of README.md and of the studies' pages, from the records.
+"""Writes the tables of README.md and of the studies' pages from the records, and the glossary.
 
 Usage: python -m results.pages [--check]
 
@@ -18,11 +18,16 @@ from pathlib import Path
 
 import cogapp
 
+from reporting.glossary import GLOSSARY
 from reporting.origin import origin
 from reporting.reading import read_runs
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "results").rglob("README.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "docs" / "glossary.md",
+    *sorted((ROOT / "results").rglob("README.md")),
+]
 
 
 def table(arguments: str, title: str = "", rows: str = "") -> None:
@@ -61,6 +66,13 @@ def runs(folder: str) -> None:
             print(f"- **{label}**: {text}")
 
 
+def glossary() -> None:
+    """Write the words that the report explains."""
+    print("| word | meaning |", "|---|---|", sep="\n")
+    for word, meaning in GLOSSARY.items():
+        print(f"| {word} | {meaning} |")
+
+
 def is_row(line: str) -> bool:
     """Return whether a line is one of a table in Markdown."""
     return line.startswith("|")
@@ -68,7 +80,7 @@ def is_row(line: str) -> bool:
 
 def main(options: list[str]) -> int:
     """Write the pages, or check them. Returns cog's exit status: 5 if a check finds changes."""
-    settings = ["-P", "-p", "from results.pages import runs, table", *(options or ["-r"])]
+    settings = ["-P", "-p", "from results.pages import glossary, runs, table", *(options or ["-r"])]
     return cogapp.Cog().main(["cog", *settings, *map(str, PAGES)])
 
 
