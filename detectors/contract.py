@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, NoReturn, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -105,7 +105,18 @@ class Score(nn.Module):
 
     A subclass hands on everything that it is made from, by the names of its own arguments:
     tensors, which become buffers, numbers and other scores. `saved.pack` can then write it.
+
+    A file names a score by its class. So a subclass with the name of one of ours raises TypeError.
     """
+
+    kinds: ClassVar[dict[str, type[Score]]] = {}  # name of a class → the class
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        ours = Score.kinds.get(cls.__name__, cls).__module__
+        if ours != cls.__module__ and ours.startswith(f"{__package__}."):
+            raise TypeError(f"{ours} has a score {cls.__name__} too: rename yours")
+        Score.kinds[cls.__name__] = cls
 
     def __init__(self, **values: Tensor | float | Score):
         super().__init__()

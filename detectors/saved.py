@@ -5,27 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
-from .ash import ASHB, ASHS
-from .combined import Combined, LogP
 from .contract import Score
-from .energy import Energy
-from .gen import GEN
-from .knn import KNN
-from .mahalanobis import Mahalanobis
-from .maxlogit import MaxLogit
-from .own import Own
-from .react import ReAct
-from .scale import SCALE
-from .vim import ViM
 
-# A file names a score by its class.
-KINDS: dict[str, type[Score]] = {
-    kind.__name__: kind
-    for kind in (
-        *(MaxLogit, Energy, GEN, KNN, Mahalanobis, ViM, ReAct, ASHB, ASHS, SCALE),
-        *(Own, LogP, Combined),
-    )
-}
+
+class UnknownScore(ValueError):
+    """The class of a score is not known: no module that has it was imported."""
 
 
 def pack(score: Score) -> dict[str, Any]:
@@ -40,15 +24,19 @@ def pack(score: Score) -> dict[str, Any]:
 def unpack(content: Mapping[str, Any]) -> Score:
     """Return the score that `pack` wrote.
 
-    Raises ValueError for an unknown class, or for values that the class does not take. That the
-    values fit a network is not checked.
+    Raises UnknownScore for an unknown class, and ValueError for values that the class does not
+    take. That the values fit a network is not checked.
     """
     values = dict(content)
     kind = values.pop("kind", None)
-    if kind not in KINDS:
-        raise ValueError(f"a score's kind is one of {', '.join(KINDS)}, got {kind!r:.40}")
+    if not isinstance(kind, str):
+        raise ValueError("it has a score without a class")
+    if kind not in Score.kinds:
+        raise UnknownScore(
+            f"its score {kind:.40} is not known: name the plugin that has it, or import it"
+        )
     try:
-        return KINDS[kind](**{name: _unpacked(value) for name, value in values.items()})
+        return Score.kinds[kind](**{name: _unpacked(value) for name, value in values.items()})
     except TypeError as error:
         raise ValueError(f"a score of kind {kind} has other values: {', '.join(values)}") from error
 

@@ -1,11 +1,14 @@
-"""DisMax in your own projects: `dismax.losses`, `dismax.calibration`, `dismax.detector`.
+"""DisMax in your own projects.
+
+Functions and classes: `dismax.calibrate`, `fit_temperature`, `fit_score`, `drift`,
+`replace_classifier`, `Detector`, `CalibratedNetwork`.
+
+Modules: `dismax.losses`, `models`, `detectors`, `calibration`, `detector`, `export`, `metrics`,
+`pytorch_ood`. Each is loaded when it is first used.
 
 The installed package holds all of it. In a checkout, `dismax.losses`, `dismax.models` and
 `dismax.detectors` are the repository's folders of these names. The other names, such as
 `dismax.calibration`, are files of `utils`.
-
-`dismax.calibrate`, `dismax.drift` and `dismax.fit_score` are functions. They are loaded
-when they are first used.
 """
 
 import sys
@@ -15,24 +18,54 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .calibrated import CalibratedNetwork
+    from .calibration import fit_temperature
+    from .detector import Detector
     from .fitting import calibrate, fit_score
+    from .losses import replace_classifier
     from .monitoring import drift
 
 __version__ = "0.1.0"
-__all__ = ["calibrate", "drift", "fit_score"]
+__all__ = [
+    "CalibratedNetwork",
+    "Detector",
+    "calibrate",
+    "drift",
+    "fit_score",
+    "fit_temperature",
+    "replace_classifier",
+]
 
-# Function → its module.
-_MODULES = {"calibrate": "fitting", "drift": "monitoring", "fit_score": "fitting"}
+# Function or class → its module. Loaded when it is used, so that `import dismax` is fast.
+_MODULE_OF = {
+    "CalibratedNetwork": "calibrated",
+    "Detector": "detector",
+    "calibrate": "fitting",
+    "drift": "monitoring",
+    "fit_score": "fitting",
+    "fit_temperature": "calibration",
+    "replace_classifier": "losses",
+}
+_MODULES = (
+    *("calibration", "confidences", "detector", "detectors", "export", "losses", "metrics"),
+    *("models", "pytorch_ood"),
+)
 
 
 def __getattr__(name: str) -> Any:
-    """Load a function of `__all__`. This keeps `import dismax` fast."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    if name in _MODULE_OF:
+        return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-if not (Path(__file__).parent / "losses").is_dir():
+def __dir__() -> list[str]:
+    return sorted([*_MODULE_OF, *_MODULES, "__version__"])
+
+
+def _take_modules_of_the_checkout() -> None:
+    """Give the repository's folders and files the names that they have in the installed package."""
     import detectors
     import losses
     import models
@@ -47,3 +80,7 @@ if not (Path(__file__).parent / "losses").is_dir():
         modules += [import_module(name) for name in names]
     for module in modules:
         sys.modules[f"{__name__}.{module.__name__.removeprefix('utils.')}"] = module
+
+
+if not (Path(__file__).parent / "losses").is_dir():
+    _take_modules_of_the_checkout()

@@ -8,17 +8,18 @@ from . import __version__
 
 PACKAGE = """\
 In your own project:
-  losses.replace_classifier(network, losses.DisMaxLossFirstPart)
+  dismax.replace_classifier(network, dismax.losses.DisMaxLossFirstPart)
                                       a new last layer for a network of yours
-  losses.DisMaxLossSecondPart(head)   the loss, instead of nn.CrossEntropyLoss
+  dismax.losses.DisMaxLossSecondPart(head)
+                                      the loss, instead of nn.CrossEntropyLoss
   dismax.calibrate(network, loader)   fits the temperature, sets the thresholds
   dismax.fit_score(network, "knn", train_loader, held_out_loader)
                                       fits another score for the detector
-  detector.Detector(network, ...)     probabilities, scores, accepted or not
-  detector.Detector.load("cifar10")   a small network that is included
+  dismax.Detector(network, ...)       probabilities, scores, accepted or not
+  dismax.Detector.load("cifar10")     a small network that is included
   dismax.drift(held_out_scores, window_scores, threshold)
                                       tells whether the images have changed
-Begin with `from dismax import detector, losses`; help(dismax) says more.
+Begin with `import dismax`; help(dismax) says more.
 """
 PROGRAMS = """
 In this folder (README.md says more):

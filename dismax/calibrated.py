@@ -93,13 +93,13 @@ class CalibratedNetwork(nn.Module):
             )
         return self.score.class_threshold(tpr, self.class_names)
 
-    def threshold(self, tpr: float = 0.95) -> float:
+    def threshold(self, tpr: float | None = None) -> float:
         """Return the score that at least the share `tpr` of in-distribution images reached, of all
-        classes together.
+        classes together. By default `tpr` is the detector's own.
 
         Raises ValueError for a share outside [0, 1].
         """
-        return (self.score or self.head).threshold(tpr)
+        return (self.score or self.head).threshold(self.tpr if tpr is None else tpr)
 
     def train(self, mode: bool = True) -> Self:
         """Keep evaluation mode, whatever `mode` is: training mode would forget the calibration."""

@@ -13,7 +13,7 @@ from torch import nn
 from . import metrics
 from .body import find_head
 from .calibration import fit_temperature
-from .detectors import FitData
+from .detectors import FitData, get_detector
 from .losses.thresholds import percentiles
 from .outputs import outputs_of
 from .score import FIT_IMAGES, OWN, DeployedScore, check_deployable, fit_to_outputs
@@ -105,15 +105,15 @@ def fit_score(
 ) -> DeployedScore:
     """Fit a score to a network's features and outputs, for `Detector(..., score=)`.
 
-    The network runs as in `calibrate`, once over each loader. Its calibration may come before or
-    after; only "own" uses the temperature.
+    The network runs as in `calibrate`, at most once over each loader. Its calibration may come
+    before or after; only "own" uses the temperature.
 
     Args:
         network: a trained network that ends with a head of `dismax.losses`.
         name: a row of the table of detectors that needs no gradient: "combined", "mahalanobis",
             "knn", ...; or "own", the head's own score.
         train: the images that trained the network, without augmentation, as in `calibrate`. At
-            most 50,000 of them are used, a random sample.
+            most 50,000 of them are used, a random sample. Scores of logits do not read them.
         held_out: other images of the same kind. The thresholds are percentiles of their scores.
 
     Raises ValueError for an unknown name, for other batches, and for scores that are not finite;
@@ -121,7 +121,8 @@ def fit_score(
     """
     check_deployable(name)
     calibration, head = outputs_of(network, held_out)
-    images = None if name == OWN else outputs_of(network, train, FIT_IMAGES)[0]
+    needs_images = name != OWN and get_detector(name).needs == "features"
+    images = outputs_of(network, train, FIT_IMAGES)[0] if needs_images else None
     temperature = head.temperature.item()
     head.temperature.fill_(1)  # detectors are defined for it
     data = FitData(None, head.float(), images, calibration, std=())

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from . import archive, shipped, versions
+from .detectors.saved import UnknownScore
 from .losses import get_loss
 from .models import Network, build_model, split_name
 from .score import DEFAULT, OWN, DeployedScore
@@ -122,6 +123,8 @@ def load_network(path: str | Path, scores: bool = True) -> tuple[Network, dict[s
                 for name, score in packed.items()
                 if name not in changed
             }
+        except UnknownScore as error:
+            raise ValueError(f"{path}: {error}") from error
         except Exception as error:  # damaged bytes raise almost anything
             reason, plugins = archive.reason(error), _plugins(content)
             if plugins:

@@ -4,10 +4,7 @@ first.
 
 from __future__ import annotations
 
-import warnings
 import weakref
-from collections.abc import Callable
-from functools import wraps
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -17,21 +14,7 @@ from torch import Tensor, nn
 from .common import at_least_float32, without_autocast
 from .contract import LossFirstPart
 
-
-def _deprecated_alias(old_name: str, hook: Callable) -> Callable:
-    """Return the hook with a DeprecationWarning that names its new name."""
-
-    @wraps(hook)
-    def alias(*arguments, **options):
-        warnings.warn(f"{old_name} is now named {hook.__name__}", DeprecationWarning, stacklevel=2)
-        return hook(*arguments, **options)
-
-    return alias
-
-
 Head = TypeVar("Head", bound=LossFirstPart)
-# Old name of a hook → new name. Users' criteria may still define or call the old ones.
-RENAMED_HOOKS = {"labelled": "unmixed", "undecayed": "no_decay_parameters"}
 
 
 class LossSecondPart(nn.Module, Generic[Head]):
@@ -50,18 +33,6 @@ class LossSecondPart(nn.Module, Generic[Head]):
     capturable: ClassVar[bool] = True
     # Whether `penalty` needs the gradient of the inputs. The training loop then enables it.
     penalizes_inputs: ClassVar[bool] = False
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        for old, new in RENAMED_HOOKS.items():
-            if old in cls.__dict__:
-                warnings.warn(
-                    f"{cls.__name__}.{old} is now named {new}", DeprecationWarning, stacklevel=2
-                )
-                setattr(cls, new, cls.__dict__[old])
-            elif new in cls.__dict__:
-                # Each class has both names, so that super() finds the parent's hook by either.
-                setattr(cls, old, _deprecated_alias(old, cls.__dict__[new]))
 
     def __init__(self, classifier: Head):
         super().__init__()
@@ -177,7 +148,7 @@ class LossSecondPart(nn.Module, Generic[Head]):
 
         Parameters without `requires_grad` are in none.
         """
-        no_decay = self.no_decay_parameters()
+        no_decay = [each for each in self.no_decay_parameters() if each.requires_grad]
         no_decay_ids = {id(parameter) for parameter in no_decay}
         decay = [
             parameter
@@ -200,7 +171,3 @@ class LossSecondPart(nn.Module, Generic[Head]):
 
     def after_epoch(self, epoch: int) -> None:
         """Run after the last step of each epoch, before the model is evaluated."""
-
-
-for _old, _new in RENAMED_HOOKS.items():
-    setattr(LossSecondPart, _old, _deprecated_alias(_old, LossSecondPart.__dict__[_new]))

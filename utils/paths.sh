@@ -42,7 +42,9 @@ absolute_source() {
 
 # Whether the catalog has a data set of this name.
 is_data_set() {
-    grep -qF "\"$1\"," "$(dirname "${BASH_SOURCE[0]}")/../data/catalog.py"
+    # The first word in quotes of a row is its name.
+    sed -nE 's/^(    [A-Za-z_]+\([A-Za-z., ]*|        (name=)?)"([a-z0-9_]+)",.*/\3/p' "$(dirname "${BASH_SOURCE[0]}")/../data/catalog.py" |
+        grep -xF -- "$1" >/dev/null
 }
 
 # Prints a path as an absolute path. The path may have a role (near=PATH), which is kept.

@@ -49,6 +49,7 @@ def test_any_inputs_are_classified_and_accepted_by_the_threshold(body, inputs, s
     torch.testing.assert_close(found.logits, network(inputs))
     assert found.classes.equal(network(inputs).argmax(1))
     assert found.accepted.equal(found.scores >= fitted.threshold(0.9))
+    assert detector.threshold() == fitted.threshold(0.9) != detector.threshold(0.5)
     if score == "own":  # "combined" ranks a training input among the others
         assert 0.9 <= found.accepted.float().mean() < 0.92
 

@@ -189,7 +189,8 @@ CHANGES = {
         tensor("score.score.bank", lambda value: value[:, :3]), "cannot be used"
     ),
     "no kind of score": (
-        metadata(fitted_score='{"version": 1, "score": {}, "thresholds": null}'), "kind is one of"
+        metadata(fitted_score='{"version": 1, "score": {}, "thresholds": null}'),
+        "a score without a class",
     ),
     "a number that is none": (metadata(margin="NaN"), "its metadata has the number NaN"),
     "an absurd size": (metadata(size="[1000000, 1000000]"), "(height, width) are [1000000,"),

@@ -226,3 +226,14 @@ def test_a_score_that_cannot_be_fitted_is_refused_before_any_image_is_read():
     for name in ("magic", "odin"):
         with pytest.raises(ValueError, match=name):
             dismax.fit_score(network, name, None, None)
+
+
+@pytest.mark.parametrize("name", ["own", "energy", "gen"])
+def test_a_score_of_logits_does_not_read_the_training_images(name):
+    network, images, labels = network_and_images()
+
+    def unread():
+        raise AssertionError("the training images were read")
+        yield
+
+    dismax.fit_score(network, name, unread(), loader_of(images, labels))

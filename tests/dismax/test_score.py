@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from detectors import DETECTORS, FitData, NotApplicable, SetOutputs
-from detectors.saved import KINDS, unpack
+from detectors import DETECTORS, FitData, NotApplicable, Score, SetOutputs
+from detectors.saved import pack, unpack
 from dismax import archive
 from dismax.detector import Detector
 from dismax.saved import add_scores, load_network
@@ -68,16 +68,24 @@ def test_a_score_comes_back_from_a_file_bit_for_bit(name, tmp_path):
     assert loaded.thresholds.equal(score.thresholds)
 
 
-def test_every_kind_of_score_can_be_read_and_an_unknown_one_is_named():
-    kinds = set()
-    for name in NAMES:
-        kinds |= {
-            type(module).__name__
-            for module in fit_to_outputs(name, untrained_data("softmax"), 1).score.modules()
-            if isinstance(module, tuple(KINDS.values()))
-        }
-    assert kinds == set(KINDS)
-    with pytest.raises(ValueError, match="a score's kind is one of MaxLogit, .*, got 'Magic'"):
+class Half(Score):
+    """A score of a plugin."""
+
+    def forward(self, outputs, head):
+        return outputs["logits"].amax(1) * self.factor
+
+
+def test_a_score_of_a_plugin_comes_back_from_a_file():
+    assert isinstance(unpack(pack(Half(factor=0.5))), Half)
+
+
+def test_a_score_may_not_have_the_name_of_one_of_ours():
+    with pytest.raises(TypeError, match=r"detectors\.knn has a score KNN too: rename yours"):
+        type("KNN", (Score,), {})
+
+
+def test_an_unknown_kind_of_score_is_named():
+    with pytest.raises(ValueError, match="its score Magic is not known: name the plugin that"):
         unpack({"kind": "Magic"})
     with pytest.raises(ValueError, match="a score of kind KNN has other values: bank"):
         unpack({"kind": "KNN", "bank": torch.zeros(2, 2)})
@@ -140,7 +148,10 @@ CHANGES = {
         lambda s: s["score"].update(shift=torch.zeros(3)), "no run's network, or damaged"
     ),
     "few thresholds": (lambda s: s.update(thresholds=torch.zeros(3)), "a threshold for each"),
-    "no kind": (lambda s: s["score"].pop("kind"), "a score's kind is one of"),
+    "no kind": (lambda s: s["score"].pop("kind"), "it has a score without a class"),
+    "a plugin's kind": (
+        lambda s: s["score"].update(kind="Magic"), "model.pt: its score Magic is not known: name"
+    ),
     "larger than the file": (
         lambda s: s["score"].update(root=torch.zeros(1).expand(10**6, 10**6)), "weights are larger"
     ),
