@@ -23,7 +23,7 @@ from detectors.odin import TEMPERATURE
 from dismax.score import check_deployable
 from experiment import search
 from experiment.deployment import deploy
-from experiment.detection import CONSTANTS, add, score
+from experiment.detection import add, score
 from experiment.finished import FinishedRun
 from experiment.titles import as_suffix, with_unique_titles
 from utils import program, runtime
@@ -76,7 +76,7 @@ class Options(WithPlugins):
             self._check_used("temperature")
 
     def _check_used(self, option: str) -> None:
-        if self.scores and not any(option in CONSTANTS.get(name, ()) for name in self.scores):
+        if self.scores and not any(option in get_detector(name).options for name in self.scores):
             raise ValueError(f"--{option} is no constant of {', '.join(self.scores)}: leave it out")
 
     def detectors(self) -> dict[str, Detector]:
@@ -86,8 +86,9 @@ class Options(WithPlugins):
         """
         detectors = {}
         for name in self.scores or DETECTORS:
-            constants = {option: getattr(self, option) for option in CONSTANTS.get(name, ())}
-            detectors[name] = with_constants(get_detector(name), constants)
+            detector = get_detector(name)
+            constants = {option: getattr(self, option) for option in detector.options}
+            detectors[name] = with_constants(detector, constants)
         return detectors
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from detectors import FitData, SetOutputs, fit_preprocessing
+from detectors import FitData, SetOutputs
+from detectors.preprocessing import fit_preprocessing
 from experiment import records
 from losses import LOSSES, get_loss
 from models import Network, build_model, model_title

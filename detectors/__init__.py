@@ -32,8 +32,8 @@ DETECTORS: dict[str, Detector] = {
     "ash_b": Detector("ASH-B", "features", fit_ash_b, refuses=needs_linear_head),
     "ash_s": Detector("ASH-S", "features", fit_ash_s, refuses=needs_linear_head),
     "scale": Detector("SCALE", "features", fit_scale, refuses=needs_linear_head),
-    "odin": Detector("ODIN", "network", fit_odin),
-    "preprocessing": Detector("own, perturbed", "network", fit_preprocessing),
+    "odin": Detector("ODIN", "network", fit_odin, options=("epsilon", "temperature")),
+    "preprocessing": Detector("own, perturbed", "network", fit_preprocessing, options=("epsilon",)),
 }
 
 
@@ -59,7 +59,5 @@ __all__ = [
     "NotApplicable",
     "Score",
     "SetOutputs",
-    "fit_odin",
-    "fit_preprocessing",
     "get_detector",
 ]

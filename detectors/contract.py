@@ -186,6 +186,8 @@ class Detector:
     fit: Callable[[FitData], Fitted]
     # Returns the reason why the detector does not apply to this head, or None.
     refuses: Callable[[nn.Module], str | None] = no_objection
+    # Constants that are arguments of `fit` and options of detect.py.
+    options: tuple[Literal["epsilon", "temperature"], ...] = ()
 
     @property
     def all_needs(self) -> set[str]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from . import metrics
 from .body import find_head
-from .calibration import fit_temperature
+from .calibration import fit_and_judge
 from .detectors import FitData, get_detector
 from .losses.thresholds import percentiles
 from .outputs import outputs_of
@@ -70,9 +70,7 @@ def calibrate(network: nn.Module, loader: Iterable[Any], objective: str = "ece")
     found, _ = outputs_of(network, loader)
     head = find_head(network)
     logits, labels = found.outputs["logits"], found.labels
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        temperature = fit_temperature(logits, labels, objective)
+    temperature, messages = fit_and_judge(logits, labels, objective)
     before = metrics.classification_metrics(logits / head.temperature.item(), labels)
     # Half precision rounds it.
     temperature = torch.tensor(temperature).to(head.temperature).item()
@@ -80,7 +78,6 @@ def calibrate(network: nn.Module, loader: Iterable[Any], objective: str = "ece")
     thresholds = percentiles(head.scores(found.outputs, temperature), head.thresholds.dtype)
     head.temperature.data.fill_(temperature)
     head.thresholds.data.copy_(thresholds)
-    messages = [str(warning.message) for warning in caught]
     if len(labels) <= FEWEST_IMAGES:
         messages.append(
             f"{len(labels)} images are too few for thresholds: the one for 95 % is the lowest "

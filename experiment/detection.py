@@ -17,14 +17,11 @@ from .folder import delete_temporary_files
 from .lock import locked
 from .scoring import score_metrics
 
-# Detector → the options of detect.py that set its constants.
-CONSTANTS = {"odin": ("epsilon", "temperature"), "preprocessing": ("epsilon",)}
 
-
-def constants_of(name: str, detector: Detector) -> dict[str, float | str]:
+def constants_of(detector: Detector) -> dict[str, float | str]:
     """Return all constants of a detector for its entry in the record, defaults included."""
     parameters = inspect.signature(detector.fit).parameters
-    return {option: parameters[option].default for option in CONSTANTS.get(name, ())}
+    return {option: parameters[option].default for option in detector.options}
 
 
 def score(
@@ -44,7 +41,7 @@ def score(
         except NotApplicable as error:
             entries[name] = entry | {"not_applicable": str(error)}
             continue
-        if constants := constants_of(name, detector):
+        if constants := constants_of(detector):
             entry["constants"] = constants
         entries[name] = entry | results | {"environment": environment}
     return entries

@@ -1,6 +1,5 @@
 """Runs a network over data sets once, and computes everything that a record says of the outputs."""
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -12,7 +11,7 @@ from torch.nn.utils import parametrize
 from data.catalog import title_of
 from losses import LossFirstPart
 from models import Network
-from utils.calibration import fit_temperature
+from utils.calibration import fit_and_judge
 from utils.metrics import classification_metrics
 
 from .scoring import AllScores, Outputs, score_results
@@ -84,10 +83,7 @@ def temperature_results(logits: Tensor, labels: Tensor) -> dict[str, Any]:
     """
     fitted, messages = {}, {}
     for objective in ("ece", "nll"):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            fitted[objective] = fit_temperature(logits, labels, objective)
-        messages[objective] = [str(warning.message) for warning in caught]
+        fitted[objective], messages[objective] = fit_and_judge(logits, labels, objective)
     # Some warnings hold for both objectives.
     only_nll = [message for message in messages["nll"] if message not in messages["ece"]]
     return {
@@ -110,7 +106,7 @@ def calibrate(head: LossFirstPart, outputs: Outputs, temperature: float) -> None
     """
     head.eval()
     head.temperature.fill_(temperature)
-    head.set_thresholds(head.all_scores(outputs, temperature)[head.score_type])
+    head.set_thresholds(head.scores(outputs, temperature))
 
 
 def classification_results(

@@ -87,10 +87,10 @@ def constants(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         name: the detector.
         entry: its entry in a record.
     """
+    if "constants" in entry and "sets" in entry:
+        return entry["constants"]
     if name not in ("odin", "preprocessing") or "sets" not in entry:
         return {}
-    if "constants" in entry:
-        return entry["constants"]
     # Earlier entries hold only the constants that were used. From version 2 on, the title tells
     # whether ε was chosen.
     used, title = entry.get("parameters", {}), entry["title"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from detectors import FitData, NotApplicable, SetOutputs
+from detectors import FitData, SetOutputs
 from dismax.score import DEFAULT, OWN, DeployedScore, fit_to_outputs
 from utils.output import print_line
 
@@ -40,6 +40,6 @@ def fit_scores(
     scores = [fit_to_outputs(OWN, data, temperature)]
     try:
         scores.append(fit_to_outputs(DEFAULT, data, temperature))
-    except (NotApplicable, ValueError, torch.linalg.LinAlgError) as error:
+    except (ValueError, torch.linalg.LinAlgError) as error:
         print_line(f"warning: the network has no {DEFAULT} score ({error}), only its head's own")
     return scores

@@ -192,6 +192,14 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
     so large that rounding hides their differences, and for labels that are no classes of the
     logits.
     """
+    temperature, messages = fit_and_judge(logits, labels, objective)
+    for message in messages:
+        warnings.warn(message, stacklevel=2)
+    return temperature
+
+
+def fit_and_judge(logits: Tensor, labels: Tensor, objective: str) -> tuple[float, list[str]]:
+    """Return what `fit_temperature` returns, and the texts of its warnings. It does not warn."""
     if objective not in OBJECTIVES:
         raise ValueError(f"unknown objective {objective!r}: choose from {', '.join(OBJECTIVES)}")
     logits, labels = _checked(logits, labels)
@@ -202,6 +210,4 @@ def fit_temperature(logits: Tensor, labels: Tensor, objective: str = "ece") -> f
     else:
         best = OBJECTIVES[objective](logits, labels)
     best = round(best, 11)  # makes exactly 1 and the bounds possible
-    for message in _warnings(logits, errors, objective, best):
-        warnings.warn(message, stacklevel=2)
-    return 10**best
+    return 10**best, list(_warnings(logits, errors, objective, best))

@@ -9,7 +9,8 @@ import torch
 from pytorch_ood import detector as pytorch_ood
 from scipy.special import softmax
 
-from detectors import DETECTORS, fit_odin
+from detectors import DETECTORS
+from detectors.odin import fit_odin
 from tests.detectors.sets import STD, network_set, untrained_data
 
 

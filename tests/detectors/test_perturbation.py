@@ -9,8 +9,10 @@ import torch
 from scipy.special import softmax
 from torch import nn
 
-from detectors import FitData, SetOutputs, fit_odin, fit_preprocessing
+from detectors import FitData, SetOutputs
+from detectors.odin import fit_odin
 from detectors.perturbation import EPSILONS, choose_epsilon, perturbed
+from detectors.preprocessing import fit_preprocessing
 from tests.detectors.sets import (
     STD,
     C,

@@ -5,7 +5,8 @@ from copy import deepcopy
 import pytest
 import torch
 
-from detectors import DETECTORS, fit_preprocessing
+from detectors import DETECTORS
+from detectors.preprocessing import fit_preprocessing
 from losses import LOSSES
 from tests.detectors.sets import STD, network_set, untrained_data
 

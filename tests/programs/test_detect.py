@@ -140,16 +140,6 @@ def test_runs_scored_with_other_constants_have_rows_of_their_own(runs, capsys):
     assert {"GODIN, preprocessing (n=1)", "GODIN, preprocessing, ε 0.01 (n=1)"} <= cells
 
 
-def test_preprocessing_without_perturbation_gives_the_score_of_godins_head(runs, capsys):
-    folder = runs / "godin" / "1"
-    assert call(detect, capsys, folder, "--scores", "preprocessing", "--epsilon", 0, *CPU)[0] == 0
-    record = read(folder)
-    for source in SETS:
-        own = record["detection"][source]["scores"]["t1"]["max h"]
-        auroc = record["detectors"]["preprocessing"]["sets"][source]["auroc"]
-        assert auroc == pytest.approx(own["auroc"], abs=1e-4)
-
-
 def test_inputs_can_be_turned_back_into_pixels(softmax_run):
     run = finished.FinishedRun(softmax_run, torch.device("cpu"), Path("data/downloads"))
     data, _ = run.outputs({"network"})

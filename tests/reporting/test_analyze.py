@@ -214,12 +214,6 @@ def test_two_folders_with_links_to_each_other_are_searched_once(runs):
         assert len(search.run_folders([root, root / "SoftMax"])) == len(written)
 
 
-def test_a_long_search_prints_its_progress(runs, capsys, monkeypatch):
-    monkeypatch.setattr(search, "PATIENCE", 0)
-    _, _, err = printed(capsys, "--runs", runs[0])
-    assert f"searching {runs[0]}: 1 folders so far, 0 runs found (Ctrl-C stops)\n" in err
-
-
 def test_a_signal_stops_a_long_search_in_one_line():
     command = [sys.executable, "analyze.py", "--runs", "/"]
     with subprocess.Popen(

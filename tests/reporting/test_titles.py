@@ -220,7 +220,7 @@ def test_an_epsilon_of_minus_zero_is_zero():
         options = detect.Options((), scores=("odin",), epsilon=float(given))
         row = options.detectors()["odin"]
         assert row.title == "ODIN, ε 0"
-        assert str(detection.constants_of("odin", row)) == "{'epsilon': 0.0, 'temperature': 1000.0}"
+        assert str(detection.constants_of(row)) == "{'epsilon': 0.0, 'temperature': 1000.0}"
 
 
 ODD = "=1+1|x*\x1b[31m\r\n\u202e\udcff"
