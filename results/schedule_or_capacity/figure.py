@@ -4,45 +4,19 @@ The panels show accuracy and AUROCs in percent, with MMLES at the fitted tempera
 run, and a line goes through the means over seeds.
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import matplotlib as mpl
 
 from reporting.reading import read_runs
 from reporting.style import STYLE, legend, looks, panels
 
+from .values import Record, accuracy, auroc, mean_distance
+
 FOLDER = Path(__file__).parent
 LINES = {"WideResNet-10-2": "-", "ResNet-10": ":"}
-Record = Mapping[str, Any]
-
-
-def accuracy(record: Record) -> float:
-    """Return the test accuracy."""
-    return record["classification"]["test"]["t1"]["accuracy"]
-
-
-def auroc(title: str, score: str, at: str = "calibrated") -> Callable[[Record], float]:
-    """Return the function that gets a score's AUROC on a set from a record."""
-
-    def get(record: Record) -> float:
-        sets = {entry["title"]: entry["scores"] for entry in record["detection"].values()}
-        return sets[title][at][score]["auroc"]
-
-    return get
-
-
-def mean_distance(record: Record) -> float:
-    """Return the AUROC on SVHN of -(mean distance); NaN for a head without distances."""
-    sources = {entry["title"]: source for source, entry in record["detection"].items()}
-    sets = record["detectors"]["mean_distance"].get("sets", {})
-    return sets[sources["SVHN-crops"]]["auroc"] if sets else math.nan
-
-
 PANELS = {
     "accuracy": accuracy,
     "SVHN: MMLES": auroc("SVHN-crops", "MMLES"),

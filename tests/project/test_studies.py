@@ -16,7 +16,7 @@ from losses import (
 from reporting.aggregation import rows_of
 from reporting.columns import COLUMNS
 from reporting.reading import read_runs
-from results.schedule_or_capacity import figure
+from results.schedule_or_capacity import answer, figure
 from tests.common import ROOT
 
 # The plugins add rows, which no other test may see.
@@ -147,3 +147,45 @@ def test_the_figure_has_a_point_for_each_run():
     points = [line for line in drawn.axes[0].lines if line.get_marker() == "."]
     assert sum(len(line.get_xdata()) for line in points) == len(runs)
     assert [axes.get_title(loc="left") for axes in drawn.axes] == [*figure.PANELS]
+
+
+LOSES = (90.0, 50.0)  # (without FPR, with FPR) after the short training
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "large", "expected"),
+    [
+        (LOSES, (98, 90), (95, 60), "schedule"),
+        (LOSES, (98, 70), (95, 80), "capacity"),
+        (LOSES, (98, 78), (95, 80), "both"),
+        (LOSES, (98, 77.9), (95, 60), "neither"),  # a loss of 20.1 is more than half of 40
+        (LOSES, (55, 49), (95, 60), "neither"),  # DisMax itself has not risen
+        ((90, 90), (98, 90), (95, 60), "no loss to explain"),
+    ],
+)
+def test_the_answer_follows_the_rules_of_the_page(short, long, large, expected):
+    cells = dict(zip((answer.SHORT, answer.LONG, answer.LARGE), (short, long, large), strict=True))
+    pairs = {cell: dict.fromkeys((1, 2, 3), pair) for cell, pair in cells.items()}
+    assert answer.answer(pairs) == expected
+    del pairs[answer.LARGE][2]
+    assert answer.answer(pairs) == "not decided: 2 of 3 seeds have the three pairs"
+
+
+def test_seeds_that_differ_give_no_answer():
+    pairs = {cell: {1: LOSES, 2: LOSES, 3: LOSES} for cell in (answer.SHORT, answer.LARGE)}
+    pairs[answer.LONG] = {1: (98, 90), 2: (98, 90), 3: (98, 60)}
+    expected = "not decided: schedule (seed 1), schedule (seed 2), neither (seed 3)"
+    assert answer.answer(pairs) == expected
+
+
+def test_a_pair_is_two_runs_that_differ_only_in_fpr():
+    runs, _ = read_runs([ROOT / "results" / "schedule_or_capacity" / "runs" / "15-epochs"])
+    records = [*runs.values()]
+    accuracy = {
+        record["config"]["loss"]: 100 * record["classification"]["test"]["t1"]["accuracy"]
+        for record in records
+        if record["config"]["model"] == "wideresnet102" and record["config"]["seed"] == 1
+    }
+    pairs = answer.pairs_of(records, answer.accuracy)
+    assert pairs[answer.SHORT][1] == (accuracy["dismax_nofpr"], accuracy["dismax"])
+    assert pairs[answer.LONG] == {}
