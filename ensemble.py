@@ -111,11 +111,14 @@ def average(members: Sequence[Member]) -> tuple[Outputs, dict[str, Tensor]]:
     Raises ValueError if the members were evaluated on different images.
     """
     members_outputs = [predictions.predictions_of(folder, record) for folder, record in members]
-    first, first_folder = members_outputs[0], members[0][0]
+    first, (first_folder, first_record) = members_outputs[0], members[0]
     names = [name for name in first if name != "train"]
-    for (folder, _), other in zip(members, members_outputs, strict=True):
+    for (folder, record), other in zip(members, members_outputs, strict=True):
+        prints = [each.get("fingerprints", {}) for each in (first_record, record)]
         for name in names:
-            if name not in other or not _same_images(first[name], other[name]):
+            # Records of earlier versions, and of evaluate.py, have no fingerprints.
+            same = len({each[name] for each in prints if name in each}) < 2
+            if not same or name not in other or not _same_images(first[name], other[name]):
                 raise ValueError(
                     f"{folder} was evaluated on other images of {name} than {first_folder}: make "
                     "it again"

@@ -31,10 +31,14 @@ def number(labels: Tensor, folder: Path) -> tuple[str, ...]:
 def match(train: ImageSet, test: SameKind, folder: Path) -> SameKind:
     """Return the test set with the training set's classes.
 
-    Classes are matched by name. The test set need not have all of them.
+    Classes are matched by name. The test set need not have all of them. If it has no names, and
+    the training classes are named by numbers, its labels are these names.
 
     Raises ValueError if the test set has a class that the training set does not have.
     """
+    if not test.classes and _numbers_in_another_order(train.classes):
+        names = tuple(map(str, range(int(test.labels.max()) + 1)))
+        test = replace(test, classes=names)
     # Without names, the test labels are the numbers of the training classes.
     if test.classes in ((), train.classes):
         return replace(test, classes=train.classes)
@@ -57,6 +61,17 @@ def match(train: ImageSet, test: SameKind, folder: Path) -> SameKind:
         )
     numbers = torch.tensor([train.classes.index(name) for name in test.classes])
     return replace(test, labels=numbers[test.labels], classes=train.classes, notes=notes)
+
+
+def _numbers_in_another_order(names: tuple[str, ...]) -> bool:
+    """Return whether classes are named by numbers, but class n is not named n.
+
+    So it is with folders 0, 1, 10, 11, 2, ..., which are in the order of text.
+    """
+    are_numbers = all(
+        name.isascii() and name.isdigit() and str(int(name)) == name for name in names
+    )
+    return are_numbers and names != tuple(map(str, range(len(names))))
 
 
 def refuse_wrong_labels(images: ImageSet, name: str) -> None:

@@ -19,7 +19,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageFile, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import (
+    ExifTags,
+    Image,
+    ImageFile,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+)
 from torch import Tensor
 
 from utils.files import NotRegular, open_regular
@@ -139,6 +147,9 @@ def _bits(image: Image.Image) -> int:
         return 16 if ";16" in str(image.tile[0][3]) else 8
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return max(image.tag_v2.get(258, (8,)))
+    if isinstance(image, PpmImagePlugin.PpmImageFile):
+        largest = image.tile[0][3][-1]  # of the values; a bitmap has none
+        return largest.bit_length() if isinstance(largest, int) else 8
     return 8
 
 

@@ -21,10 +21,8 @@ def load(path: Path) -> Images:
     `images` is uint8 [N, H, W, 3 or 1], `labels` holds integers [N], `class_names` is text [C].
     Without `class_names` the classes are ().
     """
-    arrays = _arrays(path)
+    arrays = _arrays(path, ("images", "labels"))
     pixels = _pixels(path, arrays)
-    if "labels" not in arrays:
-        raise ValueError(f"{path} needs arrays named images and labels, it has {', '.join(arrays)}")
     labels = arrays["labels"]
     if labels.shape != (len(pixels),) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
@@ -37,21 +35,22 @@ def load(path: Path) -> Images:
 
 def load_pixels(path: Path) -> Tensor:
     """Return only the images of an .npz, uint8 [N, 3, H, W]; it may have any labels or none."""
-    return _pixels(path, _arrays(path))
+    return _pixels(path, _arrays(path, ("images",)))
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """Return those arrays of an .npz that are read here."""
+def _arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return those arrays of an .npz that are read here. Raises ValueError if one is missing."""
     try:
         with open_regular(path) as file:
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 raise ValueError("it is a single array, an .npy")
             with loaded as archive:
+                names = archive.files
                 arrays = {
                     name: archive[name]
                     for name in ("images", "labels", "class_names")
-                    if name in archive
+                    if name in names
                 }
         # For files in the zip that are not arrays, NumPy returns bytes.
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):
@@ -66,15 +65,15 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(
             f"{path} cannot be read as an .npz ({reason}): save plain arrays with numpy.savez"
         ) from error
+    if not set(needed) <= arrays.keys():
+        raise ValueError(
+            f"{path} needs {' and '.join(needed)}; the arrays in it are "
+            f"{', '.join(names) or 'none'}"
+        )
     return arrays
 
 
 def _pixels(path: Path, arrays: dict[str, np.ndarray]) -> Tensor:
-    if "images" not in arrays:
-        raise ValueError(
-            f"{path} needs an array named images; the arrays in it are "
-            f"{', '.join(arrays) or 'none'}"
-        )
     images = arrays["images"]
     has_channels = images.ndim == 4 and images.shape[-1] in (1, 3)
     if images.dtype != np.uint8 or not has_channels or not images.size:

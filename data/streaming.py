@@ -13,7 +13,14 @@ from torch.utils.data import Dataset
 
 from . import workers
 from .decoding import decode
-from .images import EVALUATION_BATCH, Images, random_crop, resize_and_center_crop, to_grey
+from .images import (
+    EVALUATION_BATCH,
+    Images,
+    has_colour,
+    random_crop,
+    resize_and_center_crop,
+    to_grey,
+)
 
 PIXELS = 2**23  # at most so many pixels are decoded, or run through a network, at a time
 
@@ -94,3 +101,18 @@ class ImageFiles(Dataset[Tensor]):
 
 
 ImageSet = Images | ImageFiles
+
+
+def turned_grey(test: ImageSet) -> ImageSet:
+    """Return a test set in grey, for a network whose training images are all grey."""
+    if isinstance(test, ImageFiles):
+        note = "the test images are turned grey, as all training images are"
+        return replace(test, grey=True, notes=(*test.notes, note))
+    coloured = int(has_colour(test.pixels).sum())
+    if not coloured:
+        return test
+    note = (
+        f"{coloured:,} of {len(test):,} test images have colour, and no training image has: they "
+        "are turned grey"
+    )
+    return replace(test, pixels=to_grey(test.pixels), notes=(*test.notes, note))

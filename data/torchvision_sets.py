@@ -67,7 +67,8 @@ class TorchvisionSet:
         train, test = self.load_split("train", root), self.load_split("test", root)
         numbers = tuple(map(str, range(len(train.classes))))
         # A copy may have class names. Each split may then number its classes in its own way.
-        if numbers not in (train.classes, test.classes):
+        either_is_unnamed = numbers in (train.classes, test.classes)
+        if not either_is_unnamed or set(train.classes) == set(test.classes):
             test = classes.match(train, test, root / self.name)
         return train, test
 

@@ -9,7 +9,7 @@ import tyro
 from utils import versions
 from utils.plugins import WithPlugins
 
-from .recipes import RECIPES, Recipe
+from .recipes import ELSEWHERE, RECIPES, Recipe
 
 PRETRAINED = "pretrained"  # --weights of the library that the network is from
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -207,9 +207,11 @@ class RunConfig(Options):
 def identity_of(config: dict[str, Any]) -> dict[str, Any]:
     """The fields that make two runs the same run, from a configuration as JSON.
 
-    A configuration without `versions` is older than versions are.
+    A configuration without `versions` is older than versions are, and one without another field is
+    older than this field: it has the default. The outputs of other programs have few fields.
     """
-    identity = {name: value for name, value in config.items() if name not in NOT_IDENTITY}
+    filled = config if config["recipe"] == ELSEWHERE else defaults(config) | config
+    identity = {name: value for name, value in filled.items() if name not in NOT_IDENTITY}
     return {"versions": {}} | identity
 
 

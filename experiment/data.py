@@ -11,7 +11,7 @@ from torch import Tensor
 from data import images, sources
 from data.entries import TrainingSet
 from data.images import EVALUATION_BATCH
-from data.streaming import ImageFiles, ImageSet
+from data.streaming import ImageFiles, ImageSet, turned_grey
 from models import normalization, split_name
 
 from .config import RunConfig
@@ -56,6 +56,9 @@ def load_data(config: RunConfig) -> Data:
     train, test = (with_workers(part, config.workers) for part in (train, test))
     # From all training images, so that it does not depend on the protocol or on a limit.
     reference = sources.reference_image(train)
+    grey = images.is_grey(reference)
+    if grey:
+        test = turned_grey(test)  # as the OOD images are
     notes = [*train.notes, *test.notes]
     entry = sources.entry_of(config.data, config.recipe, config.size)
     evaluation = {"test": test}
@@ -79,7 +82,6 @@ def load_data(config: RunConfig) -> Data:
         mean, std = normalization(*parts)  # of the weights
     if not (mean and std):
         mean, std = images.channel_statistics(train.batches(EVALUATION_BATCH))
-    grey = images.is_grey(reference)
     return Data(train, evaluation, ood, mean, std, entry, grey, tuple(notes))
 
 

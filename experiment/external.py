@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import predictions
+from . import predictions, records
 
 IN_SETS = ("test", "validation", "train")  # the other sets are out-of-distribution
 Outputs = dict[str, dict[str, Tensor]]  # set → named outputs
@@ -85,3 +85,25 @@ def _check_set(
             f"{place}/labels are classes in 0 to {classes - 1}, got {int(labels.min())} to "
             f"{int(labels.max())}"
         )
+
+
+def compare_with_other_seeds(folder: Path, method: str, score: str, digest: str) -> None:
+    """Raise ValueError if another seed of the method has another own score, or the same outputs.
+
+    Args:
+        folder: of the seed that is to be recorded; the other seeds are beside it.
+        method: the method's title.
+        score: the name of its own score.
+        digest: SHA-256 of the file of outputs.
+    """
+    for path in sorted(folder.parent.glob(f"*/{records.METRICS}")):
+        other = records.read_record(path)
+        if path.parent == folder or other["titles"]["loss"] != method:
+            continue
+        if other["config"].get("outputs") == digest:
+            raise ValueError(f"{path.parent} has these outputs: each seed has outputs of its own")
+        if other["score"] != score:
+            raise ValueError(
+                f"{path.parent} has the score {other['score']}, this file {score}; all seeds of "
+                "a method have the same: choose another --method or --score"
+            )

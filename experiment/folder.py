@@ -161,4 +161,5 @@ def delete_temporary_files(folder: Path) -> None:
 def delete_checkpoints(folder: Path) -> None:
     """Delete the checkpoints of a finished run."""
     for name in (LAST, PREVIOUS):
-        (folder / name).unlink(missing_ok=True)
+        if (folder / name).exists():  # on a read-only disk, deleting what is missing is an error
+            (folder / name).unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
@@ -49,6 +49,7 @@ def words(path: Path, values: Mapping[str, Any]) -> list[str]:
 
     Raises ValueError for a value that cannot stand on a command line.
     """
+    kinds = get_type_hints(RunConfig)
     command_line: list[str] = []
     for name, value in values.items():
         if name == VERSIONS or value in (None, []):
@@ -63,6 +64,8 @@ def words(path: Path, values: Mapping[str, Any]) -> list[str]:
                 f"--config {path}: {name} is a text, a number, true, false, null, or a list of "
                 f"texts and numbers, got {value!r:.80}"
             )
+        if isinstance(value, bool) and kinds.get(name) is not bool:
+            value = "on" if value else "off"  # YAML reads these words as true and false
         if isinstance(value, bool):
             command_line.append(option if value else option.replace("--", "--no-", 1))
         elif isinstance(value, list):

@@ -162,7 +162,10 @@ class LossSecondPart(nn.Module, Generic[Head]):
         return [group for group in groups if group["params"]]
 
     def before_epoch(self, epoch: int) -> None:
-        """Run before the first step of each epoch. Epochs count from 1."""
+        """Run before the first step of each epoch. Epochs count from 1.
+
+        Keep what it sets in buffers: a run that continues within an epoch does not call it again.
+        """
 
     def after_step(self, model: nn.Module, inputs: Tensor, targets: Tensor, logits: Tensor) -> None:
         """Run after each optimizer step, with the step's preprocessed batch and its logits

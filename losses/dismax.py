@@ -133,7 +133,8 @@ class DisMaxLossSecondPart(LossSecondPart):
         loss = super().training_loss(*self.unmixed(logits, targets))
         plain = fpr.plain_count(len(targets))
         if plain < len(targets):
-            classes = targets[plain:].clamp_min(0)  # for the mark of a plain image out of place
+            # Class 0 stands for the mark of a plain image out of place; the loss is NaN then.
+            classes = targets[plain:].masked_fill(targets[plain:] == fpr.NO_CLASS, 0)
             q = fpr.fractional_targets(classes, logits.shape[1], logits.dtype)
             log_p = F.log_softmax(self.entropic_scale * logits[plain:], dim=1)
             loss = 0.5 * loss + 0.5 * self.alpha * F.kl_div(log_p, q, reduction="batchmean")

@@ -127,7 +127,7 @@ def decision_rule(classifier: Classifier) -> str:
     line = f"accepted: the {name} is at least {least}"
     if classifier.tpr is None:
         return line
-    share = f"{line}, as for {_percent(classifier.tpr)} of the held-out images"
+    share = f"{line}, as for {_percent(classifier.tpr)} or more of the held-out images"
     return f"{share} of each predicted class" if each else share
 
 

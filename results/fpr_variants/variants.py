@@ -18,8 +18,13 @@ class OtherMosaics(DisMaxLossSecondPart):
     KL(q ‖ softmax(E·logits)) of a mosaic. With a share of a half this is DisMax's.
     """
 
-    capturable = False  # the share may change, and the plain images are selected by a mask
-    share = 0.5
+    capturable = False  # the share is read from the device, and a mask selects the plain images
+    first_share = 0.5
+
+    def __init__(self, classifier: DisMaxLossFirstPart):
+        super().__init__(classifier)
+        # A buffer, since a checkpoint within an epoch keeps no other state.
+        self.register_buffer("share", torch.tensor(self.first_share, dtype=torch.float64))
 
     def mosaics(self, images: Tensor) -> Tensor:
         """Return mosaics [M, channels, H, W] of images of that shape."""
@@ -42,7 +47,7 @@ class OtherMosaics(DisMaxLossSecondPart):
         """
         if not self.classifier.training:
             return inputs, targets
-        mixed = round(self.share * len(inputs))
+        mixed = round(self.share.item() * len(inputs))
         plain = len(inputs) - (mixed if mixed >= fpr.SOURCES else 0)
         order = torch.randperm(len(inputs), device=inputs.device, generator=generator)
         inputs, targets = inputs[order], targets[order].long()
@@ -71,13 +76,13 @@ class GrowingShare(OtherMosaics):
     """The share of mosaics is (n - 1)/20 in epoch n, and at most a half."""
 
     def before_epoch(self, epoch: int) -> None:
-        self.share = min(0.5, (epoch - 1) / 20)
+        self.share.fill_(min(0.5, (epoch - 1) / 20))
 
 
 class QuarterOfTheBatch(OtherMosaics):
     """A quarter of the batch is mosaics."""
 
-    share = 0.25
+    first_share = 0.25
 
 
 class BlendedSeams(OtherMosaics):

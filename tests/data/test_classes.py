@@ -6,6 +6,8 @@ import torch
 from PIL import Image
 
 from data import files, npz, sources
+from experiment.config import RunConfig
+from experiment.data import load_data
 
 
 def save(path, pixels, labels, **more):
@@ -102,3 +104,47 @@ def test_a_test_set_is_matched_by_name_and_need_not_have_every_class(
     ) as error:
         load()
     assert len(str(error.value)) < 400 + len(str(root))
+
+
+@pytest.mark.parametrize("form", ["npz", "list"])
+def test_folders_named_by_numbers_match_labels_of_the_same_numbers(tmp_path, form):
+    """The folders 0, 1, 10, 11, 2, ... are in the order of text, and their classes too."""
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 3)).astype(np.uint8)
+    class_folders(tmp_path / "train", pixels, np.arange(12), [*map(str, range(12))])
+    if form == "npz":
+        save(tmp_path / "test.npz", pixels, np.arange(12))
+    else:
+        lines = [f"train/{n}/{n:04}.png {n}" for n in range(12)]
+        (tmp_path / "test.txt").write_text("\n".join(lines))
+    train, test = sources.load_train_and_test(str(tmp_path), tmp_path)
+    of_train = {train.classes[label]: image for label, image in labelled(train)}
+    of_test = {test.classes[label]: image for label, image in labelled(test)}
+    assert of_train.keys() == of_test.keys() == {*map(str, range(12))}
+    assert all(of_train[name].equal(of_test[name]) for name in of_train)
+
+
+def labelled(images):
+    return zip(images.labels.tolist(), images.first(len(images)), strict=True)
+
+
+@pytest.mark.parametrize("form", ["npz", "folders"])
+def test_a_coloured_test_set_is_turned_grey_if_all_training_images_are_grey(
+    tmp_path, form, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    grey = np.repeat(rng.integers(0, 256, (40, 8, 8, 1)).astype(np.uint8), 3, axis=3)
+    coloured = rng.integers(0, 256, (40, 8, 8, 3)).astype(np.uint8)
+    labels, names = np.arange(40) // 20, ("a", "b")
+    if form == "npz":
+        save(tmp_path / "train.npz", grey, labels)
+        save(tmp_path / "test.npz", coloured, labels)
+    else:
+        monkeypatch.setattr(files, "IN_MEMORY", 0)
+        class_folders(tmp_path / "train", grey, labels, names)
+        class_folders(tmp_path / "test", coloured, labels, names)
+    np.savez(tmp_path / "out.npz", images=coloured)
+    config = RunConfig(data=str(tmp_path), ood=(str(tmp_path / "out.npz"),), model="smallcnn")
+    data = load_data(config)
+    (_, out), test = data.ood[str(tmp_path / "out.npz")], data.evaluation["test"]
+    assert test.first(40).equal(out.first(40))  # the same images in both roles are the same
+    assert "turned grey" in "".join(data.notes)

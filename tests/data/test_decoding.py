@@ -171,6 +171,8 @@ UNFIT = [
     ("int.tif", lambda path: sixteen(path, "I"), DEEP),
     ("float.tiff", lambda path: sixteen(path, "F"), DEEP),
     ("grey16.pgm", lambda path: written(path, b"P5 40 24 4095\n" + bytes(2 * 40 * 24)), DEEP),
+    ("rgb10.ppm", lambda path: written(path, b"P6 40 24 1023\n" + bytes(6 * 40 * 24)), DEEP),
+    ("text16.ppm", lambda path: written(path, b"P3 40 24 65535\n" + b"0 " * 3 * 40 * 24), DEEP),
     ("moving.gif", two_frames, SEVERAL),
     ("moving.png", two_frames, SEVERAL),
     ("moving.webp", two_frames, SEVERAL),

@@ -21,6 +21,8 @@ from tests.image_files import save_npz
         ({"labels": np.zeros(20)}, "labels must be integers"),
         ({"labels": np.array([{}] * 20)}, "holds pickled objects"),
         ({"labels": None}, "images and labels"),
+        ({"labels": None, "targets": np.zeros(20, int)}, "the arrays in it are images, targets"),
+        ({"images": None, "x": np.zeros(20)}, "the arrays in it are labels, x"),
         ({"labels": np.arange(20) - 1}, "without a gap, got -1, 0, 1"),
         ({"labels": np.arange(20) % 4 * 2**60}, "without a gap, got 0, 1152921504606846976"),
         ({"labels": np.zeros(20, int)}, "one class only"),

@@ -11,7 +11,8 @@ from torchvision import datasets
 import main
 from data import catalog, sources
 from data.catalog import CATALOG
-from data.torchvision_sets import mnist
+from data.images import Images
+from data.torchvision_sets import TorchvisionSet, mnist
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn", "fashionmnist"])
@@ -97,3 +98,19 @@ def test_a_pipe_among_the_downloads_is_an_error_and_not_opened(tmp_path, name):
 def test_sets_with_other_files_than_mnists_are_refused():
     with pytest.raises(ValueError, match="EMNIST does not have the files of MNIST"):
         mnist(datasets.EMNIST, "emnist", "EMNIST")
+
+
+def test_splits_named_by_numbers_in_another_order_are_matched_by_name(tmp_path):
+    names = {"train": tuple(sorted(map(str, range(12)))), "test": tuple(map(str, range(12)))}
+
+    def read(root, split):
+        """Image n shows class n."""
+        pixels = torch.arange(12, dtype=torch.uint8).view(12, 1, 1, 1).expand(12, 3, 2, 2)
+        return Images(
+            pixels, torch.tensor([names[split].index(str(n)) for n in range(12)]), names[split]
+        )
+
+    (tmp_path / "file").touch()
+    train, test = TorchvisionSet("digits", "Digits", "file", read, print).load(tmp_path)
+    assert test.classes == train.classes
+    assert test.labels.equal(train.labels)

@@ -79,3 +79,10 @@ def test_the_place_of_a_run_is_not_part_of_its_identity(config):
     identity = config.identity()
     assert identity.keys().isdisjoint({"device", "runs", "compile", "checkpoint_every"})
     assert identity_of(config.as_json()) == identity
+
+
+def test_a_configuration_from_before_an_option_is_that_of_its_default():
+    config = RunConfig(data="cifar10", ood=("near=cifar100",)).as_json()
+    older = {name: value for name, value in config.items() if name not in ("freeze", "size")}
+    assert identity_of(older) == identity_of(config)
+    assert identity_of(older | {"freeze": True}) != identity_of(config)

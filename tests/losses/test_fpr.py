@@ -222,3 +222,13 @@ def test_evaluation_mode_does_not_mix_and_needs_no_preprocess():
 def test_a_class_that_does_not_exist_is_an_error():
     with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
         fpr.fractional_targets(torch.tensor([[0, 1, 2, C]]), C, torch.float32)
+
+
+@pytest.mark.parametrize("label", [-100, -2, C])
+def test_a_label_of_no_class_is_an_error_in_a_mosaic_too(label):
+    head, criterion = build("dismax")
+    logits = head(torch.randn(8, D))
+    _, targets = criterion.preprocess(torch.randn(8, 3, 4, 4), torch.full((8,), 1))
+    targets[4:] = label
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        criterion(logits, targets)

@@ -84,6 +84,14 @@ def test_the_command_line_wins_over_the_file(tmp_path):
         assert config.learning_rate == 0.2
 
 
+@pytest.mark.parametrize("word", ["off", "'off'"])
+def test_yaml_reads_off_as_false_and_the_option_takes_it(tmp_path, word):
+    path = tmp_path / "options.yaml"
+    path.write_text(f"cuda_graph: {word}\nkeep_features: off\n")
+    config = parse(["--config", str(path)])
+    assert (config.cuda_graph, config.keep_features) == ("off", False)
+
+
 def test_every_option_survives_a_file(tmp_path, monkeypatch):
     """Every field has another value than its default."""
     monkeypatch.setattr(plugins, "LOADED", {})

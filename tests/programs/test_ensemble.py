@@ -141,6 +141,18 @@ def test_members_with_other_images_are_refused(runs, capsys):
     refuse(capsys, runs, arguments, "was evaluated on other images of", "make it again")
 
 
+def test_members_with_other_images_of_the_same_number_are_refused(runs, capsys):
+    other = shutil.copytree(runs / "softmax" / "1", runs.parent / "other" / "4")
+
+    def change(record):
+        record["config"]["seed"] = 4
+        record["fingerprints"]["noise"] = "0" * 64
+
+    edit(other, change)
+    arguments = [runs / "softmax", other]
+    refuse(capsys, runs, arguments, "was evaluated on other images of noise", "make it again")
+
+
 def test_mean_log_probabilities_do_not_underflow():
     logits = [torch.tensor([[0.0, -2000.0]]), torch.tensor([[0.0, -1000.0]])]
     mean = ensemble.mean_log_probabilities(logits)

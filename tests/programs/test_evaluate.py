@@ -281,3 +281,22 @@ def test_what_would_mix_up_a_table_is_refused(softmax_run, runs, tmp_path, capsy
     status, _, err = call(evaluate, capsys, path, *NAMES, "--score", "ES", *where)
     assert status == 2
     assert "has these outputs with --method 'Mine' and --score MPS" in err
+
+
+def test_all_seeds_of_a_method_have_one_score_and_outputs_of_their_own(tmp_path, capsys):
+    where = ("--runs", tmp_path / "runs")
+    first = write(tmp_path / "1.npz", outputs(1))
+    assert call(evaluate, capsys, first, *NAMES, *where)[0] == 0
+    with_score = outputs(2)
+    for name in ("test", "validation", "near", "far"):
+        with_score[f"{name}/score"] = with_score[f"{name}/logits"].max(1)
+    second = write(tmp_path / "2.npz", with_score)
+    for path, message in (
+        (second, "has the score MPS, this file score; all seeds of a method have the same"),
+        (first, "1 has these outputs: each seed has outputs of its own"),
+    ):
+        status, _, err = call(evaluate, capsys, path, *NAMES, "--seeds", 2, *where)
+        assert (status, err.count("\n")) == (2, 1)
+        assert message in err
+    options = (*NAMES, "--seeds", 2, "--score", "MPS", *where)
+    assert call(evaluate, capsys, second, *options)[0] == 0

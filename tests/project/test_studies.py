@@ -189,3 +189,10 @@ def test_a_pair_is_two_runs_that_differ_only_in_fpr():
     pairs = answer.pairs_of(records, answer.accuracy)
     assert pairs[answer.SHORT][1] == (accuracy["dismax_nofpr"], accuracy["dismax"])
     assert pairs[answer.LONG] == {}
+
+
+def test_the_share_of_mosaics_survives_a_stop_within_an_epoch(head):
+    stopped, resumed = (VARIANTS["dismax_growing"](head) for _ in range(2))
+    stopped.before_epoch(5)
+    resumed.load_state_dict(stopped.state_dict())
+    assert resumed.share == stopped.share == 0.2
