@@ -26,7 +26,7 @@ from reporting.bold import ONE_RUN, RULES, one_run_each
 from reporting.choosing import choose_columns, choose_runs
 from reporting.classification import classification_tables
 from reporting.details import detail_tables
-from reporting.grouping import RunTable, split_by_precision, tables_of
+from reporting.grouping import RunTable, other_content, split_by_precision, tables_of
 from reporting.groups import HEADS, group_rows, has_groups
 from reporting.latex import opening
 from reporting.printing import Printer, print_csv
@@ -224,8 +224,9 @@ def perform(options: Options, arguments: Sequence[str]) -> int:
     if options.format == "latex":
         deliver(opening(shlex.join(["python", "analyze.py", *arguments])))
     print_tables(tables, runs, options, measured, methods)
-    if note := split_by_precision(groups):
-        print_line(f"note: {note}", sys.stderr)
+    for note in (split_by_precision(groups), *other_content(groups)):
+        if note:
+            print_line(f"note: {note}", sys.stderr)
     return status
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from experiment.recipes import ELSEWHERE
@@ -97,6 +98,27 @@ def split_by_precision(groups: Iterable[Group]) -> str:
         "Some tables differ in the precision alone, which --precision auto chooses for each run: "
         "name one for all seeds."
     )
+
+
+def other_content(groups: Mapping[Group, Runs]) -> list[str]:
+    """Return a sentence for each table whose runs had other images, or other code of a plugin,
+    under the same name.
+    """
+    sentences = []
+    for group, runs in groups.items():
+        content: dict[str, set[str]] = {}
+        for record in runs.values():
+            for name, digest in record.get("fingerprints", {}).items():
+                what = f"the file of {name}" if name[:2] == "--" else f"the images of {name}"
+                content.setdefault(what, set()).add(digest)
+            for path, digest in record.get("plugins", {}).items():
+                content.setdefault(f"the plugin {Path(path).name}", set()).add(digest)
+        if changed := [visible(name) for name, digests in content.items() if len(digests) > 1]:
+            sentences.append(
+                f"{visible(group.data_title)}, {visible(group.network)}: the runs differ in "
+                f"{', '.join(changed)}, so compare them with care."
+            )
+    return sentences
 
 
 def _words(group: Group) -> dict[str, str]:

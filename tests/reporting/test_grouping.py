@@ -52,6 +52,27 @@ def test_tables_that_differ_in_the_precision_alone_are_noted(two, capsys):
     assert err == ""
 
 
+@pytest.mark.parametrize(
+    ("entry", "named"),
+    [
+        ({"fingerprints": {"svhn": "2"}}, "the images of svhn"),
+        ({"fingerprints": {"--weights": "2"}}, "the file of --weights"),
+        ({"plugins": {"/a/mine.py": "2"}}, "the plugin mine.py"),
+    ],
+)
+def test_runs_of_a_table_with_other_content_are_noted(runs, capsys, entry, named):
+    folder, _ = runs
+    for number, path in enumerate(sorted(folder.rglob(records.METRICS))):
+        record = records.read_record(path)
+        ((field, values),) = entry.items()
+        record[field] = dict.fromkeys(values, "1") if number else values
+        path.write_text(json.dumps(record))
+    _, _, err = printed(capsys, folder)
+    assert err == (
+        f"note: CIFAR-10, DenseNet-BC-100: the runs differ in {named}, so compare them with care.\n"
+    )
+
+
 def test_networks_share_a_table_whose_rows_name_them(two, capsys):
     folder = two(other_network)
     _, out, _ = printed(capsys, folder, "--format", "markdown", "--group-by", "data")
