@@ -35,7 +35,7 @@ from utils.plugins import WithPlugins
 
 SCORES_OF_PROBABILITIES = ("MPS", "ES")  # the scores that need nothing but probabilities
 Member = tuple[Path, dict[str, Any]]  # a run's folder and its record
-Outputs = dict[str, dict[str, Tensor]]  # set → named outputs
+OutputsBySet = dict[str, dict[str, Tensor]]  # set → named outputs
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _differences(config: dict[str, Any], other: dict[str, Any]) -> list[str]:
     ]
 
 
-def average(members: Sequence[Member]) -> tuple[Outputs, dict[str, Tensor]]:
+def average(members: Sequence[Member]) -> tuple[OutputsBySet, dict[str, Tensor]]:
     """Return the ensemble's named outputs of each set, and the labels of the sets that have some.
 
     Raises ValueError if the members were evaluated on different images.

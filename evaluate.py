@@ -137,7 +137,7 @@ def place_of(options: Options) -> Place:
 
 
 def roles_of(
-    options: Options, path: Path, outputs: external.Outputs, usual: Mapping[str, str]
+    options: Options, path: Path, outputs: external.OutputsBySet, usual: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the role of each out-of-distribution set.
 
@@ -161,7 +161,7 @@ def all_scores(outputs: Mapping[str, Tensor], temperature: float) -> dict[str, T
     return scores | ({GIVEN: outputs[GIVEN]} if GIVEN in outputs else {})
 
 
-def score_of(options: Options, path: Path, outputs: external.Outputs) -> str:
+def score_of(options: Options, path: Path, outputs: external.OutputsBySet) -> str:
     """Return the name of the method's own score. Raises ValueError if a set lacks it."""
     lacking = [name for name, values in outputs.items() if GIVEN not in values]
     score = options.score or ("MPS" if len(lacking) == len(outputs) else GIVEN)

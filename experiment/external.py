@@ -11,10 +11,10 @@ from torch import Tensor
 from . import predictions, records
 
 IN_SETS = ("test", "validation", "train")  # the other sets are out-of-distribution
-Outputs = dict[str, dict[str, Tensor]]  # set → named outputs
+OutputsBySet = dict[str, dict[str, Tensor]]  # set → named outputs
 
 
-def read(path: Path) -> tuple[Outputs, dict[str, Tensor]]:
+def read(path: Path) -> tuple[OutputsBySet, dict[str, Tensor]]:
     """Return a file's outputs by set, and the labels of the sets that have some.
 
     Raises ValueError, naming the file, if it cannot be evaluated.

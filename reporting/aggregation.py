@@ -61,9 +61,18 @@ def run_rows(record: Mapping[str, Any], measured: Efficiencies) -> list[RunRow]:
     return rows
 
 
-def rows_of(records: Iterable[Mapping[str, Any]]) -> list[RunRow]:
-    """Return the rows of all these runs, as `run_rows` does, without inference efficiencies."""
-    return [row for record in records for row in run_rows(record, {})]
+def rows_of(
+    records: Iterable[Mapping[str, Any]],
+    methods: Container[str] | None = None,
+    measured: Efficiencies | None = None,
+) -> list[RunRow]:
+    """Return the rows of these runs, as `run_rows` does: of the given methods, or of all."""
+    return [
+        row
+        for record in records
+        for row in run_rows(record, measured or {})
+        if methods is None or row.method in methods
+    ]
 
 
 def numbers_of_runs(rows: Sequence[RunRow], columns: Sequence[Column]) -> Numbers:
@@ -164,12 +173,7 @@ def _block(
     methods: Container[str] | None,
 ) -> _Block:
     """Return the numbers of a part of a main table: of the given methods, or of all."""
-    rows = [
-        row
-        for record in part.runs.values()
-        for row in run_rows(record, measured)
-        if methods is None or row.method in methods
-    ]
+    rows = rows_of(part.runs.values(), methods, measured)
     ours = numbers_of_runs(rows, columns)
     shown = {paper_name(method) for method in ours}
     paper_numbers = {

@@ -6,10 +6,9 @@ from itertools import combinations
 from math import fsum
 from typing import Any
 
-from utils.statistics import LEVEL, holm
-
 from .columns import Column, RunRow, values_by_seed
 from .seeds import compare
+from .statistics import LEVEL, holm
 from .tables import among_best
 
 Best = dict[str, set[str]]  # column's title → the methods that are bold

@@ -3,14 +3,13 @@
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from utils.statistics import LEVEL, holm, reach
-
 from .aggregation import rows_of
 from .bold import ONE_RUN, one_run_each
 from .columns import Column, RunRow, columns_of, values_by_seed
 from .paper import in_the_papers_order
 from .runs import is_trained, method_of
 from .seeds import Comparison, compare
+from .statistics import LEVEL, holm, reach
 from .tables import BEST, mean_and_deviation, signed
 
 REFERENCE = "softmax"  # the loss that the others are compared with, if the table has it
@@ -67,8 +66,7 @@ def comparison_table(
         against: the method's name, as `named` finds it; "" for that of `reference_of`.
         methods: the rows of the table; by default all.
     """
-    rows = rows_of(members)
-    rows = [row for row in rows if methods is None or row.method in methods]
+    rows = rows_of(members, methods)
     names = in_the_papers_order(row.method for row in rows)
     baseline = named(rows, against) if against else reference_of(rows)
     if baseline is None:

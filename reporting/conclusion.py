@@ -3,13 +3,12 @@
 from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from utils.statistics import LEVEL, holm
-
 from .aggregation import rows_of
 from .columns import Column, RunRow, columns_of, values_by_seed
 from .comparisons import reference_of
 from .paper import in_the_papers_order
 from .seeds import compare
+from .statistics import LEVEL, holm
 
 
 class Statement(NamedTuple):
@@ -54,8 +53,7 @@ def conclude(
         records: of the runs of the table.
         methods: the rows of the table; by default all.
     """
-    rows = rows_of(records)
-    rows = [row for row in rows if methods is None or row.method in methods]
+    rows = rows_of(records, methods)
     if len({row.method for row in rows}) < 2:
         return [Statement("There is one method, so there is nothing to compare.")]
     reference = reference_of(rows)

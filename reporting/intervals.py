@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from utils.bootstrap import Interval, classification_intervals, detection_intervals
-
+from .bootstrap import Interval, classification_intervals, detection_intervals
 from .runs import method_of
 from .tables import number
 

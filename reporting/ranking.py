@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.statistics import LEVEL, critical_difference, friedman, ranks
-
 from .aggregation import rows_of
 from .columns import RunRow
 from .comparisons import p_text
 from .paper import in_the_papers_order
 from .runs import Runs, group_runs
+from .statistics import LEVEL, critical_difference, friedman, ranks
 
 HEADS = ["method", "mean rank"]
 DEPENDENT = "Sets that the same networks score are not independent, so p may be too small."

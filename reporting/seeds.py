@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from utils.statistics import Difference, paired_difference, welch_difference
+from .statistics import Difference, paired_difference, welch_difference
 
 
 class Comparison(NamedTuple):

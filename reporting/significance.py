@@ -25,8 +25,7 @@ class TableWithNotes(NamedTuple):
 
 def refuse_unknown_method(runs: Runs, against: str, shown: Container[str] | None = None) -> None:
     """Raises ValueError if no run is of the method that --compare names."""
-    rows = rows_of(runs.values())
-    rows = [row for row in rows if shown is None or row.method in shown]
+    rows = rows_of(runs.values(), shown)
     methods = in_the_papers_order(row.method for row in rows)
     if named(rows, against) is None:
         raise ValueError(

@@ -18,11 +18,11 @@ from utils import plugins, runtime
 
 from .session import Session
 
-Outputs = Mapping[str, Mapping[str, Tensor]]  # split or source → output → values
+OutputsBySet = Mapping[str, Mapping[str, Tensor]]  # split or source → output → values
 
 
 def make_record(
-    session: Session, outputs: Outputs, temperature: dict[str, Any], started: str
+    session: Session, outputs: OutputsBySet, temperature: dict[str, Any], started: str
 ) -> dict[str, Any]:
     """The content of metrics.json, except the seconds of the evaluation.
 
@@ -77,7 +77,7 @@ def _fingerprints(session: Session) -> dict[str, str]:
 
 
 def write_results(
-    session: Session, record: dict[str, Any], outputs: Outputs, scores: Sequence[DeployedScore]
+    session: Session, record: dict[str, Any], outputs: OutputsBySet, scores: Sequence[DeployedScore]
 ) -> None:
     """Write predictions.npz, model.pt and, last of all, metrics.json. Delete the checkpoints.
 

@@ -10,10 +10,10 @@ from reporting import comparisons, ranking
 from reporting.bold import ONE_RUN
 from reporting.columns import RunRow
 from reporting.ranking import Ranking
+from reporting.statistics import RANKINGS
 from reporting.tables import BEST
 from tests.common import ROOT
 from tests.reporting.tables import altered, changed, printed, rows_of
-from utils.statistics import RANKINGS
 
 ACCURACY = ("classification", "test", "t1", "accuracy")
 

@@ -1,11 +1,12 @@
-"""utils/bootstrap.py: against plain loops, and the share of intervals that hold the truth."""
+"""reporting/bootstrap.py: against plain loops, and the share of intervals that hold the truth."""
 
 import numpy as np
 import pytest
 from scipy.special import softmax
 from scipy.stats import norm
 
-from utils import bootstrap, metrics
+from reporting import bootstrap
+from utils import metrics
 
 
 def test_a_detection_interval_is_that_of_a_plain_loop():

@@ -7,8 +7,9 @@ the network is the same in every resample. (Efron and Tibshirani 1993.)
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .bins import BINS
-from .metrics import bin_of, checked_scores, rank_at
+from utils.bins import BINS
+from utils.metrics import bin_of, checked_scores, rank_at
+
 from .statistics import LEVEL
 
 RESAMPLES = 1000

@@ -1,4 +1,4 @@
-"""utils/statistics.py: against SciPy's tests, published tables, and simulated seeds."""
+"""reporting/statistics.py: against SciPy's tests, published tables, and simulated seeds."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from utils import statistics
+from reporting import statistics
 
 
 @pytest.mark.parametrize("pairs", [2, 3, 5, 40])
