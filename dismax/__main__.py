@@ -13,10 +13,14 @@ In your own project:
   dismax.losses.DisMaxLossSecondPart(head)
                                       the loss, instead of nn.CrossEntropyLoss
   dismax.calibrate(network, loader)   fits the temperature, sets the thresholds
+  dismax.fit_temperature(logits, labels)
+                                      fits the temperature to logits alone
   dismax.fit_score(network, "knn", train_loader, held_out_loader)
                                       fits another score for the detector
   dismax.Detector(network, ...)       probabilities, scores, accepted or not
   dismax.Detector.load("cifar10")     a small network that is included
+  dismax.CalibratedNetwork(network, ...)
+                                      a Detector for inputs that are no images
   dismax.drift(held_out_scores, window_scores, threshold)
                                       tells whether the images have changed
 Begin with `import dismax`; help(dismax) says more.

@@ -77,7 +77,8 @@ def test_images_of_more_than_four_times_the_size_are_counted_in_one_line():
         ({"threshold": -1.5}, "accepted: the score is at least -1.5"),
         (
             {"threshold": -1.5, "score": "own", "tpr": 0.9},
-            "accepted: the head's own score is at least -1.5, as for 90% of the held-out images",
+            "accepted: the head's own score is at least -1.5, as for 90% or more of the held-out "
+            "images",
         ),
         ({"threshold": 2, "score": "knn"}, "accepted: the knn score is at least 2"),
     ],
