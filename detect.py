@@ -87,6 +87,7 @@ class Options(WithPlugins):
         detectors = {}
         for name in self.scores or DETECTORS:
             detector = get_detector(name)
+            constants: dict[str, float | str | None]
             constants = {option: getattr(self, option) for option in detector.options}
             detectors[name] = with_constants(detector, constants)
         return detectors

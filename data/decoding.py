@@ -148,8 +148,8 @@ def _bits(image: Image.Image) -> int:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return max(image.tag_v2.get(258, (8,)))
     if isinstance(image, PpmImagePlugin.PpmImageFile):
-        largest = image.tile[0][3][-1]  # of the values; a bitmap has none
-        return largest.bit_length() if isinstance(largest, int) else 8
+        mode = image.tile[0][3]  # for other largest values than 255, with the largest value
+        return int(mode[-1]).bit_length() if isinstance(mode, tuple) else 8
     return 8
 
 

@@ -1,6 +1,6 @@
 """Writes what FPR costs in each pair of runs, and the study's answer by the rules of its page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
 
@@ -18,7 +18,7 @@ SEEDS = 3  # that an answer needs
 Pairs = dict[tuple[str, int], dict[int, tuple[float, float]]]
 
 
-def pairs_of(records: list[Record], value: Callable[[Record], float]) -> Pairs:
+def pairs_of(records: Sequence[Record], value: Callable[[Record], float]) -> Pairs:
     """Return a number of all pairs of runs that differ only in FPR."""
     found = {}
     for record in records:
