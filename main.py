@@ -27,7 +27,7 @@ from training.record import make_record, summary, write_results
 from training.run import Run
 from training.score import fit_scores
 from training.session import Session
-from utils import distributed, program, runtime
+from utils import distributed, program, runtime, torchrun
 from utils.output import print_line
 
 INTERRUPTED = "nothing was lost; run the same command again to continue"
@@ -38,7 +38,7 @@ def perform(arguments: Sequence[str] | None) -> int | None:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     config = with_begun_precision(parse(arguments))  # a run keeps the precision that it began with
     # Of several processes, only the first one asks this, when it has locked the run's folder.
-    if distributed.size() == 1 and is_finished(config.folder, config.identity()):
+    if torchrun.size() == 1 and is_finished(config.folder, config.identity()):
         return skip(config.folder)
     device = runtime.find_device(distributed.device_name(config.device))
     with ExitStack() as stack:

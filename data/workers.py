@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from utils import distributed, interruption
+from utils import interruption, torchrun
 
 TIMEOUT = 5  # seconds to wait for a batch; then `_receive` decides whether to wait longer
 STALLED = 600  # seconds without a batch after which reading fails
@@ -58,9 +58,7 @@ def _count() -> int:
 
     The processes that torchrun started on this machine share its processors.
     """
-    text = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    sharing = int(text) if text.isdecimal() else 1
-    return max(1, min(8, (os.cpu_count() or 1) // max(1, sharing)))
+    return max(1, min(8, (os.cpu_count() or 1) // torchrun.local_size()))
 
 
 def _begin(_: int) -> None:
@@ -174,7 +172,7 @@ def _receive(loader: Iterator[Any]) -> Iterator[Any]:
             if not str(error).startswith("DataLoader timed out"):
                 raise
             # One of several processes must not stop alone: torchrun ends all of them.
-            if interruption.asked() and distributed.size() == 1:
+            if interruption.asked() and torchrun.size() == 1:
                 raise KeyboardInterrupt from None
             if time.monotonic() - last > STALLED:
                 raise ValueError(

@@ -10,7 +10,8 @@ from data import sources
 from losses import get_loss
 from models import model_title
 from utils import program
-from utils.output import print_line, rank
+from utils.output import print_line
+from utils.torchrun import rank
 
 from . import options_file
 from .config import PRETRAINED, Options, RunConfig

@@ -9,7 +9,7 @@ from torch import nn
 
 from .densenet import densenet_body
 from .library import build_library_network, normalization, pretrained_weights, split_name
-from .network import Head, Network, Start
+from .network import Head, Network, Start, initialise
 from .openood import by_order, load_openood, to_openood
 from .openood_network import OpenOODNetwork
 from .resnet import resnet_body
@@ -69,7 +69,9 @@ def build_model(name: str, num_classes: int, head: Head, start: Start = "paper")
         return build_library_network(*parts, num_classes, head)
     make_body, _, numbers = _parse(name)
     body, num_features = make_body(*numbers)
-    return Network(body, num_features, num_classes, head, start)
+    network = Network(body, num_features, num_classes, head)
+    initialise(network, start)
+    return network
 
 
 def model_title(name: str) -> str:

@@ -32,12 +32,6 @@ class LibraryNetwork(Network):
 
     has_layers = False
 
-    def __init__(self, body: nn.Module, num_features: int, num_classes: int, head: Head):
-        nn.Module.__init__(self)
-        self.num_features = num_features
-        self.body = body
-        self.classifier = head(num_features, num_classes)
-
     def forward_features(self, images: Tensor) -> Tensor:
         """Return features [B, D]."""
         return self.body(images)

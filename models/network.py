@@ -21,10 +21,6 @@ class Network(nn.Module):
         num_features: D, the number of channels of the feature map.
         num_classes: number of classes of the head.
         head: makes the head, e.g. `losses.DisMaxLossFirstPart`. The head becomes `classifier`.
-        start: how the weights are initialised. "paper": convolutions from a Kaiming normal
-            distribution (fan-out, ReLU); their biases as in PyTorch; batch norms with weight 1 and
-            bias 0, except where the body sets a weight to 0; the head as its class does it.
-            "pytorch": all layers as in PyTorch, and a linear head too.
     """
 
     classifier: Any  # the module that `head` makes
@@ -33,27 +29,11 @@ class Network(nn.Module):
     frozen = False  # whether training leaves the body as it is
     start_note = ""  # what a user should know of the weights that it started with
 
-    def __init__(
-        self,
-        body: nn.Sequential,
-        num_features: int,
-        num_classes: int,
-        head: Head,
-        start: Start = "paper",
-    ):
+    def __init__(self, body: nn.Module, num_features: int, num_classes: int, head: Head):
         super().__init__()
         self.num_features = num_features
         self.body = body
         self.classifier = head(num_features, num_classes)
-        for module in body.modules():
-            if start == "paper" and isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            if start == "pytorch" and isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-                module.reset_parameters()
-        # An `nn.Linear` is already initialised as in PyTorch, and has no such method.
-        initialise_head = getattr(self.classifier, "start_as_pytorch", None)
-        if start == "pytorch" and callable(initialise_head):
-            initialise_head()
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Return features [B, D], the average over the whole feature map of any size."""
@@ -99,3 +79,24 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the head's logits [B, C]."""
         return self.classifier(self.forward_features(images))
+
+
+def initialise(network: Network, start: Start) -> None:
+    """Give a new network its first weights.
+
+    Args:
+        network: whose head has just been made.
+        start: "paper": convolutions from a Kaiming normal distribution (fan-out, ReLU); their
+            biases as in PyTorch; batch norms with weight 1 and bias 0, except where the body sets a
+            weight to 0; the head as its class does it. "pytorch": all layers as in PyTorch, and a
+            linear head too.
+    """
+    for module in network.body.modules():
+        if start == "paper" and isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if start == "pytorch" and isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+            module.reset_parameters()
+    # An `nn.Linear` is already initialised as in PyTorch, and has no such method.
+    initialise_head = getattr(network.classifier, "start_as_pytorch", None)
+    if start == "pytorch" and callable(initialise_head):
+        initialise_head()

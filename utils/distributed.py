@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from . import interruption
+from . import interruption, torchrun
 
 
 @dataclass(frozen=True)
@@ -131,23 +131,6 @@ class World:
 ALONE = World()
 
 
-def size() -> int:
-    """The number of processes that torchrun started; 1 without torchrun.
-
-    Raises ValueError for environment variables that torchrun would not set.
-    """
-    count = os.environ.get("WORLD_SIZE", "1")
-    number = os.environ.get("RANK", "")
-    if count == "1":
-        return 1
-    if not (count.isdecimal() and number.isdecimal() and int(number) < int(count)):
-        raise ValueError(
-            f"the environment's WORLD_SIZE={count} and RANK={number} name no process: use "
-            "torchrun, or unset them"
-        )
-    return int(count)
-
-
 def device_name(name: str) -> str:
     """The name of this process's device. Under torchrun each process gets its own GPU.
 
@@ -157,13 +140,7 @@ def device_name(name: str) -> str:
     Raises ValueError if there are fewer GPUs than processes, or for an environment variable that
     torchrun would not set.
     """
-    count = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    if not (count.isdecimal() and int(count) > 0):
-        raise ValueError(
-            f"the environment's LOCAL_WORLD_SIZE={count} is no number of processes: use torchrun, "
-            "or unset it"
-        )
-    processes = int(count)
+    processes = torchrun.local_size()
     if processes > 1 and name.startswith("cuda:"):
         raise ValueError(
             f"--device {name} would give all {processes} processes the same GPU: leave it out, and "
@@ -189,7 +166,7 @@ def world(device: torch.device) -> Iterator[World]:
 
     Raises RuntimeError if they cannot be connected.
     """
-    if size() == 1:
+    if torchrun.size() == 1:
         yield ALONE
         return
     if device.type == "cuda":

@@ -10,6 +10,8 @@ import os
 import sys
 from typing import TextIO
 
+from .torchrun import rank
+
 # Replacements for the programs' own characters in encodings that lack them (ASCII, Latin-1).
 REPLACEMENTS = {"±": "+-", "·": "-", "×": "x", "ε": "epsilon", "→": "->", "−": "-", "—": "-"}
 
@@ -81,15 +83,6 @@ def _silence(stream: TextIO) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
-
-
-def rank() -> int:
-    """This process's number among those of torchrun; 0 without torchrun.
-
-    Process 0 prints the messages that are the same for all processes.
-    """
-    number = os.environ.get("RANK", "")
-    return int(number) if number.isdecimal() and os.environ.get("WORLD_SIZE", "1") != "1" else 0
 
 
 def print_error(message: object, status: int = 2) -> int:

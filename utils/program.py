@@ -15,7 +15,8 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import tyro
 
 from . import habits, interruption, plugins
-from .output import print_error, print_line, rank, tolerate
+from .output import print_error, print_line, tolerate
+from .torchrun import rank
 
 T = TypeVar("T")
 # torch has no error class for these. Their messages contain one of these texts.

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.common import QUICK
-from utils import distributed, output
+from utils import torchrun
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ def test_rank_and_size_come_from_torchrun(monkeypatch, variables, expected):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert (output.rank(), distributed.size()) == expected
+    assert (torchrun.rank(), torchrun.size()) == expected
 
 
 @pytest.mark.parametrize(
