@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +20,8 @@ PATIENCE = 3  # seconds between two lines that say that a search goes on
 def files_named(root: Path, name: str) -> tuple[list[Path], list[str]]:
     """All files of a name in or below a folder, and the folders that this user may not read.
 
-    Both are sorted. Links to folders are followed, but each folder is searched once.
+    Both are sorted, the files with numbers in their names by value. Links to folders are followed,
+    but each folder is searched once.
     """
     found, unreadable, visited = [], [], set()
     printed = time.monotonic() + PATIENCE
@@ -49,7 +51,13 @@ def files_named(root: Path, name: str) -> tuple[list[Path], list[str]]:
                 sys.stderr,
             )
             printed = time.monotonic() + PATIENCE
-    return sorted(found), sorted(unreadable)
+    return sorted(found, key=_numbers_in_order), sorted(unreadable)
+
+
+def _numbers_in_order(path: Path) -> list[str | int]:
+    """Return the sort key by which the folder 4-epochs comes before 15-epochs."""
+    parts = re.split(r"(\d+)", str(path))  # every second one is a number
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
 def find_records(*roots: Path) -> tuple[dict[Path, dict[str, Any]], list[str], list[str]]:

@@ -86,3 +86,12 @@ def test_a_long_search_prints_that_it_goes_on(tmp_path, monkeypatch, capsys):
     search.files_named(tmp_path, records.METRICS)
     err = capsys.readouterr().err
     assert f"searching {tmp_path}: 1 folders so far, 0 runs found" in err
+
+
+def test_numbers_in_names_are_in_the_order_of_their_values(tmp_path):
+    names = ["4-epochs/1", "4-epochs/2", "4-epochs/10", "15-epochs/1", "seed"]
+    for name in names:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / records.METRICS).touch()
+    files, _ = search.files_named(tmp_path, records.METRICS)
+    assert [str(path.parent.relative_to(tmp_path)) for path in files] == names
