@@ -46,13 +46,13 @@ def split_name(name: str) -> tuple[str, str] | None:
     if not slash:
         return None
     if library not in LIBRARIES:
-        raise ValueError(f"--model {name}: the libraries are {' and '.join(LIBRARIES)}")
+        raise ValueError(f"no network {name}: the libraries are {' and '.join(LIBRARIES)}")
     known = _names(library)
     # timm's names may have the name of a set of weights after a point.
     if network.partition(".")[0] not in known:
         near = difflib.get_close_matches(network, known, n=5, cutoff=0.5)
         advice = f"did you mean {', '.join(near)}?" if near else f"it has {len(known)} networks"
-        raise ValueError(f"--model {name}: {library} has no classifier {network!r}: {advice}")
+        raise ValueError(f"no network {name}: {library} has no classifier {network!r}: {advice}")
     return library, network
 
 
@@ -65,7 +65,7 @@ def _import(library: str) -> ModuleType:
             from torchvision import models as module
     except ImportError as error:
         raise ValueError(
-            f"--model {library}/... needs the package {library}: pip install {library}"
+            f"a network of {library} needs the package {library}: pip install {library}"
         ) from error
     return module
 
@@ -98,8 +98,8 @@ def pretrained_weights(library: str, network: str) -> dict[str, Tensor]:
     except Exception as error:  # each library, and what it downloads with, has errors of its own
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:100]
         raise ValueError(
-            f"--weights pretrained: {library} cannot give weights for {network} ({reason}): "
-            "connect to the network, or download them and name the file with --weights FILE"
+            f"{library} cannot give pretrained weights for {network} ({reason}): connect to the "
+            "internet, or download them and use the file"
         ) from error
 
 
@@ -134,7 +134,7 @@ def _body(library: str, network: str, pretrained: bool) -> tuple[nn.Module, int]
     ][-1]
     if not isinstance(layer, nn.Linear):
         raise ValueError(
-            f"--model torchvision/{network} ends in a {type(layer).__name__}, not in a linear "
+            f"torchvision/{network} ends in a {type(layer).__name__}, not in a linear "
             "layer: choose another network"
         )
     body.set_submodule(path, nn.Identity())
