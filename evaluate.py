@@ -199,7 +199,7 @@ def evaluate(options: Options, place: Place, path: Path, digest: str, seed: int)
                 f"{made['score']}: delete it, or choose another --method"
             )
         return f"{folder} is finished: skipped"
-    external.compare_with_other_seeds(folder, options.method, score, digest)
+    external.compare_with_other_seeds(folder, score, digest)
     about = {
         "config": config,
         "titles": place.titles | {"loss": options.method},

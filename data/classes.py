@@ -32,13 +32,14 @@ def match(train: ImageSet, test: SameKind, folder: Path) -> SameKind:
     """Return the test set with the training set's classes.
 
     Classes are matched by name. The test set need not have all of them. If it has no names, and
-    the training classes are named by numbers, its labels are these names.
+    the training folders are named 0, 1, 2, ..., its labels are these names.
 
     Raises ValueError if the test set has a class that the training set does not have.
     """
-    if not test.classes and _numbers_in_another_order(train.classes):
-        names = tuple(map(str, range(int(test.labels.max()) + 1)))
-        test = replace(test, classes=names)
+    # In an .npz a label is the number of a class name, so its names are no numbers of a test set.
+    in_folders = not (folder / "train.npz").is_file()
+    if not test.classes and in_folders and _numbers_in_another_order(train.classes):
+        test = replace(test, classes=tuple(map(str, range(len(train.classes)))))
     # Without names, the test labels are the numbers of the training classes.
     if test.classes in ((), train.classes):
         return replace(test, classes=train.classes)
@@ -64,14 +65,11 @@ def match(train: ImageSet, test: SameKind, folder: Path) -> SameKind:
 
 
 def _numbers_in_another_order(names: tuple[str, ...]) -> bool:
-    """Return whether classes are named by numbers, but class n is not named n.
-
-    So it is with folders 0, 1, 10, 11, 2, ..., which are in the order of text.
+    """Return whether the class names are 0, 1, 2, ... in another order, such as that of text:
+    0, 1, 10, 11, 2, ...
     """
-    are_numbers = all(
-        name.isascii() and name.isdigit() and str(int(name)) == name for name in names
-    )
-    return are_numbers and names != tuple(map(str, range(len(names))))
+    numbers = tuple(map(str, range(len(names))))
+    return names != numbers and set(names) == set(numbers)
 
 
 def refuse_wrong_labels(images: ImageSet, name: str) -> None:

@@ -106,8 +106,9 @@ ImageSet = Images | ImageFiles
 def turned_grey(test: ImageSet) -> ImageSet:
     """Return a test set in grey, for a network whose training images are all grey."""
     if isinstance(test, ImageFiles):
-        note = "the test images are turned grey, as all training images are"
-        return replace(test, grey=True, notes=(*test.notes, note))
+        note = "test images with colour are turned grey: no training image has colour"
+        notes = (*test.notes, note) if has_colour(test.first(100)).any() else test.notes
+        return replace(test, grey=True, notes=notes)
     coloured = int(has_colour(test.pixels).sum())
     if not coloured:
         return test

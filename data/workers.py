@@ -58,7 +58,11 @@ def _count() -> int:
 
     The processes that torchrun started on this machine share its processors.
     """
-    return max(1, min(8, (os.cpu_count() or 1) // torchrun.local_size()))
+    try:
+        sharing = torchrun.local_size()
+    except ValueError:  # main.py names the wrong variable
+        sharing = 1
+    return max(1, min(8, (os.cpu_count() or 1) // sharing))
 
 
 def _begin(_: int) -> None:

@@ -106,16 +106,17 @@ class Score(nn.Module):
     A subclass hands on everything that it is made from, by the names of its own arguments:
     tensors, which become buffers, numbers and other scores. `saved.pack` can then write it.
 
-    A file names a score by its class. So a subclass with the name of one of ours raises TypeError.
+    A file names a score by its class. So a subclass with the name of another module's raises
+    TypeError.
     """
 
     kinds: ClassVar[dict[str, type[Score]]] = {}  # name of a class → the class
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        ours = Score.kinds.get(cls.__name__, cls).__module__
-        if ours != cls.__module__ and ours.startswith(f"{__package__}."):
-            raise TypeError(f"{ours} has a score {cls.__name__} too: rename yours")
+        known = Score.kinds.get(cls.__name__, cls).__module__
+        if known != cls.__module__:
+            raise TypeError(f"{known} has a score {cls.__name__} too: rename one of the two")
         Score.kinds[cls.__name__] = cls
 
     def __init__(self, **values: Tensor | float | Score):

@@ -3,12 +3,12 @@
 Functions and classes: `dismax.calibrate`, `fit_temperature`, `fit_score`, `drift`,
 `replace_classifier`, `Detector`, `CalibratedNetwork`.
 
-Modules: `dismax.losses`, `models`, `detectors`, `calibration`, `detector`, `export`, `metrics`,
-`pytorch_ood`. Each is loaded when it is first used.
+Modules: `dismax.losses`, `models`, `detectors`, `calibration`, `confidences`, `detector`,
+`export`, `metrics`, `pytorch_ood`.
 
-The installed package holds all of it. In a checkout, `dismax.losses`, `dismax.models` and
-`dismax.detectors` are the repository's folders of these names. The other names, such as
-`dismax.calibration`, are files of `utils`.
+In the installed package each is loaded when it is first used. In a checkout, `losses`, `models` and
+`detectors` are the repository's folders of these names, and `calibration`, `confidences` and
+`metrics` are files of `utils`.
 """
 
 import sys
@@ -47,8 +47,15 @@ _MODULE_OF = {
     "replace_classifier": "losses",
 }
 _MODULES = (
-    *("calibration", "confidences", "detector", "detectors", "export", "losses", "metrics"),
-    *("models", "pytorch_ood"),
+    "calibration",
+    "confidences",
+    "detector",
+    "detectors",
+    "export",
+    "losses",
+    "metrics",
+    "models",
+    "pytorch_ood",
 )
 
 

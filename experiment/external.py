@@ -87,18 +87,17 @@ def _check_set(
         )
 
 
-def compare_with_other_seeds(folder: Path, method: str, score: str, digest: str) -> None:
+def compare_with_other_seeds(folder: Path, score: str, digest: str) -> None:
     """Raise ValueError if another seed of the method has another own score, or the same outputs.
 
     Args:
         folder: of the seed that is to be recorded; the other seeds are beside it.
-        method: the method's title.
-        score: the name of its own score.
+        score: the name of the method's own score.
         digest: SHA-256 of the file of outputs.
     """
     for path in sorted(folder.parent.glob(f"*/{records.METRICS}")):
         other = records.read_record(path)
-        if path.parent == folder or other["titles"]["loss"] != method:
+        if path.parent == folder:
             continue
         if other["config"].get("outputs") == digest:
             raise ValueError(f"{path.parent} has these outputs: each seed has outputs of its own")

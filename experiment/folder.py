@@ -162,4 +162,4 @@ def delete_checkpoints(folder: Path) -> None:
     """Delete the checkpoints of a finished run."""
     for name in (LAST, PREVIOUS):
         if (folder / name).exists():  # on a read-only disk, deleting what is missing is an error
-            (folder / name).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)  # another process may have been faster

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import yaml
 
@@ -64,8 +64,10 @@ def words(path: Path, values: Mapping[str, Any]) -> list[str]:
                 f"--config {path}: {name} is a text, a number, true, false, null, or a list of "
                 f"texts and numbers, got {value!r:.80}"
             )
-        if isinstance(value, bool) and kinds.get(name) is not bool:
-            value = "on" if value else "off"  # YAML reads these words as true and false
+        # YAML reads the words on and off as true and false.
+        word = {True: "on", False: "off"}.get(value) if isinstance(value, bool) else None
+        if word in get_args(kinds.get(name)):
+            value = word
         if isinstance(value, bool):
             command_line.append(option if value else option.replace("--", "--no-", 1))
         elif isinstance(value, list):

@@ -23,7 +23,7 @@ class Recipe:
     optimizer: Literal["sgd", "adamw"] = "sgd"
     warmup: float = 0.0  # the share of the training in which the rate rises from 0
     body_scale: float = 1.0  # the body's learning rate, as a multiple of the head's
-    # How a new network's weights are drawn: see `models.Network`.
+    # How a new network's weights are drawn: see `models.initialise`.
     start: Literal["paper", "pytorch"] = "paper"
 
     def epochs_of_decay(self, epochs: int) -> list[int]:

@@ -109,10 +109,11 @@ def other_content(groups: Mapping[Group, Runs]) -> list[str]:
         content: dict[str, set[str]] = {}
         for record in runs.values():
             for name, digest in record.get("fingerprints", {}).items():
-                what = f"the file of {name}" if name[:2] == "--" else f"the images of {name}"
-                content.setdefault(what, set()).add(digest)
+                if name[:2] != "--":  # the weights that it began with
+                    content.setdefault(f"the images of {name}", set()).add(digest)
             for path, digest in record.get("plugins", {}).items():
-                content.setdefault(f"the plugin {Path(path).name}", set()).add(digest)
+                loss = record["config"]["loss"]
+                content.setdefault(f"the plugin {Path(path).name} of {loss}", set()).add(digest)
         if changed := [visible(name) for name, digests in content.items() if len(digests) > 1]:
             sentences.append(
                 f"{visible(group.data_title)}, {visible(group.network)}: the runs differ in "

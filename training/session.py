@@ -9,7 +9,6 @@ from typing import Any
 
 from data import fingerprint
 from experiment import lock, records, weights
-from experiment.config import identity_of
 from experiment.folder import differences
 from utils import interruption
 from utils.output import print_line
@@ -79,8 +78,7 @@ class Session:
 
     def _load(self, saved: dict[str, Any]) -> None:
         folder = self.run.config.folder
-        identity = saved.get("identity")
-        if reasons := differences(identity and identity_of(identity), self.run.config.identity()):
+        if reasons := differences(saved.get("identity"), self.run.config.identity()):
             raise ValueError(
                 f"{folder}: its checkpoint is of another run ({'; '.join(reasons)}): "
                 f"{START_AFRESH}, or choose another folder with --runs"

@@ -49,9 +49,14 @@ def verdict(pairs: Pairs, seed: int) -> str:
     return answers.get((halves(LONG), halves(LARGE)), "neither")
 
 
+def common_seeds(pairs: Pairs) -> list[int]:
+    """Return the seeds that all three cells have."""
+    return sorted(set.intersection(*(set(pairs[cell]) for cell in (SHORT, LONG, LARGE))))
+
+
 def answer(pairs: Pairs) -> str:
     """Return the answer of all seeds that have the three cells."""
-    seeds = sorted(set.intersection(*(set(pairs[cell]) for cell in (SHORT, LONG, LARGE))))
+    seeds = common_seeds(pairs)
     verdicts = {seed: verdict(pairs, seed) for seed in seeds}
     if len(seeds) < SEEDS:
         return f"not decided: {len(seeds)} of {SEEDS} seeds have the three pairs"
@@ -64,17 +69,18 @@ def write() -> None:
     """Print a table of all pairs, means over their seeds, and the two answers."""
     records = [*read_runs([FOLDER / "runs"])[0].values()]
     all_pairs = {name: pairs_of(records, value) for name, value in NUMBERS.items()}
-    print(
-        "| network, epochs | seeds |", *(f" {name}: without FPR - with FPR |" for name in NUMBERS)
-    )
+    print("| network, epochs | seeds |", *(f"{name}: without FPR - with FPR |" for name in NUMBERS))
     print("|---|---|---|---|")
     for cell in CELLS:
-        seeds = all_pairs["accuracy"][cell]
+        seeds = [*all_pairs["accuracy"][cell]]
+        if cell in (SHORT, LONG, LARGE):  # means are comparable over the same seeds only
+            seeds = common_seeds(all_pairs["accuracy"]) or seeds
         if not seeds:
             continue
         cells = [f"{cell[0]}, {cell[1]}", ", ".join(map(str, seeds))]
         for pairs in all_pairs.values():
-            without, with_fpr = (mean(side) for side in zip(*pairs[cell].values(), strict=True))
+            sides = zip(*(pairs[cell][seed] for seed in seeds), strict=True)
+            without, with_fpr = (mean(side) for side in sides)
             cells.append(f"{without:.1f} - {with_fpr:.1f} = {without - with_fpr:.1f}")
         print(f"| {' | '.join(cells)} |")
     print()

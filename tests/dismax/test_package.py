@@ -23,6 +23,9 @@ import sys
 import torch
 before = {name.split(".")[0] for name in sys.modules}
 import dismax
+for name in dismax.__all__:
+    assert getattr(dismax, name).__module__.startswith("dismax."), name
+assert dismax.losses.replace_classifier is dismax.replace_classifier
 from dismax import calibration, detectors, score
 from dismax.detector import Detector
 from dismax.losses import DisMaxLossFirstPart, DisMaxLossSecondPart, replace_classifier

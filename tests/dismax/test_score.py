@@ -80,7 +80,7 @@ def test_a_score_of_a_plugin_comes_back_from_a_file():
 
 
 def test_a_score_may_not_have_the_name_of_one_of_ours():
-    with pytest.raises(TypeError, match=r"detectors\.knn has a score KNN too: rename yours"):
+    with pytest.raises(TypeError, match=r"detectors\.knn has a score KNN too: rename one"):
         type("KNN", (Score,), {})
 
 

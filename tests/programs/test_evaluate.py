@@ -295,7 +295,8 @@ def test_all_seeds_of_a_method_have_one_score_and_outputs_of_their_own(tmp_path,
         (second, "has the score MPS, this file score; all seeds of a method have the same"),
         (first, "1 has these outputs: each seed has outputs of its own"),
     ):
-        status, _, err = call(evaluate, capsys, path, *NAMES, "--seeds", 2, *where)
+        options = (*NAMES, "--method", "mine", "--seeds", 2, *where)
+        status, _, err = call(evaluate, capsys, path, *options)
         assert (status, err.count("\n")) == (2, 1)
         assert message in err
     options = (*NAMES, "--seeds", 2, "--score", "MPS", *where)

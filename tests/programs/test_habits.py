@@ -91,6 +91,7 @@ def test_the_package_tells_what_it_can_do(capsys):
     assert out.startswith(f"dismax {dismax.__version__}: ")
     assert "python main.py --help" in out
     assert [name for name in dismax.__all__ if f"dismax.{name}(" in out] == dismax.__all__
+    assert all(getattr(dismax, name) is not None for name in dir(dismax))
     module.main(["--version"])
     assert capsys.readouterr().out == f"dismax {dismax.__version__}\n"
 

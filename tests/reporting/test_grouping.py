@@ -56,8 +56,7 @@ def test_tables_that_differ_in_the_precision_alone_are_noted(two, capsys):
     ("entry", "named"),
     [
         ({"fingerprints": {"svhn": "2"}}, "the images of svhn"),
-        ({"fingerprints": {"--weights": "2"}}, "the file of --weights"),
-        ({"plugins": {"/a/mine.py": "2"}}, "the plugin mine.py"),
+        ({"plugins": {"/a/mine.py": "2"}}, "the plugin mine.py of DisMax without FPR"),
     ],
 )
 def test_runs_of_a_table_with_other_content_are_noted(runs, capsys, entry, named):
