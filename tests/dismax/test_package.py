@@ -23,15 +23,15 @@ import sys
 import torch
 before = {name.split(".")[0] for name in sys.modules}
 import dismax
-for name in dismax.__all__:
-    assert getattr(dismax, name).__module__.startswith("dismax."), name
-assert dismax.losses.replace_classifier is dismax.replace_classifier
 from dismax import calibration, detectors, score
 from dismax.detector import Detector
 from dismax.losses import DisMaxLossFirstPart, DisMaxLossSecondPart, replace_classifier
 assert dismax.__file__.startswith(sys.argv[1]), dismax.__file__
 assert detectors.__name__ == "dismax.detectors"
 new = {name.split(".")[0] for name in sys.modules} - before - set(sys.stdlib_module_names)
+for name in dismax.__all__:
+    assert getattr(dismax, name).__module__.startswith("dismax."), name
+assert dismax.losses.replace_classifier is dismax.replace_classifier
 from dismax import metrics
 assert metrics.accuracy([[0.0, 1.0]], [1]) == 1
 assert dismax.drift([0.0, 1.0], [0.5], 0.5).refused == 0
