@@ -117,6 +117,8 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_a_read_only_disk_is_named(
     remount("size=20m")
     status, out, _ = run_main(*given)
     assert (status, "resuming after epoch 2" in out) == (0, True)
+    remount("ro")
+    assert run_main(*given)[:2] == (0, f"{folder} is finished: skipped\n")
     run_main(*QUICK)
     results = records.read_record(folder / records.METRICS)
     assert without_times(results) == without_times(record_of(tmp_path))

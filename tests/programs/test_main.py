@@ -200,3 +200,17 @@ def test_a_network_with_nan_after_the_last_step_of_an_epoch_is_an_error(run_main
     assert status == 1
     assert "error: the logits became NaN or infinite by the end of epoch 1" in err
     assert err.count("\n") == 1
+
+
+def test_a_finished_run_from_before_an_option_is_skipped(run_main, tmp_path):
+    assert run_main(*QUICK)[0] == 0
+    folder = run_folder(tmp_path)
+    for name in (records.CONFIG, records.METRICS):
+        content = json.loads((folder / name).read_text())
+        config = content if name == records.CONFIG else content["config"]
+        for option in ("freeze", "size", "weights"):
+            del config[option]
+        (folder / name).write_text(json.dumps(content))
+    status, out, err = run_main(*QUICK)
+    assert (status, err) == (0, "")
+    assert out == f"{folder} is finished: skipped\n"
