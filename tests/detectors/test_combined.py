@@ -39,7 +39,9 @@ def test_the_own_score_is_the_heads_at_temperature_1():
 def test_a_held_out_image_is_ranked_as_a_new_one_would_be():
     """The others are counted and the new image itself, of n + 1."""
     scores = [3.0, 1.0, 1.0, math.nan, 2.0]
-    score = Combined(a=LogP(Column(0), torch.tensor(scores)), b=LogP(Column(1), torch.arange(5.0)))
+    score = Combined(
+        a=LogP(GivenScore(0), torch.tensor(scores)), b=LogP(GivenScore(1), torch.arange(5.0))
+    )
     others = [3, 1, 1, None, 2]  # with a score ≤ its own; NaN is not
     for i, (found, lower) in enumerate(zip(score.held_out_scores().tolist(), others, strict=True)):
         if lower is None:
@@ -48,7 +50,7 @@ def test_a_held_out_image_is_ranked_as_a_new_one_would_be():
             assert found == pytest.approx(math.log((1 + lower) / 6) + math.log((1 + i) / 6))
 
 
-class Column(Score):
+class GivenScore(Score):
     """One of the features."""
 
     def __init__(self, number):
@@ -66,7 +68,7 @@ def test_the_threshold_of_few_held_out_images_keeps_its_promise_for_new_ones(ali
     for _ in range(600):
         features = torch.randn(220, 1 if alike else 3, generator=generator).expand(-1, 3)
         held_out, fresh = features[:20], features[20:]
-        members = {name: LogP(Column(i), held_out[:, i]) for i, name in enumerate("abc")}
+        members = {name: LogP(GivenScore(i), held_out[:, i]) for i, name in enumerate("abc")}
         score = Combined(**members)
         threshold = score.held_out_scores().sort().values[1]
         accepted.append((score({"features": fresh}, None) >= threshold).double().mean().item())

@@ -16,11 +16,12 @@ texts = st.text(
     max_size=12,
 )
 names = texts.filter(lambda text: not text.startswith("-"))
+# The word None on a command line leaves an option without a value.
 models = names.filter(lambda name: name != "None")
 counts = st.integers(2, 10**6)
 fields = {
     "data": names,
-    "loss": names,
+    "loss": models,
     "seed": st.integers(0, 2**32 - 1),
     "protocol": st.sampled_from(["heldout", "paper"]),
     "ood": st.lists(names, max_size=3).map(tuple),
