@@ -26,6 +26,7 @@ from torch import Tensor
 
 from experiment import predictions, records, search
 from experiment.config import identity_of
+from experiment.external import OutputsBySet
 from experiment.folder import is_finished
 from experiment.outputs import record_outputs
 from losses.scores import SCORES
@@ -35,7 +36,6 @@ from utils.plugins import WithPlugins
 
 SCORES_OF_PROBABILITIES = ("MPS", "ES")  # the scores that need nothing but probabilities
 Member = tuple[Path, dict[str, Any]]  # a run's folder and its record
-OutputsBySet = dict[str, dict[str, Tensor]]  # set → named outputs
 
 
 @dataclass(frozen=True)

@@ -96,9 +96,9 @@ def compare_with_other_seeds(folder: Path, score: str, digest: str) -> None:
         digest: SHA-256 of the file of outputs.
     """
     for path in sorted(folder.parent.glob(f"*/{records.METRICS}")):
-        other = records.read_record(path)
         if path.parent == folder:
             continue
+        other = records.read_record(path)
         if other["config"].get("outputs") == digest:
             raise ValueError(f"{path.parent} has these outputs: each seed has outputs of its own")
         if other["score"] != score:

@@ -65,8 +65,7 @@ def words(path: Path, values: Mapping[str, Any]) -> list[str]:
                 f"texts and numbers, got {value!r:.80}"
             )
         # YAML reads the words on and off as true and false.
-        word = {True: "on", False: "off"}.get(value) if isinstance(value, bool) else None
-        if word in get_args(kinds.get(name)):
+        if isinstance(value, bool) and (word := "on" if value else "off") in get_args(kinds[name]):
             value = word
         if isinstance(value, bool):
             command_line.append(option if value else option.replace("--", "--no-", 1))

@@ -1,5 +1,6 @@
 """Writes what FPR costs in each pair of runs, and the study's answer by the rules of its page."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
@@ -20,19 +21,17 @@ Pairs = dict[tuple[str, int], dict[int, tuple[float, float]]]
 
 def pairs_of(records: Sequence[Record], value: Callable[[Record], float]) -> Pairs:
     """Return a number of all pairs of runs that differ only in FPR."""
-    found = {}
+    numbers: dict[tuple[tuple[str, int], str], dict[int, float]] = defaultdict(dict)
     for record in records:
-        config, titles = record["config"], record["titles"]
-        key = titles["model"], config["epochs"], config["seed"], config["loss"]
-        found[key] = 100 * value(record)
-    return {
-        cell: {
-            seed: (found[*cell, seed, "dismax_nofpr"], number)
-            for (*its_cell, seed, loss), number in sorted(found.items())
-            if (*its_cell,) == cell and loss == "dismax" and (*cell, seed, "dismax_nofpr") in found
-        }
-        for cell in CELLS
-    }
+        config = record["config"]
+        cell = record["titles"]["model"], config["epochs"]
+        numbers[cell, config["loss"]][config["seed"]] = 100 * value(record)
+    pairs: Pairs = {}
+    for cell in CELLS:
+        without, with_fpr = numbers[cell, "dismax_nofpr"], numbers[cell, "dismax"]
+        seeds = sorted(without.keys() & with_fpr.keys())
+        pairs[cell] = {seed: (without[seed], with_fpr[seed]) for seed in seeds}
+    return pairs
 
 
 def verdict(pairs: Pairs, seed: int) -> str:

@@ -13,7 +13,7 @@ import matplotlib as mpl
 from reporting.reading import read_runs
 from reporting.style import STYLE, legend, looks, panels
 
-from .values import Record, accuracy, auroc, mean_distance
+from .values import Record, accuracy, auroc, detector_auroc
 
 FOLDER = Path(__file__).parent
 LINES = {"WideResNet-10-2": "-", "ResNet-10": ":"}
@@ -21,7 +21,7 @@ PANELS = {
     "accuracy": accuracy,
     "SVHN: MMLES": auroc("SVHN-crops", "MMLES"),
     "SVHN: MPS, T = 1": auroc("SVHN-crops", "MPS", "t1"),
-    "SVHN: mean distance": mean_distance,
+    "SVHN: mean distance": detector_auroc("SVHN-crops", "mean_distance"),
     "Scenes: MMLES": auroc("Scenes-32", "MMLES"),
     "Scenes: MPS, T = 1": auroc("Scenes-32", "MPS", "t1"),
     "CIFAR-100: MMLES": auroc("CIFAR-100", "MMLES"),

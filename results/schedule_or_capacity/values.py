@@ -22,8 +22,14 @@ def auroc(title: str, score: str, at: str = "calibrated") -> Callable[[Record], 
     return get
 
 
-def mean_distance(record: Record) -> float:
-    """Return the AUROC on SVHN of -(mean distance); NaN for a head without distances."""
-    sources = {entry["title"]: source for source, entry in record["detection"].items()}
-    sets = record["detectors"]["mean_distance"].get("sets", {})
-    return sets[sources["SVHN-crops"]]["auroc"] if sets else math.nan
+def detector_auroc(title: str, name: str) -> Callable[[Record], float]:
+    """Return the function that gets a detector's AUROC on a set from a record; NaN if it does not
+    apply to the head.
+    """
+
+    def get(record: Record) -> float:
+        sources = {entry["title"]: source for source, entry in record["detection"].items()}
+        sets = record["detectors"][name].get("sets", {})
+        return sets[sources[title]]["auroc"] if sets else math.nan
+
+    return get

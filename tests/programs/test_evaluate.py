@@ -259,9 +259,8 @@ def test_outputs_beside_the_logits_are_checked(tmp_path, capsys, change, message
 @pytest.mark.parametrize("kind", [np.uint16, np.uint64, ">i4", np.int8])
 def test_labels_may_be_whole_numbers_of_any_type(tmp_path, capsys, kind):
     arrays = outputs()
-    for name in ("test/labels", "validation/labels"):
-        arrays[name] = arrays[name].astype(kind)
-    path = write(tmp_path / "x.npz", arrays)
+    labels = {name: array.astype(kind) for name, array in arrays.items() if "labels" in name}
+    path = write(tmp_path / "x.npz", arrays | labels)
     assert call(evaluate, capsys, path, *NAMES, "--runs", tmp_path / "runs")[0] == 0
 
 
@@ -287,17 +286,15 @@ def test_all_seeds_of_a_method_have_one_score_and_outputs_of_their_own(tmp_path,
     where = ("--runs", tmp_path / "runs")
     first = write(tmp_path / "1.npz", outputs(1))
     assert call(evaluate, capsys, first, *NAMES, *where)[0] == 0
-    with_score = outputs(2)
-    for name in ("test", "validation", "near", "far"):
-        with_score[f"{name}/score"] = with_score[f"{name}/logits"].max(1)
-    second = write(tmp_path / "2.npz", with_score)
+    given = outputs(2)
+    given |= {key.replace("logits", "score"): x.max(1) for key, x in given.items() if x.ndim == 2}
+    second = write(tmp_path / "2.npz", given)
+    other = ("--seeds", 2, *where)
     for path, message in (
         (second, "has the score MPS, this file score; all seeds of a method have the same"),
         (first, "1 has these outputs: each seed has outputs of its own"),
     ):
-        options = (*NAMES, "--method", "mine", "--seeds", 2, *where)
-        status, _, err = call(evaluate, capsys, path, *options)
+        status, _, err = call(evaluate, capsys, path, *NAMES, "--method", "mine", *other)
         assert (status, err.count("\n")) == (2, 1)
         assert message in err
-    options = (*NAMES, "--seeds", 2, "--score", "MPS", *where)
-    assert call(evaluate, capsys, second, *options)[0] == 0
+    assert call(evaluate, capsys, second, *NAMES, "--score", "MPS", *other)[0] == 0
