@@ -1,0 +1,108 @@
+"""Measures the combined score, its three members and two pairs of them on finished runs.
+
+Usage: python -m results.combined_score.measure FILE.csv RUN...
+
+For each set of images, FILE.csv gets the AUROC against the test images, and the share of images
+that a threshold for 95 % of the held-out images accepts.
+"""
+
+import copy
+import csv
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from data.batches import Normalizer, plain_batches
+from data.catalog import title_of
+from data.images import EVALUATION_BATCH
+from detectors import FitData, SetOutputs
+from detectors.combined import Combined
+from detectors.own import Own
+from dismax.score import DeployedScore, fit_to_outputs
+from experiment.data import load_data
+from experiment.evaluation import predict
+from experiment.finished import FinishedRun
+from experiment.network import load_network
+from experiment.titles import of_sources
+from utils import runtime
+from utils.metrics import detection_metrics
+from utils.output import print_line
+
+MORE_SETS = ("far=digits", "far=photos", "very_far=noise")  # beside those of the run
+PAIRS = (("own", "mahalanobis"), ("own", "knn"))
+TPR = 0.95
+COLUMNS = ("network", "epochs", "loss", "seed", "accuracy", "set", "score", "auroc", "accepted")
+
+
+def outputs_of(run: FinishedRun) -> tuple[FitData, dict[str, SetOutputs]]:
+    """Return the outputs of a run's network that scores are fitted to, and title → outputs of
+    the test images ("test") and of each out-of-distribution set.
+    """
+    data = load_data(replace(run.config, ood=(*run.config.ood, *MORE_SETS)))
+    network = load_network(run.folder, run.device)
+    network.classifier.temperature.fill_(1)
+    normalize = Normalizer(data.mean, data.std, run.device)
+    sets = {}
+    for name, images in {"train": data.train, **data.evaluation_sets}.items():
+        batches = plain_batches(images, normalize, EVALUATION_BATCH, run.device)
+        outputs = predict(network, batches, runtime.autocast(run.device, run.precision))
+        sets[name] = SetOutputs(outputs, labels=images.labels)
+    head = copy.deepcopy(network.classifier).cpu()
+    fit_data = FitData(None, head, sets["train"], sets[data.calibration_split], data.std, data.mean)
+    titles = of_sources({source: title_of(source) for source in data.ood})
+    return fit_data, {"test": sets["test"]} | {titles[name]: sets[name] for name in data.ood}
+
+
+def scores_of(data: FitData, temperature: float) -> dict[str, DeployedScore]:
+    """Return the scores by name, fitted. KNN is the one in the combined score."""
+    combined = fit_to_outputs("combined", data, temperature)
+    members = {name: getattr(combined.score, name) for name in combined.score.names}
+    alone = {name: member.score for name, member in members.items()}
+    alone["own"] = Own(temperature)
+    pairs = {" + ".join(pair): Combined(**{name: members[name] for name in pair}) for pair in PAIRS}
+    scores = {name: DeployedScore(name, score) for name, score in {**alone, **pairs}.items()}
+    for score in scores.values():
+        score.set_thresholds(data.calibration.outputs, data.head)
+    return {**scores, "combined": combined}
+
+
+def measure(folder: Path) -> Iterator[dict[str, str | int]]:
+    """Yield the rows of a run."""
+    run = FinishedRun(folder, torch.device("cpu"), Path("data/downloads"))
+    config, titles = run.record["config"], run.record["titles"]
+    data, sets = outputs_of(run)
+    test = sets.pop("test")
+    accuracy = (test.outputs["logits"].argmax(1) == test.labels).double().mean().item()
+    about = {
+        "network": titles["model"],
+        "epochs": config["epochs"],
+        "loss": titles["loss"],
+        "seed": config["seed"],
+        "accuracy": f"{accuracy:.4f}",
+    }
+    for name, score in scores_of(data, run.record["temperature"]["value"]).items():
+        in_scores = score.of(test.outputs, data.head)
+        for title, images in {"test": test, **sets}.items():
+            scores = in_scores if images is test else score.of(images.outputs, data.head)
+            auroc = detection_metrics(in_scores, scores)["auroc"]
+            accepted = (scores >= score.threshold(TPR)).double().mean().item()
+            numbers = {"auroc": f"{auroc:.4f}", "accepted": f"{accepted:.4f}"}
+            yield about | {"set": title, "score": name} | numbers
+
+
+def main(path: str, *folders: str) -> None:
+    """Measure the runs one after another, and write each as soon as it is done."""
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for folder in folders:
+            writer.writerows(measure(Path(folder)))
+            file.flush()
+            print_line(f"{folder} is measured")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
