@@ -9,7 +9,7 @@ from .contract import Detector, FitData, Fitted, NotApplicable, Score, SetOutput
 from .energy import fit_energy
 from .gen import fit_gen
 from .knn import fit_knn
-from .mahalanobis import fit_mahalanobis
+from .mahalanobis import fit_mahalanobis, fit_mahalanobis_plus_plus
 from .mahalanobis_layers import fit_mahalanobis_layers
 from .maxlogit import fit_maxlogit
 from .odin import fit_odin
@@ -25,6 +25,7 @@ DETECTORS: dict[str, Detector] = {
     "gen": Detector("GEN", "logits", fit_gen),
     "knn": Detector("KNN", "features", fit_knn),
     "mahalanobis": Detector("Mahalanobis", "features", fit_mahalanobis),
+    "mahalanobis_plus_plus": Detector("Mahalanobis++", "features", fit_mahalanobis_plus_plus),
     "mahalanobis_layers": Detector("Mahalanobis over layers", "network", fit_mahalanobis_layers),
     "combined": Detector("own + KNN + Mahalanobis", "features", fit_combined),
     "vim": Detector("ViM", "features", fit_vim, refuses=needs_linear_head),

@@ -1,10 +1,13 @@
-"""Mahalanobis, the distance to the nearest class (Lee et al. 2018, arXiv 1807.03888), in the last
-layer's features.
+"""Mahalanobis, the distance to the nearest class in the last layer's features (Lee et al. 2018,
+arXiv 1807.03888), and Mahalanobis++, the same of features of length 1 (Mueller and Hein 2025, arXiv
+2505.18032).
 
-The paper's input pre-processing is left out. `preprocessing.py` has it for the heads' own scores.
+The first paper's input pre-processing is left out. `preprocessing.py` has it for the heads' own
+scores.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .common import deployable, features_of
@@ -39,6 +42,22 @@ class Mahalanobis(Score):
         return self.of(outputs["features"])
 
 
+class MahalanobisPlusPlus(Score):
+    """The score of `Mahalanobis` for f/‖f‖. A feature vector of zeros stays zero.
+
+    Args:
+        gaussians: fitted to features that are divided by their lengths too.
+    """
+
+    gaussians: Mahalanobis
+
+    def __init__(self, gaussians: Mahalanobis):
+        super().__init__(gaussians=gaussians)
+
+    def forward(self, outputs, head):
+        return self.gaussians.of(F.normalize(outputs["features"]))
+
+
 def class_gaussians(features: Tensor, labels: Tensor) -> Mahalanobis:
     """Fit one Gaussian for each class, all with the same covariance Σ.
 
@@ -71,3 +90,11 @@ def fit_mahalanobis(data: FitData) -> Fitted:
     train = required(data.train, "training images")
     score = class_gaussians(features_of(train), required(train.labels, "training labels"))
     return deployable(score, data)
+
+
+def fit_mahalanobis_plus_plus(data: FitData) -> Fitted:
+    """Return the detector whose score is `MahalanobisPlusPlus`."""
+    train = required(data.train, "training images")
+    directions = F.normalize(features_of(train))
+    gaussians = class_gaussians(directions, required(train.labels, "training labels"))
+    return deployable(MahalanobisPlusPlus(gaussians), data)

@@ -1,4 +1,4 @@
-"""Measures the combined score, its three members and two pairs of them on finished runs.
+"""Measures the combined score on finished runs, beside its members, Mahalanobis++ and two pairs.
 
 Usage: python -m results.combined_score.measure FILE.csv RUN...
 
@@ -19,7 +19,7 @@ from data.batches import Normalizer, plain_batches
 from data.catalog import title_of
 from data.images import EVALUATION_BATCH
 from detectors import FitData, SetOutputs
-from detectors.combined import Combined
+from detectors.combined import Combined, LogP
 from detectors.own import Own
 from dismax.score import DeployedScore, fit_to_outputs
 from experiment.data import load_data
@@ -31,8 +31,8 @@ from utils import runtime
 from utils.metrics import detection_metrics
 from utils.output import print_line
 
-MORE_SETS = ("far=digits", "far=photos", "very_far=noise")  # beside those of the run
-PAIRS = (("own", "mahalanobis"), ("own", "knn"))
+MORE_SETS = ("far=digits", "far=photos", "very_far=noise")  # for runs on CIFAR-10
+PLUS = "mahalanobis_plus_plus"
 TPR = 0.95
 COLUMNS = ("network", "epochs", "loss", "seed", "accuracy", "set", "score", "auroc", "accepted")
 
@@ -41,7 +41,8 @@ def outputs_of(run: FinishedRun) -> tuple[FitData, dict[str, SetOutputs]]:
     """Return the outputs of a run's network that scores are fitted to, and title → outputs of
     the test images ("test") and of each out-of-distribution set.
     """
-    data = load_data(replace(run.config, ood=(*run.config.ood, *MORE_SETS)))
+    more = () if run.config.data == "digits" else MORE_SETS
+    data = load_data(replace(run.config, ood=(*run.config.ood, *more)))
     network = load_network(run.folder, run.device)
     network.classifier.temperature.fill_(1)
     normalize = Normalizer(data.mean, data.std, run.device)
@@ -60,9 +61,13 @@ def scores_of(data: FitData, temperature: float) -> dict[str, DeployedScore]:
     """Return the scores by name, fitted. KNN is the one in the combined score."""
     combined = fit_to_outputs("combined", data, temperature)
     members = {name: getattr(combined.score, name) for name in combined.score.names}
-    alone = {name: member.score for name, member in members.items()}
-    alone["own"] = Own(temperature)
-    pairs = {" + ".join(pair): Combined(**{name: members[name] for name in pair}) for pair in PAIRS}
+    plus = fit_to_outputs(PLUS, data, temperature)
+    members[PLUS] = LogP(plus.score, plus.of(data.calibration.outputs, data.head))
+    alone = {name: member.score for name, member in members.items()} | {"own": Own(temperature)}
+    pairs = {
+        f"own + {name}": Combined(own=members["own"], **{name: members[name]})
+        for name in ("knn", PLUS)
+    }
     scores = {name: DeployedScore(name, score) for name, score in {**alone, **pairs}.items()}
     for score in scores.values():
         score.set_thresholds(data.calibration.outputs, data.head)

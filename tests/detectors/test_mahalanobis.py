@@ -1,11 +1,11 @@
-"""Mahalanobis, against SciPy and pytorch-ood 0.4."""
+"""Mahalanobis and Mahalanobis++, against SciPy and pytorch-ood 0.4."""
 
 import numpy as np
 import torch
 from pytorch_ood import detector as pytorch_ood
 from scipy.spatial.distance import mahalanobis
 
-from detectors.mahalanobis import fit_mahalanobis
+from detectors.mahalanobis import fit_mahalanobis, fit_mahalanobis_plus_plus
 from tests.detectors.sets import C, feature_data, feature_set, random_features, seeded_generator
 
 
@@ -28,6 +28,21 @@ def test_mahalanobis_equals_scipy_and_pytorch_ood():
     # paper's is the mean.
     theirs = pytorch_ood.Mahalanobis(None).fit_features(train, labels)
     np.testing.assert_allclose(scores, -2 * 200 * theirs.predict_features(test), rtol=1e-3)
+
+
+def test_mahalanobis_plus_plus_is_mahalanobis_of_features_of_length_1():
+    train, test = random_features(200, 7), random_features(20, 7, seed=1)
+    labels = torch.arange(200) // 50
+    # The lengths of features, in training and afterwards, do not matter.
+    longer = train * torch.rand(200, 1, generator=seeded_generator(2)) * 1e3
+    fitted = fit_mahalanobis_plus_plus(feature_data(longer, labels=labels))
+    f, z = (x.double().numpy() / np.linalg.norm(x.double(), axis=1)[:, None] for x in (train, test))
+    centred = np.concatenate([f[labels == c] - f[labels == c].mean(0) for c in range(C)])
+    inverse = np.linalg.inv(np.cov(centred.T, bias=True))
+    means = [f[labels == c].mean(0) for c in range(C)]
+    expected = [-min(mahalanobis(row, mean, inverse) ** 2 for mean in means) for row in z]
+    np.testing.assert_allclose(fitted(feature_set(test)), expected, rtol=1e-5)
+    np.testing.assert_allclose(fitted(feature_set(1e-3 * test)), expected, rtol=1e-5)
 
 
 def test_empty_classes_and_constant_features_do_not_change_the_scores():

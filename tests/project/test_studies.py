@@ -1,12 +1,15 @@
 """The code of the studies in results/: plugins, numbers that judge, a figure."""
 
+import csv
 import itertools
+from statistics import mean
 from unittest import mock
 
 import pytest
 import torch
 
 from detectors import DETECTORS, FitData, SetOutputs
+from detectors.own import fit_own
 from losses import (
     LOSSES,
     DisMaxLossFirstPart,
@@ -16,8 +19,10 @@ from losses import (
 from reporting.aggregation import rows_of
 from reporting.columns import COLUMNS
 from reporting.reading import read_runs
+from results.combined_score import measure, tables
 from results.schedule_or_capacity import answer, figure
 from tests.common import ROOT
+from tests.detectors.sets import network_set, untrained_data
 
 # The plugins add rows, which no other test may see.
 with (
@@ -196,3 +201,34 @@ def test_the_share_of_mosaics_survives_a_stop_within_an_epoch(head):
     stopped.before_epoch(5)
     resumed.load_state_dict(stopped.state_dict())
     assert resumed.share == stopped.share == 0.2
+
+
+def test_the_pairs_are_joined_as_the_combined_score_joins_three():
+    data = untrained_data("dismax")
+    scores = measure.scores_of(data, temperature=0.5)
+    assert scores.keys() == tables.SCORES.keys()
+    outputs = network_set(data.network, 2, 33).outputs
+    found = {name: score.of(outputs, data.head) for name, score in scores.items()}
+    own = {name: value for name, value in outputs.items() if name != "features"}
+    torch.testing.assert_close(found["own"], data.head.scores(own, temperature=0.5))
+    for name in ("mahalanobis_plus_plus", "knn"):
+        expected = torch.zeros(33)
+        for member in (DETECTORS[name].fit(data), fit_own(data)):
+            held_out = member(data.calibration)
+            lower = (held_out <= member(SetOutputs(outputs))[:, None]).sum(1)
+            expected += torch.log((1 + lower) / (1 + len(held_out)))
+        torch.testing.assert_close(found[f"own + {name}"], expected)
+
+
+def test_a_cell_is_the_mean_of_the_runs():
+    with open(tables.MEASURED, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["network"] == "small CNN"]
+    noise = [row for row in rows if (row["set"], row["score"]) == ("Noise", "knn")]
+    assert len(noise) == 4 * 3  # losses and seeds
+    auroc, accepted = (
+        100 * mean(float(row[name]) for row in noise) for name in ("auroc", "accepted")
+    )
+    rows = tables.measured().query("network == 'small CNN'")
+    table = tables.cells(rows, ["score"], ["set"])
+    assert table.loc["KNN", "Noise"] == f"{auroc:.1f} ({accepted:.0f})"
+    assert [*table.index] == [*tables.SCORES.values()]
