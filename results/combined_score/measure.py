@@ -20,6 +20,7 @@ from data.catalog import title_of
 from data.images import EVALUATION_BATCH
 from detectors import FitData, SetOutputs
 from detectors.combined import Combined, LogP
+from detectors.contract import required
 from detectors.own import Own
 from dismax.score import DeployedScore, fit_to_outputs
 from experiment.data import load_data
@@ -80,7 +81,8 @@ def measure(folder: Path) -> Iterator[dict[str, str | int]]:
     config, titles = run.record["config"], run.record["titles"]
     data, sets = outputs_of(run)
     test = sets.pop("test")
-    accuracy = (test.outputs["logits"].argmax(1) == test.labels).double().mean().item()
+    labels = required(test.labels, "the test labels")
+    accuracy = (test.outputs["logits"].argmax(1) == labels).double().mean().item()
     about = {
         "network": titles["model"],
         "epochs": config["epochs"],

@@ -33,7 +33,7 @@ def cells(rows: pd.DataFrame, by: list[str], across: list[str]) -> pd.DataFrame:
     """
     groups = rows.groupby([*by, *across], observed=True, sort=False)
     means = 100 * groups[["auroc", "accepted"]].mean()
-    texts = means.auroc.map("{:.1f}".format) + " (" + means.accepted.map("{:.0f}".format) + ")"
+    texts = means.apply(lambda mean: f"{mean.auroc:.1f} ({mean.accepted:.0f})", axis=1)
     return texts.unstack(across, sort=False)
 
 
