@@ -62,7 +62,8 @@ def class_gaussians(features: Tensor, labels: Tensor) -> Mahalanobis:
     """Fit one Gaussian for each class, all with the same covariance Σ.
 
     Classes without images have no mean μ_c. If Σ is singular (constant features, or N < D), Σ⁻¹ is
-    its pseudo-inverse: directions in which the training features do not vary do not count.
+    its pseudo-inverse: directions in which the training features do not vary do not count. Nor do
+    those in which they vary by less than the rounding of float32.
 
     Args:
         features: training features [N, D] in float64.
@@ -80,7 +81,8 @@ def class_gaussians(features: Tensor, labels: Tensor) -> Mahalanobis:
     means = torch.stack([features[index == c].mean(0) for c in range(len(classes))])
     covariance = EmpiricalCovariance().fit((features - means[index]).numpy())
     values, vectors = torch.linalg.eigh(torch.from_numpy(covariance.get_precision()))
-    root = vectors * values.clamp(min=0).sqrt()
+    rounding = features.square().mean() * torch.finfo(torch.float32).eps ** 2
+    root = vectors * values.clamp(min=0).where(values * rounding < 1, 0).sqrt()
     shift = means.mean(0)
     return Mahalanobis(shift, root, (means - shift) @ root)
 

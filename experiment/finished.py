@@ -94,13 +94,13 @@ class FinishedRun:
         mean: Sequence[float] = ()
         std: Sequence[float] = ()
         if needs - {"logits"} and self.has_network:
-            network = self._load_network()
+            network = self.load_network()
             head = copy.deepcopy(network.classifier).cpu()
         infer = "network" in needs or ("features" in needs and not self.has_features)
         if network is not None and infer:
-            data = self._load_data()
+            data = self.load_data()
             mean, std = data.mean, data.std
-            sets = self._infer(network, data)
+            sets = self.infer(network, data)
         else:
             sets = self._saved_outputs()
             if head is not None and self.has_features:
@@ -109,7 +109,7 @@ class FinishedRun:
         fit_data = FitData(network, head, sets.get("train"), sets[split], std, mean)
         return fit_data, {name: sets[name] for name in ("test", *self.record["detection"])}
 
-    def _load_network(self) -> Network:
+    def load_network(self) -> Network:
         """Return the trained network at temperature 1, for which the detectors are defined.
 
         Raises ValueError if the weights of its body are not those of the run.
@@ -124,7 +124,7 @@ class FinishedRun:
         network.classifier.temperature.fill_(1)
         return network
 
-    def _load_data(self) -> Data:
+    def load_data(self) -> Data:
         """Return the run's images.
 
         Raises ValueError if this version prepares images in another way than the run did, or if
@@ -144,8 +144,11 @@ class FinishedRun:
             )
         return data
 
-    def _infer(self, network: Network, data: Data) -> dict[str, SetOutputs]:
-        """Run the network over all images."""
+    def infer(self, network: Network, data: Data) -> dict[str, SetOutputs]:
+        """Return the outputs of the training images, and of all sets that the run evaluates.
+
+        Raises ValueError if they are not those that the run saved.
+        """
         normalize = Normalizer(data.mean, data.std, self.device)
         sets = {}
         for name, images in {"train": data.train, **data.evaluation_sets}.items():

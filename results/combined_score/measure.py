@@ -15,27 +15,20 @@ from pathlib import Path
 
 import torch
 
-from data.batches import Normalizer, plain_batches
 from data.catalog import title_of
-from data.images import EVALUATION_BATCH
 from detectors import FitData, SetOutputs
 from detectors.combined import Combined, LogP
-from detectors.contract import required
 from detectors.own import Own
 from dismax.score import DeployedScore, fit_to_outputs
-from experiment.data import load_data
-from experiment.evaluation import predict
 from experiment.finished import FinishedRun
-from experiment.network import load_network
 from experiment.titles import of_sources
-from utils import runtime
 from utils.metrics import detection_metrics
 from utils.output import print_line
 
 MORE_SETS = ("far=digits", "far=photos", "very_far=noise")  # for runs on CIFAR-10
 PLUS = "mahalanobis_plus_plus"
 TPR = 0.95
-COLUMNS = ("network", "epochs", "loss", "seed", "accuracy", "set", "score", "auroc", "accepted")
+COLUMNS = ("network", "epochs", "loss", "seed", "set", "score", "auroc", "accepted")
 
 
 def outputs_of(run: FinishedRun) -> tuple[FitData, dict[str, SetOutputs]]:
@@ -43,15 +36,9 @@ def outputs_of(run: FinishedRun) -> tuple[FitData, dict[str, SetOutputs]]:
     the test images ("test") and of each out-of-distribution set.
     """
     more = () if run.config.data == "digits" else MORE_SETS
-    data = load_data(replace(run.config, ood=(*run.config.ood, *more)))
-    network = load_network(run.folder, run.device)
-    network.classifier.temperature.fill_(1)
-    normalize = Normalizer(data.mean, data.std, run.device)
-    sets = {}
-    for name, images in {"train": data.train, **data.evaluation_sets}.items():
-        batches = plain_batches(images, normalize, EVALUATION_BATCH, run.device)
-        outputs = predict(network, batches, runtime.autocast(run.device, run.precision))
-        sets[name] = SetOutputs(outputs, labels=images.labels)
+    run.config = replace(run.config, ood=(*run.config.ood, *more))
+    network, data = run.load_network(), run.load_data()
+    sets = run.infer(network, data)
     head = copy.deepcopy(network.classifier).cpu()
     fit_data = FitData(None, head, sets["train"], sets[data.calibration_split], data.std, data.mean)
     titles = of_sources({source: title_of(source) for source in data.ood})
@@ -81,14 +68,11 @@ def measure(folder: Path) -> Iterator[dict[str, str | int]]:
     config, titles = run.record["config"], run.record["titles"]
     data, sets = outputs_of(run)
     test = sets.pop("test")
-    labels = required(test.labels, "the test labels")
-    accuracy = (test.outputs["logits"].argmax(1) == labels).double().mean().item()
     about = {
         "network": titles["model"],
         "epochs": config["epochs"],
         "loss": titles["loss"],
         "seed": config["seed"],
-        "accuracy": f"{accuracy:.4f}",
     }
     for name, score in scores_of(data, run.record["temperature"]["value"]).items():
         in_scores = score.of(test.outputs, data.head)

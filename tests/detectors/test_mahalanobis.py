@@ -45,6 +45,16 @@ def test_mahalanobis_plus_plus_is_mahalanobis_of_features_of_length_1():
     np.testing.assert_allclose(fitted(feature_set(1e-3 * test)), expected, rtol=1e-5)
 
 
+def test_images_of_a_class_that_differ_only_in_length_give_finite_scores():
+    """All of their directions are equal, but for rounding."""
+    labels = torch.arange(60) % 3
+    classes = random_features(3, 5)
+    train = classes[labels] * (1 + torch.rand(60, 1, generator=seeded_generator(1)))
+    fitted = fit_mahalanobis_plus_plus(feature_data(train, labels=labels))
+    scores = fitted(feature_set(random_features(20, 5, seed=2)))
+    assert scores.abs().max() < 1e12
+
+
 def test_empty_classes_and_constant_features_do_not_change_the_scores():
     train, test = random_features(60, 5), random_features(20, 5, seed=1)
     labels = torch.arange(60) % 2
