@@ -12,6 +12,6 @@ data=$1 runs=$2 losses=$3 seeds=$4
 for seed in $seeds; do
   for loss in $losses; do
     echo "--model wideresnet102 --epochs 15 --loss $loss --seed $seed --runs '$runs'" \
-      "--plugin results/fpr_variants/variants.py"
+      "--plugin results/fpr_variants/variants.py --compile"
   done
 done | bash results/two_at_once.sh "$data"

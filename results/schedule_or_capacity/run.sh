@@ -7,10 +7,10 @@ set -u
 data=${1:-/data}
 runs=${2:-/study}
 
-# Prints the arguments of a run with each loss. Usage: cell MODEL EPOCHS SEED
+# Prints the arguments of a run with each loss. Usage: cell MODEL EPOCHS SEED [--compile]
 cell() {
   for loss in dismax dismax_nofpr softmax; do
-    echo "--model $1 --epochs $2 --loss $loss --seed $3 --runs '$runs/$2-epochs'"
+    echo "--model $1 --epochs $2 --loss $loss --seed $3 --runs '$runs/$2-epochs'" "${@:4}"
   done
 }
 
@@ -21,13 +21,13 @@ all_runs() {
   cell resnet10 15 1
   cell resnet10 4 1
   for seed in 2 3; do
-    cell wideresnet102 4 $seed
-    cell wideresnet102 15 $seed
+    cell wideresnet102 4 $seed --compile
+    cell wideresnet102 15 $seed --compile
   done
   for seed in 2 3; do
     cell resnet10 4 $seed
     cell resnet10 15 $seed
-    cell wideresnet102 60 $seed
+    cell wideresnet102 60 $seed --compile
   done
 }
 
