@@ -1,4 +1,4 @@
-"""Measures the combined score on finished runs, beside its members, Mahalanobis++ and two pairs.
+"""Measures the combined score on finished runs, beside its members and other combinations.
 
 Usage: python -m results.combined_score.measure FILE.csv RUN...
 
@@ -27,6 +27,7 @@ from utils.output import print_line
 
 MORE_SETS = ("far=digits", "far=photos", "very_far=noise")  # for runs on CIFAR-10
 PLUS = "mahalanobis_plus_plus"
+OTHERS = (("own", "knn"), ("own", PLUS), ("own", "knn", "mahalanobis", PLUS))
 TPR = 0.95
 COLUMNS = ("network", "epochs", "loss", "seed", "set", "score", "auroc", "accepted")
 
@@ -52,11 +53,10 @@ def scores_of(data: FitData, temperature: float) -> dict[str, DeployedScore]:
     plus = fit_to_outputs(PLUS, data, temperature)
     members[PLUS] = LogP(plus.score, plus.of(data.calibration.outputs, data.head))
     alone = {name: member.score for name, member in members.items()} | {"own": Own(temperature)}
-    pairs = {
-        f"own + {name}": Combined(own=members["own"], **{name: members[name]})
-        for name in ("knn", PLUS)
+    others = {
+        " + ".join(names): Combined(**{name: members[name] for name in names}) for names in OTHERS
     }
-    scores = {name: DeployedScore(name, score) for name, score in {**alone, **pairs}.items()}
+    scores = {name: DeployedScore(name, score) for name, score in {**alone, **others}.items()}
     for score in scores.values():
         score.set_thresholds(data.calibration.outputs, data.head)
     return {**scores, "combined": combined}

@@ -13,6 +13,7 @@ SCORES = {
     "own + knn": "own + KNN",
     "own + mahalanobis_plus_plus": "own + Mahalanobis++",
     "combined": "combined",
+    "own + knn + mahalanobis + mahalanobis_plus_plus": "all four",
 }
 
 

@@ -203,7 +203,7 @@ def test_the_share_of_mosaics_survives_a_stop_within_an_epoch(head):
     assert resumed.share == stopped.share == 0.2
 
 
-def test_the_pairs_are_joined_as_the_combined_score_joins_three():
+def test_others_are_joined_as_the_combined_score_joins_three():
     data = untrained_data("dismax")
     scores = measure.scores_of(data, temperature=0.5)
     assert scores.keys() == tables.SCORES.keys()
@@ -211,13 +211,15 @@ def test_the_pairs_are_joined_as_the_combined_score_joins_three():
     found = {name: score.of(outputs, data.head) for name, score in scores.items()}
     own = {name: value for name, value in outputs.items() if name != "features"}
     torch.testing.assert_close(found["own"], data.head.scores(own, temperature=0.5))
-    for name in ("mahalanobis_plus_plus", "knn"):
+    fits = {name: DETECTORS[name].fit for name in scores if name in DETECTORS} | {"own": fit_own}
+    for names in measure.OTHERS:
         expected = torch.zeros(33)
-        for member in (DETECTORS[name].fit(data), fit_own(data)):
+        for name in names:
+            member = fits[name](data)
             held_out = member(data.calibration)
             lower = (held_out <= member(SetOutputs(outputs))[:, None]).sum(1)
             expected += torch.log((1 + lower) / (1 + len(held_out)))
-        torch.testing.assert_close(found[f"own + {name}"], expected)
+        torch.testing.assert_close(found[" + ".join(names)], expected)
 
 
 def test_a_cell_is_the_mean_of_the_runs():
