@@ -12,8 +12,8 @@ SCORES = {
     "mahalanobis_plus_plus": "Mahalanobis++",
     "own + knn": "own + KNN",
     "own + mahalanobis_plus_plus": "own + Mahalanobis++",
-    "combined": "combined",
     "own + knn + mahalanobis + mahalanobis_plus_plus": "all four",
+    "combined": "combined",
 }
 
 
