@@ -1,10 +1,12 @@
-"""Writes the tables of the page from measured.csv."""
+"""Writes the tables of the page from measured.csv and judged.csv."""
 
 from pathlib import Path
 
 import pandas as pd
 
 MEASURED = Path(__file__).parent / "measured.csv"
+JUDGED = Path(__file__).parent / "judged.csv"  # the networks that decide
+NOW, CANDIDATE = "combined", "all four"
 SCORES = {
     "own": "own",
     "knn": "KNN",
@@ -17,9 +19,9 @@ SCORES = {
 }
 
 
-def measured() -> pd.DataFrame:
+def measured(path: Path = MEASURED) -> pd.DataFrame:
     """Return what was measured, with the scores by their titles."""
-    rows = pd.read_csv(MEASURED)
+    rows = pd.read_csv(path)
     titles = pd.Categorical(rows.score.map(SCORES), [*SCORES.values()], ordered=True)
     return rows.assign(score=titles)
 
@@ -63,3 +65,40 @@ def write_test_shares() -> None:
     shares = 100 * measured().query("set == 'test'").groupby("network").accepted.agg(["min", "max"])
     for network, (low, high) in shares.iterrows():
         print(f"- **{network}**: {low:.1f} to {high:.1f} % of the test images are accepted.")
+
+
+def judgement(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the numbers that decide, in %, with a row for each score.
+
+    Args:
+        rows: of `measured`.
+    """
+    run_and_set = ["network", "epochs", "loss", "seed", "set"]
+    rows = rows.query("set != 'test'").set_index([*run_and_set, "score"])
+    auroc = 100 * rows["auroc"].unstack("score")
+    behind = auroc.rsub(auroc.max(axis="columns"), axis="index")
+    numbers = {
+        "mean AUROC": auroc.mean(),
+        "mean share accepted": 100 * rows["accepted"].unstack("score").mean(),
+        "largest distance to the best AUROC": behind.max(),
+    }
+    return pd.DataFrame(numbers).loc[[NOW, CANDIDATE]]
+
+
+def holds(numbers: pd.DataFrame) -> bool:
+    """Return whether the candidate is better by the rules of the page."""
+    auroc, accepted, behind = numbers.T[CANDIDATE] - numbers.T[NOW]
+    return bool(auroc > 0 and accepted < 0 and behind <= 1)
+
+
+def write_judgement() -> None:
+    """Print the numbers of each data set, and whether both rules hold there."""
+    rows = measured(JUDGED)
+    data = rows.network.eq("small CNN").map({True: "the digits", False: "CIFAR-10"})
+    for name, part in rows.groupby(data, sort=False):
+        numbers = judgement(part)
+        count = part.groupby(["network", "epochs", "loss", "seed"]).ngroups
+        answer = "Both rules hold." if holds(numbers) else "The rules do not both hold."
+        print(f"**{name}**, {count} networks. {answer}\n")
+        print(numbers.round(1).rename_axis("score").reset_index().to_markdown(index=False))
+        print()

@@ -5,6 +5,7 @@ import itertools
 from statistics import mean
 from unittest import mock
 
+import pandas as pd
 import pytest
 import torch
 
@@ -234,3 +235,24 @@ def test_a_cell_is_the_mean_of_the_runs():
     table = tables.cells(rows, ["score"], ["set"])
     assert table.loc["KNN", "Noise"] == f"{auroc:.1f} ({accepted:.0f})"
     assert [*table.index] == [*tables.SCORES.values()]
+
+
+@pytest.mark.parametrize(
+    ("auroc", "accepted", "expected"),
+    [
+        ([90, 80], [30, 40], True),
+        ([88, 77.5], [30, 40], False),  # a lower mean
+        ([90, 80], [30, 51], False),  # a larger share
+        ([87.1, 80], [30, 40], True),  # 7.9 behind the best, and the combined score is 7
+        ([86.9, 80], [30, 40], False),  # 8.1 behind
+    ],
+)
+def test_the_candidate_is_judged_by_the_rules_of_the_page(auroc, accepted, expected):
+    shared = {"network": "n", "epochs": 1, "loss": "l", "seed": 1}
+    scores = {"own": ([95, 85], [99, 99]), "combined": ([88, 78], [35, 45])}
+    rows = [
+        shared | {"score": score, "set": name, "auroc": a / 100, "accepted": b / 100}
+        for score, columns in (scores | {"all four": (auroc, accepted)}).items()
+        for name, a, b in zip(("far", "near"), *columns, strict=True)
+    ]
+    assert tables.holds(tables.judgement(pd.DataFrame(rows))) is expected
