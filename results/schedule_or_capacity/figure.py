@@ -16,7 +16,7 @@ from reporting.style import STYLE, legend, looks, panels
 from .values import Record, accuracy, auroc, detector_auroc
 
 FOLDER = Path(__file__).parent
-LINES = {"WideResNet-10-2": "-", "ResNet-10": ":"}
+LINES = {"WideResNet-10-2": ("-", "o"), "ResNet-10": (":", "D")}  # line and marker
 PANELS = {
     "accuracy": accuracy,
     "SVHN: MMLES": auroc("SVHN-crops", "MMLES"),
@@ -41,17 +41,21 @@ def draw(records: list[Record]) -> mpl.figure.Figure:
             line.setdefault(record["config"]["epochs"], []).append(100 * value(record))
         for (model, loss), by_epochs in sorted(cells.items()):
             colour = look[loss]["color"]
+            style, marker = LINES[model]
             epochs = sorted(by_epochs)
             axes.plot(
                 epochs,
                 [mean(by_epochs[each]) for each in epochs],
-                LINES[model],
+                style,
                 color=colour,
                 linewidth=1.3,
+                marker=marker,
+                markersize=3,
                 label=f"{loss}, {model}",
             )
             for each in epochs:
-                axes.plot([each] * len(by_epochs[each]), by_epochs[each], ".", color=colour)
+                points = [each] * len(by_epochs[each]), by_epochs[each]
+                axes.plot(*points, marker, color=colour, markersize=3)
         axes.set(title=title, xscale="log", xlim=(3, 80))
         axes.set_xticks([4, 15, 60], ["4", "15", "60"], minor=False)
         axes.minorticks_off()

@@ -150,7 +150,7 @@ def test_the_numbers_that_choose_and_judge_are_those_of_the_record():
 def test_the_figure_has_a_point_for_each_run():
     runs, _ = read_runs([ROOT / "results" / "schedule_or_capacity" / "runs"])
     drawn = figure.draw([*runs.values()])
-    points = [line for line in drawn.axes[0].lines if line.get_marker() == "."]
+    points = [line for line in drawn.axes[0].lines if line.get_linestyle() == "None"]
     assert sum(len(line.get_xdata()) for line in points) == len(runs)
     assert [axes.get_title(loc="left") for axes in drawn.axes] == [*figure.PANELS]
 
