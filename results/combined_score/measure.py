@@ -20,6 +20,7 @@ from detectors import FitData, SetOutputs
 from detectors.combined import Combined, LogP
 from detectors.own import Own
 from dismax.score import DeployedScore, fit_to_outputs
+from experiment.deployment import TPR
 from experiment.finished import FinishedRun
 from experiment.titles import of_sources
 from utils.metrics import detection_metrics
@@ -28,7 +29,6 @@ from utils.output import print_line
 MORE_SETS = ("far=digits", "far=photos", "very_far=noise")  # for runs on CIFAR-10
 PLUS = "mahalanobis_plus_plus"
 OTHERS = (("own", "knn"), ("own", PLUS), ("own", "knn", "mahalanobis", PLUS))
-TPR = 0.95
 COLUMNS = ("network", "epochs", "loss", "seed", "set", "score", "auroc", "accepted")
 
 

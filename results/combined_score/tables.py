@@ -22,19 +22,18 @@ SCORES = {
 def measured(path: Path = MEASURED) -> pd.DataFrame:
     """Return what was measured, with the scores by their titles."""
     rows = pd.read_csv(path)
-    titles = pd.Categorical(rows.score.map(SCORES), [*SCORES.values()], ordered=True)
-    return rows.assign(score=titles)
+    return rows.assign(score=rows["score"].map(SCORES.__getitem__))
 
 
 def cells(rows: pd.DataFrame, by: list[str], across: list[str]) -> pd.DataFrame:
-    """Return "AUROC (accepted share)" in %, as means.
+    """Return "AUROC (accepted share)" in %, as means, in the order of the rows.
 
     Args:
         rows: of `measured`.
         by: columns of it that have rows of their own in the table.
         across: columns of it that have columns of their own in the table.
     """
-    groups = rows.groupby([*by, *across], observed=True, sort=False)
+    groups = rows.groupby([*by, *across], sort=False)
     means = 100 * groups[["auroc", "accepted"]].mean()
     texts = means.apply(lambda mean: f"{mean.auroc:.1f} ({mean.accepted:.0f})", axis=1)
     return texts.unstack(across, sort=False)

@@ -49,13 +49,12 @@ def draw(records: list[Record]) -> mpl.figure.Figure:
                 style,
                 color=colour,
                 linewidth=1.3,
-                marker=marker,
-                markersize=3,
-                label=f"{loss}, {model}",
             )
             for each in epochs:
                 points = [each] * len(by_epochs[each]), by_epochs[each]
                 axes.plot(*points, marker, color=colour, markersize=3)
+            label = f"{loss}, {model}"  # of a line with a point, for the legend
+            axes.plot([], style, marker=marker, color=colour, markersize=3, label=label)
         axes.set(title=title, xscale="log", xlim=(3, 80))
         axes.set_xticks([4, 15, 60], ["4", "15", "60"], minor=False)
         axes.minorticks_off()
