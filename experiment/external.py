@@ -8,9 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from losses.scores import SCORES
+
 from . import predictions, records
 
 IN_SETS = ("test", "validation", "train")  # the other sets are out-of-distribution
+GIVEN = "score"  # the score that a file has beside the logits
 OutputsBySet = dict[str, dict[str, Tensor]]  # set → named outputs
 
 
@@ -85,6 +88,28 @@ def _check_set(
             f"{place}/labels are classes in 0 to {classes - 1}, got {int(labels.min())} to "
             f"{int(labels.max())}"
         )
+
+
+def all_scores(outputs: Mapping[str, Tensor], temperature: float) -> dict[str, Tensor]:
+    """Return the scores [N] of named outputs by name, as the `all_scores` of a head does."""
+    logits = outputs["logits"] / temperature
+    scores = {name: score(logits) for name, score in SCORES.items()}
+    return scores | ({GIVEN: outputs[GIVEN]} if GIVEN in outputs else {})
+
+
+def score_of(wanted: str | None, path: Path, outputs: OutputsBySet) -> str:
+    """Return the name of the method's own score. Raises ValueError if a set of the file lacks it.
+
+    Args:
+        wanted: the score's name; None is that of the file if one set has it, else MPS.
+        path: of the file.
+        outputs: of the file.
+    """
+    lacking = [name for name, values in outputs.items() if GIVEN not in values]
+    score = wanted or ("MPS" if len(lacking) == len(outputs) else GIVEN)
+    if score == GIVEN and (lacking := [name for name in lacking if name != "train"]):
+        raise ValueError(f"{path} lacks {lacking[0]}/score: every set needs it, or none")
+    return score
 
 
 def compare_with_other_seeds(folder: Path, score: str, digest: str) -> None:
