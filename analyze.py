@@ -20,7 +20,7 @@ from typing import Literal
 import pandas as pd
 from tyro.conf import Positional
 
-from reporting.aggregation import Efficiencies, efficiencies, main_table
+from reporting.aggregation import main_table
 from reporting.beside import BESIDE_HEADS, beside_rows, read_published, source_lines
 from reporting.bold import ONE_RUN, RULES, one_run_each
 from reporting.choosing import choose_columns, choose_runs
@@ -31,6 +31,7 @@ from reporting.groups import HEADS, group_rows, has_groups
 from reporting.latex import opening
 from reporting.printing import Printer, print_csv
 from reporting.reading import read_runs
+from reporting.run_rows import Efficiencies, efficiencies
 from reporting.runs import Runs, group_runs
 from reporting.significance import comparison_tables, ranking_table, refuse_unknown_method
 from reporting.tables import STAR
@@ -114,53 +115,48 @@ class Options(WithPlugins):
             )
 
 
-def print_tables(
-    tables: Sequence[RunTable],
-    runs: Runs,
-    options: Options,
-    measured: Efficiencies,
-    methods: Container[str] | None,
-) -> None:
-    """Print the tables: the main one of each, of some methods, or of all; means; details."""
+def print_tables(tables: Sequence[RunTable], options: Options) -> None:
+    """Print the tables: the main one of each; means; tests and details, if they are asked for."""
+    shown = [part.rows for table in tables for part in table.parts]
     printer = Printer(options.format, RULES[options.bold])
     published = read_published(options.beside) if options.beside else None
-    if options.beside and not any(has_groups(run) for table in tables for _, run in table.named):
+    if options.beside and not any(
+        has_groups(run) for table in tables for _, run in table.named_runs
+    ):
         print_line(
             "warning: --beside compares means of near and far sets, and no run has both: give them "
             "to --ood",
             sys.stderr,
         )
-    mains = [main_table(table.parts, measured, methods, options.bold) for table in tables]
+    mains = [main_table(table.parts, options.bold) for table in tables]
     if options.columns:
         mains = choose_columns(mains, options.columns)
     for table, (heads, rows) in zip(tables, mains, strict=True):
         printer.print(table.title, heads, rows, table.how, table.brief)
-        if one_run_each(name for name, _ in table.named):
+        if one_run_each(name for name, _ in table.named_runs):
             printer.note([ONE_RUN])
-        if means := group_rows(table.named):
+        if means := group_rows(table.named_runs):
             title = f"{table.title}, means of near and far sets (FPR@95: OOD positive)"
             printer.print(title, HEADS, means)
         if published is not None:
             print_beside(table, published, printer)
-        print_supplements(table, options, printer, methods)
-    if options.compare is not None and runs:
-        printer.print_tests(ranking_table(runs))
-    if options.format == "table" and runs:
+        print_supplements(table, options, printer)
+    if options.compare is not None and any(shown):
+        printer.print_tests(ranking_table(shown))
+    if options.format == "table" and any(shown):
         rule = f"{STAR} or bold: {RULES[options.bold]}."
         printer.note([f"{rule} AUPR: average precision, OOD positive."])
 
 
-def print_supplements(
-    table: RunTable, options: Options, printer: Printer, methods: Container[str] | None
-) -> None:
+def print_supplements(table: RunTable, options: Options, printer: Printer) -> None:
     """Print the tests and the details of a table's runs, if they are asked for."""
-    if options.compare is not None and table.named:
-        for tests in comparison_tables(table.parts[0].runs, options.compare, methods):
+    if options.compare is not None and table.parts[0].rows:
+        for tests in comparison_tables(table.parts[0], options.compare):
             printer.print_tests(tests, f"{table.title}: ")
     if options.detail:
-        for title, heads, rows in classification_tables(table.named):
+        for title, heads, rows in classification_tables(table.named_runs):
             printer.print(f"{table.title}: {title}", heads, rows)
-        for title, heads, rows in detail_tables(table.named):
+        for title, heads, rows in detail_tables(table.named_runs):
             printer.print(f"{table.title}: {title}", heads, rows)
 
 
@@ -168,7 +164,7 @@ def print_beside(table: RunTable, published: pd.DataFrame, printer: Printer) -> 
     """Print published means beside those of each group of runs that has near and far sets."""
     for part in table.parts:
         if any(has_groups(record) for record in part.runs.values()):
-            rows = beside_rows(part.group, part.named, published)
+            rows = beside_rows(part.group, part.named_runs, published)
             title = f"{part.group.data_title}{part.suffix}, beside published means"
             printer.print(title, BESIDE_HEADS, rows)
             printer.note(source_lines(part.group, published))
@@ -213,17 +209,18 @@ def perform(options: Options, arguments: Sequence[str]) -> int:
         groups, methods = choose_runs(groups, options.only)
         kept = {folder for members in groups.values() for folder in members}
         runs = {folder: record for folder, record in runs.items() if folder in kept}
+    tables = tables_of(groups, options.group_by, methods, measured)
     if options.compare is not None:
-        refuse_unknown_method(runs, options.compare, methods)
+        rows = [row for table in tables for part in table.parts for row in part.rows]
+        refuse_unknown_method(rows, options.compare)
     if options.report:
         return report(options, options.report, runs, measured, methods) or status
     if options.format == "csv":
         print_csv(runs)
         return status
-    tables = tables_of(groups, options.group_by)
     if options.format == "latex":
         deliver(opening(shlex.join(["python", "analyze.py", *arguments])))
-    print_tables(tables, runs, options, measured, methods)
+    print_tables(tables, options)
     for note in (split_by_precision(groups), *other_content(groups)):
         if note:
             print_line(f"note: {note}", sys.stderr)

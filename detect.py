@@ -76,8 +76,9 @@ class Options(WithPlugins):
             self._check_used("temperature")
 
     def _check_used(self, option: str) -> None:
-        if self.scores and not any(option in get_detector(name).options for name in self.scores):
-            raise ValueError(f"--{option} is no constant of {', '.join(self.scores)}: leave it out")
+        fitted = self.scores or self.deploy  # without both, all detectors
+        if fitted and not any(option in get_detector(name).options for name in self.scores):
+            raise ValueError(f"--{option} is no constant of {', '.join(fitted)}: leave it out")
 
     def detectors(self) -> dict[str, Detector]:
         """Return the chosen rows of the table of detectors, with the constants of the options.

@@ -133,9 +133,10 @@ def plan(options: Options, where: Place, path: Path, digest: str, seed: int) -> 
     """Read and check a file with this SHA-256. Raises ValueError if it cannot be recorded."""
     outputs, labels = external.read(path)
     roles = roles_of(options, path, outputs, where.roles)
-    score = external.score_of(options.score, path, outputs)
+    used = {name: outputs[name] for name in outputs if name in (*external.IN_SETS, *roles)}
+    score = external.score_of(options.score, path, used)
     for name, count in where.counts.items():
-        if name in outputs and (found := len(outputs[name]["logits"])) != count:
+        if name in used and (found := len(used[name]["logits"])) != count:
             raise ValueError(
                 f"{path} has {found} images of {name}, and the run of --like has {count}: one "
                 "table compares the same images"
@@ -163,7 +164,6 @@ def plan(options: Options, where: Place, path: Path, digest: str, seed: int) -> 
         _check_finished(folder, options.method, score)
     else:
         external.compare_with_other_seeds(folder, score, digest)
-    used = {name: outputs[name] for name in outputs if name in (*external.IN_SETS, *roles)}
     return Plan(folder, about, used, labels, roles, finished)
 
 

@@ -13,11 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiment import records
-from reporting.curves import reliability
+from reporting.curves import reliability, threshold
 from reporting.outcomes import Outcome, load_outcome
 from reporting.style import COLOURS, FAINT, INK, LINE, STYLE
 from utils.files import whole_file
-from utils.metrics import threshold_at
 from utils.output import print_line
 
 from .common import start
@@ -27,7 +26,7 @@ TPR = 0.95  # share of in-distribution images to accept
 
 def draw_scores(axes: Axes, run: Outcome, source: str, colour: str) -> None:
     """Draw the scores of test images and of one out-of-distribution set, with the threshold."""
-    threshold = threshold_at(run.scores[run.record["temperature"]["split"]], TPR)
+    lowest = threshold(run.calibration_scores, TPR)
     test, ood = run.scores["test"], run.scores[source]
     low, high = np.quantile(np.concatenate([test, ood]), (0.002, 0.998))
     edges = np.linspace(low, high, 40).tolist()
@@ -41,9 +40,9 @@ def draw_scores(axes: Axes, run: Outcome, source: str, colour: str) -> None:
             histtype="stepfilled",
             label=label,
         )
-    axes.axvline(threshold, color=INK, linewidth=1, linestyle="--", label="threshold")
+    axes.axvline(lowest, color=INK, linewidth=1, linestyle="--", label="threshold")
     title = run.record["detection"][source]["title"]
-    axes.set_title(f"{title}: {(ood >= threshold).mean():.0%} accepted")
+    axes.set_title(f"{title}: {(ood >= lowest).mean():.0%} accepted")
     axes.set(yticks=[], xlabel="score")
 
 

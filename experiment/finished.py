@@ -176,5 +176,5 @@ class FinishedRun:
         sets = {}
         for name, arrays in self.arrays.items():
             outputs = {output: torch.as_tensor(values) for output, values in arrays.items()}
-            sets[name] = SetOutputs(outputs, labels=outputs.get("labels"))
+            sets[name] = SetOutputs(outputs, labels=outputs.pop("labels", None))
         return sets

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+MOMENTUM = 0.9  # of SGD
 ELSEWHERE = "elsewhere"  # the recipe of a model that another program trained
 
 
@@ -12,7 +13,6 @@ class Recipe:
     """How to train. The batch size and the epochs are defaults of the command line."""
 
     learning_rate: float  # of the first step, or of the first step after the warm-up
-    momentum: float
     weight_decay: float
     # Fractions of the epochs after which the rate falls by `decay`. Without milestones, the rate
     # follows half a cosine to 0.
@@ -49,10 +49,12 @@ class Recipe:
 
     def as_record(self, epochs: int) -> dict[str, Any]:
         """The recipe as JSON values, for the record of a run of that many epochs."""
-        names = ["learning_rate", "momentum", "weight_decay", "start"]
+        names = ["learning_rate", "weight_decay", "start"]
         if self.warmup:
             names += ["optimizer", "warmup", "body_scale"]
         values: dict[str, Any] = {name: getattr(self, name) for name in names}
+        if self.optimizer == "sgd":
+            values["momentum"] = MOMENTUM
         if not self.milestones:
             return values | {"schedule": "cosine to 0, a step at a time"}
         return values | {
@@ -64,19 +66,18 @@ class Recipe:
 
 RECIPES = {
     # The DisMax paper's: 0.1 that falls at epochs 150, 200 and 250 of 300.
-    "paper": Recipe(0.1, 0.9, 1e-4, ((1, 2), (2, 3), (5, 6))),
+    "paper": Recipe(0.1, 1e-4, ((1, 2), (2, 3), (5, 6))),
     # torchvision's for ImageNet, with Nesterov momentum: 0.1 that falls at epochs 30 and 60 of 90.
-    "imagenet": Recipe(0.1, 0.9, 1e-4, ((1, 3), (2, 3)), batch_size=256, epochs=90),
+    "imagenet": Recipe(0.1, 1e-4, ((1, 3), (2, 3)), batch_size=256, epochs=90),
     # OpenOOD v1.5's for CIFAR-10 and CIFAR-100 (arXiv 2306.09301).
-    "openood": Recipe(0.1, 0.9, 5e-4, batch_size=128, epochs=100, start="pytorch"),
+    "openood": Recipe(0.1, 5e-4, batch_size=128, epochs=100, start="pytorch"),
     # For weights that were trained before. The new head needs the large rate: with a tenth of it,
     # the prototypes of a distance head hardly move in so few steps.
     "finetune": Recipe(
-        0.1, 0.9, 1e-4, batch_size=32, epochs=20, start="pytorch", warmup=0.1, body_scale=0.1
+        0.1, 1e-4, batch_size=32, epochs=20, start="pytorch", warmup=0.1, body_scale=0.1
     ),
     "finetune_adamw": Recipe(
         0.001,
-        0.9,
         0.05,
         batch_size=32,
         epochs=20,

@@ -2,77 +2,18 @@
 
 import math
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-from experiment import records, titles
+from typing import Literal, NamedTuple
 
 from .bold import Best, best_of, best_of_runs
 from .columns import Column, RunRow, columns_of, value_of
 from .grouping import Part
-from .paper import in_the_papers_order, paper, paper_name, paper_rows
-from .runs import method_of, with_version
+from .paper import in_the_papers_order, paper_name
 from .tables import BEST, mean_and_deviation, number, signed
 
-# (network, method) → inference in percent of SoftMax's images/s.
-Efficiencies = dict[tuple[str, str], float]
 # Method → column's title → mean and standard deviation; NaN where there is none.
 Numbers = dict[str, dict[str, tuple[float, float]]]
-
-
-def efficiencies(folder: Path) -> Efficiencies:
-    """Return the inference efficiencies that `benchmarks.inference --out` wrote into a folder.
-
-    Raises ValueError for a damaged file.
-    """
-    path = folder / "efficiency.json"
-    if not path.exists():
-        return {}
-    try:
-        return {
-            (row["network"], row["method"]): float(row["efficiency"])
-            for row in records.read_json(path)["rows"]
-        }
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(
-            f"{path} is damaged ({type(error).__name__}): measure again, or delete it"
-        ) from error
-
-
-def run_rows(record: Mapping[str, Any], measured: Efficiencies) -> list[RunRow]:
-    """Return a run's row with its own score. If the paper has one with preprocessing, add that."""
-    method, network, at = method_of(record), record["titles"]["model"], record["scores_at"]
-    scores = {source: entry["scores"][at] for source, entry in record["detection"].items()}
-    own = {source: metrics[record["score"]] for source, metrics in scores.items()}
-    mps = {source: metrics["MPS"] for source, metrics in scores.items() if "MPS" in metrics}
-    rows = [RunRow(method, record, measured.get((network, method), math.nan), own, mps)]
-    preprocessing = record.get("detectors", {}).get("preprocessing", {})
-    title = f"{method}, preprocessing"
-    if "sets" in preprocessing and title in set(paper()["method"]):
-        # Other constants than the default, and other versions, have rows of their own.
-        constants = titles.constants("preprocessing", preprocessing)
-        if constants.get("epsilon") != "chosen":
-            title += titles.as_suffix(constants)
-        title = with_version(title, "preprocessing", preprocessing.get("version", 1))
-        efficiency = measured.get((network, title), math.nan)
-        rows.append(RunRow(title, record, efficiency, preprocessing["sets"], {}))
-    return rows
-
-
-def rows_of(
-    records: Iterable[Mapping[str, Any]],
-    methods: Container[str] | None = None,
-    measured: Efficiencies | None = None,
-) -> list[RunRow]:
-    """Return the rows of these runs, as `run_rows` does: of the given methods, or of all."""
-    return [
-        row
-        for record in records
-        for row in run_rows(record, measured or {})
-        if methods is None or row.method in methods
-    ]
 
 
 def numbers_of_runs(rows: Sequence[RunRow], columns: Sequence[Column]) -> Numbers:
@@ -92,15 +33,19 @@ def _number_of_runs(column: Column, rows: Sequence[RunRow]) -> tuple[float, floa
     return mean, deviation if column.per_run else math.nan
 
 
-def numbers_of_paper(rows: Mapping[str, Mapping[str, float]], columns: Sequence[Column]) -> Numbers:
-    """Return the paper's mean and standard deviation of each method, from `paper_rows`."""
+def numbers_of_paper(
+    rows: Mapping[str, Mapping[str, float]], columns: Sequence[Column], data: str
+) -> Numbers:
+    """Return the paper's mean and standard deviation of each method, from `paper_rows`.
+
+    A column has no number for the data set that is its own OOD set: a table of networks of CIFAR-10
+    and CIFAR-100 has a near column of each.
+    """
+    names = {column.title: column.paper if column.source != data else "" for column in columns}
     return {
         method: {
-            column.title: (
-                row.get(column.paper, math.nan),
-                row.get(f"{column.paper}_std", math.nan),
-            )
-            for column in columns
+            title: (row.get(name, math.nan), row.get(f"{name}_std", math.nan))
+            for title, name in names.items()
         }
         for method, row in rows.items()
     }
@@ -128,24 +73,17 @@ class _Block(NamedTuple):
     runs: Counter[str]
 
 
-def main_table(
-    parts: Sequence[Part],
-    measured: Efficiencies,
-    methods: Container[str] | None = None,
-    bold: str = "test",
-) -> tuple[list[str], list[list[str]]]:
+def main_table(parts: Sequence[Part], bold: str = "test") -> tuple[list[str], list[list[str]]]:
     """Return the heads and rows of a main table: ours, the paper's, and the difference.
 
     The best numbers are marked among the rows of one data set.
 
     Args:
         parts: the groups of runs.
-        measured: inference efficiencies.
-        methods: the rows to show, by their methods; by default all.
         bold: which of our numbers are bold, a key of `bold.RULES`.
     """
-    columns = columns_of([record for part in parts for record in part.runs.values()])
-    blocks = [_block(part, columns, measured, methods) for part in parts]
+    columns = columns_of([row.record for part in parts for row in part.rows])
+    blocks = [_block(part, columns) for part in parts]
     columns = [
         column
         for column in columns
@@ -166,27 +104,14 @@ def main_table(
     return ["method (runs)", *(column.title for column in columns)], rows
 
 
-def _block(
-    part: Part,
-    columns: Sequence[Column],
-    measured: Efficiencies,
-    methods: Container[str] | None,
-) -> _Block:
-    """Return the numbers of a part of a main table: of the given methods, or of all."""
-    rows = rows_of(part.runs.values(), methods, measured)
-    ours = numbers_of_runs(rows, columns)
-    shown = {paper_name(method) for method in ours}
-    paper_numbers = {
-        method: numbers
-        for method, numbers in paper_rows(part.group.data, part.group.network).items()
-        if methods is None or method in methods or method in shown
-    }
+def _block(part: Part, columns: Sequence[Column]) -> _Block:
+    """Return the numbers of a part of a main table."""
     return _Block(
         part,
-        [replace(row, method=row.method + part.suffix) for row in rows],
-        ours,
-        numbers_of_paper(paper_numbers, columns),
-        Counter(row.method for row in rows),
+        [replace(row, method=row.method + part.suffix) for row in part.rows],
+        numbers_of_runs(part.rows, columns),
+        numbers_of_paper(part.paper, columns, part.group.data),
+        Counter(row.method for row in part.rows),
     )
 
 

@@ -15,7 +15,8 @@ Best = dict[str, set[str]]  # column's title → the methods that are bold
 # What bold means, by the value of --bold. The paper's own rows have the rule "paper".
 RULES = {
     "test": "the best mean, and the means that a paired t test over seeds does not find worse "
-    "(5 %, Holm's correction over all pairs of methods). A column in which it finds none worse "
+    "(5 %, Holm's correction over all pairs of methods; Welch's test where two methods have fewer "
+    "than two common seeds). A column in which it finds none worse "
     "has no bold number. The paper's rows: within the best one's standard deviation",
     "paper": "within the best one's standard deviation",
 }

@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from .aggregation import run_rows
 from .paper import paper_name, paper_rows
+from .run_rows import run_rows
 from .runs import Group, Runs
 
 Key = TypeVar("Key", bound=Hashable)
@@ -72,7 +72,7 @@ def choose_runs(
         left = {
             folder: record
             for folder, record in runs.items()
-            if methods is None or any(row.method in methods for row in run_rows(record, {}))
+            if methods is None or any(row.method in methods for row in run_rows(record))
         }
         of_paper = not runs and (methods is None or methods & _paper_methods(group))
         if left or of_paper:
@@ -92,7 +92,7 @@ def _names(groups: Mapping[Group, Runs]) -> dict[Name, list[str]]:
     names: dict[Name, list[str]] = {}
     for group, runs in groups.items():
         for record in runs.values():
-            for number, row in enumerate(run_rows(record, {})):
+            for number, row in enumerate(run_rows(record)):
                 aliases = [paper_name(row.method), re.sub(r" \(version \d+\)$", "", row.method)]
                 # The other rows of a run have more in their names than its loss.
                 aliases += [record["config"]["loss"]] if number == 0 else []

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from experiment.titles import of_sources
@@ -30,6 +30,7 @@ class Column:
     digits: int = 1  # after the decimal point
     lower_is_better: bool = False
     per_run: bool = True  # False: measured once for a method, so it has no deviation and no best
+    source: str = ""  # the column's OOD set, if it has one
 
 
 COLUMNS = [
@@ -86,9 +87,9 @@ def set_columns(source: str, label: str, role: str) -> list[Column]:
     def mps(row: RunRow) -> float:
         return 100 * row.mps[source][metric] if source in row.mps else math.nan
 
-    columns = [Column(f"{label} {metric_label}", own, paper)]
+    columns = [Column(f"{label} {metric_label}", own, paper, source=source)]
     if role == "near":
-        columns.append(Column(f"{label} [MPS] {metric_label}", mps, paper))
+        columns.append(Column(f"{label} [MPS] {metric_label}", mps, paper, source=source))
     return columns
 
 
@@ -102,7 +103,8 @@ def columns_of(records: Sequence[Mapping[str, Any]]) -> list[Column]:
             set_columns(source, paper_set.label, paper_set.role)[0]
             for source, paper_set in PAPER_SETS.items()
         ]
-        # CIFAR-10 and CIFAR-100 are each other's near set: they share a column.
+        # CIFAR-10 and CIFAR-100 are each other's near set: they share a column, of both sets.
+        columns = [replace(column, source="") for column in columns]
         return [*COLUMNS, *{column.title: column for column in columns}.values()]
     sets = dict.fromkeys(
         (source, entry["title"], entry["role"])

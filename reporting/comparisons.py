@@ -1,9 +1,8 @@
 """The table of differences from one method, with intervals and p-values over seeds."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .aggregation import rows_of
 from .bold import ONE_RUN, one_run_each
 from .columns import Column, RunRow, columns_of, values_by_seed
 from .paper import in_the_papers_order
@@ -49,31 +48,29 @@ def named(rows: Sequence[RunRow], against: str) -> str | None:
     losses = [
         row.method
         for row in rows
-        if row.record["config"]["loss"] == wanted and row.method == method_of(row.record)
+        if row.record["config"]["loss"].casefold() == wanted and row.method == method_of(row.record)
     ]
     return next(iter([*exact, *versions, *losses]), None)
 
 
 def comparison_table(
-    members: Sequence[Mapping[str, Any]], against: str, methods: Container[str] | None = None
+    rows: Sequence[RunRow], against: str
 ) -> tuple[list[list[str]], list[str]] | None:
     """Return the rows below `HEADS`, and notes; None if no run is of the method.
 
     A row is a column of the main table and a method: its mean minus that of the method `against`.
 
     Args:
-        members: the records of a group.
+        rows: of the runs of one table.
         against: the method's name, as `named` finds it; "" for that of `reference_of`.
-        methods: the rows of the table; by default all.
     """
-    rows = rows_of(members, methods)
     names = in_the_papers_order(row.method for row in rows)
     baseline = named(rows, against) if against else reference_of(rows)
     if baseline is None:
         return None
     table: list[list[str]] = []
     tested: list[Comparison] = []
-    for column in columns_of(members):
+    for column in columns_of([row.record for row in rows]):
         values = values_by_seed(rows, column)
         if not column.per_run or not values[baseline]:
             continue

@@ -1,9 +1,8 @@
 """What the numbers of a table carry: differences from one method, paired over common seeds."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .aggregation import rows_of
 from .columns import Column, RunRow, columns_of, values_by_seed
 from .comparisons import reference_of
 from .paper import in_the_papers_order
@@ -40,9 +39,7 @@ class Difference(NamedTuple):
         )
 
 
-def conclude(
-    records: Sequence[Mapping[str, Any]], methods: Container[str] | None = None
-) -> list[Statement]:
+def conclude(rows: Sequence[RunRow]) -> list[Statement]:
     """Return what the main table of these runs shows about the differences between its methods.
 
     Every method is compared with SoftMax; without SoftMax, with the first one. A difference is
@@ -50,15 +47,13 @@ def conclude(
     table. The others that are significant are hints.
 
     Args:
-        records: of the runs of the table.
-        methods: the rows of the table; by default all.
+        rows: of the runs of the table.
     """
-    rows = rows_of(records, methods)
     if len({row.method for row in rows}) < 2:
         return [Statement("There is one method, so there is nothing to compare.")]
     reference = reference_of(rows)
     others = in_the_papers_order(row.method for row in rows if row.method != reference)
-    columns = [column for column in columns_of(records) if column.per_run]
+    columns = [column for column in columns_of([row.record for row in rows]) if column.per_run]
     differences = _differences(rows, columns, others, reference)
     judged = {difference.method for difference in differences}
     if not judged:
@@ -111,9 +106,16 @@ def _differences(
 ) -> list[Difference]:
     """Return the differences of the other methods from the reference, column by column."""
     found = []
+    tested = []
     for column in columns:
         values = values_by_seed(rows, column)
-        found += [_difference(name, column, values[name], values[reference]) for name in others]
+        for name in others:
+            # A near set has a column of the own score and one of MPS, which may be the same.
+            test = (column.source, name, values[name], values[reference])
+            if column.source and test in tested:
+                continue
+            tested.append(test)
+            found.append(_difference(name, column, values[name], values[reference]))
     return [difference for difference in found if difference]
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
+from losses.thresholds import percentiles, threshold_at
 from utils.bins import BINS
 from utils.failures import risk_coverage
-from utils.metrics import bin_of, threshold_at
+from utils.metrics import bin_of
 
 
 def reliability(confidence: NDArray, correct: NDArray) -> tuple[NDArray, NDArray, NDArray]:
@@ -55,6 +57,16 @@ def risk(inside: NDArray, wrong: NDArray, outside: NDArray, coverages: NDArray) 
     return np.interp(coverages, *risk_coverage(np.concatenate([inside, outside]), failures))
 
 
+def threshold(calibration: NDArray, rate: float) -> float:
+    """Return the threshold that a deployed network has, by which predict.py decides.
+
+    Args:
+        calibration: scores [N] of the images that set it.
+        rate: the share of them that it accepts, at least.
+    """
+    return threshold_at(percentiles(torch.as_tensor(calibration)), rate)
+
+
 def operating_point(
     calibration: NDArray, sets: Mapping[str, NDArray], rate: float
 ) -> dict[str, float]:
@@ -63,7 +75,7 @@ def operating_point(
     Args:
         calibration: the scores from which the threshold is taken.
         sets: scores by set.
-        rate: the threshold is the highest that accepts at least this share of `calibration`.
+        rate: as in `threshold`.
     """
-    threshold = threshold_at(calibration, rate)
-    return {name: float((values >= threshold).mean()) for name, values in sets.items()}
+    lowest = threshold(calibration, rate)
+    return {name: float((values >= lowest).mean()) for name, values in sets.items()}

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from data import fingerprint
 from data.images import resize
 from data.streaming import ImageSet
 from experiment.data import Data
@@ -33,10 +34,7 @@ def most_wrong(run: Outcome, data: Data) -> list[Strip]:
     Raises ValueError if the data are not those that the run was evaluated on.
     """
     classes, test, detection = data.train.classes, data.evaluation["test"], run.record["detection"]
-    sizes = {source: len(images) for source, (_, images) in data.ood.items()}
-    sizes["test"] = len(test)
-    if any(sizes.get(name) != len(run.scores[name]) for name in ("test", *detection)):
-        raise ValueError("the data have changed since the run")
+    _refuse_other_images(run, data)
 
     def predictions(name: str, positions: np.ndarray) -> list[str]:
         """The predicted class and its probability, of each image."""
@@ -58,6 +56,16 @@ def most_wrong(run: Outcome, data: Data) -> list[Strip]:
     ]
     images = list(zip(_urls(test, lowest), captions, strict=True))
     return [*strips, Strip("Test images: lowest scores", images)]
+
+
+def _refuse_other_images(run: Outcome, data: Data) -> None:
+    """Raises ValueError if a set is not the one that the run was evaluated on."""
+    recorded = run.record.get("fingerprints", {})  # earlier versions wrote none
+    for name in ("test", *run.record["detection"]):
+        images = data.evaluation_sets.get(name)
+        same = images is not None and len(images) == len(run.scores[name])
+        if not same or (name in recorded and recorded[name] != fingerprint.of(images)):
+            raise ValueError(f"{name} has other images now, or other pixels, than in the run")
 
 
 def _urls(images: ImageSet, positions: np.ndarray) -> list[str]:

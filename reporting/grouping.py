@@ -1,8 +1,8 @@
 """Joins groups of runs into tables: a table for each group, or for those that share fields."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ from experiment.recipes import ELSEWHERE
 from experiment.titles import unique_titles
 from utils.output import visible
 
+from .columns import RunRow
+from .paper import paper_name, paper_rows
+from .run_rows import Efficiencies, run_rows
 from .runs import Group, Runs, is_from_elsewhere, method_of
 
 NETWORK = ("network", "model")  # two names of one field
@@ -21,12 +24,18 @@ class Part:
 
     group: Group
     runs: Runs
+    rows: Sequence[RunRow]  # of these runs: those that are shown
+    paper: Mapping[str, Mapping[str, float]]  # the paper's rows that are shown, of `paper_rows`
     suffix: str = ""  # what a row's name adds to its method: what differs within the table
 
     @property
-    def named(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """The row's name and the record of each run."""
-        return [(method_of(record) + self.suffix, record) for record in self.runs.values()]
+    def named_runs(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The row's name and the record of each run whose own row is shown."""
+        return [
+            (row.method + self.suffix, row.record)
+            for row in self.rows
+            if row.method == method_of(row.record)
+        ]
 
 
 @dataclass(frozen=True)
@@ -51,18 +60,52 @@ class RunTable:
         """Say which rows another program trained, if the table says how its runs were trained."""
         names = dict.fromkeys(
             name
-            for name, record in self.named
+            for name, record in self.named_runs
             if is_from_elsewhere(record) and record["config"]["recipe"] != ELSEWHERE
         )
         return [f"{', '.join(names)} trained elsewhere"] if names else []
 
     @property
-    def named(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """The row's name and the record of each run."""
-        return [pair for part in self.parts for pair in part.named]
+    def named_runs(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The row's name and the record of each run whose own row is shown."""
+        return [pair for part in self.parts for pair in part.named_runs]
 
 
-def tables_of(groups: Mapping[Group, Runs], fields: Sequence[str] = ()) -> list[RunTable]:
+def part_of(
+    group: Group,
+    runs: Runs,
+    methods: Container[str] | None = None,
+    measured: Efficiencies | None = None,
+) -> Part:
+    """Return the rows of a group of runs, and the paper's.
+
+    Args:
+        group: of the runs.
+        runs: the records by folder.
+        methods: the methods whose rows are shown; by default all.
+        measured: inference efficiencies.
+    """
+    rows = [
+        row
+        for record in runs.values()
+        for row in run_rows(record, measured or {})
+        if methods is None or row.method in methods
+    ]
+    shown = {paper_name(row.method) for row in rows}
+    papers = {
+        method: numbers
+        for method, numbers in paper_rows(group.data, group.network).items()
+        if methods is None or method in methods or method in shown
+    }
+    return Part(group, runs, rows, papers)
+
+
+def tables_of(
+    groups: Mapping[Group, Runs],
+    fields: Sequence[str] = (),
+    methods: Container[str] | None = None,
+    measured: Efficiencies | None = None,
+) -> list[RunTable]:
     """Return a table for each group, or for all groups with the same values of some fields.
 
     The names of a joined table's rows say in which of the other fields they differ.
@@ -70,19 +113,21 @@ def tables_of(groups: Mapping[Group, Runs], fields: Sequence[str] = ()) -> list[
     Args:
         groups: the runs of each group.
         fields: names of fields: `data`, `network`, `ood`, or any that a group's `fields` has.
+        methods, measured: as in `part_of`.
 
     Raises ValueError for an unknown field.
     """
+    parts = [part_of(group, runs, methods, measured) for group, runs in groups.items()]
     if not fields:
         return [
-            RunTable(f"{group.data_title}, {group.network}", group.fields, [Part(group, runs)])
-            for group, runs in groups.items()
+            RunTable(f"{part.group.data_title}, {part.group.network}", part.group.fields, [part])
+            for part in parts
         ]
     chosen = [_known_field(name, groups) for name in fields]
-    joined: dict[tuple[str, ...], dict[Group, Runs]] = {}
-    for group, runs in groups.items():
-        words = _words(group)
-        joined.setdefault(tuple(words.get(name, "") for name in chosen), {})[group] = runs
+    joined: dict[tuple[str, ...], list[Part]] = {}
+    for part in parts:
+        words = _words(part.group)
+        joined.setdefault(tuple(words.get(name, "") for name in chosen), []).append(part)
     return [_joined_table(members) for members in joined.values()]
 
 
@@ -141,9 +186,9 @@ def _known_field(name: str, groups: Iterable[Group]) -> str:
     return field
 
 
-def _joined_table(groups: Mapping[Group, Runs]) -> RunTable:
+def _joined_table(parts: Sequence[Part]) -> RunTable:
     """Return the table of several groups."""
-    words = {group: _words(group) for group in groups}
+    words = {part.group: _words(part.group) for part in parts}
     names = dict.fromkeys(name for each in words.values() for name in each if name != "ood")
     values = {name: {each.get(name, "") for each in words.values()} for name in names}
     shared = {name: next(iter(value)) for name, value in values.items() if len(value) == 1}
@@ -157,11 +202,12 @@ def _joined_table(groups: Mapping[Group, Runs]) -> RunTable:
     }
     if "data" not in shared:
         shared["bold"] = "bold compares rows of the same data set"
+    unique = _unique(suffixes)
     title = ", ".join(shared.pop(name) for name in ("data", "network") if name in shared)
     return RunTable(
         title or "several data sets and networks",
         [*shared.items()],
-        [Part(group, groups[group], suffix) for group, suffix in _unique(suffixes).items()],
+        [replace(part, suffix=unique[part.group]) for part in parts],
     )
 
 

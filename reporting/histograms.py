@@ -10,8 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from utils.metrics import threshold_at
-
+from .curves import threshold
 from .outcomes import Methods, titles
 from .style import FAINT, INK, STYLE, WIDTH, Looks
 
@@ -47,13 +46,13 @@ def score_histograms(methods: Methods, look: Looks) -> Figure:
         run = runs[0]
         in_unit = all(values.min() >= 0 and values.max() <= 1 for values in run.scores.values())
         place = _log_odds if in_unit else np.asarray
-        threshold = place(threshold_at(run.calibration_scores, 0.95))
+        lowest = place(threshold(run.calibration_scores, 0.95))
         for axes, source in zip(row, sets, strict=True):
             axes.set(yticks=[])
             axes.tick_params(labelsize=7)
             inside, outside = place(run.scores["test"]), place(run.scores[source])
             _histograms(axes, inside, outside, look[method]["color"])
-            axes.axvline(threshold, color=INK, linewidth=0.8, linestyle=":")
+            axes.axvline(lowest, color=INK, linewidth=0.8, linestyle=":")
             if in_unit:
                 _mark_probabilities(axes)
             else:
@@ -80,7 +79,7 @@ def _mark_probabilities(axes: Axes) -> None:
 def _histograms(axes: Axes, inside: NDArray, outside: NDArray, colour: str) -> None:
     """Draw the shares of the scores of two sets; the outermost 0.2 % go into the last bars."""
     low, high = np.quantile(np.concatenate([inside, outside]), (0.002, 0.998))
-    edges = np.linspace(low, high, BARS).tolist()
+    edges = np.linspace(low, high, BARS + 1).tolist()
     for values, fill in ((inside, FAINT), (outside, colour)):
         clipped = np.clip(values, edges[0], edges[-1])
         weights = np.full(len(values), 1 / len(values))

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .aggregation import rows_of
 from .columns import RunRow
 from .comparisons import p_text
 from .paper import in_the_papers_order
-from .runs import Runs, group_runs
 from .statistics import LEVEL, critical_difference, friedman, ranks
 
 HEADS = ["method", "mean rank"]
@@ -54,12 +52,15 @@ class Ranking:
         return notes
 
 
-def ranking(runs: Runs) -> Ranking | str:
+def ranking(tables: Sequence[Sequence[RunRow]]) -> Ranking | str:
     """Return the ranking of the methods that every table has, or the reason why there is none.
 
     A block is an OOD set of one table. Its numbers are the methods' mean AUROC over their runs.
+
+    Args:
+        tables: the rows of the runs of each table.
     """
-    tables = [rows_of(members.values()) for members in group_runs(runs).values()]
+    tables = [rows for rows in tables if rows]
     methods = in_the_papers_order(row.method for rows in tables for row in rows)
     common = [method for method in methods if all(_mean_of(rows, method) for rows in tables)]
     blocks = [

@@ -5,7 +5,7 @@ It holds the tables, figures, operating points, and the images that the detector
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,15 +16,16 @@ from utils.files import whole_file
 from utils.output import print_error, print_line
 
 from . import comparisons, ranking
-from .aggregation import Efficiencies, main_table
+from .aggregation import main_table
 from .classification import classification_tables
+from .columns import RunRow
 from .comparisons import comparison_table
 from .conclusion import conclude
 from .confusion import confusion_tables
 from .details import detail_tables
 from .examples import Strip, most_wrong
 from .figures import History
-from .grouping import Part, tables_of
+from .grouping import RunTable, tables_of
 from .groups import HEADS, group_rows
 from .html_table import Table
 from .origin import origin
@@ -32,6 +33,7 @@ from .outcomes import DAMAGED, Outcome, load_history, load_outcome
 from .page import Block, Section, operating_points, render
 from .paper import in_the_papers_order
 from .pictures import pictures, rank_picture
+from .run_rows import Efficiencies
 from .runs import Runs, group_runs, is_from_elsewhere, is_trained, method_of
 from .style import looks
 
@@ -62,11 +64,13 @@ def write_report(
     figures = folder / FIGURES
     try:
         figures.mkdir(parents=True, exist_ok=True)
+        tables = tables_of(group_runs(runs), methods=methods, measured=measured)
         sections = [
-            _section(number, Part(group, members), measured, methods, figures, bold, against)
-            for number, (group, members) in enumerate(group_runs(runs).items(), 1)
+            _section(number, table, figures, bold, against)
+            for number, table in enumerate(tables, 1)
         ]
-        text = render(sections, origin(runs), bold, _ranks(runs, figures))
+        ranks = _ranks([table.parts[0].rows for table in tables], figures)
+        text = render(sections, origin(runs), bold, ranks)
         with whole_file(folder / "index.html") as path:
             # A folder's name may not be UTF-8.
             path.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -79,38 +83,31 @@ def write_report(
     return 0
 
 
-def _section(
-    number: int,
-    part: Part,
-    measured: Efficiencies,
-    methods: Container[str] | None,
-    figures: Path,
-    bold: str,
-    against: str,
-) -> Section:
-    """Return the page's section on a group of runs, and write its figures."""
-    group, members, notes = part.group, part.runs, []
+def _section(number: int, table: RunTable, figures: Path, bold: str, against: str) -> Section:
+    """Return the page's section on a table's runs, which are one group, and write its figures."""
+    (part,), notes = table.parts, []
+    members = part.runs
     outcomes: dict[str, list[Outcome]] = _load_all(members, load_outcome, "the figures lack", notes)
     trained = {folder: record for folder, record in members.items() if is_trained(record)}
     histories: dict[str, list[History]] = _load_all(
         trained, load_history, "the training curves lack", notes
     )
-    means = group_rows(part.named)
+    means = group_rows(part.named_runs)
     data = _images(outcomes, notes)
-    look = looks(in_the_papers_order(method for method, _ in part.named))
+    look = looks(in_the_papers_order(map(method_of, members.values())))
     return Section(
         anchor=f"part{number}",
-        title=f"{group.data_title}, {group.network}",
-        how=tables_of({group: members})[0].how,
-        conclusion=conclude([*members.values()], methods),
-        table=Table(*main_table([part], measured, methods, bold)),
+        title=table.title,
+        how=table.how,
+        conclusion=conclude(part.rows),
+        table=Table(*main_table([part], bold)),
         means=Table(HEADS, means) if means else None,
-        comparison=_comparison([*members.values()], against, methods),
+        comparison=_comparison(part.rows, against),
         details={
             title: Table(heads, rows)
             for title, heads, rows in (
-                *classification_tables(part.named),
-                *detail_tables(part.named),
+                *classification_tables(part.named_runs),
+                *detail_tables(part.named_runs),
             )
         },
         pictures=pictures(outcomes, histories, look, figures / f"{number}"),
@@ -121,18 +118,16 @@ def _section(
     )
 
 
-def _comparison(
-    records: list[dict[str, Any]], against: str, methods: Container[str] | None
-) -> Block:
+def _comparison(rows: Sequence[RunRow], against: str) -> Block:
     """Return the table of differences from a method, and its notes."""
-    found = comparison_table(records, against, methods)
-    rows, notes = found or ([], [f"No run here is of {against}."])
-    return Block(Table(comparisons.HEADS, rows) if rows else None, notes)
+    found = comparison_table(rows, against)
+    table, notes = found or ([], [f"No run here is of {against}."])
+    return Block(Table(comparisons.HEADS, table) if table else None, notes)
 
 
-def _ranks(runs: Runs, figures: Path) -> Block:
+def _ranks(tables: Sequence[Sequence[RunRow]], figures: Path) -> Block:
     """Return the ranks over the OOD sets of all tables, and write their figure."""
-    found = ranking.ranking(runs)
+    found = ranking.ranking(tables)
     if isinstance(found, str):
         return Block(None, [found])
     return Block(Table(ranking.HEADS, found.rows), found.notes, rank_picture(found, figures))

@@ -1,6 +1,6 @@
 """What --compare prints: differences from a method, intervals of single runs, and ranks."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from tqdm import tqdm
@@ -8,8 +8,9 @@ from tqdm import tqdm
 from experiment.records import PREDICTIONS
 
 from . import comparisons, ranking
-from .aggregation import rows_of
+from .columns import RunRow
 from .comparisons import comparison_table, named
+from .grouping import Part
 from .paper import in_the_papers_order
 from .runs import Runs, method_of
 
@@ -23,9 +24,8 @@ class TableWithNotes(NamedTuple):
     notes: list[str]
 
 
-def refuse_unknown_method(runs: Runs, against: str, shown: Container[str] | None = None) -> None:
+def refuse_unknown_method(rows: Sequence[RunRow], against: str) -> None:
     """Raises ValueError if no run is of the method that --compare names."""
-    rows = rows_of(runs.values(), shown)
     methods = in_the_papers_order(row.method for row in rows)
     if named(rows, against) is None:
         raise ValueError(
@@ -33,23 +33,20 @@ def refuse_unknown_method(runs: Runs, against: str, shown: Container[str] | None
         )
 
 
-def comparison_tables(
-    members: Runs, against: str, methods: Container[str] | None = None
-) -> Iterator[TableWithNotes]:
+def comparison_tables(part: Part, against: str) -> Iterator[TableWithNotes]:
     """Yield the comparisons and the intervals of a group of runs.
 
     Args:
-        members: the group's runs.
+        part: the group.
         against: the method with which the others are compared.
-        methods: the rows of the table; by default all.
     """
-    found = comparison_table([*members.values()], against, methods)
+    found = comparison_table(part.rows, against)
     title = f"differences from {against}"
     if found is None:
         yield TableWithNotes(title, [], [], [f"No run of this table is of {against}."])
     else:
         yield TableWithNotes(title, comparisons.HEADS, *found)
-    yield from interval_tables(members)
+    yield from interval_tables(part.runs)
 
 
 def interval_tables(members: Runs) -> Iterator[TableWithNotes]:
@@ -87,9 +84,13 @@ def interval_tables(members: Runs) -> Iterator[TableWithNotes]:
     yield TableWithNotes(f"{title}, own score", intervals.SET_HEADS, sets, [intervals.NOTE, *notes])
 
 
-def ranking_table(runs: Runs) -> TableWithNotes:
-    """Return the ranks over the OOD sets of all tables, or a note that says why there are none."""
-    title, found = "Ranks over OOD sets", ranking.ranking(runs)
+def ranking_table(tables: Sequence[Sequence[RunRow]]) -> TableWithNotes:
+    """Return the ranks over the OOD sets of all tables, or a note that says why there are none.
+
+    Args:
+        tables: the rows of the runs of each table.
+    """
+    title, found = "Ranks over OOD sets", ranking.ranking(tables)
     if isinstance(found, str):
         return TableWithNotes(title, [], [], [found])
     return TableWithNotes(title, ranking.HEADS, found.rows, found.notes)

@@ -59,8 +59,12 @@ def runs(folder: str) -> None:
 
     Args:
         folder: from the root of the repository.
+
+    Raises RuntimeError if it holds none.
     """
     found, _ = read_runs([ROOT / folder])
+    if not found:
+        raise RuntimeError(f"no finished run below {folder}")
     for label, text in origin(found).items():
         if label.lower().endswith("runs"):  # the others are about the page
             print(f"- **{label}**: {text}")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiment.recipes import Recipe
+from experiment.recipes import MOMENTUM, Recipe
 from models import Network
 
 
@@ -26,7 +26,7 @@ def make_optimizer(criterion: Any, model: Network, recipe: Recipe) -> torch.opti
         capturable = next(model.parameters()).is_cuda
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True, capturable=capturable)
     optimizer = torch.optim.SGD(
-        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True, fused=True
+        groups, lr=recipe.learning_rate, momentum=MOMENTUM, nesterov=True, fused=True
     )
     # Create the momentum now: a skipped first fp16 step leaves fused SGD's buffers uninitialised.
     for group in optimizer.param_groups:

@@ -143,7 +143,7 @@ def classification_metrics(logits: ArrayLike, labels: ArrayLike) -> dict[str, fl
     }
 
 
-def threshold_at(in_scores: ArrayLike, rate: float) -> float:
+def highest_threshold(in_scores: ArrayLike, rate: float) -> float:
     """The highest threshold with at least this share of in-distribution scores at or above it."""
     scores = np.asarray(in_scores, dtype=np.float64).ravel()
     k = rank_at(rate, len(scores))
@@ -197,7 +197,7 @@ def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, 
     is_in = np.concatenate([np.ones(len(inside), bool), np.zeros(len(outside), bool)])
     scores = np.concatenate([inside, outside])
     false_positives, true_positives, _ = roc_curve(is_in, scores, drop_intermediate=False)
-    tnr95 = float((outside < threshold_at(inside, 0.95)).mean())
+    tnr95 = float((outside < highest_threshold(inside, 0.95)).mean())
     found = {
         "auroc": float(auc(false_positives, true_positives)),
         # Average precision is a sum, which rounding can make larger than 1.
@@ -205,7 +205,7 @@ def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, 
         "aupr_out": min(1.0, float(average_precision_score(~is_in, -scores))),
         "tnr95": tnr95,
         "fpr95_in": 1 - tnr95,
-        "fpr95_out": 1 - float((-inside < threshold_at(-outside, 0.95)).mean()),
+        "fpr95_out": 1 - float((-inside < highest_threshold(-outside, 0.95)).mean()),
         "dtacc": float((true_positives + 1 - false_positives).max() / 2),
     }
     for name, metric in DETECTION.items():

@@ -85,6 +85,13 @@ CHANGES: dict[str, tuple[Change, ...]] = {
 }
 
 
+# Data and recipe → those of their out-of-distribution sets that have versions, if a configuration
+# names none. (The catalog has all sets, but imports torch.)
+OPENOOD_SETS = ("mnist", "textures", "places365")
+DEFAULT_SETS = {("cifar10", "openood"): OPENOOD_SETS, ("cifar100", "openood"): OPENOOD_SETS}
+NOT_SQUARE = {"imagenet1k", "textures", "places365", "imagenet_o"}  # in the catalog
+
+
 def of(name: str) -> int:
     """The current version of a part: a network family, a loss, a recipe, a data set, a detector."""
     return 1 + len(CHANGES.get(name, ()))
@@ -99,11 +106,12 @@ def loss_of(config: Mapping[str, Any]) -> str:
 def _parts(config: Mapping[str, Any]) -> set[str]:
     """All parts that a configuration (as JSON) names."""
     sets = [source.partition("=")[2] or source for source in config["ood"]]
+    sets = sets or [*DEFAULT_SETS.get((config["data"], config["recipe"]), ())]
     family = re.sub(r"\d+", "", str(config["model"]))
     parts = {family, loss_of(config), str(config["recipe"]), *sets}
-    # Only these sets, and a user's own, have images that are not square.
-    not_square = {"imagenet1k", "textures", "places365", "imagenet_o"}
-    if not_square & {config["data"], *sets} or any("/" in name for name in sets):
+    # A user's own images may have any shape: out-of-distribution sets, and with --size all images.
+    own = config.get("size") is not None or any("/" in name for name in sets)
+    if own or NOT_SQUARE & {config["data"], *sets}:
         parts.add("resizing")
     return parts
 

@@ -26,7 +26,7 @@ from data.batches import Normalizer, TrainingBatches
 from data.catalog import CATALOG
 from data.streaming import decode
 from experiment import records
-from experiment.recipes import RECIPES
+from experiment.recipes import MOMENTUM, RECIPES
 from models import build_model
 from tests.common import ROOT, interrupted, without_times
 from tests.stepping import epoch_of
@@ -155,7 +155,7 @@ def test_the_recipe_is_the_default_and_falls_at_30_and_60_of_90():
         256,
     )
     recipe = RECIPES["imagenet"]
-    assert (recipe.momentum, recipe.weight_decay) == (0.9, 1e-4)
+    assert (MOMENTUM, recipe.weight_decay) == (0.9, 1e-4)
     rates = [recipe.rate(done, 90) for done in (0, 29.999, 30, 59.999, 60, 89.999)]
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
     done = subprocess.run(

@@ -10,6 +10,7 @@ from PIL import Image
 import analyze
 import detect
 import predict
+from data.sources import ood_sets
 from dismax import archive
 from dismax.detector import Detector
 from experiment import folder, records
@@ -53,11 +54,20 @@ def test_every_entry_in_the_table_of_changes_names_something_that_exists():
     )
 
 
+@pytest.mark.parametrize("recipe", ["paper", "openood"])
+@pytest.mark.parametrize("data", ["digits", "cifar10", "cifar100", "svhn", "imagenet1k"])
+def test_sets_that_are_the_default_have_the_versions_that_named_ones_have(data, recipe):
+    named = tuple(f"{role}={name}" for role, name in ood_sets(data, (), recipe))
+    config = config_of(data=data, recipe=recipe)
+    assert config["versions"] == config_of(data=data, recipe=recipe, ood=named)["versions"]
+
+
 @pytest.mark.parametrize(
     ("fields", "names"),
     [
         ({"loss": "isomaxplus", "ood": ("near=cifar100", "far=svhn")}, set()),
         ({"loss": "dismax"}, {"dismax"}),
+        ({"loss": "isomax", "data": "photographs", "size": 64}, {"resizing"}),
         ({"loss": "sngp", "model": "wideresnet2810"}, {"sngp", "wideresnet"}),
         (
             {"loss": "isomax", "model": "resnet18_imagenet", "data": "imagenet1k"},

@@ -5,7 +5,7 @@ import pytest
 
 import evaluate
 from tests.elsewhere import NAMES, outputs, write
-from tests.finished_runs import call, contents
+from tests.finished_runs import call, contents, read
 
 
 def test_the_same_file_is_skipped_and_another_one_is_refused(tmp_path, capsys):
@@ -123,6 +123,19 @@ def test_all_seeds_of_a_method_have_one_score_and_outputs_of_their_own(tmp_path,
         assert (status, err.count("\n")) == (2, 1)
         assert message in err
     assert call(evaluate, capsys, second, *NAMES, "--score", "MPS", *other)[0] == 0
+
+
+def test_only_the_chosen_sets_need_a_score(tmp_path, capsys):
+    arrays = outputs()
+    scores = {
+        key.replace("logits", "score"): array.max(1)
+        for key, array in arrays.items()
+        if "logits" in key and "far" not in key
+    }
+    path = write(tmp_path / "x.npz", arrays | scores)
+    where = ("--runs", tmp_path / "runs")
+    assert call(evaluate, capsys, path, *NAMES, "--ood", "near=near", *where)[0] == 0
+    assert read(tmp_path / "runs" / "my_data" / "net_1" / "mine" / "1")["score"] == "score"
 
 
 def test_files_of_one_call_have_one_score(tmp_path, capsys):

@@ -17,9 +17,9 @@ from losses import (
     DisMaxLossSecondPart,
     IsoMaxPlusLossFirstPart,
 )
-from reporting.aggregation import rows_of
 from reporting.columns import COLUMNS
 from reporting.reading import read_runs
+from reporting.run_rows import run_rows
 from results.combined_score import measure, tables
 from results.schedule_or_capacity import answer, figure
 from tests.common import ROOT
@@ -130,7 +130,7 @@ def test_the_numbers_that_choose_and_judge_are_those_of_the_record():
     folder = ROOT / "results" / "schedule_or_capacity" / "runs" / "15-epochs"
     runs, _ = read_runs([folder / "CIFAR-10" / "wideresnet102" / "dismax" / "1"])
     (record,) = runs.values()
-    (row,) = rows_of([record])
+    (row,) = run_rows(record)
     sets = {entry["title"]: source for source, entry in record["detection"].items()}
 
     def own(title):

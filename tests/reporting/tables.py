@@ -4,6 +4,7 @@ import json
 
 import analyze
 from experiment import records
+from reporting.run_rows import run_rows
 
 # The paper's OOD sets for CIFAR-10: source, title, role.
 SETS = (
@@ -31,6 +32,12 @@ def rows_of(out):
         if line.startswith("|")
     ]
     return lines[0], lines[2:]
+
+
+def shown(records, methods=None):
+    """Return the rows of records in the main table: of some methods, or of all."""
+    rows = [row for record in records for row in run_rows(record)]
+    return [row for row in rows if methods is None or row.method in methods]
 
 
 def first_table_of(out):

@@ -7,8 +7,10 @@ import pytest
 from scipy import stats
 
 from experiment import records
+from reporting.columns import columns_of
 from reporting.conclusion import conclude
 from tests.common import ROOT
+from tests.reporting.tables import shown
 from utils import versions
 
 
@@ -37,7 +39,9 @@ def with_accuracies(written, accuracies):
 
 def test_a_clear_difference_is_claimed_with_its_paired_interval(runs):
     soft, dis = [0.90, 0.92, 0.91], [0.9401, 0.9599, 0.9500]
-    said, *more = conclude(with_accuracies(runs[1], {"SoftMax": soft, "DisMax without FPR": dis}))
+    said, *more = conclude(
+        shown(with_accuracies(runs[1], {"SoftMax": soft, "DisMax without FPR": dis}))
+    )
     low, high = stats.ttest_rel(dis, soft).confidence_interval()
     assert (
         f"DisMax without FPR is better in ACC: +4.0 points (95 % interval +{100 * low:.1f} to "
@@ -52,7 +56,9 @@ def test_a_difference_that_the_correction_does_not_carry_is_only_a_hint(runs):
     soft, dis = [0.90, 0.92, 0.91], [0.890, 0.914, 0.904]
     p = stats.ttest_rel(dis, soft).pvalue
     assert 0.05 / 7 < p < 0.05  # alone significant, but not the below 5 % for seven columns
-    said, *more = conclude(with_accuracies(runs[1], {"SoftMax": soft, "DisMax without FPR": dis}))
+    said, *more = conclude(
+        shown(with_accuracies(runs[1], {"SoftMax": soft, "DisMax without FPR": dis}))
+    )
     assert said.text.startswith("No difference from SoftMax is significant (")
     (hints,) = more
     (hint,) = hints.differences
@@ -62,14 +68,16 @@ def test_a_difference_that_the_correction_does_not_carry_is_only_a_hint(runs):
 def test_seeds_are_paired(runs):
     """The spread between seeds is far larger than the difference, which each seed shows."""
     soft, dis = [0.70, 0.80, 0.90], [0.7100, 0.8101, 0.9099]
-    said, *_ = conclude(with_accuracies(runs[1], {"SoftMax": soft, "DisMax without FPR": dis}))
+    said, *_ = conclude(
+        shown(with_accuracies(runs[1], {"SoftMax": soft, "DisMax without FPR": dis}))
+    )
     assert "better in ACC: +1.0 points" in said.text
 
 
 @pytest.mark.parametrize("shares", [{"SoftMax": 1, "DisMax without FPR": 3}, {"SoftMax": 1}])
 def test_one_common_seed_concludes_nothing(runs, shares):
     accuracies = {loss: [0.9] * shares.get(loss, 0) for loss in ("SoftMax", "DisMax without FPR")}
-    said, *more = conclude(with_accuracies(runs[1], accuracies))
+    said, *more = conclude(shown(with_accuracies(runs[1], accuracies)))
     assert re.match("Nothing can be concluded: no other|There is one method", said.text)
     assert said.differences == ()
     assert more == []
@@ -77,11 +85,8 @@ def test_one_common_seed_concludes_nothing(runs, shares):
 
 def test_equal_differences_prove_nothing(runs):
     soft = [0.90, 0.92, 0.91]
-    said, *more = conclude(
-        with_accuracies(
-            runs[1], {"SoftMax": soft, "DisMax without FPR": [value + 0.01 for value in soft]}
-        )
-    )
+    accuracies = {"SoftMax": soft, "DisMax without FPR": [value + 0.01 for value in soft]}
+    said, *more = conclude(shown(with_accuracies(runs[1], accuracies)))
     assert "No difference from SoftMax is significant" in said.text
     assert said.differences == ()
     assert more == []
@@ -92,7 +97,7 @@ def test_random_numbers_rarely_give_a_claim(runs):
     rng, claims = np.random.default_rng(0), 0
     for _ in range(60):
         drawn = {loss: [*rng.normal(0.9, 0.01, 3)] for loss in ("SoftMax", "DisMax without FPR")}
-        said, *_ = conclude(with_accuracies(runs[1], drawn))
+        said, *_ = conclude(shown(with_accuracies(runs[1], drawn)))
         claims += not said.text.startswith("No difference")
     assert claims <= 3
 
@@ -107,8 +112,8 @@ def test_several_claims_are_a_list_and_methods_without_common_seeds_are_named(ru
     ]
     once = made[0] | {"titles": made[0]["titles"] | {"loss": "Once"}}
     once["config"] = once["config"] | {"loss": "isomax", "seed": 9}
-    claimed, lacking = conclude([*made, *twice, once])
-    assert claimed.text.startswith("2 differences from SoftMax are significant (14 paired")
+    claimed, lacking = conclude(shown([*made, *twice, once]))
+    assert claimed.text.startswith("2 differences from SoftMax are significant (12 paired")
     assert [line.split(" is better")[0] for line in claimed.differences] == [
         "DisMax without FPR",
         "Other",
@@ -119,13 +124,24 @@ def test_several_claims_are_a_list_and_methods_without_common_seeds_are_named(ru
 def test_methods_that_the_table_does_not_show_are_not_compared(runs):
     soft, dis = [0.90, 0.92, 0.91], [0.9401, 0.9599, 0.9500]
     made = with_accuracies(runs[1], {"SoftMax": soft, "DisMax without FPR": dis})
-    (said,) = conclude(made, {"DisMax without FPR"})
+    (said,) = conclude(shown(made, {"DisMax without FPR"}))
     assert said.text.startswith("There is one method")
 
 
 def test_the_study_is_compared_with_its_softmax():
     folder = ROOT / "results" / "cifar10_small" / "runs"
     found = [records.read_record(path) for path in sorted(folder.rglob(records.METRICS))]
-    said, *_ = conclude(found)
+    said, *_ = conclude(shown(found))
     assert "from SoftMax (version 1)" in said.text
     assert "21 paired t tests over 3 common seeds" in said.text
+
+
+def test_a_test_of_the_same_numbers_counts_once(runs):
+    """The own score of both methods is MPS, so the near set's two columns are one comparison."""
+    soft, dis = [0.90, 0.92, 0.91], [0.9401, 0.9599, 0.9500]
+    made = with_accuracies(runs[1], {"SoftMax": soft, "DisMax without FPR": dis})
+    same = [record | {"score": "MPS"} for record in made]
+    said, *_ = conclude(shown(same))
+    assert "(6 paired t tests over" in said.text
+    far = [column for column in columns_of(same) if column.per_run]
+    assert len(far) == 7

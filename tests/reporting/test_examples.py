@@ -2,8 +2,11 @@
 
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
 from data import builtin, files
@@ -11,6 +14,7 @@ from data.streaming import ImageFiles
 from experiment.config import RunConfig
 from experiment.data import load_data
 from reporting import examples
+from tests.reporting.tables import altered
 
 
 def test_examples_are_the_images_with_the_extreme_scores(outcomes):
@@ -33,6 +37,15 @@ def test_examples_are_the_images_with_the_extreme_scores(outcomes):
     )
 
 
+def test_other_images_are_not_shown(outcomes):
+    run = next(run for run in outcomes if run.record["config"]["loss"] == "dismax")
+    data = load_data(RunConfig.from_json(run.record["config"]))
+    role, noise = data.ood["noise"]
+    data.ood["noise"] = role, noise.take(torch.arange(len(noise)).flip(0))
+    with pytest.raises(ValueError, match="noise has other images now"):
+        examples.most_wrong(run, data)
+
+
 def test_examples_come_from_streamed_sets_too(outcomes, tmp_path, monkeypatch):
     run = next(run for run in outcomes if run.record["config"]["loss"] == "dismax")
     data = load_data(RunConfig.from_json(run.record["config"]))
@@ -43,6 +56,9 @@ def test_examples_come_from_streamed_sets_too(outcomes, tmp_path, monkeypatch):
         )
     in_memory = examples.most_wrong(run, data)
     monkeypatch.setattr(files, "IN_MEMORY", 0)
+    # The fingerprint of a set in files is another one.
+    prints = {name: value for name, value in run.record["fingerprints"].items() if name != "noise"}
+    run = replace(run, record=altered(run.record, "fingerprints", value=prints))
     data.ood["noise"] = "very_far", files.load_ood(tmp_path / "noise", data.train.pixels)
     assert isinstance(data.ood["noise"][1], ImageFiles)
     assert examples.most_wrong(run, data) == in_memory

@@ -96,6 +96,24 @@ def test_networks_share_a_table_whose_rows_name_them(two, capsys):
     assert out.count("· paper") == apart.count("· paper")
 
 
+def test_the_papers_near_column_is_the_other_data_sets(two, capsys):
+    def on_cifar100(record):
+        record["config"]["data"], record["titles"]["data"] = "cifar100", "CIFAR-100"
+        near = record["detection"].pop("cifar100")
+        record["detection"] |= {"cifar10": near | {"title": "CIFAR-10"}}
+
+    folder = two(on_cifar100)
+    _, out, _ = printed(capsys, folder, "--format", "markdown", "--group-by", "network")
+    heads, rows = first_table_of(out)
+    papers = [dict(zip(heads, row, strict=True)) for row in rows if row[0] == "· paper"]
+    near = {head for head in heads if head.startswith("near (cifar100)") and "MPS" not in head}
+    far = {head for head in heads if head.startswith("near (cifar10)") and "MPS" not in head}
+    (on10, on100) = (next(iter(each)) for each in (near, far))
+    assert {row[on10] for row in papers if row[on100]} == {""}
+    assert {row[on100] for row in papers if row[on10]} == {""}
+    assert all(any(row[head] for row in papers) for head in (on10, on100))
+
+
 def test_bold_compares_networks_on_one_data_set_and_never_two_data_sets(two, capsys):
     folder = two(other_network)
     bold = ("--bold", "paper", "--format", "markdown")

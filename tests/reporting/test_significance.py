@@ -6,14 +6,17 @@ import pytest
 from scipy import stats
 
 from experiment import search
+from experiment.records import METRICS, write_json
 from reporting import comparisons, ranking
 from reporting.bold import ONE_RUN
 from reporting.columns import RunRow
+from reporting.grouping import tables_of
 from reporting.ranking import Ranking
+from reporting.runs import group_runs
 from reporting.statistics import RANKINGS
 from reporting.tables import BEST
 from tests.common import ROOT
-from tests.reporting.tables import altered, changed, printed, rows_of
+from tests.reporting.tables import altered, changed, printed, rows_of, shown
 
 ACCURACY = ("classification", "test", "t1", "accuracy")
 
@@ -33,7 +36,7 @@ def test_a_row_is_the_paired_test_of_a_column(runs, capsys):
         capsys, "--runs", folder, "--format", "markdown", "--no-detail", "--compare", "softmax"
     )
     assert (status, err) == (0, "")
-    rows, notes = comparisons.comparison_table(written, "softmax")
+    rows, notes = comparisons.comparison_table(shown(written), "softmax")
     name, method, difference, interval, p, holm, n = rows[0]
     pair = [accuracies(written, loss) for loss in ("DisMax without FPR", "SoftMax")]
     expected = stats.ttest_rel(*pair)
@@ -50,14 +53,14 @@ def test_a_row_is_the_paired_test_of_a_column(runs, capsys):
 def test_a_method_with_one_run_has_a_difference_without_a_test(runs):
     _, written = runs
     one = altered(written[0], "titles", "loss", value="Deep Ensemble")
-    rows, notes = comparisons.comparison_table([*written, one], "SoftMax")
+    rows, notes = comparisons.comparison_table(shown([*written, one]), "SoftMax")
     assert comparisons.NO_TEST in notes
     row = next(row for row in rows if row[1] == "Deep Ensemble")
     mean = sum(accuracies(written, "SoftMax")) / 3
     assert row[2:] == [f"{accuracies([one], 'Deep Ensemble')[0] - mean:+.1f}", *[""] * 3, "one run"]
-    rows, notes = comparisons.comparison_table([written[0], written[3]], "SoftMax")
+    rows, notes = comparisons.comparison_table(shown([written[0], written[3]]), "SoftMax")
     assert (rows, notes) == ([], [ONE_RUN])
-    assert comparisons.comparison_table(written[:3], "SoftMax")[0] == []
+    assert comparisons.comparison_table(shown(written[:3]), "SoftMax")[0] == []
 
 
 def test_other_seeds_are_compared_unpaired_and_the_table_says_so(runs):
@@ -66,7 +69,7 @@ def test_other_seeds_are_compared_unpaired_and_the_table_says_so(runs):
         altered(record, "config", "seed", value=9 + place)
         for place, record in enumerate(written[3:])
     ]
-    rows, notes = comparisons.comparison_table([*written[:3], *others], "SoftMax")
+    rows, notes = comparisons.comparison_table(shown([*written[:3], *others]), "SoftMax")
     pair = [accuracies(written, loss) for loss in ("DisMax without FPR", "SoftMax")]
     expected = stats.ttest_ind(*pair, equal_var=False)
     assert rows[0][4] == f"{expected.pvalue:.3f}".removeprefix("0")
@@ -79,6 +82,7 @@ def test_other_seeds_are_compared_unpaired_and_the_table_says_so(runs):
     [
         ("softmax", "SoftMax (version 1)"),
         ("DisMax", "DisMax"),
+        ("myloss", "Mine"),
         ("", None),
         ("Soft", None),
         ("dismax_nofpr", "DisMax without FPR"),
@@ -92,6 +96,7 @@ def test_a_method_is_named_without_its_version_or_by_its_loss(against, found):
         "DisMax": "dismax",
         "DisMax (version 2)": "dismax",
         "GODIN, preprocessing": "godin",
+        "Mine": "MyLoss",  # of a plugin
     }
     rows = [
         RunRow(
@@ -105,7 +110,7 @@ def test_a_method_is_named_without_its_version_or_by_its_loss(against, found):
 def test_without_a_name_softmax_is_compared_with(runs):
     _, written = runs
     soft = [altered(record, "config", "loss", value="softmax") for record in written[:3]]
-    rows, notes = comparisons.comparison_table([*written[3:], *soft], "")
+    rows, notes = comparisons.comparison_table(shown([*written[3:], *soft]), "")
     assert {row[1] for row in rows} == {"DisMax without FPR"}
     assert "minus that of SoftMax" in notes[0]
 
@@ -113,10 +118,10 @@ def test_without_a_name_softmax_is_compared_with(runs):
 def test_of_chosen_methods_only_these_are_compared(runs):
     _, written = runs
     others = [altered(record, "titles", "loss", value="IsoMax") for record in written[3:]]
-    shown = {"SoftMax", "IsoMax"}
-    rows, _ = comparisons.comparison_table([*written, *others], "SoftMax", shown)
+    chosen = shown([*written, *others], {"SoftMax", "IsoMax"})
+    rows, _ = comparisons.comparison_table(chosen, "SoftMax")
     assert {row[1] for row in rows} == {"IsoMax"}
-    assert comparisons.comparison_table(written, "SoftMax", {"DisMax without FPR"}) is None
+    assert comparisons.comparison_table(shown(written, {"DisMax without FPR"}), "SoftMax") is None
 
 
 def test_an_unknown_method_and_csv_are_errors_in_one_line(runs, capsys):
@@ -143,10 +148,16 @@ def three_methods(written):
     for loss, auroc in (("SoftMax", 0.8), ("DisMax", 0.9), ("IsoMax", 0.7)):
         for record in written[:3]:
             new = altered(record, "titles", "loss", value=loss)
+            new["config"]["loss"] = loss
             for entry in new["detection"].values():
                 entry["scores"]["t1"]["MPS"]["auroc"] = auroc
             found[f"{loss}/{new['config']['seed']}"] = new
     return found
+
+
+def by_table(runs):
+    """The rows of the runs of each table."""
+    return [table.parts[0].rows for table in tables_of(group_runs(runs))]
 
 
 def test_ranks_are_over_the_sets_of_all_tables(runs):
@@ -156,7 +167,7 @@ def test_ranks_are_over_the_sets_of_all_tables(runs):
         f"other {name}": altered(record, "config", "batch_size", value=32)
         for name, record in first.items()
     }
-    found = ranking.ranking(first | other)
+    found = ranking.ranking(by_table(first | other))
     assert found.mean_ranks == {"DisMax": 1, "SoftMax": 2, "IsoMax": 3}
     assert [row[0] for row in found.rows] == ["DisMax", "SoftMax", "IsoMax"]
     assert found.blocks == 8
@@ -174,15 +185,29 @@ def test_a_method_that_a_table_lacks_is_not_ranked_and_is_named(runs):
         f"other {name}": altered(record, "config", "batch_size", value=32)
         for name, record in first.items()
     }
-    found = ranking.ranking(first | other | fourth)
+    found = ranking.ranking(by_table(first | other | fourth))
     assert found.left_out == ["GODIN"]
     assert "Not in every table, so not ranked: GODIN." in found.notes
+
+
+def test_only_the_methods_that_are_shown_are_ranked(runs, capsys):
+    folder, written = runs
+    for name, record in three_methods(written).items():
+        (folder / "three" / name).mkdir(parents=True)
+        write_json(folder / "three" / name / METRICS, record)
+    ours = ("--runs", folder / "three", "--compare", "SoftMax", "--format", "markdown")
+    _, out, _ = printed(capsys, *ours)
+    assert "| IsoMax | 3.00" in " ".join(out.split())
+    _, out, _ = printed(capsys, *ours, "--only", "SoftMax", "DisMax")
+    assert "No ranks: they need three methods that every table has" in " ".join(out.split())
 
 
 def test_ranks_that_show_nothing_say_so_and_two_methods_have_none(runs):
     _, written = runs
     assert "tell no methods apart" in Ranking({"a": 1.5, "b": 2.0}, 3, 0.3, 1.2, []).notes[0]
-    assert "three methods that every table has" in ranking.ranking(dict(enumerate(written)))
+    assert "three methods that every table has" in ranking.ranking(
+        by_table(dict(enumerate(written)))
+    )
 
 
 def test_intervals_are_of_runs_that_keep_their_predictions(finished, capsys):
@@ -220,7 +245,7 @@ def test_runs_whose_predictions_are_missing_or_damaged_are_named(runs, capsys):
 def of_the_study(against):
     """The rows of the study's comparisons, by column and method, without versions."""
     records = [*search.find_records(ROOT / "results" / "cifar10_small")[0].values()]
-    rows, _ = comparisons.comparison_table(records, against)
+    rows, _ = comparisons.comparison_table(shown(records), against)
     return {
         (column, method.replace(" (version 1)", "")): [
             cell.removesuffix(BEST) for cell in (difference, interval, p, holm)
@@ -231,7 +256,7 @@ def of_the_study(against):
 
 def test_differences_are_marked_if_holms_p_is_below_5_percent():
     records = [*search.find_records(ROOT / "results" / "cifar10_small")[0].values()]
-    rows, _ = comparisons.comparison_table(records, "SoftMax")
+    rows, _ = comparisons.comparison_table(shown(records), "SoftMax")
     assert any(float(row[4]) < 0.05 <= float(row[5]) for row in rows)
     for row in rows:
         assert row[2].endswith(BEST) == (float(row[5]) < 0.05), row
@@ -260,7 +285,7 @@ def test_the_claims_of_the_study_have_the_tests_that_its_page_says():
     page = (ROOT / "results" / "cifar10_small" / "README.md").read_text()
     _, rows = rows_of(page[page.index("| claim |") : page.index("## Where the failure")])
     assert len(rows) == 13
-    for claim, *numbers, shown in rows:
+    for claim, *numbers, bold in rows:
         method, _, against, column = re.match(r"(.+) (over|behind) (.+), (.+)", claim).groups()
         assert numbers == of_the_study(against)[COLUMNS[column], method], claim
-        assert shown == ("yes" if float(numbers[3]) < 0.05 else "no"), claim
+        assert bold == ("yes" if float(numbers[3]) < 0.05 else "no"), claim
