@@ -39,7 +39,7 @@ def perform(arguments: Sequence[str] | None) -> int | None:
     config = with_begun_precision(parse(arguments))  # a run keeps the precision that it began with
     # Of several processes, only the first one asks this, when it has locked the run's folder.
     if torchrun.size() == 1 and is_finished(config.folder, config.identity()):
-        return skip(config.folder)
+        return skip(config)
     device = runtime.find_device(distributed.device_name(config.device))
     with ExitStack() as stack:
         world = stack.enter_context(distributed.world(device))

@@ -77,7 +77,9 @@ class Options(WithPlugins):
         if self.probabilities and not self.out:
             raise ValueError("--probabilities adds to the file of --out: name one")
         if not self.images:
-            raise ValueError("no images given: name files, or folders of them")
+            raise ValueError(
+                f"only {self.network} is named: name a network first, then images or folders"
+            )
 
 
 def check_writable(option: str, path: Path, suffixes: tuple[str, ...]) -> None:

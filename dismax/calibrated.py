@@ -68,13 +68,23 @@ class CalibratedNetwork(nn.Module):
                 f"score is what dismax.fit_score returns, got {score!r:.40}; Detector.load takes a "
                 "score by its name"
             )
-        self.tpr = float(tpr)
+        self._tpr = float(tpr)
         self.body, self.head = take_apart(network)
         self.class_names = check_names(class_names, self.head.num_classes)
         precision = at_least_float32(self.head.thresholds).dtype
         self.score = copy.deepcopy(score).to(precision) if score else None
-        self.register_buffer("least", self._least(tpr, per_class))
+        self.register_buffer("least", self._least(self._tpr, per_class))
         self.requires_grad_(False)
+
+    @property
+    def tpr(self) -> float:
+        """The share of in-distribution inputs to accept, at least. Another share sets `least`."""
+        return self._tpr
+
+    @tpr.setter
+    def tpr(self, tpr: float) -> None:
+        self.least = self._least(float(tpr), self.per_class).to(self.least.device)
+        self._tpr = float(tpr)
 
     @property
     def per_class(self) -> bool:

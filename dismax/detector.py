@@ -17,7 +17,7 @@ from . import shipped
 from .calibrated import CalibratedNetwork, Detections
 from .checks import check_images, check_range, check_size, normalization, pair
 from .exported import SUFFIX, load_exported, restore
-from .saved import choose, load_network
+from .saved import MODEL, choose, load_network
 from .score import DeployedScore
 
 
@@ -94,11 +94,11 @@ class Detector(CalibratedNetwork):
         per_class: bool | None = None,
         network: nn.Module | None = None,
     ) -> Detector:
-        """Return the detector of a run's model.pt, or of a .safetensors file, on the CPU.
+        """Return the detector of a finished run, or of a .safetensors file, on the CPU.
 
         Args:
-            path: the file; `export.to_safetensors` writes the second kind. Or the name of a network
-                that the package brings along: "cifar10".
+            path: the run's folder, its model.pt, or a file that `export.to_safetensors` wrote. Or
+                the name of a network that the package brings along: "cifar10".
             tpr: the share of in-distribution images to accept, at least. By default that of the
                 detector that was exported; 0.95 for a model.pt.
             score: a score that `detect.py --deploy` put into the run, or "own", the head's. By
@@ -112,6 +112,12 @@ class Detector(CalibratedNetwork):
         network, and OSError for one that cannot be read.
         """
         path = shipped.resolve(path)
+        path = path / MODEL if path.is_dir() else path
+        if path.suffix.lower() == ".onnx":
+            raise ValueError(
+                f"{path} is for onnxruntime (see docs/serve.md): name a finished run, its {MODEL}, "
+                f"or a {SUFFIX} file"
+            )
         if path.suffix.lower() == SUFFIX:
             network, saved = load_exported(path, network)
         elif network is not None:

@@ -16,6 +16,7 @@ from .losses import get_loss
 from .models import Network, build_model, split_name
 from .score import DEFAULT, OWN, DeployedScore
 
+MODEL = "model.pt"  # in the folder of a run
 # The largest number of pixels of a training image: 8,192 × 8,192.
 MAX_PIXELS = 2**26
 

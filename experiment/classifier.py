@@ -18,8 +18,6 @@ from dismax.exported import NAMES
 from dismax.score import OWN
 from utils import runtime
 
-from . import records
-
 EXPORTED = ".onnx"
 
 
@@ -77,7 +75,6 @@ def load(
             raise ValueError(f"--device {device}: an ONNX file runs on the CPU here, leave it out")
         return _exported(path)
     where = runtime.find_device(device)
-    path = path / records.MODEL if path.is_dir() else path
     detector = Detector.load(path, tpr, score, per_class or None).to(where)
     if detector.size is None:
         raise ValueError(f"{path} does not tell the size of its images")

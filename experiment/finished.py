@@ -139,8 +139,8 @@ class FinishedRun:
         recorded = self.record.get("fingerprints", {}).get("train")  # earlier versions wrote none
         if recorded is not None and recorded != fingerprint.of(data.train):
             raise ValueError(
-                "the training images or labels in --data-dir differ from those of the run: "
-                "restore them"
+                f"the training images or labels of {self.config.data} differ from those of the "
+                "run: restore them, or make the run again"
             )
         return data
 

@@ -10,6 +10,7 @@ from utils.distributed import World
 from utils.output import print_error, print_line
 
 from . import schema
+from .changes import refuse_changed_images
 from .config import RunConfig, identity_of
 from .lock import Locked, locked
 from .records import (
@@ -111,7 +112,7 @@ def lock_folder(
             if auto_precision:
                 _refuse_other_precision(config)
             if not prepare(config.folder, config.as_json()):
-                status = skip(config.folder)
+                status = skip(config)
         except (ValueError, OSError) as error:
             status = print_error(error, getattr(error, "exit_status", 2))
     status = world.all_max(status)
@@ -131,10 +132,14 @@ def prepare(folder: Path, config: dict[str, Any]) -> bool:
     return True
 
 
-def skip(folder: Path) -> int:
-    """Say that a run is finished. Returns the exit status."""
-    delete_checkpoints(folder)  # a process that was killed at its very end left them
-    print_line(f"{folder} is finished: skipped")
+def skip(config: RunConfig) -> int:
+    """Say that a run is finished. Returns the exit status.
+
+    Raises ValueError if its images have changed since.
+    """
+    refuse_changed_images(config)
+    delete_checkpoints(config.folder)  # a process that was killed at its very end left them
+    print_line(f"{config.folder} is finished: skipped")
     return 0
 
 

@@ -54,6 +54,10 @@ def _find_classifier(
     Raises ValueError if this is not clear.
     """
     title = type(model).__name__
+    if heads := [
+        path for path, module in model.named_modules() if isinstance(module, LossFirstPart)
+    ]:
+        raise ValueError(f"{title} has a head already, {heads[0]!r}: make the network anew")
     last = _last_layer(model)
     if last not in linear:
         ending = (

@@ -9,11 +9,13 @@ import torch
 from PIL import Image
 
 import detect
+import main
 from data import files, fingerprint, sources
 from data.images import Images
 from dismax import archive
 from experiment import records
 from tests.common import interrupted
+from tests.finished_runs import contents
 from training import checkpoint
 
 GIVEN = ("--model", "smallcnn", "--loss", "softmax", "--epochs", "2", "--ood", "noise")
@@ -139,6 +141,25 @@ def test_a_checkpoint_without_a_fingerprint_still_resumes(mine, tmp_path, run_ma
     assert (status, "resuming after epoch 1" in out) == (0, True)
 
 
+def test_a_finished_run_of_other_images_is_not_skipped(mine, tmp_path, run_main, capsys):
+    given = ("--data", str(mine), "--protocol", "paper", *GIVEN)
+    assert run_main(*given)[0] == 0
+    before = contents(tmp_path / "runs")
+    other = mine.with_name("other")
+    shutil.copytree(mine, other)
+    assert run_main(*given)[0] == 0  # no file is newer than the run
+    shutil.rmtree(mine)
+    shutil.copytree(other, mine)
+    assert run_main(*given)[0] == 0  # newer files with the same images
+    other_pixel(mine / "train")
+    capsys.readouterr()
+    assert main.main([*given, "--runs", str(tmp_path / "runs")]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "is finished, but the images or labels of train have changed since" in err
+    assert contents(tmp_path / "runs") == before
+
+
 def test_detectors_are_not_fitted_to_other_images_than_the_network(
     mine, tmp_path, run_main, capsys
 ):
@@ -148,7 +169,4 @@ def test_detectors_are_not_fitted_to_other_images_than_the_network(
     other_pixel(mine / "train")
     capsys.readouterr()
     assert detect.main(given) == 2
-    assert (
-        "the training images or labels in --data-dir differ from those of the run"
-        in capsys.readouterr().err
-    )
+    assert "differ from those of the run" in capsys.readouterr().err

@@ -136,6 +136,27 @@ def with_a_score(folder):
     return folder / "detector.safetensors"
 
 
+def test_a_share_that_is_set_later_sets_the_threshold(tmp_path):
+    path = with_a_score(tmp_path)
+    for score in ("knn", "own"):
+        changed = Detector.load(path, 0.95, score)
+        changed.tpr = 0.5
+        expected = Detector.load(path, 0.5, score)
+        assert_equal(changed, expected, random_pixels(7, 3, 8, 8))
+        assert changed.least == expected.least == expected.threshold()
+        with pytest.raises(ValueError, match=r"in \[0, 1\]"):
+            changed.tpr = 2
+        assert changed.tpr == 0.5
+
+
+def test_a_runs_folder_names_its_network_and_an_onnx_file_is_refused(tmp_path):
+    with_a_score(tmp_path)
+    images = random_pixels(7, 3, 8, 8)
+    assert_equal(Detector.load(tmp_path), Detector.load(tmp_path / "model.pt"), images)
+    with pytest.raises(ValueError, match=r"d.onnx is for onnxruntime"):
+        Detector.load(tmp_path / "d.onnx")
+
+
 def test_the_caller_may_choose_another_share_or_the_heads_own_score(tmp_path):
     path = with_a_score(tmp_path)
     assert (Detector.load(path).tpr, Detector.load(path).score.name) == (0.8, "knn")

@@ -74,6 +74,14 @@ def test_the_head_has_the_size_and_precision_of_the_named_layer():
     assert model(torch.zeros(2, 3, 2, 2, dtype=torch.float64)).shape == (2, 5)
 
 
+@pytest.mark.parametrize("head", [losses.DisMaxLossFirstPart, losses.GODINLossFirstPart])
+def test_a_network_with_a_head_is_refused(head):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 4))
+    losses.replace_classifier(model, head)
+    with pytest.raises(ValueError, match="Sequential has a head already, '3': make the network"):
+        losses.replace_classifier(model, head)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_softmax_keeps_the_weights_of_a_trained_layer(bias):
     layer = nn.Linear(12, 5, bias=bias)

@@ -154,7 +154,7 @@ def test_an_image_of_another_size_is_resized(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["RUN"], "no images given"),
+        (["RUN"], "is named: name a network first"),
         (["RUN", "nowhere.png"], "nowhere.png is no file: name image files, or folders of them"),
         (["RUN", "TMP/empty"], "empty holds no image files (.bmp, "),
         (

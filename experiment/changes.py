@@ -1,0 +1,55 @@
+"""Finds out whether the images of a finished run have changed since."""
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from data import fingerprint, sources
+
+from .config import RunConfig
+from .data import load_data
+from .records import METRICS, read_record
+
+
+def refuse_changed_images(config: RunConfig) -> None:
+    """Raises ValueError if images in the user's own files differ from those of a finished run.
+
+    They are read only if a file or folder is newer than the run. An image that an image list names
+    does not count as such a file.
+    """
+    record = read_record(config.folder / METRICS)
+    recorded = record.get("fingerprints", {})  # earlier versions wrote none
+    own = {source for _, source in sources.ood_sets(config.data, config.ood, config.recipe)}
+    own = {source for source in own if Path(source).exists()}
+    if Path(config.data).exists():
+        own.add(config.data)
+    began = datetime.fromisoformat(record["started"]).timestamp()
+    if not recorded or not any(_changed_after(began, Path(path)) for path in own):
+        return
+    data = load_data(config)
+    sets = {"train": data.train, **data.evaluation_sets}
+    changed = [
+        name
+        for name, images in sets.items()
+        if name in recorded and recorded[name] != fingerprint.of(images)
+    ]
+    if changed:
+        raise ValueError(
+            f"{config.folder} is finished, but the images or labels of {', '.join(changed)} have "
+            "changed since: delete this folder to train again, or choose another one with --runs"
+        )
+
+
+def _changed_after(moment: float, path: Path) -> bool:
+    """Return whether a file, or a file or folder in a folder, was made or changed since."""
+    return any(max(found.st_mtime, found.st_ctime) > moment for found in _stats(path))
+
+
+def _stats(path: Path) -> Iterator[os.stat_result]:
+    """Yield what the system says of a path and of all in it."""
+    yield path.stat()
+    for folder, folders, names in os.walk(path, followlinks=True):
+        for name in (*folders, *names):
+            if os.path.exists(inside := os.path.join(folder, name)):
+                yield os.stat(inside)
