@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dismax import archive
+from dismax import archive, shipped
 from models import Network, by_order, pretrained_weights, split_name
 
 from .config import PRETRAINED, RunConfig
@@ -144,12 +144,17 @@ def _plain(name: str) -> str:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, or of a state dict that torch wrote.
 
-    No code in the file is run. A run's model.pt is such a file too.
+    No code in the file is run. A run's model.pt is such a file too, and so is the network that the
+    package brings along: "cifar10".
 
     Raises ValueError, in one line, if the file is missing, damaged or holds no weights.
     """
+    path = shipped.resolve(path)
     if not path.is_file():
-        raise ValueError(f"--weights {path} is no file: name one, or write {PRETRAINED}")
+        raise ValueError(
+            f"--weights {path} is no file: name one, or write {PRETRAINED} or "
+            f"{', '.join(shipped.names())}"
+        )
     try:
         content = _read(path)
     except ImportError as error:

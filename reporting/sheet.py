@@ -20,7 +20,7 @@ TEXT = 15  # size of the font
 LINE = 20  # pixels from one line of text to the next
 GAP = 24  # pixels around the sheet and between its parts
 WIDTH = 2 * GAP + COLUMNS * TILE - (TILE - SIDE)
-HEIGHT = SIDE + 2 * LINE + 20  # of an image with its text
+HEIGHT = SIDE + 3 * LINE + 20  # of an image with its text
 INK, FAINT, BEHIND = "#1a1a1a", "#6b6b6b", "#e4e4e4"
 COLOURS = {"accepted": "#1a7f37", "refused": "#b42318"}  # of a part's title and frames
 
@@ -120,6 +120,7 @@ def _paste(page: Image.Image, row: Row, place: tuple[int, int], colour: str) -> 
     lines = (
         (f"{row.name}", INK, _font(TEXT, bold=True)),
         (f"{row.probability:.0%}, score {row.score:.3g}", FAINT, _font(TEXT - 2)),
+        (Path(row.file).name, FAINT, _font(TEXT - 2)),
     )
     for number, (text, ink, font) in enumerate(lines):
         text = _shortened("".join(c if c.isprintable() else "?" for c in text), font)

@@ -6,7 +6,11 @@ import sys
 import onnx
 import pytest
 import torch
+from PIL import Image, ImageOps
+from torchvision.transforms import v2
 
+from data.decoding import decode
+from data.images import resize_and_center_crop, to_grey
 from dismax import export
 from dismax.detector import Detector
 from experiment import classifier
@@ -152,3 +156,23 @@ def test_without_onnxruntime_the_line_says_what_to_install(exported, monkeypatch
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ValueError, match="needs the package onnxruntime: pip install onnxruntime"):
         load(exported[0])
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_the_pages_lines_prepare_an_image_as_predict_does(tmp_path, grey):
+    """Those of docs/use-it-in-your-project.md."""
+    path = tmp_path / "x.png"
+    pixels = torch.randint(256, (61, 90, 3), dtype=torch.uint8).numpy()
+    Image.fromarray(pixels).save(path)
+    side, margin = 32, 5
+    prepare = v2.Compose(
+        [
+            v2.PILToTensor(),
+            v2.Resize(side + margin),
+            v2.CenterCrop(side),
+            v2.Grayscale(3) if grey else v2.Identity(),
+        ]
+    )
+    ours = resize_and_center_crop(decode(path), (side, side), margin)[None]
+    theirs = prepare(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))[None]
+    assert torch.equal(theirs, to_grey(ours) if grey else ours)

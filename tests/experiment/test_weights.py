@@ -8,9 +8,10 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from dismax import shipped
 from experiment.config import RunConfig
 from experiment.network import build_network
-from experiment.weights import load_into_body, start_from_weights
+from experiment.weights import load_into_body, read_weights, start_from_weights
 from losses import LOSSES
 from models import build_model
 
@@ -47,6 +48,14 @@ def test_a_body_starts_with_the_weights_of_a_file(kind, tmp_path):
         assert value.equal(weights[name]) or "num_batches" in name
     assert f"come from {path}; the head is new; not used: " in network.start_note
     assert "fc.weight" in network.start_note
+
+
+def test_the_included_network_is_named_as_for_predict():
+    config = RunConfig(model="wideresnet102", loss="softmax", weights="cifar10")
+    network = build_network(config, 5, CPU)
+    expected = read_weights(shipped.resolve("cifar10"))
+    for name, value in network.body.state_dict().items():
+        assert value.equal(expected[f"body.{name}"])
 
 
 def test_weights_are_loaded_before_a_method_changes_the_network(tmp_path):
