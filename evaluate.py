@@ -53,7 +53,8 @@ class Options(WithPlugins):
     """The seed of each file; by default 1, 2, ..."""
     ood: tuple[str, ...] = ()
     """The out-of-distribution sets of the files, each SET, near=SET, far=SET or very_far=SET. By
-    default all. Without a role, a set has the one that it has for this data, or is far."""
+    default all sets in the files. A set without a role has that of the catalog for this data, or is
+    far."""
     score: str | None = None
     """The method's own score: "score" for SET/score, or MPS, ES, ... of the logits. By default
     SET/score if it is there, else MPS."""

@@ -41,8 +41,8 @@ class Options(WithPlugins):
     """Classify images with a trained network, and mark out-of-distribution ones."""
 
     network: tyro.conf.Positional[Path]
-    """A run's folder, a model.pt, a detector exported as .onnx, a run's exported as .safetensors,
-    or cifar10, a network that is included."""
+    """A run's folder, a model.pt, an exported detector (.onnx; .safetensors if it came from a run),
+    or cifar10, the network that is included."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Image files, or folders of them; they are resized to cover the training images' size, and
     their centres taken."""
