@@ -62,8 +62,8 @@ class Options(WithPlugins):
     epochs. openood: OpenOOD's for CIFAR, from 0.1 to 0 along a cosine, with its groups of
     out-of-distribution sets. imagenet: 0.1, falls tenfold at 1/3 and 2/3. finetune: SGD with 0.1.
     finetune_adamw: AdamW with 0.001. In both, the rate falls to 0 along a cosine after a warm-up,
-    and the body has a tenth of the head's rate. Default: finetune with --weights, imagenet for imagenet1k and with --size, paper
-    for the rest."""
+    and the body has a tenth of the head's rate. Default: finetune with --weights, imagenet for
+    imagenet1k and with --size, paper for the rest."""
     learning_rate: Annotated[float | None, tyro.conf.arg(aliases=["--lr"])] = None
     """The recipe's highest learning rate, if another one is wanted."""
     weight_decay: float | None = None
