@@ -27,8 +27,8 @@ from reporting.choosing import choose_columns, choose_runs
 from reporting.classification import classification_tables
 from reporting.details import detail_tables
 from reporting.grouping import RunTable, other_content, split_by_precision, tables_of
-from reporting.groups import HEADS, group_rows, has_groups
 from reporting.latex import opening
+from reporting.near_far import HEADS, has_near_and_far, near_far_rows
 from reporting.printing import Printer, print_csv
 from reporting.reading import read_runs
 from reporting.run_rows import Efficiencies, efficiencies
@@ -121,7 +121,7 @@ def print_tables(tables: Sequence[RunTable], options: Options) -> None:
     printer = Printer(options.format, RULES[options.bold])
     published = read_published(options.beside) if options.beside else None
     if options.beside and not any(
-        has_groups(run) for table in tables for _, run in table.named_runs
+        has_near_and_far(run) for table in tables for _, run in table.named_runs
     ):
         print_line(
             "warning: --beside compares means of near and far sets, and no run has both: give them "
@@ -135,7 +135,7 @@ def print_tables(tables: Sequence[RunTable], options: Options) -> None:
         printer.print(table.title, heads, rows, table.how, table.brief)
         if one_run_each(name for name, _ in table.named_runs):
             printer.note([ONE_RUN])
-        if means := group_rows(table.named_runs):
+        if means := near_far_rows(table.named_runs):
             title = f"{table.title}, means of near and far sets (FPR@95: OOD positive)"
             printer.print(title, HEADS, means)
         if published is not None:
@@ -163,7 +163,7 @@ def print_supplements(table: RunTable, options: Options, printer: Printer) -> No
 def print_beside(table: RunTable, published: pd.DataFrame, printer: Printer) -> None:
     """Print published means beside those of each group of runs that has near and far sets."""
     for part in table.parts:
-        if any(has_groups(record) for record in part.runs.values()):
+        if any(has_near_and_far(record) for record in part.runs.values()):
             rows = beside_rows(part.group, part.named_runs, published)
             title = f"{part.group.data_title}{part.suffix}, beside published means"
             printer.print(title, BESIDE_HEADS, rows)

@@ -11,9 +11,9 @@ import pandas as pd
 
 from utils.metrics import LABELS
 
-from .groups import GROUPS, HEADS, group_rows, has_groups
+from .near_far import GROUPS, HEADS, has_near_and_far, near_far_rows
 from .runs import Group
-from .tables import mean_and_deviation, number
+from .tables import mean_cell, number
 
 NEAR, FAR = (f"{group} {LABELS['auroc']}" for group in GROUPS.values())
 BESIDE_HEADS = ["method", "network", "n", "ACC %", NEAR, FAR, "from"]
@@ -68,8 +68,8 @@ def beside_rows(
 ) -> list[list[str]]:
     """Return rows below `BESIDE_HEADS`: ours, then the published ones on the same data.
 
-    Ours are those of `group_rows`, with the accuracy. The networks of the others may differ. Their
-    last cell is the number of their source.
+    Ours are those of `near_far_rows`, with the accuracy. The networks of the others may differ.
+    Their last cell is the number of their source.
 
     Args:
         group: of the runs.
@@ -90,13 +90,13 @@ def _our_rows(group: Group, runs: Sequence[tuple[str, Mapping[str, Any]]]) -> li
     """Return the rows of our runs, each with its method and record."""
     accuracies: dict[str, list[float]] = {}
     for method, record in runs:
-        if has_groups(record):
+        if has_near_and_far(record):
             accuracy = record["classification"]["test"]["t1"]["accuracy"]
             accuracies.setdefault(method, []).append(100 * accuracy)
     rows = []
-    for row in group_rows(runs):
+    for row in near_far_rows(runs):
         cells = dict(zip(HEADS, row, strict=True))
-        accuracy = number(*mean_and_deviation(accuracies[cells["method"]]))
+        accuracy = mean_cell(accuracies[cells["method"]])
         name = f"{cells['method']}, {cells['score']}"
         rows.append([name, group.network, cells["n"], accuracy, cells[NEAR], cells[FAR], OURS])
     return rows

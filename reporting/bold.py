@@ -6,10 +6,11 @@ from itertools import combinations
 from math import fsum
 from typing import Any
 
+import pandas as pd
+
 from .columns import Column, RunRow, values_by_seed
 from .seeds import compare
 from .statistics import LEVEL, holm
-from .tables import among_best
 
 Best = dict[str, set[str]]  # column's title → the methods that are bold
 # What bold means, by the value of --bold. The paper's own rows have the rule "paper".
@@ -33,6 +34,27 @@ def one_run_each(methods: Iterable[str]) -> bool:
         methods: each run's method.
     """
     return set(Counter(methods).values()) == {1}
+
+
+def among_best(cells: Mapping[str, tuple[float, float]], lower_is_better: bool) -> set[str]:
+    """Return the methods whose mean differs from the best mean by at most the best one's deviation.
+
+    This is what the paper prints bold. A single method is not compared.
+
+    Args:
+        cells: mean and standard deviation by method.
+        lower_is_better: whether the lowest mean is the best.
+    """
+    known = {method: cell for method, cell in cells.items() if not pd.isna(cell[0])}
+    if len(known) < 2:
+        return set()
+    means = [mean for mean, _ in known.values()]
+    best = min(means) if lower_is_better else max(means)
+    deviations = [
+        deviation for mean, deviation in known.values() if mean == best and not pd.isna(deviation)
+    ]
+    reach = max(deviations, default=0.0) + 1e-9
+    return {method for method, (mean, _) in known.items() if abs(mean - best) <= reach}
 
 
 def best_of(

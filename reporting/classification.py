@@ -6,9 +6,9 @@ from typing import Any
 
 from utils.failures import LABELS
 
-from .groups import GROUPS, TEMPERATURES, mean_of_group
-from .runs import with_version
-from .tables import mean_and_deviation, number
+from .near_far import GROUPS, TEMPERATURES, mean_of_group
+from .runs import detector_title
+from .tables import mean_cell
 
 Table = tuple[str, list[str], list[list[str]]]  # title, heads and rows
 # Metric of a classification → the column's head, and digits after the decimal point.
@@ -71,7 +71,7 @@ def _failures(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Values:
         for name, detector in record.get("detectors", {}).items():
             if "misclassification" not in detector:
                 continue
-            title = with_version(detector["title"], name, detector.get("version", 1))
+            title = detector_title(name, detector)
             title += "" if at == "t1" else " (at T = 1)"
             row = _failure_row(record, detector["misclassification"], detector["sets"])
             values.setdefault((method, title), []).append(row)
@@ -98,7 +98,7 @@ def _rows(values: Values, digits: Sequence[int]) -> list[list[str]]:
     rows = []
     for names, runs in values.items():
         cells = [
-            number(*mean_and_deviation(column), each) or "n/a"
+            mean_cell(column, each) or "n/a"
             for column, each in zip(zip(*runs, strict=True), digits, strict=True)
         ]
         rows.append([*names, str(len(runs)), *cells])

@@ -10,9 +10,9 @@ import pandas as pd
 
 from utils.metrics import DETECTION, LABELS
 
-from .groups import TEMPERATURES
-from .runs import group_of, with_version
-from .tables import mean_and_deviation, number
+from .near_far import TEMPERATURES
+from .runs import detector_title, group_of
+from .tables import mean_cell
 
 # Metric → column's head. FPR@95 is in the table of near and far means alone, since the entry of a
 # detector may lack it.
@@ -40,7 +40,7 @@ def detail_rows(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
                 for score, metrics in scores.items()
             ]
             for name, detector in run.get("detectors", {}).items():
-                score = with_version(detector["title"], name, detector.get("version", 1))
+                score = detector_title(name, detector)
                 # A detector that is not applicable to the network has no sets.
                 metrics = detector.get("sets", {}).get(source, {})
                 failures = _failures(detector.get("misclassification"))
@@ -86,7 +86,7 @@ def _auroc_table(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
         names = {}  # cells of a row → what the score is called there
         for at, own in part.groupby("at", sort=False):
             sets = own.groupby("source")["auroc"]
-            numbers = sets.apply(lambda values: number(*mean_and_deviation(100 * values)) or "n/a")
+            numbers = sets.apply(lambda values: mean_cell(100 * values) or "n/a")
             cells = (str(sets.count().max()), *numbers.reindex(titles.index, fill_value="n/a"))
             names.setdefault(cells, f"{score}, {TEMPERATURES[str(at)]}")
         if len(names) == 1:
@@ -117,8 +117,7 @@ def detail_tables(
         values = part.reindex(columns=list(labels))
         table = []
         for (method, score), own in values.groupby([part["method"], part["score"]], sort=False):
-            numbers = [mean_and_deviation(column) for column in own.to_numpy().T.tolist()]
-            cells = [number(100 * mean, 100 * deviation) or "n/a" for mean, deviation in numbers]
+            cells = [mean_cell(column) or "n/a" for column in 100 * own.to_numpy().T]
             table.append([method, score, str(own["auroc"].count()), *cells])
         title = f"every score on {part['set'].iloc[0]}"
         yield title, ["method", "score", "n", *labels.values()], table

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .tables import BEST, as_text
+from .tables import BEST, without_formula
 
 BELOW = "·"  # starts the first cell of a row that belongs to the row above it
 LONGEST = 100  # letters of a file's name
@@ -74,7 +74,7 @@ def _is_with_deviation(text: str) -> bool:
 
 def _plain(cell: str) -> str:
     """Return a cell that no spreadsheet takes for a formula. A number stays one."""
-    return cell if re.fullmatch(r"[-+]?[.\d]+", cell) else as_text(cell)
+    return cell if re.fullmatch(r"[-+]?[.\d]+", cell) else without_formula(cell)
 
 
 def file_name(*titles: str) -> str:

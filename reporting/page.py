@@ -16,7 +16,7 @@ from .glossary import GLOSSARY
 from .html_table import Table, file_name
 from .outcomes import Methods, titles
 from .pictures import Picture
-from .tables import BEST, mean_and_deviation, number
+from .tables import BEST, mean_cell
 
 RATES = (0.9, 0.95, 0.99)  # true-positive rates of the operating points
 
@@ -58,7 +58,7 @@ def operating_points(methods: Methods) -> Table:
         for rate in RATES:
             points = [operating_point(run.calibration_scores, run.scores, rate) for run in runs]
             columns = [[100 * point[name] for point in points] for name in sets]
-            cells = [number(*mean_and_deviation(column)) for column in columns]
+            cells = [mean_cell(column) for column in columns]
             rows.append([f"{method} (n={len(runs)})", f"{100 * rate:.0f}", *cells])
     return Table(heads, rows)
 
@@ -66,8 +66,8 @@ def operating_points(methods: Methods) -> Table:
 def render(
     sections: Sequence[Section],
     origin: Mapping[str, str],
-    bold: str = "test",
-    ranks: Block | None = None,
+    bold: str,
+    ranks: Block,
 ) -> str:
     """Return the page as HTML.
 

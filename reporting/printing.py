@@ -13,7 +13,7 @@ from .details import detail_rows
 from .latex import latex_table
 from .runs import Runs, method_of
 from .significance import TableWithNotes
-from .tables import BEST, STYLES, as_text, heading, show
+from .tables import BEST, heading, show, without_formula
 
 LABEL_WIDTH = 10  # characters of a line of the first column, if the terminal has no room for more
 CELL_WIDTH = 15  # characters of a line of the other columns, enough for "MMLES, fitted T"
@@ -54,8 +54,8 @@ class Printer:
             table = latex_table(heads, rows, caption, self.rule, self._label(title), notes)
             deliver(f"\n{note}{table}")
             return
-        heading(f"{title}\n{how}" if how else title, STYLES[self.form])
-        print_table(rows, heads, STYLES[self.form])
+        heading(f"{title}\n{how}" if how else title, self.form)
+        print_table(rows, heads, self.form)
         self.note(notes)
 
     def print_tests(self, tests: TableWithNotes, before: str = "") -> None:
@@ -85,15 +85,15 @@ class Printer:
         return label if self.labels[label] == 1 else f"{label}-{self.labels[label]}"
 
 
-def print_table(rows: list[list[str]], heads: list[str], style: str) -> None:
+def print_table(rows: list[list[str]], heads: list[str], form: str) -> None:
     """Print a table. In a terminal, long cells take several lines, so that it fits 80 columns."""
-    if style == STYLES["table"]:
+    if form == "table":
         heads = [_folded_head(head) for head in heads]
         cells = [[textwrap.fill(cell, CELL_WIDTH) for cell in row[1:]] for row in rows]
         width = _room_for_labels([heads[1:], *cells])
         labels = [_folded_label(row[0], width) for row in rows]
         rows = [[label, *others] for label, others in zip(labels, cells, strict=True)]
-    show(rows, heads, style)
+    show(rows, heads, form)
 
 
 def _room_for_labels(others: list[list[str]]) -> int:
@@ -133,6 +133,6 @@ def print_csv(runs: Runs) -> None:
     table = detail_rows(named).drop(columns=["own", "scores_at"], errors="ignore")
     for name in map(str, table.select_dtypes(exclude="number")):
         # Each different text once: a column repeats the same few.
-        texts = {cell: as_text(visible(str(cell))) for cell in table[name].unique()}
+        texts = {cell: without_formula(visible(str(cell))) for cell in table[name].unique()}
         table[name] = table[name].map(texts)
     deliver(table.to_csv(index=False).removesuffix("\n"))

@@ -26,8 +26,8 @@ from .details import detail_tables
 from .examples import Strip, most_wrong
 from .figures import History
 from .grouping import RunTable, tables_of
-from .groups import HEADS, group_rows
 from .html_table import Table
+from .near_far import HEADS, near_far_rows
 from .origin import origin
 from .outcomes import DAMAGED, Outcome, load_history, load_outcome
 from .page import Block, Section, operating_points, render
@@ -92,7 +92,7 @@ def _section(number: int, table: RunTable, figures: Path, bold: str, against: st
     histories: dict[str, list[History]] = _load_all(
         trained, load_history, "the training curves lack", notes
     )
-    means = group_rows(part.named_runs)
+    means = near_far_rows(part.named_runs)
     data = _images(outcomes, notes)
     look = looks(in_the_papers_order(map(method_of, members.values())))
     return Section(

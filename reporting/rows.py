@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from utils.files import whole_file
 
-from .tables import as_text
+from .tables import without_formula
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,11 @@ def _csv(file: TextIO, all_names: Sequence[str]) -> Iterator[Callable[[Row], Non
 
     def write(row: Row) -> None:
         columns = row.columns()
-        if as_text(row.file) != row.file:
+        if without_formula(row.file) != row.file:
             columns["file"] = f"./{row.file}"
         cells = {
-            head: as_text(cell) if isinstance(cell, str) else cell for head, cell in columns.items()
+            head: without_formula(cell) if isinstance(cell, str) else cell
+            for head, cell in columns.items()
         }
         lines.writerow(cells | dict(zip(heads, row.probabilities, strict=not row.error)))
 

@@ -118,6 +118,11 @@ def is_trained(record: Mapping[str, Any]) -> bool:
     return "members" not in record and not is_from_elsewhere(record)
 
 
+def detector_title(name: str, entry: Mapping[str, Any]) -> str:
+    """Return the title of a detector from its entry in a record."""
+    return with_version(entry["title"], name, entry.get("version", 1))
+
+
 def with_version(title: str, name: str, version: int) -> str:
     """Return the title of a loss or detector, with its version if that is outdated."""
     return title if version == versions.of(name) else f"{title} (version {version})"

@@ -3,10 +3,11 @@
 import math
 import re
 import shutil
+import statistics
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import zip_longest
 
 import pandas as pd
@@ -14,7 +15,6 @@ from tabulate import tabulate
 
 from utils.output import deliver, visible
 
-STYLES = {"table": "simple", "markdown": "pipe"}
 # The last character of a cell that is among its column's best. No name holds it. `show` replaces
 # it by bold print, or by a star where a terminal's table goes to a file.
 BEST = "\1"
@@ -29,13 +29,8 @@ def mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
     The mean of no value, and the deviation of fewer than two, are NaN.
     """
     known = [value for value in values if not math.isnan(value)]
-    count = len(known)
-    if not count:
-        return math.nan, math.nan
-    mean = math.fsum(known) / count
-    if count == 1:
-        return mean, math.nan
-    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (count - 1))
+    mean = statistics.fmean(known) if known else math.nan
+    return mean, statistics.stdev(known) if len(known) > 1 else math.nan
 
 
 def number(mean: float, deviation: float, digits: int = 1) -> str:
@@ -51,40 +46,24 @@ def number(mean: float, deviation: float, digits: int = 1) -> str:
     return text.removeprefix("0") if digits > 1 else text
 
 
+def mean_cell(values: Iterable[float], digits: int = 1) -> str:
+    """Return the mean ± standard deviation of the values that are not NaN; "" if there is none."""
+    return number(*mean_and_deviation(values), digits)
+
+
 def signed(difference: float, digits: int) -> str:
     """Return a difference with its sign; "" for NaN."""
     return "" if pd.isna(difference) else f"{difference:+.{digits}f}"
 
 
-def among_best(cells: Mapping[str, tuple[float, float]], lower_is_better: bool) -> set[str]:
-    """Return the methods whose mean differs from the best mean by at most the best one's deviation.
-
-    This is what the paper prints bold. A single method is not compared.
-
-    Args:
-        cells: mean and standard deviation by method.
-        lower_is_better: whether the lowest mean is the best.
-    """
-    known = {method: cell for method, cell in cells.items() if not pd.isna(cell[0])}
-    if len(known) < 2:
-        return set()
-    means = [mean for mean, _ in known.values()]
-    best = min(means) if lower_is_better else max(means)
-    deviations = [
-        deviation for mean, deviation in known.values() if mean == best and not pd.isna(deviation)
-    ]
-    reach = max(deviations, default=0.0) + 1e-9
-    return {method for method, (mean, _) in known.items() if abs(mean - best) <= reach}
-
-
-def heading(text: str, style: str) -> None:
+def heading(text: str, form: str) -> None:
     """Print the lines above a table."""
     width = max(40, shutil.get_terminal_size().columns - 3)
-    folded = "\n".join(textwrap.fill(_safe(line, style), width) for line in text.split("\n"))
+    folded = "\n".join(textwrap.fill(_safe(line, form), width) for line in text.split("\n"))
     deliver(f"\n{folded}\n")
 
 
-def as_text(cell: str) -> str:
+def without_formula(cell: str) -> str:
     """Return a cell of a CSV file that no spreadsheet takes for a formula.
 
     It starts with ' where a spreadsheet would.
@@ -92,13 +71,13 @@ def as_text(cell: str) -> str:
     return f"'{cell}" if unicodedata.normalize("NFKC", cell).startswith(FORMULA) else cell
 
 
-def show(rows: list[list[str]], heads: list[str], style: str) -> None:
+def show(rows: list[list[str]], heads: list[str], form: str) -> None:
     """Print a table, with the best numbers in bold.
 
-    A table in the terminal's style that goes to a file has stars instead.
+    A table in the terminal's form that goes to a file has stars instead.
     """
-    heads, *rows = [[_safe(cell, style) for cell in row] for row in (heads, *rows)]
-    if style == STYLES["table"]:
+    heads, *rows = [[_safe(cell, form) for cell in row] for row in (heads, *rows)]
+    if form == "table":
         on_terminal = sys.stdout is not None and sys.stdout.isatty()
         lines = _terminal_lines([heads, *rows])
         deliver(
@@ -106,14 +85,14 @@ def show(rows: list[list[str]], heads: list[str], style: str) -> None:
         )
         return
     rows = [[_markdown_bold(cell) for cell in row] for row in rows]
-    deliver(tabulate(rows, heads, tablefmt=style, disable_numparse=True))
+    deliver(tabulate(rows, heads, tablefmt="pipe", disable_numparse=True))
 
 
-def _safe(cell: str, style: str) -> str:
+def _safe(cell: str, form: str) -> str:
     """Return a cell without control characters and, in Markdown, without markup; `BEST` stays."""
     mark = BEST if cell.endswith(BEST) else ""
     cell = "\n".join(map(visible, cell.removesuffix(BEST).split("\n")))
-    if style == STYLES["markdown"]:
+    if form == "markdown":
         cell = MARKUP.sub(r"\\\1", cell)
     return cell + mark
 

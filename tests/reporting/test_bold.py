@@ -120,6 +120,6 @@ def test_one_run_each_is_about_every_method():
 
 @pytest.mark.parametrize("bold", RULES)
 def test_a_page_states_the_rule(bold):
-    from reporting.page import render
+    from reporting.page import Block, render
 
-    assert RULES[bold].replace("'", "&#39;") in render([], {}, bold)
+    assert RULES[bold].replace("'", "&#39;") in render([], {}, bold, Block(None, []))

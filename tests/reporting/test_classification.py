@@ -9,7 +9,6 @@ from experiment import search
 from reporting.classification import FAILURES_TITLE, classification_tables
 from reporting.printing import print_table
 from reporting.runs import method_of
-from reporting.tables import STYLES
 from tests.reporting.tables import changed, printed
 from utils.failures import aurc
 
@@ -105,5 +104,5 @@ def test_the_tables_fit_80_columns(outcomes, monkeypatch, capsys):
             [cell if column < 3 else "99.99±9.99" for column, cell in enumerate(row)]
             for row in rows
         ]
-        print_table(wide, heads, STYLES["table"])
+        print_table(wide, heads, "table")
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80

@@ -4,8 +4,9 @@ import math
 
 import pytest
 
+from reporting.bold import among_best
 from reporting.printing import print_table
-from reporting.tables import STYLES, among_best, mean_and_deviation, number, signed
+from reporting.tables import mean_and_deviation, number, signed
 from tests.common import ROOT
 from tests.reporting.tables import printed
 
@@ -66,7 +67,7 @@ def test_the_tables_of_a_real_study_fit_80_columns(capsys, monkeypatch, options)
 def test_a_long_word_of_a_head_is_broken_where_a_reader_expects_it(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     heads = ["method", "TinyImageNet-32 AUROC %", "SVHN-crops", "photographs", "CIFAR-100"]
-    print_table([["x", "1", "2", "3", "4"]], heads, STYLES["table"])
+    print_table([["x", "1", "2", "3", "4"]], heads, "table")
     lines = [line.split() for line in capsys.readouterr().out.splitlines()[:4]]
     assert lines[:2] == [
         ["method", "TinyImage", "SVHN-", "photographs", "CIFAR-100"],
@@ -77,9 +78,9 @@ def test_a_long_word_of_a_head_is_broken_where_a_reader_expects_it(capsys, monke
 def test_labels_take_the_room_that_the_other_columns_leave(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     label = "DisMax without FPR, DenseNet-BC-100, precision bf16 (n=3)"
-    print_table([[label, "95.2±.1"]], ["method", "ACC"], STYLES["table"])
+    print_table([[label, "95.2±.1"]], ["method", "ACC"], "table")
     assert capsys.readouterr().out.splitlines()[2].startswith(f"{label} ")
-    print_table([[label, *["95.2±.1"] * 6]], ["method", *["ACC"] * 6], STYLES["table"])
+    print_table([[label, *["95.2±.1"] * 6]], ["method", *["ACC"] * 6], "table")
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from utils.metrics import LABELS
 
-from .tables import mean_and_deviation, number
+from .tables import mean_cell
 
 GROUPS = {"near": "near-OOD", "far": "far-OOD"}
 GROUP_OF_ROLE = {"near": "near", "far": "far", "very_far": "far"}  # so that no set is left out
@@ -20,7 +20,7 @@ HEADS = ["method", "score", "n"]
 HEADS += [f"{group} {LABELS[metric]}" for group in GROUPS.values() for metric in METRICS]
 
 
-def has_groups(record: Mapping[str, Any]) -> bool:
+def has_near_and_far(record: Mapping[str, Any]) -> bool:
     """Return whether a record has near and far sets."""
     groups = {GROUP_OF_ROLE[entry["role"]] for entry in record["detection"].values()}
     return groups == set(GROUPS)
@@ -76,18 +76,17 @@ def _rows(method: str, records: list[Mapping[str, Any]]) -> list[list[str]]:
         if score == "MPS":
             name += f" ({OPENOOD[at]})"
         tables[name] = [group_means(record, at) for record in records]
-    first, second = tables.values()
+    cells = {
+        name: [mean_cell([means[head] for means in table]) for head in table[0]]
+        for name, table in tables.items()
+    }
+    first, second = cells.values()
     if first == second:
-        tables = {score: first}
-    rows = []
-    for name, table in tables.items():
-        columns = [[means[head] for means in table] for head in table[0]]
-        cells = [number(*mean_and_deviation(column)) for column in columns]
-        rows.append([method, name, str(len(table)), *cells])
-    return rows
+        cells = {score: first}
+    return [[method, name, str(len(records)), *row] for name, row in cells.items()]
 
 
-def group_rows(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
+def near_far_rows(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
     """Return each method's rows below `HEADS`, at T = 1 (as OpenOOD's scores) and at the fitted T.
 
     A number is the mean ± standard deviation over the method's runs. A score that does not depend
@@ -98,6 +97,6 @@ def group_rows(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[list[str]]
     """
     by_method: dict[str, list[Mapping[str, Any]]] = {}
     for method, record in runs:
-        if has_groups(record):
+        if has_near_and_far(record):
             by_method.setdefault(method, []).append(record)
     return [row for method, records in by_method.items() for row in _rows(method, records)]

