@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .body import named_outputs, take_apart
 from .checks import check_names
 from .losses.common import at_least_float32
-from .score import DeployedScore
+from .score import OWN, DeployedScore
 
 
 class Detections(NamedTuple):
@@ -85,6 +85,11 @@ class CalibratedNetwork(nn.Module):
     def tpr(self, tpr: float) -> None:
         self.least = self._least(float(tpr), self.per_class).to(self.least.device)
         self._tpr = float(tpr)
+
+    @property
+    def score_name(self) -> str:
+        """The name of the score that decides; "own" is the head's."""
+        return self.score.name if self.score else OWN
 
     @property
     def per_class(self) -> bool:

@@ -15,7 +15,6 @@ from .detector import Detector
 from .detectors.saved import outline
 from .exported import FORMAT
 from .files import whole_file, whole_files
-from .score import OWN
 
 OUTPUTS = ("logits", "probabilities", "score", "accepted")
 
@@ -79,8 +78,7 @@ def describe(detector: Detector, size: tuple[int, int] | None) -> dict[str, str]
         "threshold": detector.least.tolist(),
         "tpr": detector.tpr,
     }
-    name = detector.score.name if detector.score else OWN
-    return {"format": FORMAT, "score": name} | {
+    return {"format": FORMAT, "score": detector.score_name} | {
         key: json.dumps(value) for key, value in values.items()
     }
 

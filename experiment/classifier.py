@@ -15,7 +15,6 @@ from data.images import to_grey
 from dismax.detector import Detections, Detector
 from dismax.export import OUTPUTS
 from dismax.exported import NAMES
-from dismax.score import OWN
 from utils import runtime
 
 EXPORTED = ".onnx"
@@ -85,7 +84,7 @@ def load(
         detector.margin,
         len(detector.mean),
         detector.grey,
-        detector.score.name if detector.score else OWN,
+        detector.score_name,
         detector.least.tolist(),
         detector.tpr,
     )

@@ -14,7 +14,7 @@ from utils.files import open_regular
 
 from . import schema
 from .config import RunConfig
-from .records import CONFIG
+from .records import CONFIG, unique
 
 SUFFIXES = (".json", ".yaml", ".yml")
 SHORT = {"lr": "learning_rate"}  # other names of options, as on the command line
@@ -100,12 +100,12 @@ def _content(path: Path, content: bytes) -> dict[Any, Any]:
     """The names and values of a file. Raises ValueError if it is no YAML or JSON of these."""
     try:
         if path.suffix.lower() == ".json":
-            found = json.loads(content, object_pairs_hook=_unique)
+            found = json.loads(content, object_pairs_hook=unique)
         else:
             loader = yaml.SafeLoader(content)
             node = loader.get_single_node()
             # yaml.safe_load takes the last of two values with the same name.
-            found = _unique(loader.construct_pairs(node, deep=True)) if node else {}
+            found = unique(loader.construct_pairs(node, deep=True)) if node else {}
     except (ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         reason = str(error)
         if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
@@ -114,16 +114,6 @@ def _content(path: Path, content: bytes) -> dict[Any, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"--config {path} holds no names with values, such as epochs: 5")
     return found
-
-
-def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """Names and values as a dict. Raises ValueError for a name given twice."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [str(name) for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"it has {twice} twice: delete one of them")
-    return values
 
 
 def _known(path: Path, name: Any) -> str:

@@ -43,7 +43,7 @@ def read_json(path: Path) -> Any:
     with open_regular(path) as file:
         content = file.read()
     try:
-        return json.loads(content.decode(), object_pairs_hook=_object, parse_constant=_no_number)
+        return json.loads(content.decode(), object_pairs_hook=unique, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is cut short or damaged ({error}): delete its folder, and run the same "
@@ -51,9 +51,9 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. Raises ValueError for a name given twice."""
-    values = {}
+def unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Names and values as a dict. Raises ValueError for a name given twice."""
+    values: dict[Any, Any] = {}
     for name, value in pairs:
         if name in values:
             raise ValueError(f"it has {name!r} twice")

@@ -5,9 +5,10 @@ import unicodedata
 from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
+from .columns import RunRow
 from .paper import paper_name, paper_rows
 from .run_rows import run_rows
-from .runs import Group, Runs
+from .runs import Group, Runs, method_of
 
 Key = TypeVar("Key", bound=Hashable)
 MainTable = tuple[list[str], list[list[str]]]  # heads and rows
@@ -32,6 +33,15 @@ def named(text: str, names: Mapping[Key, Sequence[str]]) -> list[Key]:
     wanted = _compared(text)
     equal = [key for key, own in names.items() if wanted in map(_compared, own)]
     return equal or [key for key, own in names.items() if wanted in _compared(own[0])]
+
+
+def names_of(row: RunRow) -> list[str]:
+    """Return the name of a row, and other names of its method: as in the paper's table, without an
+    outdated version, and as `main.py --loss` has it.
+    """
+    names = [row.method, paper_name(row.method), re.sub(r" \(version \d+\)$", "", row.method)]
+    # The other rows of a run have more in their names than its loss.
+    return names + ([row.record["config"]["loss"]] if row.method == method_of(row.record) else [])
 
 
 def _compared(text: str) -> str:
@@ -92,11 +102,8 @@ def _names(groups: Mapping[Group, Runs]) -> dict[Name, list[str]]:
     names: dict[Name, list[str]] = {}
     for group, runs in groups.items():
         for record in runs.values():
-            for number, row in enumerate(run_rows(record)):
-                aliases = [paper_name(row.method), re.sub(r" \(version \d+\)$", "", row.method)]
-                # The other rows of a run have more in their names than its loss.
-                aliases += [record["config"]["loss"]] if number == 0 else []
-                names[Name("method", row.method)] = [row.method, *aliases]
+            for row in run_rows(record):
+                names[Name("method", row.method)] = names_of(row)
         for method in _paper_methods(group):
             names.setdefault(Name("method", method), [method])
     for group in groups:

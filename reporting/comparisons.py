@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from . import choosing
 from .bold import ONE_RUN, one_run_each
+from .choosing import names_of
 from .columns import Column, RunRow, columns_of, values_by_seed
 from .paper import in_the_papers_order
-from .runs import is_trained, method_of
+from .runs import is_trained
 from .seeds import Comparison, compare
 from .statistics import LEVEL, holm, reach
 from .tables import BEST, mean_and_deviation, signed
@@ -35,22 +37,8 @@ def reference_of(rows: Sequence[RunRow]) -> str:
 
 
 def named(rows: Sequence[RunRow], against: str) -> str | None:
-    """Return the method that --compare names; None if it is not there.
-
-    Letters may be upper or lower case, an outdated version may be left out, and the name may be
-    that of main.py's --loss.
-    """
-    wanted = against.casefold()
-    methods = [row.method for row in rows]
-    exact = [method for method in methods if method.casefold() == wanted]
-    versions = [method for method in methods if method.casefold().startswith(f"{wanted} (version ")]
-    # The other rows of a run, with preprocessed images, have more in their names than its loss.
-    losses = [
-        row.method
-        for row in rows
-        if row.record["config"]["loss"].casefold() == wanted and row.method == method_of(row.record)
-    ]
-    return next(iter([*exact, *versions, *losses]), None)
+    """Return the method that --compare names, in the way of --only; None if it is not there."""
+    return next(iter(choosing.named(against, {row.method: names_of(row) for row in rows})), None)
 
 
 def comparison_table(

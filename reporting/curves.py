@@ -9,7 +9,7 @@ from sklearn.metrics import roc_curve
 
 from losses.thresholds import percentiles, threshold_at
 from utils.bins import BINS
-from utils.failures import risk_coverage
+from utils.failures import ood_risk_coverage
 from utils.metrics import bin_of
 
 
@@ -53,8 +53,7 @@ def risk(inside: NDArray, wrong: NDArray, outside: NDArray, coverages: NDArray) 
         outside: out-of-distribution scores [M]; M is 0 for wrong answers alone.
         coverages: in (0, 1].
     """
-    failures = np.concatenate([wrong, np.ones(len(outside), bool)])
-    return np.interp(coverages, *risk_coverage(np.concatenate([inside, outside]), failures))
+    return np.interp(coverages, *ood_risk_coverage(inside, wrong, outside))
 
 
 def threshold(calibration: NDArray, rate: float) -> float:

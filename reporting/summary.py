@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from experiment.classifier import OWN, Classifier
+from experiment.classifier import Classifier
 from utils.output import visible
 
 from .rows import Row
@@ -119,7 +119,7 @@ def decision_rule(classifier: Classifier) -> str:
     """Return the line that says which score decides, and from which value on it accepts."""
     if classifier.threshold is None:
         return "accepted: the file decides, and does not tell by which score and threshold"
-    name = {None: "score", OWN: "head's own score"}.get(
+    name = {None: "score", "own": "head's own score"}.get(
         classifier.score, f"{classifier.score} score"
     )
     each = isinstance(classifier.threshold, list)

@@ -55,22 +55,29 @@ def aurc(scores: ArrayLike, failures: ArrayLike) -> float:
     return float(risk_coverage(scores, failures)[1].mean())
 
 
-def ood_aurc(in_scores: ArrayLike, wrong: ArrayLike, out_scores: ArrayLike) -> float:
-    """The AURC of in-distribution and OOD images together. Failures are wrong answers and all OOD
-    images (Jaeger et al. 2023, arXiv 2211.15259).
+def ood_risk_coverage(
+    in_scores: ArrayLike, wrong: ArrayLike, out_scores: ArrayLike
+) -> tuple[NDArray, NDArray]:
+    """The `risk_coverage` of in-distribution and OOD images together. Failures are wrong answers
+    and all OOD images (Jaeger et al. 2023, arXiv 2211.15259).
 
     Every image counts the same, so it depends on the numbers of images.
 
     Args:
         in_scores: [N]; higher is accepted first.
         wrong: [N], whether the in-distribution image is classified wrong.
-        out_scores: [M].
+        out_scores: [M]; M is 0 for wrong answers alone.
 
     Raises what `risk_coverage` raises.
     """
     outside = np.asarray(out_scores)
     failures = np.concatenate([np.asarray(wrong, dtype=bool), np.ones(outside.shape, dtype=bool)])
-    return aurc(np.concatenate([np.asarray(in_scores), outside]), failures)
+    return risk_coverage(np.concatenate([np.asarray(in_scores), outside]), failures)
+
+
+def ood_aurc(in_scores: ArrayLike, wrong: ArrayLike, out_scores: ArrayLike) -> float:
+    """The mean risk of `ood_risk_coverage`."""
+    return float(ood_risk_coverage(in_scores, wrong, out_scores)[1].mean())
 
 
 def misclassification_metrics(scores: ArrayLike, wrong: ArrayLike) -> dict[str, float | None]:

@@ -77,9 +77,9 @@ def brier_score(logits: ArrayLike, labels: ArrayLike) -> float:
     return float((difference**2).sum(1).mean())
 
 
-def bin_of(confidence: NDArray, bins: int = BINS) -> NDArray:
-    """The ECE's bin of each confidence [N], from 0 to bins - 1, as `utils.bins` defines them."""
-    return np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+def bin_of(confidence: NDArray) -> NDArray:
+    """The ECE's bin of each confidence [N], from 0 to BINS - 1, as `utils.bins` defines them."""
+    return np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
 
 
 def expected_calibration_error(logits: ArrayLike, labels: ArrayLike) -> float:

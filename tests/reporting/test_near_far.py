@@ -51,7 +51,6 @@ def test_one_set_of_each_kind_is_a_pair_and_a_very_far_set_is_far():
 
 
 def test_one_value_of_one_run_that_differs_gives_two_rows():
-    """Even if the difference is smaller than what is printed."""
     values = [*ALIKE[:3], ("far", (0.7, 0), (0.7, 0.01))]
     runs = [("DisMax", record_with_sets("MMLES", each)) for each in (ALIKE, values)]
     assert [row[:3] for row in near_far_rows(runs)] == [

@@ -83,10 +83,9 @@ def test_other_seeds_are_compared_unpaired_and_the_table_says_so(runs):
         ("softmax", "SoftMax (version 1)"),
         ("DisMax", "DisMax"),
         ("myloss", "Mine"),
-        ("", None),
-        ("Soft", None),
+        ("Soft", "SoftMax (version 1)"),
         ("dismax_nofpr", "DisMax without FPR"),
-        ("godin", None),  # its run has only a row with preprocessing here
+        ("godin", "GODIN, preprocessing"),
     ],
 )
 def test_a_method_is_named_without_its_version_or_by_its_loss(against, found):

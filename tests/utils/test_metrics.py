@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import log_loss
 
 from tests.utils.logits import random_logits
+from utils.bins import BINS
 from utils.metrics import (
     adaptive_calibration_error,
     bin_of,
@@ -184,6 +185,6 @@ def test_metrics_refuse_bad_labels_and_logits():
 
 
 def test_bins_have_equal_width_and_are_closed_above():
-    edges = np.array([0, 0.25, 0.5, 0.75, 1])
-    assert bin_of(edges, 4).tolist() == [0, 0, 1, 2, 3]
-    assert bin_of(np.nextafter(edges[:-1], 1), 4).tolist() == [0, 1, 2, 3]
+    edges = np.arange(BINS + 1) / BINS
+    assert bin_of(edges).tolist() == [0, *range(BINS)]
+    assert bin_of(edges[:-1] + 1e-9).tolist() == [*range(BINS)]
