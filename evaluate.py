@@ -98,7 +98,7 @@ def place_of(options: Options) -> Place:
     """Return the place that the options name. Raises ValueError if --like is no finished run."""
     if options.like is not None:
         return place.beside(options.like)
-    return place.named(str(options.data), str(options.model))
+    return place.of_names(str(options.data), str(options.model))
 
 
 def roles_of(

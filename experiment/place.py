@@ -37,7 +37,7 @@ def beside(run: Path) -> Place:
     return Place(record["config"], record["titles"], roles, counts)
 
 
-def named(data: str, model: str) -> Place:
+def of_names(data: str, model: str) -> Place:
     """Return the place in the table of the data and the network with these names."""
     in_catalog = data in CATALOG
     config = {"data": data, "model": folder_name(model), "recipe": ELSEWHERE, "epochs": None}

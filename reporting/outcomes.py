@@ -1,20 +1,21 @@
 """Loads the arrays that figures are drawn from, out of a finished run's files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.metrics import confusion_matrix
+from tqdm import tqdm
 
 from experiment import predictions, records
 from losses import LOSSES, scores
 
-from .runs import is_from_elsewhere
+from .runs import Runs, is_from_elsewhere, method_of
 
 # Errors that damaged files of a run, or a missing image, can cause.
 DAMAGED = (
@@ -26,6 +27,35 @@ DAMAGED = (
     TypeError,
     ValueError,
 )
+
+
+T = TypeVar("T")
+
+
+def load_each(
+    runs: Runs, load: Callable[[Path, dict[str, Any]], T]
+) -> tuple[list[tuple[str, T]], dict[str, list[str]]]:
+    """Load something of each run.
+
+    Args:
+        runs: the records by folder.
+        load: a folder and its record to what is wanted; may raise any of `DAMAGED`.
+
+    Returns:
+        each run's method with what was loaded; and reason → the runs that could not be loaded.
+    """
+    loaded: list[tuple[str, T]] = []
+    lacking: dict[str, list[str]] = {}
+    for folder, record in tqdm(runs.items(), unit=" runs", leave=False, disable=None):
+        method = method_of(record)
+        try:
+            loaded.append((method, load(folder, record)))
+        except DAMAGED as error:
+            reason = str(error)
+            if not isinstance(error, ValueError | OSError):
+                reason = f"{folder} is damaged inside ({type(error).__name__})"
+            lacking.setdefault(reason, []).append(f"{method} {record['config']['seed']}")
+    return loaded, lacking
 
 
 @dataclass(frozen=True)

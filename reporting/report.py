@@ -29,7 +29,7 @@ from .grouping import RunTable, tables_of
 from .html_table import Table
 from .near_far import HEADS, near_far_rows
 from .origin import origin
-from .outcomes import DAMAGED, Outcome, load_history, load_outcome
+from .outcomes import DAMAGED, Outcome, load_each, load_history, load_outcome
 from .page import Block, Section, operating_points, render
 from .paper import in_the_papers_order
 from .pictures import pictures, rank_picture
@@ -147,21 +147,18 @@ def _load_all(
     if not runs:
         return {}
     first = next(iter(runs))
+
+    def load_like_first(folder: Path, record: dict[str, Any]) -> T:
+        if record["detection"].keys() != runs[first]["detection"].keys():
+            raise ValueError(f"{folder} has other OOD sets than {first}")
+        return load(folder, record)
+
+    found, missing = load_each(runs, load_like_first)
     loaded: dict[str, list[T]] = {}
-    missing: dict[str, list[str]] = {}  # reason → runs
-    for folder, record in runs.items():
-        method = method_of(record)
-        try:
-            if record["detection"].keys() != runs[first]["detection"].keys():
-                raise ValueError(f"{folder} has other OOD sets than {first}")
-            loaded.setdefault(method, []).append(load(folder, record))
-        except DAMAGED as error:
-            reason = str(error)
-            if not isinstance(error, ValueError | OSError):
-                reason = f"{folder} is damaged inside ({type(error).__name__})"
-            missing.setdefault(reason, []).append(f"{method} {record['config']['seed']}")
+    for method, value in found:
+        loaded.setdefault(method, []).append(value)
     notes += [f"{lacking} {', '.join(names)}: {reason}" for reason, names in missing.items()]
-    return {method: loaded[method] for method in in_the_papers_order(loaded) if loaded[method]}
+    return {method: loaded[method] for method in in_the_papers_order(loaded)}
 
 
 def _images(outcomes: dict[str, list[Outcome]], notes: list[str]) -> Data | None:

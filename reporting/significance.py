@@ -1,9 +1,8 @@
 """What --compare prints: differences from a method, intervals of single runs, and ranks."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
-
-from tqdm import tqdm
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from experiment.records import PREDICTIONS
 
@@ -12,7 +11,7 @@ from .columns import RunRow
 from .comparisons import comparison_table, named
 from .grouping import Part
 from .paper import in_the_papers_order
-from .runs import Runs, method_of
+from .runs import Runs
 
 
 class TableWithNotes(NamedTuple):
@@ -62,20 +61,15 @@ def interval_tables(members: Runs) -> Iterator[TableWithNotes]:
         return
     # They import PyTorch, which analyze.py does not need for records alone.
     from . import intervals
-    from .outcomes import DAMAGED, load_outcome
+    from .outcomes import load_each, load_outcome
 
-    tests: list[list[str]] = []
-    sets: list[list[str]] = []
-    lacking: dict[str, list[str]] = {}  # reason → runs
-    for folder in tqdm(members, unit=" runs", leave=False, disable=None):
-        record = members[folder]
-        try:
-            outcome = load_outcome(folder, record)
-            tests.append(intervals.test_row(outcome))
-            sets += intervals.set_rows(outcome)
-        except DAMAGED as error:
-            run = f"{method_of(record)} {record['config']['seed']}"
-            lacking.setdefault(str(error), []).append(run)
+    def rows(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+        outcome = load_outcome(folder, record)
+        return intervals.test_row(outcome), intervals.set_rows(outcome)
+
+    loaded, lacking = load_each(members, rows)
+    tests = [test for _, (test, _) in loaded]
+    sets = [row for _, (_, rows_of_sets) in loaded for row in rows_of_sets]
     notes = [f"No intervals of {', '.join(runs)}: {reason}." for reason, runs in lacking.items()]
     if not tests:
         yield TableWithNotes(title, [], [], notes)

@@ -12,6 +12,7 @@ from itertools import zip_longest
 
 import pandas as pd
 from tabulate import tabulate
+from wcwidth import wcswidth
 
 from utils.output import deliver, visible
 
@@ -110,7 +111,7 @@ def _terminal_lines(rows: list[list[str]]) -> list[str]:
     """
     cells = [[cell.split("\n") for cell in row] for row in rows]
     widths = [
-        max(len(line.removesuffix(BEST)) for cell in column for line in cell) + 1
+        max(_places(line.removesuffix(BEST)) for cell in column for line in cell) + 1
         for column in zip(*cells, strict=True)
     ]
     terminal = shutil.get_terminal_size().columns
@@ -119,13 +120,20 @@ def _terminal_lines(rows: list[list[str]]) -> list[str]:
     if not narrow <= terminal < wide:
         widths = [width + 1 for width in widths]
     lines = [
-        "".join(part.ljust(width) for part, width in zip(parts, widths, strict=True)).rstrip()
+        "".join(
+            part + " " * (width - _places(part)) for part, width in zip(parts, widths, strict=True)
+        ).rstrip()
         for row in cells
         for parts in zip_longest(*row, fillvalue="")
     ]
     head_lines = max(map(len, cells[0]))
     lines.insert(head_lines, "-" * (sum(widths) - 1))
     return lines
+
+
+def _places(text: str) -> int:
+    """Return how many places a text takes in a terminal; a mark takes one."""
+    return wcswidth(text.replace(BEST, " "))
 
 
 def _bold(line: str) -> str:

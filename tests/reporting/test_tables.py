@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from wcwidth import wcswidth
 
 from reporting.bold import among_best
 from reporting.printing import print_table
@@ -90,3 +91,10 @@ def test_a_wide_terminal_shows_labels_in_one_line(runs, capsys, monkeypatch):
     _, out, _ = printed(capsys, "--runs", folder, "--paper", "--detail")
     assert max(map(len, out.splitlines())) <= 120
     assert any(line.startswith("DisMax without FPR (n=3) ") for line in out.splitlines())
+
+
+def test_wide_letters_take_two_places(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table([["日本語", "95.2"], ["ours", "95.1"]], ["method", "ACC"], "table")
+    first, second = capsys.readouterr().out.splitlines()[2:4]
+    assert wcswidth(first[: first.index("95.2")]) == second.index("95.1")
