@@ -6,11 +6,11 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from dataclasses import is_dataclass
+from dataclasses import MISSING, is_dataclass
 from functools import partial
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -116,6 +116,7 @@ def read(
         sys.exit(0)
     _refuse_empty(arguments)
     _refuse_lists_without_values(kind, arguments)
+    _clear_help(kind)
     parse = partial(tyro.cli, kind, prog=program, description=description or kind.__doc__)
     output = io.StringIO()
     try:
@@ -159,6 +160,28 @@ def _suggestion(kind: Callable[..., object], arguments: Sequence[str]) -> str:
     if not options or "Unrecognized options" not in output.getvalue():
         return ""
     return f": perhaps you meant {' or '.join(options)}"
+
+
+def _clear_help(kind: Any) -> None:
+    """Leave "(default: None)", "(default: )" and the value None out of the help of a dataclass.
+
+    Their docstrings say what happens without the option. A list without a default is required.
+    """
+    for cls in inspect.getmro(kind) if is_dataclass(kind) else ():
+        own = vars(cls).get("__annotations__", {})
+        for name, annotation in own.items():
+            is_annotated = get_origin(annotation) is Annotated
+            plain, *extras = get_args(annotation) if is_annotated else (annotation,)
+            if any(getattr(extra, "help_behavior_hint", None) is not None for extra in extras):
+                continue  # by an earlier call
+            given = getattr(cls, name, MISSING)
+            if given is MISSING and get_origin(plain) is tuple:
+                own[name] = Annotated[annotation, tyro.conf.arg(help_behavior_hint="(required)")]
+            elif given is None or given is False or given == ():
+                types = [each for each in get_args(plain) if each in (str, int, float, Path)]
+                metavar = types[0].__name__.upper() if given is None and len(types) == 1 else None
+                hint = tyro.conf.arg(help_behavior_hint="", metavar=metavar)
+                own[name] = Annotated[annotation, hint]
 
 
 def version() -> str:

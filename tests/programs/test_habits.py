@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 from contextlib import redirect_stdout
 
 import pytest
@@ -108,3 +109,15 @@ def test_an_error_has_no_colour_codes_and_no_frame_on_a_terminal(monkeypatch, ca
         "error: Unrecognized options: --dataset, cifar10: perhaps you meant --data (python main.py "
         "--help lists the options)\n"
     )
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_help_has_no_empty_defaults(name, capsys):
+    program = importlib.import_module(name)
+    for _ in range(2):  # the second call must not differ
+        with pytest.raises(SystemExit):
+            program.main(["--help"])
+        out = capsys.readouterr().out
+        assert not re.search(r"\(default: (None|False)?\)|\{None\}", " ".join(out.split()))
+    if name in ("detect", "evaluate", "ensemble"):
+        assert "(required)" in out
