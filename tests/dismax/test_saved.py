@@ -162,7 +162,8 @@ def test_what_is_no_file_is_not_opened(tmp_path, kind):
     }
     make[kind](path)
     with pytest.raises(
-        ValueError, match=f"{path} is no file: name a finished run, its model.pt, or one of cifar10"
+        ValueError,
+        match=f"{path}.* is no file: name a finished run, its model.pt, or one of cifar10",
     ):
         Detector.load(path)
 
