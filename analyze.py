@@ -121,7 +121,10 @@ def print_tables(tables: Sequence[RunTable], options: Options) -> None:
     printer = Printer(options.format, RULES[options.bold])
     published = read_published(options.beside) if options.beside else None
     if options.beside and not any(
-        has_near_and_far(run) for table in tables for _, run in table.named_runs
+        has_near_and_far(run)
+        for table in tables
+        for part in table.parts
+        for run in part.runs.values()
     ):
         print_line(
             "warning: --beside compares means of near and far sets, and no run has both: give them "
@@ -163,7 +166,7 @@ def print_supplements(table: RunTable, options: Options, printer: Printer) -> No
 def print_beside(table: RunTable, published: pd.DataFrame, printer: Printer) -> None:
     """Print published means beside those of each group of runs that has near and far sets."""
     for part in table.parts:
-        if any(has_near_and_far(record) for record in part.runs.values()):
+        if any(has_near_and_far(record) for _, record in part.named_runs):
             rows = beside_rows(part.group, part.named_runs, published)
             title = f"{part.group.data_title}{part.suffix}, beside published means"
             printer.print(title, BESIDE_HEADS, rows)

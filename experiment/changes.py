@@ -27,7 +27,12 @@ def refuse_changed_images(config: RunConfig) -> None:
     began = datetime.fromisoformat(record["started"]).timestamp()
     if not recorded or not any(_changed_after(began, Path(path)) for path in own):
         return
-    data = load_data(config)
+    try:
+        data = load_data(config)
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"{config.folder} is finished, but its images cannot be compared: {error}"
+        ) from error
     sets = {"train": data.train, **data.evaluation_sets}
     changed = [
         name
@@ -37,7 +42,8 @@ def refuse_changed_images(config: RunConfig) -> None:
     if changed:
         raise ValueError(
             f"{config.folder} is finished, but the images or labels of {', '.join(changed)} have "
-            "changed since: delete this folder to train again, or choose another one with --runs"
+            "changed since, or another Pillow decodes them: delete this folder to train again, or "
+            "choose another one with --runs"
         )
 
 
@@ -49,7 +55,13 @@ def _changed_after(moment: float, path: Path) -> bool:
 def _stats(path: Path) -> Iterator[os.stat_result]:
     """Yield what the system says of a path and of all in it."""
     yield path.stat()
+    seen = set()
     for folder, folders, names in os.walk(path, followlinks=True):
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in seen:  # a link may lead back to a folder above it
+            folders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
         for name in (*folders, *names):
             if os.path.exists(inside := os.path.join(folder, name)):
                 yield os.stat(inside)

@@ -42,8 +42,9 @@ class Options(WithPlugins):
     resnet18_imagenet, smallcnn, timm/NAME or torchvision/NAME. The default depends on the recipe
     and the data."""
     weights: str | None = None
-    """Weights that the network's body starts with: a safetensors file, a state dict (.pt, .pth), or
-    pretrained for those of timm or torchvision. The head is new."""
+    """Weights that the network's body starts with: a safetensors file, a state dict (.pt, .pth),
+    cifar10 for those of the included network, or pretrained for those of timm or torchvision. The
+    head is new."""
     freeze: bool = False
     """Train the head alone; the body keeps its weights."""
     loss: str | None = None

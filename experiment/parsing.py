@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data import sources
+from dismax import shipped
 from losses import get_loss
 from models import model_title
 from utils import program
@@ -68,7 +69,8 @@ def parse(arguments: Sequence[str] | None = None) -> RunConfig:
     if ood:
         ood = tuple(f"{role}={source}" for role, source in sources.ood_sets(data, ood, recipe_name))
     weights = options.weights
-    if weights not in (None, PRETRAINED):
+    # A file of that name comes first, as for predict.py.
+    if weights not in (None, PRETRAINED) and shipped.resolve(weights) == Path(weights):
         weights = str(Path(weights).resolve())
     if options.freeze and not weights:
         raise ValueError("--freeze keeps the body's weights: name them with --weights")

@@ -30,9 +30,9 @@ def named(text: str, names: Mapping[Key, Sequence[str]]) -> list[Key]:
         text: the text.
         names: the title and the other names of each thing.
     """
-    wanted = _compared(text)
-    equal = [key for key, own in names.items() if wanted in map(_compared, own)]
-    return equal or [key for key, own in names.items() if wanted in _compared(own[0])]
+    wanted = compared(text)
+    equal = [key for key, own in names.items() if wanted in map(compared, own)]
+    return equal or [key for key, own in names.items() if wanted in compared(own[0])]
 
 
 def names_of(row: RunRow) -> list[str]:
@@ -44,7 +44,7 @@ def names_of(row: RunRow) -> list[str]:
     return names + ([row.record["config"]["loss"]] if row.method == method_of(row.record) else [])
 
 
-def _compared(text: str) -> str:
+def compared(text: str) -> str:
     """Return the form in which texts are compared."""
     return re.sub(r"[\s%]", "", unicodedata.normalize("NFKC", text).casefold())
 

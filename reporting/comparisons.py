@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import choosing
 from .bold import ONE_RUN, one_run_each
-from .choosing import names_of
+from .choosing import compared, names_of
 from .columns import Column, RunRow, columns_of, values_by_seed
 from .paper import in_the_papers_order
 from .runs import is_trained
@@ -37,8 +36,13 @@ def reference_of(rows: Sequence[RunRow]) -> str:
 
 
 def named(rows: Sequence[RunRow], against: str) -> str | None:
-    """Return the method that --compare names, in the way of --only; None if it is not there."""
-    return next(iter(choosing.named(against, {row.method: names_of(row) for row in rows})), None)
+    """Return the method that --compare names, by its title or else by another name of `names_of`;
+    None if it is not there. A part of a name is not enough, since it may be that of several.
+    """
+    wanted = compared(against)
+    titles = [row.method for row in rows if compared(row.method) == wanted]
+    others = [row.method for row in rows if wanted in map(compared, names_of(row))]
+    return next(iter([*titles, *others]), None)
 
 
 def comparison_table(

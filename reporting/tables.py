@@ -31,7 +31,8 @@ def mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
     """
     known = [value for value in values if not math.isnan(value)]
     mean = statistics.fmean(known) if known else math.nan
-    return mean, statistics.stdev(known) if len(known) > 1 else math.nan
+    spread = len(known) > 1 and math.isfinite(mean)  # a plugin's column may be infinite
+    return mean, statistics.stdev(known) if spread else math.nan
 
 
 def number(mean: float, deviation: float, digits: int = 1) -> str:

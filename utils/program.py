@@ -10,7 +10,7 @@ from dataclasses import MISSING, is_dataclass
 from functools import partial
 from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -163,25 +163,34 @@ def _suggestion(kind: Callable[..., object], arguments: Sequence[str]) -> str:
 
 
 def _clear_help(kind: Any) -> None:
-    """Leave "(default: None)", "(default: )" and the value None out of the help of a dataclass.
+    """Leave empty defaults (None, False, ()) and the value None out of the help of a dataclass, and
+    call its lists without a default required.
 
-    Their docstrings say what happens without the option. A list without a default is required.
+    The docstrings say what happens without an option. The annotations of the class are changed.
     """
     for cls in inspect.getmro(kind) if is_dataclass(kind) else ():
-        own = vars(cls).get("__annotations__", {})
-        for name, annotation in own.items():
+        own = cls.__annotations__ if is_dataclass(cls) else {}
+        for name, annotation in [*own.items()]:
             is_annotated = get_origin(annotation) is Annotated
             plain, *extras = get_args(annotation) if is_annotated else (annotation,)
             if any(getattr(extra, "help_behavior_hint", None) is not None for extra in extras):
-                continue  # by an earlier call
+                continue  # an earlier call has changed it
             given = getattr(cls, name, MISSING)
             if given is MISSING and get_origin(plain) is tuple:
                 own[name] = Annotated[annotation, tyro.conf.arg(help_behavior_hint="(required)")]
             elif given is None or given is False or given == ():
-                types = [each for each in get_args(plain) if each in (str, int, float, Path)]
-                metavar = types[0].__name__.upper() if given is None and len(types) == 1 else None
+                metavar = _values(plain) if given is None else None
                 hint = tyro.conf.arg(help_behavior_hint="", metavar=metavar)
                 own[name] = Annotated[annotation, hint]
+
+
+def _values(annotation: Any) -> str:
+    """Return what a value may be besides None, as tyro writes it: FLOAT|{chosen}."""
+    return "|".join(
+        f"{{{','.join(get_args(kind))}}}" if get_origin(kind) is Literal else kind.__name__.upper()
+        for kind in get_args(annotation)
+        if kind is not type(None)
+    )
 
 
 def version() -> str:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import main
 from data import files, fingerprint, sources
 from data.images import Images
 from dismax import archive
-from experiment import records
+from experiment import changes, records
 from tests.common import interrupted
 from tests.finished_runs import contents
 from training import checkpoint
@@ -141,13 +142,18 @@ def test_a_checkpoint_without_a_fingerprint_still_resumes(mine, tmp_path, run_ma
     assert (status, "resuming after epoch 1" in out) == (0, True)
 
 
-def test_a_finished_run_of_other_images_is_not_skipped(mine, tmp_path, run_main, capsys):
+def test_a_finished_run_of_other_images_is_not_skipped(
+    mine, tmp_path, run_main, capsys, monkeypatch
+):
     given = ("--data", str(mine), "--protocol", "paper", *GIVEN)
+    time.sleep(1)  # a record has the second in which its run began
     assert run_main(*given)[0] == 0
     before = contents(tmp_path / "runs")
     other = mine.with_name("other")
     shutil.copytree(mine, other)
-    assert run_main(*given)[0] == 0  # no file is newer than the run
+    with monkeypatch.context() as patched:
+        patched.setattr(changes, "load_data", None)  # no file is newer than the run
+        assert run_main(*given)[0] == 0
     shutil.rmtree(mine)
     shutil.copytree(other, mine)
     assert run_main(*given)[0] == 0  # newer files with the same images
@@ -158,6 +164,25 @@ def test_a_finished_run_of_other_images_is_not_skipped(mine, tmp_path, run_main,
     assert err.count("\n") == 1
     assert "is finished, but the images or labels of train have changed since" in err
     assert contents(tmp_path / "runs") == before
+
+
+def test_another_ood_image_is_noticed_and_links_that_lead_back_are_followed_once(
+    mine, tmp_path, run_main, capsys
+):
+    ood = tmp_path / "ood"
+    shutil.copytree(mine / "test" / "dark", ood)
+    for number in range(12):  # without a guard, 2¹² folders and more
+        (mine / "train" / "dark" / f".back{number}").symlink_to(mine / "train")
+    given = ["--data", str(mine), "--protocol", "paper", *GIVEN[:-2], "--ood", str(ood)]
+    assert run_main(*given)[0] == 0
+    shutil.copy(mine / "test" / "light" / "00.bmp", ood / "00.bmp")
+    status, _, err = run_main(*given)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"the images or labels of {ood} have changed" in err
+    shutil.rmtree(mine / "test")
+    (mine / "note.txt").write_text("")
+    status, _, err = run_main(*given)
+    assert (status, err.count("\n")) == (2, 1)
 
 
 def test_detectors_are_not_fitted_to_other_images_than_the_network(

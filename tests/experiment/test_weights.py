@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from dismax import shipped
 from experiment.config import RunConfig
 from experiment.network import build_network
+from experiment.parsing import parse
 from experiment.weights import load_into_body, read_weights, start_from_weights
 from losses import LOSSES
 from models import build_model
@@ -51,7 +52,8 @@ def test_a_body_starts_with_the_weights_of_a_file(kind, tmp_path):
 
 
 def test_the_included_network_is_named_as_for_predict():
-    config = RunConfig(model="wideresnet102", loss="softmax", weights="cifar10")
+    config = parse(["--model", "wideresnet102", "--loss", "softmax", "--weights", "cifar10"])
+    assert config.weights == "cifar10"
     network = build_network(config, 5, CPU)
     expected = read_weights(shipped.resolve("cifar10"))
     for name, value in network.body.state_dict().items():

@@ -120,4 +120,6 @@ def test_the_help_has_no_empty_defaults(name, capsys):
         out = capsys.readouterr().out
         assert not re.search(r"\(default: (None|False)?\)|\{None\}", " ".join(out.split()))
     if name in ("detect", "evaluate", "ensemble"):
-        assert "(required)" in out
+        assert "(required)" in out.split("options ─")[0]
+    if name == "detect":
+        assert "{chosen}" in out

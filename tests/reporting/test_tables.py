@@ -33,6 +33,9 @@ def test_the_mean_and_deviation_are_of_the_values_that_are_not_nan():
     assert deviation == pytest.approx(math.sqrt((4 + 1 + 9) / 2))
     assert [math.isnan(value) for value in mean_and_deviation([5.0, math.nan])] == [False, True]
     assert all(map(math.isnan, mean_and_deviation([math.nan])))
+    mean, deviation = mean_and_deviation([math.inf, 1.0])
+    assert mean == math.inf
+    assert math.isnan(deviation)
 
 
 def test_a_difference_has_a_sign():
