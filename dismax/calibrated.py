@@ -78,7 +78,10 @@ class CalibratedNetwork(nn.Module):
 
     @property
     def tpr(self) -> float:
-        """The share of in-distribution inputs to accept, at least. Another share sets `least`."""
+        """The share of in-distribution inputs to accept, at least. Another share sets `least`.
+
+        A state dict holds `least` and not this share: set it after `load_state_dict`.
+        """
         return self._tpr
 
     @tpr.setter

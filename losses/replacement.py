@@ -57,7 +57,8 @@ def _find_classifier(
     if heads := [
         path for path, module in model.named_modules() if isinstance(module, LossFirstPart)
     ]:
-        raise ValueError(f"{title} has a head already, {heads[0]!r}: make the network anew")
+        where = repr(heads[0]) if heads[0] else "itself"
+        raise ValueError(f"{title} has a head already, {where}: make the network anew")
     last = _last_layer(model)
     if last not in linear:
         ending = (

@@ -99,6 +99,21 @@ def test_a_detector_decides_by_the_threshold_of_the_predicted_class():
     assert json.loads(describe(detector, None)["threshold"]) == detector.least.tolist()
 
 
+def test_another_share_sets_the_threshold_of_each_class():
+    changed = detector_of(400).double()
+    kept = changed.least.clone()
+    with pytest.raises(ValueError, match="too few"):
+        changed.tpr = 0.9999
+    assert changed.least.equal(kept)
+    assert changed.tpr == 0.9
+    changed.tpr = 0.5
+    assert changed.least.equal(detector_of(400, 0.5).double().least)
+    assert changed.least.dtype == torch.float64
+    about = describe(changed, None)
+    assert json.loads(about["tpr"]) == 0.5
+    assert json.loads(about["threshold"]) == changed.least.tolist()
+
+
 def test_classes_with_too_few_images_are_named():
     with pytest.raises(ValueError, match=r"at 0.95 needs 19 held-out .*, too few are \w+ \(") as e:
         detector_of(30, 0.95)

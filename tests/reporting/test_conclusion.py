@@ -143,5 +143,4 @@ def test_a_test_of_the_same_numbers_counts_once(runs):
     same = [record | {"score": "MPS"} for record in made]
     said, *_ = conclude(shown(same))
     assert "(6 paired t tests over" in said.text
-    far = [column for column in columns_of(same) if column.per_run]
-    assert len(far) == 7
+    assert len([column for column in columns_of(same) if column.per_run]) == 7
