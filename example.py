@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import losses
-from data import sources
+from data import sources, splits
 from utils import program
 from utils.calibration import fit_temperature
 
@@ -114,7 +114,7 @@ def main() -> None:
     torch.manual_seed(1)
     training_images, test = sources.load_train_and_test(options.data, DATA)
     share = sources.entry_of(options.data).validation
-    training_images, held_out = sources.hold_out(training_images, share)
+    training_images, held_out = splits.hold_out(training_images, share)
 
     model = Classifier(len(training_images.classes)).to(DEVICE)
     train(model, as_dataset(training_images), options.epochs)

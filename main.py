@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from data.sources import limited
+from data.splits import limited
 from dismax.score import FIT_IMAGES
 from experiment.config import epochs_text
 from experiment.evaluation import calibrate, temperature_results

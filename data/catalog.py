@@ -16,9 +16,9 @@ from torchvision import datasets
 
 from .archives import Archive
 from .builtin import GeneratedSet, digits, digits89, noise, photos
+from .class_folders import ClassFolders
 from .copies import Contents
 from .entries import DataSet, TrainingSet
-from .files import ClassFolders
 from .images import as_ood
 from .torchvision_sets import cifar, mnist, svhn
 

@@ -6,18 +6,16 @@ Wrong data raises a ValueError that names the file, missing data a FileNotFoundE
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from . import classes, npz
+from . import npz
 from .decoding import size_of
-from .entries import TrainingSet
-from .folders import none_in, refuse_dead_link, search, shown
+from .folders import none_in, search, shown
 from .images import as_ood, is_grey
 from .lists import LIST, entries
 from .streaming import ImageFiles, ImageSet
@@ -25,52 +23,15 @@ from .streaming import ImageFiles, ImageSet
 IN_MEMORY = 4 * 2**30  # bytes; a split that is larger when it is decoded stays in its files
 
 
-def load_train_and_test(folder: Path, root: Path = Path()) -> tuple[ImageSet, ImageSet]:
-    """Return the training and the test set from a folder that holds `train` and `test`.
-
-    Each is an .npz, an image list (train.txt), or a folder of class folders. If several of these
-    are there, the first in this order is taken: the images of a list may be in a folder beside it.
-
-    Args:
-        folder: the folder.
-        root: the data directory; paths in image lists are relative to it.
-    """
-    train, test = _load_named(folder, "train", root), _load_named(folder, "test", root)
-    if train.size != test.size:
-        sizes = f"{_size_text(train.size)} and {_size_text(test.size)}"
-        raise ValueError(
-            f"{folder}: train and test images differ in size ({sizes}): resize them to one"
-        )
-    if not train.classes:
-        train = replace(train, classes=classes.number(train.labels, folder))
-    return train, classes.match(train, test, folder)
-
-
-def _load_named(folder: Path, split: str, root: Path) -> ImageSet:
-    """Return one split of `load_train_and_test`."""
-    if (folder / f"{split}.npz").is_file():
-        return npz.load(folder / f"{split}.npz")
-    lists = [
-        path
-        for path in folder.iterdir()
-        if path.name.lower() == f"{split}{LIST}" and path.is_file()
-    ]
-    if lists:
-        return load_split(min(lists), root)
-    if (folder / split).is_dir():
-        return load_split(folder / split)
-    refuse_dead_link(folder / split)
-    raise ValueError(
-        f"{folder} holds no {split}.npz, no {split}{LIST} and no folder {split}: an "
-        "in-distribution set needs train and test"
-    )
-
-
 def load_split(path: Path, root: Path = Path()) -> ImageSet:
+    """Return `images_of` a folder or a list, decoded into memory if they are small enough."""
+    return decode_if_small(images_of(path, root))
+
+
+def images_of(path: Path, root: Path = Path()) -> ImageFiles:
     """Return the images of a folder of class folders or of an image list; all must have one size.
 
-    They are decoded into memory, or stay in their files if they would take more than `IN_MEMORY`
-    bytes. Paths in a list are relative to `root`.
+    Only the beginning of each file is read. Paths in a list are relative to `root`.
     """
     images = _from_class_folders(path) if path.is_dir() else _from_list(path, root)
     first, *others = (Path(os.fsdecode(file)) for file in images.paths)
@@ -83,7 +44,15 @@ def load_split(path: Path, root: Path = Path()) -> ImageSet:
                 f"{path} holds images of several sizes ({sizes}): give the network's with --size "
                 "224, or resize them to one"
             )
-    return _decode_if_small(replace(images, size=size))
+    return replace(images, size=size)
+
+
+def decode_if_small(images: ImageSet) -> ImageSet:
+    """Return images decoded into memory; in their files if that would take over `IN_MEMORY`."""
+    height, width = images.size
+    if isinstance(images, ImageFiles) and 3 * height * width * len(images) <= IN_MEMORY:
+        return images.decoded()
+    return images
 
 
 def load_ood(path: Path, reference: Tensor, margin: int = 0, root: Path = Path()) -> ImageSet:
@@ -112,7 +81,7 @@ def load_ood(path: Path, reference: Tensor, margin: int = 0, root: Path = Path()
     else:
         return as_ood(npz.load_pixels(path), reference, margin)
     height, width = reference.shape[-2:]
-    return _decode_if_small(
+    return decode_if_small(
         ImageFiles(
             paths,
             labels=torch.full((len(paths),), -1),
@@ -123,84 +92,6 @@ def load_ood(path: Path, reference: Tensor, margin: int = 0, root: Path = Path()
             notes=notes,
         )
     )
-
-
-@dataclass(frozen=True)
-class ClassFolders:
-    """A data set whose images the user puts into class folders, below ROOT/NAME.
-
-    Images have any size. No file is opened when the set is loaded. Training sees random crops,
-    evaluation the centre of each image.
-
-    Args:
-        name: in the catalog.
-        title: in messages.
-        side: height and width of the network's images.
-        margin: see `images.resize_and_center_crop`.
-    """
-
-    name: str
-    title: str
-    side: int
-    margin: int
-
-    def training_set(self, **facts: Any) -> TrainingSet:
-        """Return the entry for the catalog; `facts` are more fields of `TrainingSet`."""
-        return TrainingSet(
-            name=self.name,
-            title=self.title,
-            load=self.load,
-            load_ood=self.load_ood,
-            in_own_folder=True,
-            side=self.side,
-            margin=self.margin,
-            **facts,
-        )
-
-    def load(self, root: Path) -> tuple[ImageSet, ImageSet]:
-        """Return the training and the validation images."""
-        folders = self._folder("train", root), self._folder("val", root)
-        return _cropped_pair(*folders, (self.side, self.side), self.margin)
-
-    def load_ood(self, root: Path, reference: Tensor, margin: int) -> ImageSet:
-        """Return the validation images in the format of the reference images: see `load_ood`."""
-        return load_ood(self._folder("val", root), reference, margin)
-
-    def _folder(self, split: str, root: Path) -> Path:
-        folder = root / self.name / split
-        refuse_dead_link(folder)
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"{self.title} is not in {folder}: put its images there, a folder a class "
-                f"({self.name}/train/CLASS/*.JPEG and {self.name}/val/CLASS/*.JPEG, as for "
-                f"torchvision's ImageFolder), or name another folder than {root} with --data-dir"
-            )
-        return folder
-
-
-def load_cropped_train_and_test(
-    folder: Path, size: tuple[int, int], margin: int
-) -> tuple[ImageFiles, ImageFiles]:
-    """Return the training and the test set from class folders in `train` and `test`.
-
-    The images have any size and stay in their files: see `load_cropped`.
-    """
-    for split in ("train", "test"):
-        refuse_dead_link(folder / split)
-        if not (folder / split).is_dir():
-            raise ValueError(
-                f"{folder} holds no folder {split}: with --size, train and test are folders with "
-                "a folder of images for each class"
-            )
-    return _cropped_pair(folder / "train", folder / "test", size, margin)
-
-
-def _cropped_pair(
-    train_folder: Path, test_folder: Path, size: tuple[int, int], margin: int
-) -> tuple[ImageFiles, ImageFiles]:
-    """Return the images of two folders of class folders in one folder: see `load_cropped`."""
-    train, test = (load_cropped(folder, size, margin) for folder in (train_folder, test_folder))
-    return train, classes.match(train, test, train_folder.parent)
 
 
 def load_cropped(folder: Path, size: tuple[int, int], margin: int) -> ImageFiles:
@@ -232,12 +123,6 @@ def _from_list(list_: Path, root: Path) -> ImageFiles:
         paths.append(path)
         labels.append(label)
     return ImageFiles(_encoded(paths), torch.tensor(labels), (), (0, 0))
-
-
-def _decode_if_small(images: ImageFiles) -> ImageSet:
-    """Return images decoded into memory, or unchanged if they would take too many bytes."""
-    height, width = images.size
-    return images if 3 * height * width * len(images) > IN_MEMORY else images.decoded()
 
 
 def _encoded(paths: Iterable[str | Path]) -> np.ndarray:

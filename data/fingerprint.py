@@ -7,7 +7,7 @@ from pathlib import Path
 from utils.files import open_regular
 
 from .images import EVALUATION_BATCH
-from .sources import limited
+from .splits import limited
 from .streaming import ImageFiles, ImageSet
 
 # Number of files whose content is read, which takes seconds. In a larger set they are a random

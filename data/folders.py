@@ -123,7 +123,7 @@ def search(folder: Path, by_class: bool = False, strict: bool = True) -> Found:
     images, foreign, left = [], Counter(), Counter()
     for entry, top in _walk(folder, left, by_class, strict):
         suffix = _suffix(entry.name)
-        if _is_system(entry.name):
+        if is_system(entry.name):
             left["hidden images"] += suffix in SUFFIXES
         elif suffix in FOREIGN and strict:
             foreign[suffix] += 1
@@ -177,7 +177,7 @@ def _walk(
             for entry in entries:
                 if not _is_folder(entry, strict):
                     yield entry, top
-                elif _is_system(entry.name):
+                elif is_system(entry.name):
                     inside = (name for _, _, names in os.walk(entry.path) for name in names)
                     left["images in hidden or system folders"] += sum(
                         _suffix(name) in SUFFIXES | FOREIGN for name in inside
@@ -194,7 +194,7 @@ def _is_folder(entry: os.DirEntry[str], strict: bool) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        if not strict or _is_system(entry.name):
+        if not strict or is_system(entry.name):
             return False
         refuse_dead_link(entry.path)
         raise
@@ -210,7 +210,7 @@ def _check_classes(folder: Path, images: list[tuple[str, str]]) -> None:
         empty = [
             entry.name
             for entry in entries
-            if not _is_system(entry.name) and entry.is_dir() and entry.name not in tops
+            if not is_system(entry.name) and entry.is_dir() and entry.name not in tops
         ]
     if empty:
         raise ValueError(
@@ -228,7 +228,7 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def _is_system(name: str) -> bool:
+def is_system(name: str) -> bool:
     return name.startswith(".") or name.lower() in SYSTEM
 
 

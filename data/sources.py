@@ -1,20 +1,17 @@
 """Loads a data set by its source: a name in the catalog, or a path to a user's own images."""
 
-import math
 from dataclasses import replace
 from os.path import realpath
 from pathlib import Path
 
-import numpy as np
-import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from . import classes, files
+from . import classes, files, train_and_test
 from .catalog import BUILT_IN_OOD_SETS, CATALOG, named_path, title_of
 from .entries import ROLES, TrainingSet
 from .folders import refuse_dead_link
 from .images import has_colour
+from .splits import limited
 from .streaming import ImageSet
 
 # How much longer the shorter side is before the centre is cropped: 256 for 224, as for ImageNet.
@@ -49,15 +46,17 @@ def entry_of(source: str, recipe: str | None = None, size: int | None = None) ->
     if not path.is_dir():
         names = [name for name, each in CATALOG.items() if isinstance(each, TrainingSet)]
         if path.parent != Path():
-            raise ValueError(f"{source} is no folder: name one that holds train and test")
+            raise ValueError(
+                f"{source} is no folder: name one that holds train and test, or class folders"
+            )
         raise ValueError(
             f"unknown data set {source!r}: choose from {', '.join(names)}, or give a folder with "
-            "train and test"
+            "train and test, or with class folders"
         )
     folder = TrainingSet(
         name=source,
         title=title_of(source),
-        load=lambda root: files.load_train_and_test(path, root),
+        load=lambda root: train_and_test.load_train_and_test(path, root),
         load_ood=lambda root, reference, margin: files.load_ood(path, reference, margin, root),
         ood_sets=BUILT_IN_OOD_SETS,
     )
@@ -66,7 +65,7 @@ def entry_of(source: str, recipe: str | None = None, size: int | None = None) ->
     margin = round(size * MARGIN)
     return replace(
         folder,
-        load=lambda root: files.load_cropped_train_and_test(path, (size, size), margin),
+        load=lambda root: train_and_test.load_cropped_train_and_test(path, (size, size), margin),
         side=size,
         margin=margin,
         recipe="imagenet",
@@ -157,7 +156,7 @@ def load_train_and_test(
     """Return the training and the test set of an in-distribution set.
 
     Args:
-        source: a name in the catalog, or a folder with `train` and `test`.
+        source: a name in the catalog, or a folder: see `train_and_test`.
         root: the data directory: downloads are there, and paths in image lists are relative to it.
         size: as in `entry_of`.
 
@@ -210,35 +209,3 @@ def reference_image(images: ImageSet) -> Tensor:
 def validation_share(entry: TrainingSet, count: int) -> float:
     """Return the share of `count` training images that is held out for validation."""
     return max(entry.validation, min(0.25, entry.least_validation / count))
-
-
-def hold_out(train: ImageSet, share: float) -> tuple[ImageSet, ImageSet]:
-    """Return a training set without a stratified share of its images, and that share.
-
-    The split is the same for every run and seed.
-
-    Raises ValueError if a class has fewer than two images, or if the share has fewer images than
-    there are classes.
-    """
-    count = math.ceil(share * len(train))
-    try:
-        remaining, held_out = train_test_split(
-            np.arange(len(train)), test_size=count, stratify=train.labels, random_state=0
-        )
-    except ValueError as error:
-        reason = str(error).split(".")[0]
-        raise ValueError(
-            f"cannot hold out {count} of {len(train)} training images for validation ({reason}): "
-            "take more images, or --protocol paper"
-        ) from error
-    return train.take(torch.from_numpy(remaining)), train.take(torch.from_numpy(held_out))
-
-
-def limited(count: int, limit: int | None) -> Tensor:
-    """Return the positions, in order, of at most `limit` of `count` images.
-
-    They are always the same ones, chosen at random from the whole set.
-    """
-    if limit is None or limit >= count:
-        return torch.arange(count)
-    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:limit].sort().values

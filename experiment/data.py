@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from data import images, sources
+from data import images, sources, splits, train_and_test
 from data.entries import TrainingSet
 from data.images import EVALUATION_BATCH
 from data.streaming import ImageFiles, ImageSet, turned_grey
@@ -63,12 +63,12 @@ def load_data(config: RunConfig) -> Data:
     entry = sources.entry_of(config.data, config.recipe, config.size)
     evaluation = {"test": test}
     if config.protocol == "heldout":
-        train, evaluation["validation"] = sources.hold_out(
+        train, evaluation["validation"] = splits.hold_out(
             train, sources.validation_share(entry, len(train))
         )
-    train = train.take(sources.limited(len(train), config.limit_train))
+    train = train.take(splits.limited(len(train), config.limit_train))
     evaluation = {
-        split: part.take(sources.limited(len(part), config.limit_eval))
+        split: part.take(splits.limited(len(part), config.limit_eval))
         for split, part in evaluation.items()
     }
     ood = {}
@@ -76,7 +76,7 @@ def load_data(config: RunConfig) -> Data:
         part = sources.load_ood(source, config.data_dir, reference, entry.margin)
         part = with_workers(part, config.workers)
         notes += part.notes
-        ood[source] = role, part.take(sources.limited(len(part), config.limit_eval))
+        ood[source] = role, part.take(splits.limited(len(part), config.limit_eval))
     mean, std = entry.mean, entry.std
     if config.weights is not None and (parts := split_name(config.model)):
         mean, std = normalization(*parts)  # of the weights
@@ -95,8 +95,12 @@ def refuse_runs_among_images(config: RunConfig) -> None:
 
     The folder of the runs would be taken for a class without images.
     """
-    for split in (Path(config.data) / "train", Path(config.data) / "test"):
-        if split.is_dir() and config.runs.resolve().is_relative_to(split.resolve()):
+    data = Path(config.data)
+    places = [place for place in (data / "train", data / "test") if place.is_dir()]
+    if data.is_dir() and train_and_test.is_unsplit(data):
+        places = [data]
+    for place in places:
+        if config.runs.resolve().is_relative_to(place.resolve()):
             raise ValueError(
-                f"--runs {config.runs} lies among the images of {split}: name a folder elsewhere"
+                f"--runs {config.runs} lies among the images of {place}: name a folder elsewhere"
             )

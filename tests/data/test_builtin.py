@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from data import builtin, images, sources
+from data import builtin, images, sources, splits
 
 BUILT_IN = ("digits89", "photos", "noise")
 
 
 def test_digits_are_scikit_learns_and_split_without_overlap():
     train, test = sources.load_train_and_test("digits", Path("nowhere"))
-    stay, out = sources.hold_out(train, 0.5)
+    stay, out = splits.hold_out(train, 0.5)
     original = load_digits()
     bytes_of = [(image * 255 / 16).round().astype(np.uint8).tobytes() for image in original.images]
     known = dict(zip(bytes_of, original.target, strict=True))
@@ -26,7 +26,7 @@ def test_digits_are_scikit_learns_and_split_without_overlap():
     whole = torch.tensor([(original.target == digit).sum() for digit in range(8)])
     for part, share in zip(parts, (0.25, 0.25, 0.5), strict=True):  # stratified
         assert (torch.bincount(part.labels, minlength=8) - share * whole).abs().max() <= 1
-    again, _ = sources.hold_out(sources.load_train_and_test("digits", Path("nowhere"))[0], 0.5)
+    again, _ = splits.hold_out(sources.load_train_and_test("digits", Path("nowhere"))[0], 0.5)
     assert again.pixels.equal(stay.pixels)
 
 

@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 
 import main
 import predict
-from data import files, images, sources
+from data import class_folders, files, images, sources, splits
 from data.batches import Normalizer, TrainingBatches
 from data.catalog import CATALOG
 from data.streaming import decode
@@ -197,7 +197,7 @@ def test_a_run_is_interrupted_resumed_judged_and_used(
     """Smaller images train faster; the OOD set is streamed too."""
     if side == 64:
         monkeypatch.setattr(files, "IN_MEMORY", 0)
-        smaller = files.ClassFolders("imagenet1k", "ImageNet-1k", side=side, margin=10)
+        smaller = class_folders.ClassFolders("imagenet1k", "ImageNet-1k", side=side, margin=10)
         entry = replace(CATALOG["imagenet1k"], load=smaller.load, side=side, margin=10)
         monkeypatch.setitem(CATALOG, "imagenet1k", entry)
     given = (
@@ -229,7 +229,7 @@ def test_a_run_is_interrupted_resumed_judged_and_used(
 
     # The network sees in predict.py what it saw in evaluation.
     test = sources.load_train_and_test("imagenet1k", folder)[1]
-    chosen = sources.limited(len(test), 6).tolist()
+    chosen = splits.limited(len(test), 6).tolist()
     paths = [os.fsdecode(test.paths[position]) for position in chosen]
     out = tmp_path / "found.json"
     assert predict.main([str(run), *paths, "--out", str(out), "--device", "cpu"]) == 0
