@@ -73,6 +73,27 @@ def test_dismax_with_fpr_equals_its_definition(alpha):
     assert value.item() == pytest.approx(0.5 * plain + 0.5 * alpha * divergence, rel=1e-12)
 
 
+@pytest.mark.parametrize("regularization", ["fpr", None])
+def test_the_mean_distance_is_in_no_training_loss(regularization):
+    """With or without FPR, DisMax trains as IsoMax+ does with its scale divided by √2."""
+    dismax, _ = build("dismax")
+    isomaxplus, _ = build("isomaxplus")
+    isomaxplus.prototypes.data.copy_(dismax.prototypes)
+    isomaxplus.distance_scale.data.copy_(dismax.distance_scale / math.sqrt(2))
+    features, classes = batch()
+    features.requires_grad_()
+    found = []
+    for head in (dismax, isomaxplus):
+        criterion = losses.DisMaxLossSecondPart(head.train(), regularization=regularization)
+        _, targets = criterion.preprocess(
+            torch.zeros(B, 3, 2, 2), classes, generator=torch.Generator().manual_seed(0)
+        )
+        loss = criterion(head(features), targets)
+        found.append((loss, *torch.autograd.grad(loss, (features, head.prototypes))))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
 def test_the_loss_equals_the_authors_two_step_cross_entropy_until_that_overflows():
     head, criterion = build("dismax_nofpr", torch.float32)
     features, targets = batch(torch.float32)
