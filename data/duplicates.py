@@ -2,70 +2,96 @@
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from utils.files import open_regular
 
 from .folders import shown
 from .streaming import ImageFiles, ImageSet
 
+HEAD = 4096  # bytes at the beginning of a file; nearly all photographs differ in them
+
 
 def noted(train: ImageSet, test: ImageSet) -> tuple[ImageSet, ImageSet]:
     """Return both sets. The notes of the training set say which images are there twice.
 
     Images in files are equal if their files are, and images in memory if all their pixels are. An
-    image in a file is never equal to one in memory.
+    image in a file is never equal to one in memory. Copies within the test set are not counted.
+
+    Raises OSError for a file that cannot be read.
     """
-    equal: dict[bytes, list[int]] = {}  # digest → positions, those of training images first
-    for position, digest in enumerate(_digests(train, test)):
-        if digest:
-            equal.setdefault(digest, []).append(position)
-    pairs = [(first, other) for first, *others in equal.values() for other in others]
-    count = len(train)
+    groups, count = _equal_images(train, test), len(train)
     labels = [*train.labels.tolist(), *test.labels.tolist()]
-    kinds = {
-        f"of {len(test):,} test images are training images too: the results will look better than "
-        "on new images": [pair for pair in pairs if pair[0] < count <= pair[1]],
-        f"of {count:,} training images are copies of others: some may train and also be held out": [
-            pair for pair in pairs if pair[1] < count
-        ],
-        f"of {len(labels):,} images have a copy in another class": [
-            (first, other) for first, other in pairs if labels[first] != labels[other]
-        ],
-    }
-    notes = tuple(
-        f"{len(found):,} {what} (such as {_name(train, test, found[0][1])}, equal to "
-        f"{_name(train, test, found[0][0])})"
-        for what, found in kinds.items()
-        if found
-    )
+    kinds = [
+        (
+            f"of {len(test):,} test images are training images too: the results will look better "
+            "than on new images",
+            [(group, image) for group in groups for image in group if group[0] < count <= image],
+        ),
+        (
+            f"of {count:,} training images are copies of others: some may be in training and "
+            "validation at once",
+            [(group, image) for group in groups for image in group[1:] if image < count],
+        ),
+        (
+            f"of {len(labels):,} images have a copy in another class",
+            [
+                (group, image)
+                for group in groups
+                for image in reversed(group)
+                if any(labels[image] != labels[other] for other in group)
+            ],
+        ),
+    ]
+    notes = []
+    for what, found in kinds:
+        if found:
+            group, image = found[0]
+            names = _name(train, test, image), _name(train, test, group[0])
+            notes.append(f"{len(found):,} {what} (such as {names[0]}, equal to {names[1]})")
     return replace(train, notes=(*train.notes, *notes)), test
 
 
-def _digests(*parts: ImageSet) -> Iterator[bytes]:
-    """Yield a digest of each image; b"" for a file whose size no other file has."""
-    sizes = [
-        [os.path.getsize(path) for path in part.paths] if isinstance(part, ImageFiles) else []
-        for part in parts
-    ]
-    files_of_size = Counter(size for of_part in sizes for size in of_part)
-    for part, of_part in zip(parts, sizes, strict=True):
-        if not isinstance(part, ImageFiles):
-            yield from (b"memory" + _hash(pixels.numpy().tobytes()) for pixels in part.pixels)
-            continue
-        for path, size in zip(part.paths, of_part, strict=True):
-            if files_of_size[size] == 1:
-                yield b""
-                continue
-            with open_regular(Path(os.fsdecode(path))) as file:
-                yield _hash(file.read())
+def _equal_images(train: ImageSet, test: ImageSet) -> list[list[int]]:
+    """Return the positions of equal images, in order; those of the test set come after training."""
+    files: dict[int, bytes] = {}
+    pixels: dict[int, Tensor] = {}
+    for part, first in ((train, 0), (test, len(train))):
+        if isinstance(part, ImageFiles):
+            files |= enumerate(part.paths, first)
+        else:
+            pixels |= enumerate(part.pixels, first)
+    # Each key reads more of a file. So few files are read to their end, unless they are equal.
+    keys = (os.path.getsize, lambda path: _digest(path, HEAD), _digest)
+    groups = _equal(files, keys)
+    groups += _equal(pixels, [lambda image: hashlib.sha256(image.numpy().tobytes()).digest()])
+    return groups
 
 
-def _hash(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=16).digest()
+def _equal(images: Mapping[int, Any], keys: Iterable[Callable[[Any], Any]]) -> list[list[int]]:
+    """Return the positions of images that have all keys in common."""
+    groups = [[*images]]
+    for key in keys:
+        smaller = []
+        for group in groups:
+            equal = defaultdict(list)
+            for position in group:
+                equal[key(images[position])].append(position)
+            smaller += [positions for positions in equal.values() if len(positions) > 1]
+        groups = smaller
+    return groups
+
+
+def _digest(path: bytes, length: int = -1) -> bytes:
+    """Return a digest of the first bytes of a file, by default of all."""
+    with open_regular(Path(os.fsdecode(path))) as file:
+        return hashlib.sha256(file.read(length)).digest()
 
 
 def _name(train: ImageSet, test: ImageSet, position: int) -> str:

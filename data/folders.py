@@ -229,6 +229,7 @@ def _suffix(name: str) -> str:
 
 
 def is_system(name: str) -> bool:
+    """Return whether a file or folder of this name is hidden, or made by a system or program."""
     return name.startswith(".") or name.lower() in SYSTEM
 
 

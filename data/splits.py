@@ -22,9 +22,9 @@ def hold_out(
 
     Args:
         images: the set.
-        share: of its images that are held out; rounded up.
-        purpose: of the held-out images, in the error.
-        otherwise: what else to do, in the error.
+        share: the part to hold out; the count is rounded up.
+        purpose: what the held-out images are for, as the error says it.
+        otherwise: another remedy, as the error says it.
 
     Raises ValueError if a class has fewer than two images, or if the share has fewer images than
     there are classes.

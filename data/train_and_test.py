@@ -1,7 +1,7 @@
 """Loads the training and the test set from a user's folder.
 
-The folder holds `train` and `test`, or nothing but class folders. Then a fifth of each class is the
-test set.
+The folder holds `train` and `test`, or nothing but class folders. Then about a fifth of each class
+is the test set.
 """
 
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 
 from . import classes, duplicates, npz
 from .files import decode_if_small, images_of, load_cropped
-from .folders import is_system, refuse_dead_link, shown
+from .folders import is_system, refuse_dead_link, shown, some
 from .lists import LIST
 from .splits import hold_out
 from .streaming import ImageFiles, ImageSet
 
 TEST_SHARE = 0.2  # of the images of a folder without train and test
-# A folder with one of these names is no class, if its neighbours are to be split.
-SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
+# A folder that holds one of these is split already, perhaps under another name than train and test.
+SPLITS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval")
 
 
 def load_train_and_test(folder: Path, root: Path = Path()) -> tuple[ImageSet, ImageSet]:
@@ -30,6 +30,8 @@ def load_train_and_test(folder: Path, root: Path = Path()) -> tuple[ImageSet, Im
     Args:
         folder: the folder.
         root: the data directory; paths in image lists are relative to it.
+
+    Raises ValueError for bad data, and OSError for what cannot be read.
     """
     if is_unsplit(folder):
         train, test = _split(images_of(folder), folder)
@@ -51,7 +53,12 @@ def load_cropped_train_and_test(
 ) -> tuple[ImageSet, ImageSet]:
     """Return the training and the test set from class folders, in `train` and `test` or alone.
 
-    The images have any size and stay in their files: see `load_cropped`.
+    Args:
+        folder: the folder.
+        size: height and width of the network's images. Those in the files may have any size.
+        margin: see `images.resize_and_center_crop`.
+
+    Raises ValueError for bad data, and OSError for what cannot be read.
     """
     if is_unsplit(folder):
         return duplicates.noted(*_split(load_cropped(folder, size, margin), folder))
@@ -59,8 +66,9 @@ def load_cropped_train_and_test(
         refuse_dead_link(folder / split)
         if not (folder / split).is_dir():
             raise ValueError(
-                f"{folder} holds no folder {split}: with --size, give it train and test with a "
-                "folder of images for each class, or nothing but these class folders"
+                f"{folder} holds no folder {split}{_beside(folder)}: with --size, give it train "
+                "and test with a folder of images for each class, or nothing but these class "
+                "folders"
             )
     return duplicates.noted(*cropped_pair(folder / "train", folder / "test", size, margin))
 
@@ -75,10 +83,24 @@ def cropped_pair(
 
 def is_unsplit(folder: Path) -> bool:
     """Return whether a folder holds class folders, and nothing that is named like a split."""
-    names = os.listdir(folder)
-    if any(Path(name).stem.lower() in SPLITS for name in names):
-        return False
-    return any((folder / name).is_dir() and not is_system(name) for name in names)
+    return not _named_like_splits(folder) and any(
+        (folder / name).is_dir() and not is_system(name) for name in os.listdir(folder)
+    )
+
+
+def _named_like_splits(folder: Path) -> list[str]:
+    """Return what a folder holds in a form of `load_train_and_test` with a name of `SPLITS`."""
+    return [
+        path.name
+        for path in sorted(folder.iterdir())
+        if (path.stem if path.suffix.lower() in (".npz", LIST) else path.name).lower() in SPLITS
+    ]
+
+
+def _beside(folder: Path) -> str:
+    """Say what keeps the class folders of a folder from being split; "" if there is no such."""
+    names = _named_like_splits(folder)
+    return f" beside {some(names)}" if names else ""
 
 
 def _load_named(folder: Path, split: str, root: Path) -> ImageSet:
@@ -96,8 +118,8 @@ def _load_named(folder: Path, split: str, root: Path) -> ImageSet:
         return images_of(folder / split)
     refuse_dead_link(folder / split)
     raise ValueError(
-        f"{folder} holds no {split}.npz, no {split}{LIST} and no folder {split}: give it train and "
-        "test, or nothing but class folders"
+        f"{folder} holds no {split}.npz, no {split}{LIST} and no folder {split}"
+        f"{_beside(folder)}: give it train and test, or nothing but class folders"
     )
 
 
@@ -106,6 +128,11 @@ def _split(images: ImageFiles, folder: Path) -> tuple[ImageSet, ImageSet]:
     train, test = hold_out(images, TEST_SHARE, "testing", "give the folder train and test")
     note = (
         f"{shown(folder)} holds no train and test: {len(test):,} of its {len(images):,} images are "
-        "the test set, a fifth of each class, the same ones in every run"
+        "the test set, about a fifth of each class, the same ones in every run"
     )
+    if missing := [
+        images.classes[number]
+        for number in set(range(len(images.classes))) - set(test.labels.tolist())
+    ]:
+        note += f". It has no image of {some(sorted(missing))}"
     return replace(train, notes=(*images.notes, note)), replace(test, notes=())

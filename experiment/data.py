@@ -96,11 +96,9 @@ def refuse_runs_among_images(config: RunConfig) -> None:
     The folder of the runs would be taken for a class without images.
     """
     data = Path(config.data)
-    places = [place for place in (data / "train", data / "test") if place.is_dir()]
-    if data.is_dir() and train_and_test.is_unsplit(data):
-        places = [data]
-    for place in places:
-        if config.runs.resolve().is_relative_to(place.resolve()):
+    unsplit = data.is_dir() and train_and_test.is_unsplit(data)
+    for place in [data] if unsplit else [data / "train", data / "test"]:
+        if place.is_dir() and config.runs.resolve().is_relative_to(place.resolve()):
             raise ValueError(
                 f"--runs {config.runs} lies among the images of {place}: name a folder elsewhere"
             )

@@ -1,12 +1,13 @@
 """A user's folder that holds class folders alone, and images that it holds twice."""
 
+import os
 import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from data import files, sources
+from data import duplicates, files, sources, train_and_test
 from tests.image_files import save_folders, save_lists, save_npz
 
 
@@ -35,21 +36,39 @@ def test_class_folders_alone_are_split_once_and_for_all(alone, size):
     assert sorted(parts.tolist()) == sorted(whole.first(99).flatten(1).tolist())
     assert test.notes == ()
     assert train.notes == (
-        f"{alone} holds no train and test: 4 of its 20 images are the test set, a fifth of each "
-        "class, the same ones in every run",
+        f"{alone} holds no train and test: 4 of its 20 images are the test set, about a fifth of "
+        "each class, the same ones in every run",
     )
 
 
-@pytest.mark.parametrize("name", ["train", "Test", "val", "validation", "test.npz", "train.txt"])
+@pytest.mark.parametrize("name", [*train_and_test.SPLITS, "Test", "val.npz", "train.TXT"])
 @pytest.mark.parametrize("size", [None, 4], ids=["one size", "cropped"])
 def test_what_is_named_like_a_split_is_no_class(alone, name, size):
     """A folder with `train` and `val` would else have two classes of these names."""
-    if "." in name:
-        (alone / name).write_bytes(b"")
-    else:
-        (alone / "class3").rename(alone / name)
-    with pytest.raises((ValueError, OSError), match="holds no|holds images|lists no images"):
+    (alone / "class3").rename(alone / name)
+    if name in ("train", "test"):
+        (alone / name).rename(alone / "class3")
+        (alone / name).mkdir()
+        (alone / "class3").rename(alone / name / "class3")
+    with pytest.raises(ValueError, match=f"holds no .* beside {name}: "):
         load(alone, size)
+
+
+def test_a_file_that_is_no_split_may_have_such_a_name(alone):
+    for name in ("train.py", "test.csv", "README.txt"):
+        (alone / name).write_text("text")
+    train, _ = load(alone)
+    assert len(train) == 16
+
+
+def test_a_class_without_a_test_image_is_named(tmp_path):
+    labels = np.repeat(np.arange(4), (50, 50, 2, 2))
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 6, 6, 3)).astype(np.uint8)
+    save_folders(tmp_path / "mine", {"images": images, "labels": labels})
+    train, test = load(tmp_path / "mine")
+    missing = set(range(4)) - set(test.labels.tolist())
+    (name,) = (train.classes[number] for number in missing)
+    assert train.notes[0].endswith(f"It has no image of {name}")
 
 
 def test_classes_that_cannot_be_split_are_an_error(alone):
@@ -93,21 +112,16 @@ def test_copies_of_images_are_named(tmp_path, size):
     _, within, classes = warnings(tmp_path, size)
     pair = f"(such as {train}/class2/x.png, equal to {train}/class1/001.png)"
     assert within == (
-        "1 of 13 training images are copies of others: some may train and also be held out " + pair
+        "1 of 13 training images are copies of others: some may be in training and validation "
+        "at once " + pair
     )
-    assert classes == f"1 of 22 images have a copy in another class {pair}"
+    assert classes == f"2 of 22 images have a copy in another class {pair}"
 
 
 def test_copies_in_arrays_are_counted(tmp_path):
     arrays = save_npz(tmp_path / "train.npz")
-    save_npz(tmp_path / "test.npz", images=np.roll(arrays["images"], 1, 0)[:6])
-    with pytest.raises(ValueError, match="labels"):
-        load(tmp_path)
-    save_npz(
-        tmp_path / "test.npz",
-        images=np.roll(arrays["images"], 1, 0)[:6],
-        labels=np.roll(arrays["labels"], 1)[:6],
-    )
+    rolled = {name: np.roll(each, 1, axis=0)[:6] for name, each in arrays.items()}
+    save_npz(tmp_path / "test.npz", **rolled)
     assert warnings(tmp_path) == [
         "6 of 6 test images are training images too: the results will look better than on new "
         "images (such as images[1] of test, equal to images[0] of train)"
@@ -121,12 +135,19 @@ def test_a_list_that_is_train_and_test_is_noticed(tmp_path):
     assert warnings(tmp_path)[0].startswith("20 of 20 test images are training images too")
 
 
-def test_files_are_read_only_if_another_has_their_size(alone, monkeypatch):
+def test_a_file_is_read_to_its_end_only_if_size_and_beginning_are_another_ones(alone, monkeypatch):
     """A large set has many files, and to read them all would take minutes."""
-    read = []
-    monkeypatch.setattr("data.duplicates.open_regular", lambda path: read.append(path))
-    for number, path in enumerate(sorted(alone.rglob("*.png"))):
-        with path.open("ab") as file:
-            file.write(b"\0" * (number * 1000))
-    load(alone, 4)
-    assert read == []
+    paths = sorted(alone.rglob("*.png"))
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:50].ljust(50, b"\0") + os.urandom(2**16))
+    paths[7].write_bytes(paths[3].read_bytes())
+    whole = []
+
+    def digest(path, length=-1):
+        whole.extend([os.fsdecode(path)] if length < 0 else [])
+        return duplicates_digest(path, length)
+
+    duplicates_digest = duplicates._digest
+    monkeypatch.setattr(duplicates, "_digest", digest)
+    assert warnings(alone, 4)
+    assert sorted(whole) == [str(paths[3]), str(paths[7])]
