@@ -7,6 +7,7 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from .folders import some
 from .streaming import ImageSet
 
 
@@ -22,24 +23,23 @@ def hold_out(
 
     Args:
         images: the set.
-        share: the part to hold out; the count is rounded up.
+        share: the part to hold out; the count is rounded up, and at least the number of classes.
         purpose: what the held-out images are for, as the error says it.
         otherwise: another remedy, as the error says it.
 
-    Raises ValueError if a class has fewer than two images, or if the share has fewer images than
-    there are classes.
+    Raises ValueError if a class has one image only.
     """
-    count = math.ceil(share * len(images))
-    try:
-        remaining, held_out = train_test_split(
-            np.arange(len(images)), test_size=count, stratify=images.labels, random_state=0
-        )
-    except ValueError as error:
-        reason = str(error).split(".")[0]
+    numbers, counts = images.labels.unique(return_counts=True)
+    if rare := numbers[counts == 1].tolist():
+        names = some(images.classes[number] if images.classes else str(number) for number in rare)
         raise ValueError(
-            f"cannot hold out {count} of {len(images)} images for {purpose} ({reason}): take more "
-            f"images, or {otherwise}"
-        ) from error
+            f"cannot hold out images for {purpose} ({names}: one image only): take more images, "
+            f"or {otherwise}"
+        )
+    count = max(math.ceil(share * len(images)), len(numbers))  # one image of each class
+    remaining, held_out = train_test_split(
+        np.arange(len(images)), test_size=count, stratify=images.labels, random_state=0
+    )
     return images.take(torch.from_numpy(remaining)), images.take(torch.from_numpy(held_out))
 
 

@@ -89,12 +89,19 @@ def is_unsplit(folder: Path) -> bool:
 
 
 def _named_like_splits(folder: Path) -> list[str]:
-    """Return what a folder holds in a form of `load_train_and_test` with a name of `SPLITS`."""
-    return [
+    """Return what a folder holds that shows that its images are split already."""
+    paths = sorted(folder.iterdir())
+    named = [
         path.name
-        for path in sorted(folder.iterdir())
+        for path in paths
         if (path.stem if path.suffix.lower() in (".npz", LIST) else path.name).lower() in SPLITS
     ]
+    folders = [path for path in paths if path.is_dir() and not is_system(path.name)]
+    if all(path.name.lower().startswith(SPLITS) for path in folders):  # train2017 and val2017
+        named += [path.name for path in folders]
+    inside = [path / split for path in folders for split in ("train", "test")]
+    named += [f"{path.parent.name}/{path.name}" for path in inside if path.is_dir()]
+    return [*dict.fromkeys(named)]
 
 
 def _beside(folder: Path) -> str:
@@ -128,11 +135,10 @@ def _split(images: ImageFiles, folder: Path) -> tuple[ImageSet, ImageSet]:
     train, test = hold_out(images, TEST_SHARE, "testing", "give the folder train and test")
     note = (
         f"{shown(folder)} holds no train and test: {len(test):,} of its {len(images):,} images are "
-        "the test set, about a fifth of each class, the same ones in every run"
+        "the test set, about a fifth of each class, the same ones until a file comes or goes; "
+        f"{len(images.classes)} classes: {some(images.classes)}"
     )
-    if missing := [
-        images.classes[number]
-        for number in set(range(len(images.classes))) - set(test.labels.tolist())
-    ]:
-        note += f". It has no image of {some(sorted(missing))}"
+    seen = set(test.labels.tolist())
+    if missing := [name for number, name in enumerate(images.classes) if number not in seen]:
+        note += f"; the test set has no image of {some(missing)}"
     return replace(train, notes=(*images.notes, note)), replace(test, notes=())

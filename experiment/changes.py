@@ -1,15 +1,27 @@
-"""Finds out whether the images of a finished run have changed since."""
+"""Finds out whether the images of a run have changed since."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from data import fingerprint, sources
 
 from .config import RunConfig
-from .data import load_data
+from .data import Data, load_data
 from .records import METRICS, read_record
+
+
+def changed_sets(record: Mapping[str, Any], data: Data) -> list[str]:
+    """Return the sets whose images or labels differ from those of a run's record."""
+    recorded = record.get("fingerprints", {})  # earlier versions wrote none
+    sets = {"train": data.train, **data.evaluation_sets}
+    return [
+        name
+        for name, images in sets.items()
+        if name in recorded and recorded[name] != fingerprint.of(images)
+    ]
 
 
 def refuse_changed_images(config: RunConfig) -> None:
@@ -19,13 +31,12 @@ def refuse_changed_images(config: RunConfig) -> None:
     does not count as such a file.
     """
     record = read_record(config.folder / METRICS)
-    recorded = record.get("fingerprints", {})  # earlier versions wrote none
     own = {source for _, source in sources.ood_sets(config.data, config.ood, config.recipe)}
     own = {source for source in own if Path(source).exists()}
     if Path(config.data).exists():
         own.add(config.data)
     began = datetime.fromisoformat(record["started"]).timestamp()
-    if not recorded or not any(_changed_after(began, Path(path)) for path in own):
+    if not record.get("fingerprints") or not any(_changed_after(began, Path(path)) for path in own):
         return
     try:
         data = load_data(config)
@@ -33,13 +44,7 @@ def refuse_changed_images(config: RunConfig) -> None:
         raise ValueError(
             f"{config.folder} is finished, but its images cannot be compared: {error}"
         ) from error
-    sets = {"train": data.train, **data.evaluation_sets}
-    changed = [
-        name
-        for name, images in sets.items()
-        if name in recorded and recorded[name] != fingerprint.of(images)
-    ]
-    if changed:
+    if changed := changed_sets(record, data):
         raise ValueError(
             f"{config.folder} is finished, but the images or labels of {', '.join(changed)} have "
             "changed since, or another Pillow decodes them: delete this folder to train again, or "
@@ -53,8 +58,9 @@ def _changed_after(moment: float, path: Path) -> bool:
 
 
 def _stats(path: Path) -> Iterator[os.stat_result]:
-    """Yield what the system says of a path and of all in it."""
+    """Yield what the system says of a path and of all in it, and of links themselves."""
     yield path.stat()
+    yield path.lstat()
     seen = set()
     for folder, folders, names in os.walk(path, followlinks=True):
         here = os.stat(folder)
@@ -65,3 +71,4 @@ def _stats(path: Path) -> Iterator[os.stat_result]:
         for name in (*folders, *names):
             if os.path.exists(inside := os.path.join(folder, name)):
                 yield os.stat(inside)
+                yield os.lstat(inside)

@@ -51,7 +51,6 @@ def load_data(config: RunConfig) -> Data:
 
     Raises ValueError or OSError, with a message of one line, for bad or missing data.
     """
-    refuse_runs_among_images(config)
     train, test = sources.load_train_and_test(config.data, config.data_dir, config.size)
     train, test = (with_workers(part, config.workers) for part in (train, test))
     # From all training images, so that it does not depend on the protocol or on a limit.

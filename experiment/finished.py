@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data import fingerprint
 from data.batches import Normalizer, plain_batches
 from data.images import EVALUATION_BATCH
 from detectors import FitData, SetOutputs
@@ -22,6 +21,7 @@ from models import Network
 from utils import runtime, versions
 
 from . import weights
+from .changes import changed_sets
 from .config import RunConfig
 from .data import Data, load_data
 from .evaluation import predict
@@ -128,7 +128,7 @@ class FinishedRun:
         """Return the run's images.
 
         Raises ValueError if this version prepares images in another way than the run did, or if
-        the training images have changed.
+        they have changed.
         """
         if reasons := versions.other_images(self.record["config"]):
             raise ValueError(
@@ -136,11 +136,10 @@ class FinishedRun:
                 "again"
             )
         data = load_data(self.config)
-        recorded = self.record.get("fingerprints", {}).get("train")  # earlier versions wrote none
-        if recorded is not None and recorded != fingerprint.of(data.train):
+        if changed := changed_sets(self.record, data):
             raise ValueError(
-                f"the training images or labels of {self.config.data} differ from those of the "
-                "run: restore them, or make the run again"
+                f"the images or labels of {', '.join(changed)} differ from those of the run: "
+                "restore them, or make the run again"
             )
         return data
 

@@ -12,7 +12,7 @@ from data.batches import Normalizer, TrainingBatches
 from data.images import Images
 from data.streaming import ImageFiles, ImageSet
 from experiment.config import Precision, RunConfig
-from experiment.data import Data, load_data
+from experiment.data import Data, load_data, refuse_runs_among_images
 from experiment.network import build_network, refuse_wrong_size
 from losses import LossSecondPart, get_loss
 from utils import runtime
@@ -31,6 +31,7 @@ def build(config: RunConfig, device: torch.device, world: World = ALONE) -> Run:
     """
     runtime.make_repeatable()
     runtime.keep_freed_memory()
+    refuse_runs_among_images(config)
     data = load_data(config)
     if config.precision == "auto":
         make_trial = partial(trial, config, data, device, world)

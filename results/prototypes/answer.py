@@ -1,15 +1,19 @@
 """Writes the tables of this study's page from the records, and its answers by the page's rules."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
+
+import pandas as pd
 
 from reporting.reading import read_runs
 from results.schedule_or_capacity.values import Record, accuracy, auroc, detector_auroc
 
 FOLDER = Path(__file__).parent
 NETWORK = "wideresnet102"
-SEEDS = 3  # that the judgement needs
+SEEDS = {4: (1, 2, 3), 15: (4, 5, 6)}  # of the trial and of the judgement, by epochs
+LOSSES = {"dismax_nofpr": "without FPR", "dismax": "with FPR"}
 # Title of a set → its name in the table.
 SETS = {
     "CIFAR-100": "CIFAR-100",
@@ -36,56 +40,93 @@ def lowest(record: Record) -> float:
     return min(auroc(title, "MMLES")(record) for title in SETS)
 
 
+def write_turned() -> None:
+    """Print the cosines between the prototypes at the start and at the end, from turned.csv."""
+    rows = pd.read_csv(FOLDER / "turned.csv").query("set == 'test'")
+    table = rows.groupby(["network", "epochs", "loss"], sort=False).cosine.agg(["mean", "count"])
+    cells = table["mean"].map("{:.2f}".format) + " (n=" + table["count"].astype(str) + ")"
+    print(cells.unstack("loss", fill_value="").reset_index().to_markdown(index=False))
+
+
+def on_svhn(runs: Runs, body: int, prototypes: int) -> float:
+    """Return the mean distance's AUROC on SVHN in percent; NaN if there is no such run.
+
+    Args:
+        runs: all runs.
+        body: the seed of body and batches.
+        prototypes: the seed of the prototypes.
+    """
+    loss = "dismax" if body == prototypes else f"dismax_start{prototypes}"
+    record = runs.get((loss, 4, body))
+    value = detector_auroc("SVHN-crops", "mean_distance")
+    return math.nan if record is None else 100 * value(record)
+
+
+def cause(runs: Runs) -> str:
+    """Return the cause by the rules of the page."""
+    swapped = {(a, b): on_svhn(runs, a, b) for a, b in ((1, 3), (2, 3), (3, 1), (3, 2))}
+    if any(map(math.isnan, swapped.values())):
+        return "not decided"
+    with_prototypes = {(value > 50) == (b == 3) for (_, b), value in swapped.items()}
+    if len(with_prototypes) > 1:
+        return "neither alone"
+    return "the prototypes" if with_prototypes == {True} else "the body or the batches"
+
+
 def write_cause() -> None:
     """Print the mean distance's AUROC on SVHN by the seeds of body and prototypes."""
-    runs, seeds = all_runs(), (1, 2, 3)
+    runs, seeds = all_runs(), SEEDS[4]
     print("| body and batches of seed |", *(f"prototypes of seed {seed} |" for seed in seeds))
     print("|---|" + "---:|" * len(seeds))
     for body in seeds:
-        cells = []
-        for prototypes in seeds:
-            loss = "dismax" if body == prototypes else f"dismax_start{prototypes}"
-            record = runs.get((loss, 4, body))
-            value = detector_auroc("SVHN-crops", "mean_distance")
-            cells.append("not run" if record is None else f"{100 * value(record):.1f}")
+        values = [on_svhn(runs, body, prototypes) for prototypes in seeds]
+        cells = ["not run" if math.isnan(value) else f"{value:.1f}" for value in values]
         print(f"| {body} |", *(f"{cell} |" for cell in cells))
+    print(f"\n- **The cause**: {cause(runs)}.")
 
 
-def pairs(runs: Runs, loss: str, epochs: int) -> dict[int, tuple[Record, Record]]:
-    """Return seed → the records of the usual and of the short start."""
-    short = {key[2]: run for key, run in runs.items() if key[:2] == (f"{loss}_short", epochs)}
-    usual = {key[2]: run for key, run in runs.items() if key[:2] == (loss, epochs)}
-    return {seed: (usual[seed], short[seed]) for seed in sorted(usual.keys() & short.keys())}
+def pairs(runs: Runs, loss: str, epochs: int) -> list[tuple[Record, Record]]:
+    """Return the records of the usual and of the short start, for each seed that has both."""
+    keys = [((loss, epochs, seed), (f"{loss}_short", epochs, seed)) for seed in SEEDS[epochs]]
+    return [(runs[usual], runs[short]) for usual, short in keys if {usual, short} <= runs.keys()]
+
+
+def change(both: Sequence[tuple[Record, Record]]) -> float:
+    """Return how much higher the mean accuracy is with the short start, in points."""
+    return 100 * mean(accuracy(short) - accuracy(usual) for usual, short in both)
 
 
 def verdict(both: Sequence[tuple[Record, Record]]) -> str:
     """Return whether the short start helps, by the rules of the page."""
-    if len(both) < SEEDS:
-        return f"not decided: {len(both)} of {SEEDS} seeds have both runs"
+    if len(both) < len(SEEDS[15]):
+        return f"not decided: {len(both)} of {len(SEEDS[15])} seeds have both runs"
     higher = all(lowest(short) > lowest(usual) for usual, short in both)
-    change = 100 * mean(accuracy(short) - accuracy(usual) for usual, short in both)
-    return "the short start helps" if higher and change >= -0.5 else "the short start does not help"
+    helps = higher and change(both) >= -0.5
+    return "the short start helps" if helps else "the short start does not help"
 
 
-def write_remedy() -> None:
-    """Print each seed's numbers with the usual and the short start, and the answers."""
+def write_remedy(epochs: int) -> None:
+    """Print each seed's numbers with the usual and the short start."""
     runs = all_runs()
     values = {
         "accuracy": accuracy,
         "lowest AUROC": lowest,
         **{f"{name} AUROC": auroc(title, "MMLES") for title, name in SETS.items()},
     }
-    print("| loss, epochs, seed |", *(f"{name} |" for name in values))
-    print("|---|" + "---|" * len(values))
-    losses = {"dismax_nofpr": "without FPR", "dismax": "with FPR"}
-    for epochs in (4, 15):
-        for loss, title in losses.items():
-            for seed, both in pairs(runs, loss, epochs).items():
-                cells = (
-                    " → ".join(f"{100 * value(record):.1f}" for record in both)
-                    for value in values.values()
-                )
-                print(f"| {title}, {epochs}, {seed} |", *(f"{cell} |" for cell in cells))
-    print()
-    for loss, title in losses.items():
-        print(f"- **{title}**: {verdict([*pairs(runs, loss, 15).values()])}.")
+    print("| loss | seed |", *(f"{name} |" for name in values))
+    print("|---|---:|" + "---|" * len(values))
+    for loss, title in LOSSES.items():
+        for both in pairs(runs, loss, epochs):
+            cells = (
+                " → ".join(f"{100 * value(record):.1f}" for record in both)
+                for value in values.values()
+            )
+            seed = both[0]["config"]["seed"]
+            print(f"| {title} | {seed} |", *(f"{cell} |" for cell in cells))
+
+
+def write_answers() -> None:
+    """Print whether the short start helps."""
+    runs = all_runs()
+    for loss, title in LOSSES.items():
+        print(f"- **{title}**: {verdict(pairs(runs, loss, 15))}.")

@@ -3,9 +3,8 @@
 Usage: python -m results.prototypes.turned FILE.csv RUN...
 
 `cosine` is between a prototype at the start and at the end, mean over the classes. `towards` is the
-mean over images of the cosine between a feature and the mean of the prototypes' directions, times
-the length of that mean. `auroc` is the AUROC of the mean distance against the test images. Mosaics
-are FPR's, of the test images.
+mean cosine between features and prototypes. `auroc` is the AUROC of the mean distance against the
+test images. 1,000 images of each set are taken. The mosaics are FPR's, of the test images.
 """
 
 import csv
@@ -17,12 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from data.batches import Normalizer
 from data.splits import limited
 from experiment.finished import FinishedRun
 from losses import LOSSES, fpr
-from models import Network, build_model
+from models import build_model
 from utils.metrics import detection_metrics
 from utils.output import print_line
+
+from . import starts  # noqa: F401  # the losses of this study
 
 IMAGES = 1000
 SVHN = "SVHN-crops"
@@ -30,21 +32,13 @@ COLUMNS = ("network", "epochs", "loss", "seed", "cosine", "set", "towards", "aur
 
 
 def directions_at_start(config: dict, classes: int) -> Tensor:
-    """Return the directions [C, D] of the prototypes with which a run began."""
+    """Return the directions [C, D] of the prototypes with which a run began.
+
+    It seeds the global generator, as the run did.
+    """
     torch.manual_seed(config["seed"])
     start = build_model(config["model"], classes, LOSSES[config["loss"]].head)
     return F.normalize(start.classifier.prototypes.detach(), dim=1)
-
-
-def features_of(network: Network, pixels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return the directions [N, D] of the features of images, uint8 [N, 3, H, W]."""
-    found = []
-    hook = network.classifier.register_forward_pre_hook(lambda _, given: found.append(given[0]))
-    with torch.no_grad():
-        for batch in pixels.split(250):
-            network((batch / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1))
-    hook.remove()
-    return F.normalize(torch.cat(found).float(), dim=1)
 
 
 def measure(folder: Path) -> Iterator[dict[str, str | int]]:
@@ -60,8 +54,12 @@ def measure(folder: Path) -> Iterator[dict[str, str | int]]:
         name: part.take(limited(len(part), IMAGES)).first(IMAGES) for name, part in images.items()
     }
     sets["mosaics"] = fpr.mosaics(sets["test"])
-    mean, std = torch.tensor(data.mean), torch.tensor(data.std)
-    features = {name: features_of(network, pixels, mean, std) for name, pixels in sets.items()}
+    normalize = Normalizer(data.mean, data.std, torch.device("cpu"))
+    with torch.no_grad():
+        features = {
+            name: F.normalize(network.forward_features(normalize(pixels)).float(), dim=1)
+            for name, pixels in sets.items()
+        }
     nearness = {name: -torch.cdist(each, directions).mean(1) for name, each in features.items()}
     for name, each in features.items():
         yield {

@@ -185,13 +185,34 @@ def test_another_ood_image_is_noticed_and_links_that_lead_back_are_followed_once
     assert (status, err.count("\n")) == (2, 1)
 
 
+def test_a_link_to_other_images_that_are_older_is_noticed(mine, tmp_path, run_main):
+    link = tmp_path / "current"
+    shutil.copytree(mine, tmp_path / "other")
+    shutil.copy(mine / "test" / "dark" / "00.bmp", tmp_path / "other" / "test" / "dark" / "01.bmp")
+    time.sleep(1)
+    link.symlink_to(mine)
+    given = ("--data", str(link), "--protocol", "paper", *GIVEN)
+    assert run_main(*given)[0] == 0
+    time.sleep(1)  # a record has the second in which its run began
+    link.unlink()
+    link.symlink_to(tmp_path / "other")
+    status, _, err = run_main(*given)
+    assert (status, "the images or labels of test have changed" in err) == (2, True)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
 def test_detectors_are_not_fitted_to_other_images_than_the_network(
-    mine, tmp_path, run_main, capsys
+    mine, tmp_path, run_main, capsys, split
 ):
     assert run_main("--data", str(mine), "--protocol", "paper", *GIVEN)[0] == 0
     given = [str(tmp_path / "runs"), "--scores", "knn", "--device", "cpu"]
     assert detect.main(given) == 0
-    other_pixel(mine / "train")
+    if split == "train":
+        other_pixel(mine / "train")
+    else:
+        shutil.copy(mine / "test" / "dark" / "00.bmp", mine / "test" / "dark" / "01.bmp")
     capsys.readouterr()
     assert detect.main(given) == 2
-    assert "differ from those of the run" in capsys.readouterr().err
+    assert (
+        f"the images or labels of {split} differ from those of the run" in capsys.readouterr().err
+    )

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+from contextlib import chdir
 
 import numpy as np
 import pytest
 import torch
 
+import detect
 from data import duplicates, files, sources, train_and_test
 from tests.image_files import save_folders, save_lists, save_npz
 
@@ -37,7 +39,8 @@ def test_class_folders_alone_are_split_once_and_for_all(alone, size):
     assert test.notes == ()
     assert train.notes == (
         f"{alone} holds no train and test: 4 of its 20 images are the test set, about a fifth of "
-        "each class, the same ones in every run",
+        "each class, the same ones until a file comes or goes; 4 classes: class0, class1, class2, "
+        "class3",
     )
 
 
@@ -54,6 +57,27 @@ def test_what_is_named_like_a_split_is_no_class(alone, name, size):
         load(alone, size)
 
 
+@pytest.mark.parametrize(
+    "names", [("train2017", "val2017"), ("Test set", "trainset"), ("bottle/test", "bottle/train")]
+)
+@pytest.mark.parametrize("size", [None, 4], ids=["one size", "cropped"])
+def test_splits_under_other_names_are_no_classes(alone, names, size):
+    for number, name in enumerate(names):
+        (alone / name).parent.mkdir(exist_ok=True)
+        (alone / f"class{number}").rename(alone / name)
+    for number in (2, 3):
+        shutil.rmtree(alone / f"class{number}")
+    with pytest.raises(ValueError, match=f"holds no .* .*{names[-1]}"):
+        load(alone, size)
+
+
+def test_few_images_of_many_classes_are_split(tmp_path):
+    save_folders(tmp_path / "mine", save_npz(tmp_path / "all.npz", labels=np.arange(20) // 2))
+    train, test = load(tmp_path / "mine")
+    assert sorted(train.labels.tolist()) == list(range(10))
+    assert sorted(test.labels.tolist()) == list(range(10))
+
+
 def test_a_file_that_is_no_split_may_have_such_a_name(alone):
     for name in ("train.py", "test.csv", "README.txt"):
         (alone / name).write_text("text")
@@ -68,13 +92,15 @@ def test_a_class_without_a_test_image_is_named(tmp_path):
     train, test = load(tmp_path / "mine")
     missing = set(range(4)) - set(test.labels.tolist())
     (name,) = (train.classes[number] for number in missing)
-    assert train.notes[0].endswith(f"It has no image of {name}")
+    assert train.notes[0].endswith(f"; the test set has no image of {name}")
 
 
 def test_classes_that_cannot_be_split_are_an_error(alone):
     for path in sorted((alone / "class3").iterdir())[1:]:
         path.unlink()
-    with pytest.raises(ValueError, match="cannot hold out 4 of 16 images for testing .* give the"):
+    with pytest.raises(
+        ValueError, match="for testing .class3: one image only.: .* or give the folder"
+    ):
         load(alone)
 
 
@@ -86,10 +112,15 @@ def test_runs_may_not_lie_among_the_classes(alone, run_main):
 
 def test_a_folder_alone_trains_and_the_run_says_so(alone, run_main):
     given = ("--model", "smallcnn", "--loss", "softmax", "--epochs", "1", "--protocol", "paper")
-    status, out, _ = run_main("--data", str(alone), *given, "--ood", "noise")
+    with chdir(alone.parent):
+        status, out, _ = run_main("--data", "mine", *given, "--ood", "noise", "--runs", "runs")
     assert status == 0
     assert out.startswith(f"warning: {alone} holds no train and test: 4 of its 20 images")
     assert "16 images on cpu" in out
+    # A relative --runs means something else in another folder.
+    run = alone.parent / "runs" / "mine" / "smallcnn" / "softmax" / "1"
+    with chdir(alone / "class0"):
+        assert detect.main([str(run), "--scores", "knn", "--device", "cpu"]) == 0
 
 
 def warnings(folder, size=None):

@@ -73,9 +73,12 @@ def test_dismax_with_fpr_equals_its_definition(alpha):
     assert value.item() == pytest.approx(0.5 * plain + 0.5 * alpha * divergence, rel=1e-12)
 
 
-@pytest.mark.parametrize("regularization", ["fpr", None])
-def test_the_mean_distance_is_in_no_training_loss(regularization):
-    """With or without FPR, DisMax trains as IsoMax+ does with its scale divided by √2."""
+@pytest.mark.parametrize(
+    ("regularization", "other"),
+    [("fpr", losses.DisMaxLossSecondPart), (None, losses.IsoMaxPlusLossSecondPart)],
+)
+def test_the_mean_distance_is_in_no_training_loss(regularization, other):
+    """Without FPR, DisMax's loss is that of IsoMax+ with the scale divided by √2."""
     dismax, _ = build("dismax")
     isomaxplus, _ = build("isomaxplus")
     isomaxplus.prototypes.data.copy_(dismax.prototypes)
@@ -83,13 +86,18 @@ def test_the_mean_distance_is_in_no_training_loss(regularization):
     features, classes = batch()
     features.requires_grad_()
     found = []
-    for head in (dismax, isomaxplus):
-        criterion = losses.DisMaxLossSecondPart(head.train(), regularization=regularization)
+    for criterion in (
+        losses.DisMaxLossSecondPart(dismax.train(), regularization),
+        other(isomaxplus.train()),
+    ):
+        head = criterion.classifier
         _, targets = criterion.preprocess(
             torch.zeros(B, 3, 2, 2), classes, generator=torch.Generator().manual_seed(0)
         )
         loss = criterion(head(features), targets)
-        found.append((loss, *torch.autograd.grad(loss, (features, head.prototypes))))
+        inputs = (features, head.prototypes, head.distance_scale)
+        found.append([loss, *torch.autograd.grad(loss, inputs)])
+    found[0][-1] *= math.sqrt(2)  # of the scale
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 

@@ -17,7 +17,6 @@ from losses import (
     DisMaxLossSecondPart,
     IsoMaxPlusLossFirstPart,
 )
-from models import build_model
 from reporting.columns import COLUMNS
 from reporting.reading import read_runs
 from reporting.run_rows import run_rows
@@ -33,11 +32,9 @@ with (
     mock.patch("reporting.columns.COLUMNS", [*COLUMNS]) as all_columns,
 ):
     from results.fpr_variants import columns, variants  # noqa: F401
-    from results.prototypes import starts, turned  # noqa: F401
     from results.schedule_or_capacity import mean_distance  # noqa: F401
 
     VARIANTS = {name: loss.criterion for name, loss in LOSSES.items()}
-    HEADS = {name: loss.head for name, loss in LOSSES.items()}
     SCORES = dict(DETECTORS)
 ADDED = {column.title: column.value for column in all_columns[len(COLUMNS) :]}
 
@@ -127,37 +124,6 @@ def test_the_two_parts_of_the_distances_come_from_the_logits(head):
         torch.testing.assert_close(score(images).float(), expected, rtol=1e-4, atol=1e-5)
         assert SCORES[name].refuses(head) is None
         assert SCORES[name].refuses(IsoMaxPlusLossFirstPart(8, 5)) == "needs the logits of DisMax"
-
-
-def network(loss, seed):
-    torch.manual_seed(seed)
-    return build_model("wideresnet102", 10, HEADS[loss])
-
-
-def test_short_prototypes_have_the_usual_directions_and_turn_faster():
-    heads = [network(loss, 1).classifier.train() for loss in ("dismax", "dismax_short")]
-    usual, short = (torch.nn.functional.normalize(head.prototypes.detach()) for head in heads)
-    torch.testing.assert_close(usual, short)
-    features, labels = torch.rand(64, 128), torch.arange(64) % 10
-    turns = []
-    for head in heads:
-        criterion = DisMaxLossSecondPart(head, regularization=None)
-        criterion(head(features), labels).backward()
-        with torch.no_grad():
-            after = torch.nn.functional.normalize(head.prototypes - 1e-3 * head.prototypes.grad)
-        turns.append((after - usual).double().norm(dim=1).mean())
-    assert turns[1] / turns[0] == pytest.approx(128, rel=0.2)
-
-
-def test_the_prototypes_of_a_seed_are_those_of_its_run_and_nothing_else_changes():
-    ours, usual = network("dismax_start3", 1), network("dismax", 1)
-    assert ours.classifier.prototypes.equal(network("dismax", 3).classifier.prototypes)
-    for name, value in usual.state_dict().items():
-        if "classifier" not in name:
-            assert ours.state_dict()[name].equal(value), name
-    config = {"seed": 3, "model": "wideresnet102", "loss": "dismax"}
-    directions = torch.nn.functional.normalize(ours.classifier.prototypes.detach())
-    assert turned.directions_at_start(config, 10).equal(directions)
 
 
 def test_the_numbers_that_choose_and_judge_are_those_of_the_record():
