@@ -40,11 +40,11 @@ def lowest(record: Record) -> float:
     return min(auroc(title, "MMLES")(record) for title in SETS)
 
 
-def write_turned() -> None:
-    """Print the cosines between the prototypes at the start and at the end, from turned.csv."""
-    rows = pd.read_csv(FOLDER / "turned.csv").query("set == 'test'")
-    table = rows.groupby(["network", "epochs", "loss"], sort=False).cosine.agg(["mean", "count"])
-    cells = table["mean"].map("{:.2f}".format) + " (n=" + table["count"].astype(str) + ")"
+def write_turned(column: str, images: str) -> None:
+    """Print the mean over seeds of a column of turned.csv, for a set of images."""
+    rows = pd.read_csv(FOLDER / "turned.csv").query("set == @images")
+    groups = rows.groupby(["network", "epochs", "loss"], sort=False)
+    cells = groups[column].mean().map("{:.2f}".format) + groups.size().map(" (n={})".format)
     print(cells.unstack("loss", fill_value="").reset_index().to_markdown(index=False))
 
 
