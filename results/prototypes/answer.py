@@ -7,13 +7,14 @@ from statistics import mean
 
 import pandas as pd
 
+from losses import LOSSES
 from reporting.reading import read_runs
 from results.schedule_or_capacity.values import Record, accuracy, auroc, detector_auroc
 
 FOLDER = Path(__file__).parent
 NETWORK = "wideresnet102"
 SEEDS = {4: (1, 2, 3), 15: (4, 5, 6)}  # of the trial and of the judgement, by epochs
-LOSSES = {"dismax_nofpr": "without FPR", "dismax": "with FPR"}
+LOSS_TITLES = {"dismax_nofpr": "without FPR", "dismax": "with FPR"}
 # Title of a set → its name in the table.
 SETS = {
     "CIFAR-100": "CIFAR-100",
@@ -41,11 +42,24 @@ def lowest(record: Record) -> float:
 
 
 def write_turned(column: str, images: str) -> None:
-    """Print the mean over seeds of a column of turned.csv, for a set of images."""
+    """Print the mean over seeds of a column of turned.csv with the usual start, for a set."""
+    usual = [LOSSES[name].title for name in LOSS_TITLES]
     rows = pd.read_csv(FOLDER / "turned.csv").query("set == @images")
+    rows = rows[rows.loss.isin(usual)]
     groups = rows.groupby(["network", "epochs", "loss"], sort=False)
     cells = groups[column].mean().map("{:.2f}".format) + groups.size().map(" (n={})".format)
     print(cells.unstack("loss", fill_value="").reset_index().to_markdown(index=False))
+
+
+def write_short() -> None:
+    """Print the runs of the short start in turned.csv, with AUROCs in percent."""
+    rows = pd.read_csv(FOLDER / "turned.csv").query("loss.str.endswith('short prototypes')")
+    runs = ["loss", "epochs", "seed", "cosine"]
+    table = (100 * rows.set_index([*runs, "set"]).auroc.unstack()).reset_index()
+    table = table[[*runs, "SVHN-crops", "mosaics"]].round(
+        {"cosine": 2, "SVHN-crops": 1, "mosaics": 1}
+    )
+    print(table.to_markdown(index=False))
 
 
 def on_svhn(runs: Runs, body: int, prototypes: int) -> float:
@@ -115,7 +129,7 @@ def write_remedy(epochs: int) -> None:
     }
     print("| loss | seed |", *(f"{name} |" for name in values))
     print("|---|---:|" + "---|" * len(values))
-    for loss, title in LOSSES.items():
+    for loss, title in LOSS_TITLES.items():
         for both in pairs(runs, loss, epochs):
             cells = (
                 " → ".join(f"{100 * value(record):.1f}" for record in both)
@@ -128,5 +142,5 @@ def write_remedy(epochs: int) -> None:
 def write_answers() -> None:
     """Print whether the short start helps."""
     runs = all_runs()
-    for loss, title in LOSSES.items():
+    for loss, title in LOSS_TITLES.items():
         print(f"- **{title}**: {verdict(pairs(runs, loss, 15))}.")
