@@ -1,6 +1,7 @@
 """Finds out whether the images of a run have changed since."""
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -69,6 +70,7 @@ def _stats(path: Path) -> Iterator[os.stat_result]:
             continue
         seen.add((here.st_dev, here.st_ino))
         for name in (*folders, *names):
-            if os.path.exists(inside := os.path.join(folder, name)):
+            inside = os.path.join(folder, name)
+            yield (found := os.lstat(inside))
+            if stat.S_ISLNK(found.st_mode) and os.path.exists(inside):
                 yield os.stat(inside)
-                yield os.lstat(inside)
