@@ -53,8 +53,9 @@ def noted(train: ImageSet, test: ImageSet) -> tuple[ImageSet, ImageSet]:
     for what, found in kinds:
         if found:
             group, image = found[0]
-            names = _name(train, test, image), _name(train, test, group[0])
-            notes.append(f"{len(found):,} {what} (such as {names[0]}, equal to {names[1]})")
+            name, other = _name(train, test, image), _name(train, test, group[0])
+            why = f"equal to {other}" if name != other else "which is listed twice"
+            notes.append(f"{len(found):,} {what} (such as {name}, {why})")
     return replace(train, notes=(*train.notes, *notes)), test
 
 

@@ -163,7 +163,9 @@ def test_a_list_that_is_train_and_test_is_noticed(tmp_path):
     lines = save_lists(tmp_path / "all", save_npz(tmp_path / "all.npz"))
     for split in ("train", "test"):
         (tmp_path / f"{split}.txt").write_text(lines)
-    assert warnings(tmp_path)[0].startswith("20 of 20 test images are training images too")
+    (warning,) = warnings(tmp_path)
+    assert warning.startswith("20 of 20 test images are training images too")
+    assert warning.endswith("all/000.png, which is listed twice)")
 
 
 def test_a_file_is_read_to_its_end_only_if_size_and_beginning_are_another_ones(alone, monkeypatch):
