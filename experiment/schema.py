@@ -115,6 +115,7 @@ RECORD = {
     "train_images?": WHOLE,
     "recipe": {},
     "fingerprints?": {EACH: TEXT},
+    "notes?": TEXTS,
     "body_sha256?": TEXT,
     "plugins?": {EACH: TEXT},
     "members?": SEEDS,

@@ -46,6 +46,7 @@ def make_record(
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "train_images": len(data.train),
         "fingerprints": _fingerprints(session),
+        "notes": list(data.notes),
         "plugins": plugins.LOADED,
         "body_sha256": weights.fingerprint(run.model.body),
         "best": {

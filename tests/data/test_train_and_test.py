@@ -10,6 +10,7 @@ import torch
 
 import detect
 from data import duplicates, files, sources, train_and_test
+from experiment import records
 from tests.image_files import save_folders, save_lists, save_npz
 
 
@@ -117,6 +118,8 @@ def test_a_folder_alone_trains_and_the_run_says_so(alone, run_main):
     assert status == 0
     assert out.startswith(f"warning: {alone} holds no train and test: 4 of its 20 images")
     assert "16 images on cpu" in out
+    record = records.read_record(alone.parent / "runs/mine/smallcnn/softmax/1/metrics.json")
+    assert out.startswith(f"warning: {record['notes'][0]}\n")
     # A relative --runs means something else in another folder.
     run = alone.parent / "runs" / "mine" / "smallcnn" / "softmax" / "1"
     with chdir(alone / "class0"):
