@@ -47,7 +47,8 @@ def write_turned(column: str, images: str) -> None:
     rows = pd.read_csv(FOLDER / "turned.csv").query("set == @images")
     rows = rows[rows.loss.isin(usual)]
     groups = rows.groupby(["network", "epochs", "loss"], sort=False)
-    cells = groups[column].mean().map("{:.2f}".format) + groups.size().map(" (n={})".format)
+    numbers = groups[column].agg(["mean", "size"])
+    cells = numbers.apply(lambda row: f"{row['mean']:.2f} (n={row['size']:.0f})", axis=1)
     print(cells.unstack("loss", fill_value="").reset_index().to_markdown(index=False))
 
 
