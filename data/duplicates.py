@@ -44,8 +44,8 @@ def noted(train: ImageSet, test: ImageSet) -> tuple[ImageSet, ImageSet]:
             [
                 (group, image)
                 for group in groups
+                if len({labels[image] for image in group}) > 1
                 for image in reversed(group)
-                if any(labels[image] != labels[other] for other in group)
             ],
         ),
     ]

@@ -39,7 +39,7 @@ def images_of(path: Path, root: Path = Path()) -> ImageFiles:
     for other in others:
         other_size = size_of(other)
         if other_size != size:
-            sizes = f"{first.name} {_size_text(size)}, {other} {_size_text(other_size)}"
+            sizes = f"{first.name} {size_text(size)}, {other} {size_text(other_size)}"
             raise ValueError(
                 f"{path} holds images of several sizes ({sizes}): give the network's with --size "
                 "224, or resize them to one"
@@ -130,5 +130,6 @@ def _encoded(paths: Iterable[str | Path]) -> np.ndarray:
     return np.array([os.fsencode(path) for path in paths])
 
 
-def _size_text(size: tuple[int, int]) -> str:
+def size_text(size: tuple[int, int]) -> str:
+    """Return a (height, width) as messages have it."""
     return "×".join(map(str, size))

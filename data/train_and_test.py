@@ -4,12 +4,11 @@ The folder holds `train` and `test`, or nothing but class folders. Then about a 
 is the test set.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from . import classes, duplicates, npz
-from .files import decode_if_small, images_of, load_cropped
+from .files import decode_if_small, images_of, load_cropped, size_text
 from .folders import is_system, refuse_dead_link, shown, some
 from .lists import LIST
 from .splits import hold_out
@@ -38,7 +37,7 @@ def load_train_and_test(folder: Path, root: Path = Path()) -> tuple[ImageSet, Im
     else:
         train, test = _load_named(folder, "train", root), _load_named(folder, "test", root)
     if train.size != test.size:
-        sizes = " and ".join("×".join(map(str, part.size)) for part in (train, test))
+        sizes = f"{size_text(train.size)} and {size_text(test.size)}"
         raise ValueError(
             f"{folder}: train and test images differ in size ({sizes}): resize them to one"
         )
@@ -83,20 +82,22 @@ def cropped_pair(
 
 def is_unsplit(folder: Path) -> bool:
     """Return whether a folder holds class folders, and nothing that is named like a split."""
-    return not _named_like_splits(folder) and any(
-        (folder / name).is_dir() and not is_system(name) for name in os.listdir(folder)
-    )
+    return bool(_folders(folder)) and not _named_like_splits(folder)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, without those that systems and programs make."""
+    return [path for path in sorted(folder.iterdir()) if path.is_dir() and not is_system(path.name)]
 
 
 def _named_like_splits(folder: Path) -> list[str]:
     """Return what a folder holds that shows that its images are split already."""
-    paths = sorted(folder.iterdir())
     named = [
         path.name
-        for path in paths
+        for path in sorted(folder.iterdir())
         if (path.stem if path.suffix.lower() in (".npz", LIST) else path.name).lower() in SPLITS
     ]
-    folders = [path for path in paths if path.is_dir() and not is_system(path.name)]
+    folders = _folders(folder)
     if all(path.name.lower().startswith(SPLITS) for path in folders):  # train2017 and val2017
         named += [path.name for path in folders]
     inside = [path / split for path in folders for split in ("train", "test")]

@@ -7,7 +7,6 @@ that a threshold for 95 % of the held-out images accepts.
 """
 
 import copy
-import csv
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,8 +22,8 @@ from dismax.score import DeployedScore, fit_to_outputs
 from experiment.deployment import TPR
 from experiment.finished import FinishedRun
 from experiment.titles import of_sources
+from results.measuring import Row, network_of, write
 from utils.metrics import detection_metrics
-from utils.output import print_line
 
 MORE_SETS = ("far=digits", "far=photos", "very_far=noise")  # for runs on CIFAR-10
 PLUS = "mahalanobis_plus_plus"
@@ -62,18 +61,12 @@ def scores_of(data: FitData, temperature: float) -> dict[str, DeployedScore]:
     return {**scores, "combined": combined}
 
 
-def measure(folder: Path) -> Iterator[dict[str, str | int]]:
+def measure(folder: Path) -> Iterator[Row]:
     """Yield the rows of a run."""
     run = FinishedRun(folder, torch.device("cpu"), Path("data/downloads"))
-    config, titles = run.record["config"], run.record["titles"]
     data, sets = outputs_of(run)
     test = sets.pop("test")
-    about = {
-        "network": titles["model"],
-        "epochs": config["epochs"],
-        "loss": titles["loss"],
-        "seed": config["seed"],
-    }
+    about = network_of(run.record)
     for name, score in scores_of(data, run.record["temperature"]["value"]).items():
         in_scores = score.of(test.outputs, data.head)
         for title, images in {"test": test, **sets}.items():
@@ -84,16 +77,6 @@ def measure(folder: Path) -> Iterator[dict[str, str | int]]:
             yield about | {"set": title, "score": name} | numbers
 
 
-def main(path: str, *folders: str) -> None:
-    """Measure the runs one after another, and write each as soon as it is done."""
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        for folder in folders:
-            writer.writerows(measure(Path(folder)))
-            file.flush()
-            print_line(f"{folder} is measured")
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    path, *folders = sys.argv[1:]
+    write(path, COLUMNS, measure, folders)

@@ -7,7 +7,6 @@ mean cosine between features and prototypes. `auroc` is the AUROC of the mean di
 test images. 1,000 images of each set are taken. The mosaics are FPR's, of the test images.
 """
 
-import csv
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +20,8 @@ from data.splits import limited
 from experiment.finished import FinishedRun
 from losses import LOSSES, fpr
 from models import build_model
+from results.measuring import Row, network_of, write
 from utils.metrics import detection_metrics
-from utils.output import print_line
 
 from . import starts  # noqa: F401  # the losses of this study
 
@@ -41,13 +40,12 @@ def directions_at_start(config: dict, classes: int) -> Tensor:
     return F.normalize(start.classifier.prototypes.detach(), dim=1)
 
 
-def measure(folder: Path) -> Iterator[dict[str, str | int]]:
+def measure(folder: Path) -> Iterator[Row]:
     """Yield a row for each set of images."""
     run = FinishedRun(folder, torch.device("cpu"), Path("data/downloads"))
     network, data = run.load_network().eval(), run.load_data()
-    config, titles = run.record["config"], run.record["titles"]
     directions = F.normalize(network.classifier.prototypes.detach(), dim=1)
-    start = directions_at_start(config, len(directions))
+    start = directions_at_start(run.record["config"], len(directions))
     sources = {entry["title"]: source for source, entry in run.record["detection"].items()}
     images = {"test": data.evaluation["test"], SVHN: data.ood[sources[SVHN]][1]}
     sets = {
@@ -62,11 +60,7 @@ def measure(folder: Path) -> Iterator[dict[str, str | int]]:
         }
     nearness = {name: -torch.cdist(each, directions).mean(1) for name, each in features.items()}
     for name, each in features.items():
-        yield {
-            "network": titles["model"],
-            "epochs": config["epochs"],
-            "loss": titles["loss"],
-            "seed": config["seed"],
+        yield network_of(run.record) | {
             "cosine": f"{F.cosine_similarity(start, directions).mean().item():.3f}",
             "set": name,
             "towards": f"{(each @ directions.mean(0)).mean().item():.4f}",
@@ -74,15 +68,6 @@ def measure(folder: Path) -> Iterator[dict[str, str | int]]:
         }
 
 
-def main(path: str, *folders: str) -> None:
-    """Measure the runs one after another."""
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        for folder in folders:
-            writer.writerows(measure(Path(folder)))
-            print_line(f"{folder} is measured")
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    path, *folders = sys.argv[1:]
+    write(path, COLUMNS, measure, folders)
