@@ -25,9 +25,9 @@ all_runs() {
     cell wideresnet102 15 $seed --compile
   done
   for seed in 2 3; do
+    cell wideresnet102 60 $seed --compile
     cell resnet10 4 $seed
     cell resnet10 15 $seed
-    cell wideresnet102 60 $seed --compile
   done
 }
 
