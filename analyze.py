@@ -21,20 +21,23 @@ import pandas as pd
 from tyro.conf import Positional
 
 from reporting.aggregation import main_table
-from reporting.beside import BESIDE_HEADS, beside_rows, read_published, source_lines
+from reporting.beside import beside_table, read_published, source_lines
 from reporting.bold import ONE_RUN, RULES, one_run_each
 from reporting.choosing import choose_columns, choose_runs
 from reporting.classification import classification_tables
+from reporting.comparisons import comparison_table, refuse_unknown_method
 from reporting.details import detail_tables
 from reporting.grouping import RunTable, other_content, split_by_precision, tables_of
+from reporting.intervals import interval_tables
 from reporting.latex import opening
-from reporting.near_far import HEADS, has_near_and_far, near_far_rows
+from reporting.near_far import has_near_and_far, near_far_table
 from reporting.printing import Printer, print_csv
+from reporting.ranking import ranking, ranking_table
 from reporting.reading import read_runs
 from reporting.run_rows import Efficiencies, efficiencies
 from reporting.runs import Runs, group_runs
-from reporting.significance import comparison_tables, ranking_table, refuse_unknown_method
-from reporting.tables import STAR
+from reporting.table import Table
+from reporting.text_table import STAR
 from utils import program
 from utils.output import deliver, print_error, print_line
 from utils.plugins import WithPlugins
@@ -121,31 +124,28 @@ def print_tables(tables: Sequence[RunTable], options: Options) -> None:
     printer = Printer(options.format, RULES[options.bold])
     published = read_published(options.beside) if options.beside else None
     if options.beside and not any(
-        has_near_and_far(run)
-        for table in tables
-        for part in table.parts
-        for run in part.runs.values()
+        has_near_and_far(run) for table in tables for _, run in table.named_runs
     ):
         print_line(
             "warning: --beside compares means of near and far sets, and no run has both: give them "
             "to --ood",
             sys.stderr,
         )
-    mains = [main_table(table.parts, options.bold) for table in tables]
+    mains = [main_table(table, options.bold) for table in tables]
     if options.columns:
         mains = choose_columns(mains, options.columns)
-    for table, (heads, rows) in zip(tables, mains, strict=True):
-        printer.print(table.title, heads, rows, table.how, table.brief)
+    for table, main_one in zip(tables, mains, strict=True):
+        printer.print(main_one, how=table.how, brief=table.brief)
         if one_run_each(name for name, _ in table.named_runs):
             printer.note([ONE_RUN])
-        if means := near_far_rows(table.named_runs):
-            title = f"{table.title}, means of near and far sets (FPR@95: OOD positive)"
-            printer.print(title, HEADS, means)
+        means = near_far_table(table.named_runs)
+        if means.rows:
+            printer.print(means, f"{table.title}, ")
         if published is not None:
             print_beside(table, published, printer)
         print_supplements(table, options, printer)
     if options.compare is not None and any(shown):
-        printer.print_tests(ranking_table(shown))
+        printer.print(ranking_table(ranking(shown)))
     if options.format == "table" and any(shown):
         rule = f"{STAR} or bold: {RULES[options.bold]}."
         printer.note([f"{rule} AUPR: average precision, OOD positive."])
@@ -153,23 +153,23 @@ def print_tables(tables: Sequence[RunTable], options: Options) -> None:
 
 def print_supplements(table: RunTable, options: Options, printer: Printer) -> None:
     """Print the tests and the details of a table's runs, if they are asked for."""
+    supplements: list[Table] = []
     if options.compare is not None and table.parts[0].rows:
-        for tests in comparison_tables(table.parts[0], options.compare):
-            printer.print_tests(tests, f"{table.title}: ")
+        supplements.append(comparison_table(table.parts[0].rows, options.compare))
+        supplements += interval_tables(table.parts[0].runs)
     if options.detail:
-        for title, heads, rows in classification_tables(table.named_runs):
-            printer.print(f"{table.title}: {title}", heads, rows)
-        for title, heads, rows in detail_tables(table.named_runs):
-            printer.print(f"{table.title}: {title}", heads, rows)
+        supplements += classification_tables(table.named_runs)
+        supplements += detail_tables(table.named_runs)
+    for each in supplements:
+        printer.print(each, f"{table.title}: ")
 
 
 def print_beside(table: RunTable, published: pd.DataFrame, printer: Printer) -> None:
     """Print published means beside those of each group of runs that has near and far sets."""
     for part in table.parts:
         if any(has_near_and_far(record) for _, record in part.named_runs):
-            rows = beside_rows(part.group, part.named_runs, published)
-            title = f"{part.group.data_title}{part.suffix}, beside published means"
-            printer.print(title, BESIDE_HEADS, rows)
+            rows = beside_table(part.group, part.named_runs, published)
+            printer.print(rows, f"{part.group.data_title}{part.suffix}, ")
             printer.note(source_lines(part.group, published))
 
 

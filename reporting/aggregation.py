@@ -8,9 +8,10 @@ from typing import Literal, NamedTuple
 
 from .bold import Best, best_of, best_of_runs
 from .columns import Column, RunRow, columns_of, value_of
-from .grouping import Part
+from .grouping import Part, RunTable
+from .numbers import mean_and_deviation, number, signed
 from .paper import in_the_papers_order, paper_name
-from .tables import BEST, mean_and_deviation, number, signed
+from .table import BEST, Table
 
 # Method → column's title → mean and standard deviation; NaN where there is none.
 Numbers = dict[str, dict[str, tuple[float, float]]]
@@ -73,17 +74,17 @@ class _Block(NamedTuple):
     runs: Counter[str]
 
 
-def main_table(parts: Sequence[Part], bold: str = "test") -> tuple[list[str], list[list[str]]]:
-    """Return the heads and rows of a main table: ours, the paper's, and the difference.
+def main_table(runs: RunTable, bold: str = "test") -> Table:
+    """Return a main table: our numbers, the paper's, and the difference.
 
     The best numbers are marked among the rows of one data set.
 
     Args:
-        parts: the groups of runs.
+        runs: the groups of runs.
         bold: which of our numbers are bold, a key of `bold.RULES`.
     """
-    columns = columns_of([row.record for part in parts for row in part.rows])
-    blocks = [_block(part, columns) for part in parts]
+    columns = columns_of([row.record for part in runs.parts for row in part.rows])
+    blocks = [_block(part, columns) for part in runs.parts]
     columns = [
         column
         for column in columns
@@ -94,14 +95,14 @@ def main_table(parts: Sequence[Part], bold: str = "test") -> tuple[list[str], li
         )
     ]
     ours, papers = {}, {}
-    for data in {part.group.data for part in parts}:
+    for data in {part.group.data for part in runs.parts}:
         same = [block for block in blocks if block.part.group.data == data]
         numbers, papers_numbers = _by_row(same, "ours"), _by_row(same, "paper")
         by_test = best_of_runs([row for block in same for row in block.rows], columns)
         ours |= as_texts(numbers, columns, by_test if bold == "test" else best_of(numbers, columns))
         papers |= as_texts(papers_numbers, columns, best_of(papers_numbers, columns))
     rows = [row for block in blocks for row in _rows(block, columns, ours, papers)]
-    return ["method (runs)", *(column.title for column in columns)], rows
+    return Table(runs.title, ["method (runs)", *(column.title for column in columns)], rows)
 
 
 def _block(part: Part, columns: Sequence[Column]) -> _Block:

@@ -11,12 +11,13 @@ import pandas as pd
 
 from utils.metrics import LABELS
 
-from .near_far import GROUPS, HEADS, has_near_and_far, near_far_rows
+from .near_far import GROUPS, has_near_and_far, near_far_table
+from .numbers import mean_cell, number
 from .runs import Group
-from .tables import mean_cell, number
+from .table import Table
 
 NEAR, FAR = (f"{group} {LABELS['auroc']}" for group in GROUPS.values())
-BESIDE_HEADS = ["method", "network", "n", "ACC %", NEAR, FAR, "from"]
+HEADS = ["method", "network", "n", "ACC %", NEAR, FAR, "from"]
 TEXTS = ("data", "network", "method", "source", "date")
 # Metric → whether each row needs it. Each has a column for its deviation too, which may be empty.
 METRICS = {"accuracy": False, "near_auroc": True, "far_auroc": True}
@@ -63,12 +64,12 @@ def _line(rows: pd.Series) -> int:
     return int(rows.to_numpy().argmax()) + 2
 
 
-def beside_rows(
+def beside_table(
     group: Group, runs: Sequence[tuple[str, Mapping[str, Any]]], published: pd.DataFrame
-) -> list[list[str]]:
-    """Return rows below `BESIDE_HEADS`: ours, then the published ones on the same data.
+) -> Table:
+    """Return our means, then the published ones on the same data.
 
-    Ours are those of `near_far_rows`, with the accuracy. The networks of the others may differ.
+    Ours are those of `near_far_table`, with the accuracy. The networks of the others may differ.
     Their last cell is the number of their source.
 
     Args:
@@ -83,7 +84,7 @@ def beside_rows(
         cells = [number(row[name], row[f"{name}_std"]) for name in METRICS]
         mark = f"[{numbers[row['source'], row['date']]}]"
         rows.append([row["method"], row["network"], "", *cells, mark])
-    return rows
+    return Table("beside published means", HEADS, rows)
 
 
 def _our_rows(group: Group, runs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
@@ -94,8 +95,9 @@ def _our_rows(group: Group, runs: Sequence[tuple[str, Mapping[str, Any]]]) -> li
             accuracy = record["classification"]["test"]["t1"]["accuracy"]
             accuracies.setdefault(method, []).append(100 * accuracy)
     rows = []
-    for row in near_far_rows(runs):
-        cells = dict(zip(HEADS, row, strict=True))
+    means = near_far_table(runs)
+    for row in means.rows:
+        cells = dict(zip(means.heads, row, strict=True))
         accuracy = mean_cell(accuracies[cells["method"]])
         name = f"{cells['method']}, {cells['score']}"
         rows.append([name, group.network, cells["n"], accuracy, cells[NEAR], cells[FAR], OURS])
@@ -118,7 +120,7 @@ def _sources(published: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def source_lines(group: Group, published: pd.DataFrame) -> list[str]:
-    """Return a line for each source of `beside_rows`, with its number there, or one that says that
+    """Return a line for each source of `beside_table`, with its number there, or one that says that
     nothing is published for the group's data.
     """
     lines = [

@@ -3,15 +3,16 @@
 import re
 import unicodedata
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from .columns import RunRow
 from .paper import paper_name, paper_rows
 from .run_rows import run_rows
 from .runs import Group, Runs, method_of
+from .table import Table
 
 Key = TypeVar("Key", bound=Hashable)
-MainTable = tuple[list[str], list[list[str]]]  # heads and rows
 
 
 class Name(NamedTuple):
@@ -114,14 +115,14 @@ def _names(groups: Mapping[Group, Runs]) -> dict[Name, list[str]]:
     return names
 
 
-def choose_columns(tables: Sequence[MainTable], texts: Sequence[str]) -> list[MainTable]:
+def choose_columns(tables: Sequence[Table], texts: Sequence[str]) -> list[Table]:
     """Return main tables with only the columns that `--columns` names, in its order.
 
     A table may lack a column that another one has.
 
     Raises ValueError for a text that names no column of any table.
     """
-    titles = dict.fromkeys(head for heads, _ in tables for head in heads[1:])
+    titles = dict.fromkeys(head for table in tables for head in table.heads[1:])
     names = {title: [title] for title in titles}
     chosen: dict[str, None] = {}
     for text in texts:
@@ -132,7 +133,8 @@ def choose_columns(tables: Sequence[MainTable], texts: Sequence[str]) -> list[Ma
             )
         chosen |= dict.fromkeys(found)
     shown = []
-    for heads, rows in tables:
-        places = [0, *(heads.index(title) for title in chosen if title in heads[1:])]
-        shown.append(([heads[at] for at in places], [[row[at] for at in places] for row in rows]))
+    for table in tables:
+        places = [0, *(table.heads.index(title) for title in chosen if title in table.heads[1:])]
+        heads, *rows = [[row[at] for at in places] for row in (table.heads, *table.rows)]
+        shown.append(replace(table, heads=heads, rows=rows))
     return shown

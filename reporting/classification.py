@@ -7,10 +7,10 @@ from typing import Any
 from utils.failures import LABELS
 
 from .near_far import GROUPS, TEMPERATURES, mean_of_group
+from .numbers import mean_cell
 from .runs import detector_title
-from .tables import mean_cell
+from .table import Table
 
-Table = tuple[str, list[str], list[list[str]]]  # title, heads and rows
 # Metric of a classification → the column's head, and digits after the decimal point.
 CALIBRATION = {
     "nll": ("NLL", 3),
@@ -39,10 +39,11 @@ def classification_tables(runs: Sequence[tuple[str, Mapping[str, Any]]]) -> Iter
     digits = [digits for _, digits in CALIBRATION.values()]
     calibration = _rows(_calibration(runs), digits)
     if calibration:
-        yield "Calibration of the test images", ["method", "T", "n", *heads], calibration
+        heads = ["method", "T", "n", *heads]
+        yield Table("Calibration of the test images", heads, calibration)
     failures = _rows(_failures(runs), [2 if "AURC" in head else 1 for head in FAILURES])
     if failures:
-        yield FAILURES_TITLE, ["method", "score", "n", *FAILURES], failures
+        yield Table(FAILURES_TITLE, ["method", "score", "n", *FAILURES], failures)
 
 
 def _calibration(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Values:

@@ -6,11 +6,12 @@ from typing import Any
 from .bold import ONE_RUN, one_run_each
 from .choosing import compared, names_of
 from .columns import Column, RunRow, columns_of, values_by_seed
+from .numbers import mean_and_deviation, p_text, signed
 from .paper import in_the_papers_order
 from .runs import is_trained
 from .seeds import Comparison, compare
 from .statistics import LEVEL, holm, reach
-from .tables import BEST, mean_and_deviation, signed
+from .table import BEST, Table
 
 REFERENCE = "softmax"  # the loss that the others are compared with, if the table has it
 HEADS = ["column", "method", "difference", "interval", "p", "Holm's p", "n"]
@@ -35,6 +36,15 @@ def reference_of(rows: Sequence[RunRow]) -> str:
     return in_the_papers_order(row.method for row in chosen or rows)[0]
 
 
+def refuse_unknown_method(rows: Sequence[RunRow], against: str) -> None:
+    """Raises ValueError if no run is of the method that --compare names."""
+    if named(rows, against) is None:
+        methods = in_the_papers_order(row.method for row in rows)
+        raise ValueError(
+            f"--compare {against} is no method of these runs: choose one of {', '.join(methods)}"
+        )
+
+
 def named(rows: Sequence[RunRow], against: str) -> str | None:
     """Return the method that --compare names, by its title or else by another name of `names_of`;
     None if it is not there. A part of a name is not enough, since it may be that of several.
@@ -45,10 +55,8 @@ def named(rows: Sequence[RunRow], against: str) -> str | None:
     return next(iter([*titles, *others]), None)
 
 
-def comparison_table(
-    rows: Sequence[RunRow], against: str
-) -> tuple[list[list[str]], list[str]] | None:
-    """Return the rows below `HEADS`, and notes; None if no run is of the method.
+def comparison_table(rows: Sequence[RunRow], against: str) -> Table:
+    """Return the differences from a method, or only a note that says why there are none.
 
     A row is a column of the main table and a method: its mean minus that of the method `against`.
 
@@ -59,7 +67,8 @@ def comparison_table(
     names = in_the_papers_order(row.method for row in rows)
     baseline = named(rows, against) if against else reference_of(rows)
     if baseline is None:
-        return None
+        return Table("differences", HEADS, [], [f"No run of this table is of {against}."])
+    title = f"differences from {baseline}"
     table: list[list[str]] = []
     tested: list[Comparison] = []
     for column in columns_of([row.record for row in rows]):
@@ -74,15 +83,15 @@ def comparison_table(
         table += _rows(column, found, values, baseline)
         tested += [comparison for comparison in found.values() if comparison]
     if not table:
-        return [], ["There is no other method to compare with."]
+        return Table(title, HEADS, [], ["There is no other method to compare with."])
     if one_run_each(row.method for row in rows):
-        return [], [ONE_RUN]
+        return Table(title, HEADS, [], [ONE_RUN])
     notes = [f"A difference is a method's mean minus that of {baseline}. {CORRECTED}"]
     if len(tested) < len(table):
         notes.append(NO_TEST)
     pairs = {comparison.pairs for comparison in tested}
     notes += [_reach_note(count) for count in sorted(pairs - {0})]
-    return table, [*notes, UNPAIRED] if 0 in pairs else notes
+    return Table(title, HEADS, table, [*notes, UNPAIRED] if 0 in pairs else notes)
 
 
 def _reach_note(pairs: int) -> str:
@@ -116,8 +125,3 @@ def _rows(
         numbers += [p_text(p), p_text(corrected[method])]
         rows.append([column.title, method, *numbers, comparison.runs])
     return rows
-
-
-def p_text(p: float) -> str:
-    """Return a p-value as text: three digits, or "<.001"."""
-    return "<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0")

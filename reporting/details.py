@@ -11,8 +11,9 @@ import pandas as pd
 from utils.metrics import DETECTION, LABELS
 
 from .near_far import TEMPERATURES
+from .numbers import mean_cell
 from .runs import detector_title, group_of
-from .tables import mean_cell
+from .table import Table
 
 # Metric → column's head. FPR@95 is in the table of near and far means alone, since the entry of a
 # detector may lack it.
@@ -72,8 +73,8 @@ def _failures(metrics: Mapping[str, float | None] | None) -> dict[str, float]:
     }
 
 
-def _auroc_table(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """Return heads and rows: a score's AUROC on every set, at T = 1 and at the fitted T.
+def _auroc_table(rows: pd.DataFrame) -> Table:
+    """Return each score's AUROC on every set, at T = 1 and at the fitted T.
 
     A score has one row if the same numbers are printed at both. Detectors are at T = 1.
 
@@ -92,13 +93,12 @@ def _auroc_table(rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
         if len(names) == 1:
             names = dict.fromkeys(names, score)
         table += [[str(method), str(name), *cells] for cells, name in names.items()]
-    return ["method", "score", "n", *(f"{title} AUROC %" for title in titles)], table
+    heads = ["method", "score", "n", *(f"{title} AUROC %" for title in titles)]
+    return Table("AUROC of every score", heads, table)
 
 
-def detail_tables(
-    runs: Iterable[tuple[str, Mapping[str, Any]]],
-) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """Yield the title, heads and rows of a table of AUROCs, and of one for each set.
+def detail_tables(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Table]:
+    """Yield a table of AUROCs, and one of all metrics for each set.
 
     In the tables of the sets, scores are at the temperature of the runs' tables. The name of a
     detector's score says that it is at T = 1, if the others are not.
@@ -109,7 +109,7 @@ def detail_tables(
     rows = detail_rows(runs)
     if rows.empty:
         return
-    yield "AUROC of every score", *_auroc_table(rows)
+    yield _auroc_table(rows)
     rows.loc[rows["at"] != rows["scores_at"], "score"] += " (at T = 1)"
     for _, part in rows[rows["own"]].groupby("source", sort=False):
         # A record of an earlier version may lack a metric.
@@ -120,4 +120,4 @@ def detail_tables(
             cells = [mean_cell(column) or "n/a" for column in 100 * own.to_numpy().T]
             table.append([method, score, str(own["auroc"].count()), *cells])
         title = f"every score on {part['set'].iloc[0]}"
-        yield title, ["method", "score", "n", *labels.values()], table
+        yield Table(title, ["method", "score", "n", *labels.values()], table)

@@ -1,11 +1,15 @@
 """Bootstrap intervals over images, for each run that keeps its predictions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiment.records import PREDICTIONS
+
 from .bootstrap import Interval, classification_intervals, detection_intervals
-from .runs import method_of
-from .tables import number
+from .numbers import number
+from .runs import Runs, method_of
+from .table import Table
 
 if TYPE_CHECKING:  # it imports PyTorch
     from .outcomes import Outcome
@@ -19,7 +23,34 @@ NOTE = (
 )
 
 
-def test_row(outcome: "Outcome") -> list[str]:
+def interval_tables(members: Runs) -> Iterator[Table]:
+    """Yield the tables of bootstrap intervals of the runs that keep their predictions.
+
+    A note names the runs that do not, or whose predictions are damaged.
+    """
+    title = "intervals over images"
+    if not any((folder / PREDICTIONS).exists() for folder in members):
+        note = f"No intervals over images: no run keeps its {PREDICTIONS}."
+        yield Table(title, TEST_HEADS, [], [note])
+        return
+    from .outcomes import load_each, load_outcome  # they import PyTorch
+
+    def rows(folder: Path, record: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+        outcome = load_outcome(folder, record)
+        return _test_row(outcome), _set_rows(outcome)
+
+    loaded, lacking = load_each(members, rows)
+    tests = [test for _, (test, _) in loaded]
+    sets = [row for _, (_, rows_of_sets) in loaded for row in rows_of_sets]
+    notes = [f"No intervals of {', '.join(runs)}: {reason}." for reason, runs in lacking.items()]
+    if not tests:
+        yield Table(title, TEST_HEADS, [], notes)
+        return
+    yield Table(title, TEST_HEADS, tests)
+    yield Table(f"{title}, own score", SET_HEADS, sets, [NOTE, *notes])
+
+
+def _test_row(outcome: "Outcome") -> list[str]:
     """Return a run's row below `TEST_HEADS`: accuracy, and ECE at the fitted temperature."""
     found = classification_intervals(outcome.confidences["calibrated"], outcome.correct)
     metrics = outcome.record["classification"]["test"]["calibrated"]
@@ -27,7 +58,7 @@ def test_row(outcome: "Outcome") -> list[str]:
     return [*_names(outcome.record), *cells]
 
 
-def set_rows(outcome: "Outcome") -> list[list[str]]:
+def _set_rows(outcome: "Outcome") -> list[list[str]]:
     """Return a run's row of each OOD set below `SET_HEADS`, with the run's own score."""
     rows, record = [], outcome.record
     for source, entry in record["detection"].items():

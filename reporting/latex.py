@@ -7,7 +7,8 @@ from datetime import datetime
 
 from utils.output import visible
 
-from .tables import BEST
+from .table import BEST, Table
+from .text_table import folded_head
 
 # What means something to LaTeX, and the characters of our own words that pdfLaTeX lacks. It has
 # letters with accents; other alphabets need LuaLaTeX or a package.
@@ -75,14 +76,7 @@ def opening(command: str) -> str:
     return f"% printed by {visible(command)} on {when}\n% needs \\usepackage{{booktabs,graphicx}}"
 
 
-def latex_table(
-    heads: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    caption: str,
-    rule: str,
-    label: str,
-    notes: Sequence[str] = (),
-) -> str:
+def latex_table(table: Table, caption: str, rule: str, label: str) -> str:
     """Return a `table` environment.
 
     Numbers are aligned at their points: a column of numbers is a pair of columns, `r@{}l`.
@@ -90,16 +84,15 @@ def latex_table(
     number of runs, the caption has it instead of the rows.
 
     Args:
-        heads: the columns' heads, as text, with line breaks.
-        rows: cells as text: numbers as `reporting.tables.number` writes them, `BEST` behind the
-            best.
+        table: its numbers as `reporting.numbers.number` writes them. If it has notes, they say what
+            its numbers are, which are no means over runs.
         caption: what the table is about; the function adds what its numbers are.
         rule: which numbers are bold, in words.
         label: letters, digits and -.
-        notes: sentences that say what the numbers are, if they are no means over runs.
     """
+    heads, rows = [folded_head(head) for head in table.heads], table.rows
     counts = {match[1] for row in rows if (match := RUNS.search(row[0]))}
-    said = [note.removesuffix(".") for note in notes]
+    said = [note.removesuffix(".") for note in table.notes]
     caption = ". ".join([caption, *(said or _what_numbers_are(heads, rows, rule, counts))]) + "."
     if len(counts) == 1:
         heads = [head.removesuffix("\n(runs)") for head in heads]

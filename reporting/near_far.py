@@ -9,7 +9,8 @@ from typing import Any
 
 from utils.metrics import LABELS
 
-from .tables import mean_cell
+from .numbers import mean_cell
+from .table import Table
 
 GROUPS = {"near": "near-OOD", "far": "far-OOD"}
 GROUP_OF_ROLE = {"near": "near", "far": "far", "very_far": "far"}  # so that no set is left out
@@ -86,8 +87,8 @@ def _rows(method: str, records: list[Mapping[str, Any]]) -> list[list[str]]:
     return [[method, name, str(len(records)), *row] for name, row in cells.items()]
 
 
-def near_far_rows(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[list[str]]:
-    """Return each method's rows below `HEADS`, at T = 1 (as OpenOOD's scores) and at the fitted T.
+def near_far_table(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
+    """Return each method's means, at T = 1 (as OpenOOD's scores) and at the fitted T.
 
     A number is the mean ± standard deviation over the method's runs. A score that does not depend
     on T has one row.
@@ -99,4 +100,5 @@ def near_far_rows(runs: Iterable[tuple[str, Mapping[str, Any]]]) -> list[list[st
     for method, record in runs:
         if has_near_and_far(record):
             by_method.setdefault(method, []).append(record)
-    return [row for method, records in by_method.items() for row in _rows(method, records)]
+    rows = [row for method, records in by_method.items() for row in _rows(method, records)]
+    return Table("means of near and far sets (FPR@95: OOD positive)", HEADS, rows)

@@ -13,21 +13,13 @@ from .conclusion import Statement
 from .curves import operating_point
 from .examples import Strip
 from .glossary import GLOSSARY
-from .html_table import Table, file_name
+from .html_table import bodies, csv_url, file_name
+from .numbers import mean_cell
 from .outcomes import Methods, titles
 from .pictures import Picture
-from .tables import BEST, mean_cell
+from .table import BEST, Table
 
 RATES = (0.9, 0.95, 0.99)  # true-positive rates of the operating points
-
-
-@dataclass(frozen=True)
-class Block:
-    """A table with sentences below it, and perhaps a picture."""
-
-    table: Table | None
-    notes: Sequence[str]
-    picture: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -39,12 +31,12 @@ class Section:
     how: str
     conclusion: Sequence[Statement]
     table: Table
-    means: Table | None  # over the near and the far sets
-    comparison: Block  # differences from one method
-    details: Mapping[str, Table]
+    means: Table  # over the near and the far sets
+    comparison: Table  # differences from one method
+    details: Sequence[Table]
     pictures: Sequence[Picture]
     points: Table | None
-    confusions: Mapping[str, Table]  # a table for each method
+    confusions: Sequence[Table]  # one for each method
     examples: Mapping[str, Sequence[Strip]]
     notes: Sequence[str]
 
@@ -60,14 +52,15 @@ def operating_points(methods: Methods) -> Table:
             columns = [[100 * point[name] for point in points] for name in sets]
             cells = [mean_cell(column) for column in columns]
             rows.append([f"{method} (n={len(runs)})", f"{100 * rate:.0f}", *cells])
-    return Table(heads, rows)
+    return Table("Operating points", heads, rows)
 
 
 def render(
     sections: Sequence[Section],
     origin: Mapping[str, str],
     bold: str,
-    ranks: Block,
+    ranks: Table,
+    rank_picture: Picture | None = None,
 ) -> str:
     """Return the page as HTML.
 
@@ -76,6 +69,7 @@ def render(
         origin: what the head says about the report, by label.
         bold: the rule of bold numbers that the page states, a key of `bold.RULES`.
         ranks: of the methods over the sets of all sections.
+        rank_picture: their diagram.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -88,10 +82,13 @@ def render(
         origin=origin,
         glossary=GLOSSARY,
         best=BEST,
+        bodies=bodies,
+        csv_url=csv_url,
         file_name=file_name,
         shade=_shade,
         rule=RULES[bold],
         ranks=ranks,
+        rank_picture=rank_picture,
     )
 
 

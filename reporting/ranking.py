@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .columns import RunRow
-from .comparisons import p_text
+from .numbers import p_text
 from .paper import in_the_papers_order
 from .statistics import LEVEL, critical_difference, friedman, ranks
+from .table import Table
 
-HEADS = ["method", "mean rank"]
 DEPENDENT = "Sets that the same networks score are not independent, so p may be too small."
 
 
@@ -28,11 +28,6 @@ class Ranking:
     def tells_apart(self) -> bool:
         """Whether Friedman's test finds a difference. Without it Nemenyi's is not used."""
         return self.p < LEVEL
-
-    @property
-    def rows(self) -> list[list[str]]:
-        """The table's rows below `HEADS`."""
-        return [[method, f"{rank:.2f}"] for method, rank in self.mean_ranks.items()]
 
     @property
     def notes(self) -> list[str]:
@@ -81,6 +76,15 @@ def ranking(tables: Sequence[Sequence[RunRow]]) -> Ranking | str:
         critical_difference(len(common), len(blocks)),
         [method for method in methods if method not in common],
     )
+
+
+def ranking_table(found: Ranking | str) -> Table:
+    """Return the table of a ranking, or only the reason why there is none."""
+    title, heads = "Ranks over OOD sets", ["method", "mean rank"]
+    if isinstance(found, str):
+        return Table(title, heads, [], [found])
+    rows = [[method, f"{rank:.2f}"] for method, rank in found.mean_ranks.items()]
+    return Table(title, heads, rows, found.notes)
 
 
 def _mean_of(rows: Sequence[RunRow], method: str) -> dict[str, float]:

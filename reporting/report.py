@@ -5,7 +5,7 @@ It holds the tables, figures, operating points, and the images that the detector
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,10 +15,8 @@ from experiment.data import Data, load_data
 from utils.files import whole_file
 from utils.output import print_error, print_line
 
-from . import comparisons, ranking
 from .aggregation import main_table
 from .classification import classification_tables
-from .columns import RunRow
 from .comparisons import comparison_table
 from .conclusion import conclude
 from .confusion import confusion_tables
@@ -26,13 +24,13 @@ from .details import detail_tables
 from .examples import Strip, most_wrong
 from .figures import History
 from .grouping import RunTable, tables_of
-from .html_table import Table
-from .near_far import HEADS, near_far_rows
+from .near_far import near_far_table
 from .origin import origin
 from .outcomes import DAMAGED, Outcome, load_each, load_history, load_outcome
-from .page import Block, Section, operating_points, render
+from .page import Section, operating_points, render
 from .paper import in_the_papers_order
 from .pictures import pictures, rank_picture
+from .ranking import Ranking, ranking, ranking_table
 from .run_rows import Efficiencies
 from .runs import Runs, group_runs, is_from_elsewhere, is_trained, method_of
 from .style import looks
@@ -69,8 +67,9 @@ def write_report(
             _section(number, table, figures, bold, against)
             for number, table in enumerate(tables, 1)
         ]
-        ranks = _ranks([table.parts[0].rows for table in tables], figures)
-        text = render(sections, origin(runs), bold, ranks)
+        ranks = ranking([table.parts[0].rows for table in tables])
+        picture = rank_picture(ranks, figures) if isinstance(ranks, Ranking) else None
+        text = render(sections, origin(runs), bold, ranking_table(ranks), picture)
         with whole_file(folder / "index.html") as path:
             # A folder's name may not be UTF-8.
             path.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -92,7 +91,6 @@ def _section(number: int, table: RunTable, figures: Path, bold: str, against: st
     histories: dict[str, list[History]] = _load_all(
         trained, load_history, "the training curves lack", notes
     )
-    means = near_far_rows(part.named_runs)
     data = _images(outcomes, notes)
     look = looks(in_the_papers_order(map(method_of, members.values())))
     return Section(
@@ -100,37 +98,16 @@ def _section(number: int, table: RunTable, figures: Path, bold: str, against: st
         title=table.title,
         how=table.how,
         conclusion=conclude(part.rows),
-        table=Table(*main_table([part], bold)),
-        means=Table(HEADS, means) if means else None,
-        comparison=_comparison(part.rows, against),
-        details={
-            title: Table(heads, rows)
-            for title, heads, rows in (
-                *classification_tables(part.named_runs),
-                *detail_tables(part.named_runs),
-            )
-        },
+        table=main_table(table, bold),
+        means=near_far_table(part.named_runs),
+        comparison=comparison_table(part.rows, against),
+        details=[*classification_tables(part.named_runs), *detail_tables(part.named_runs)],
         pictures=pictures(outcomes, histories, look, figures / f"{number}"),
         points=operating_points(outcomes) if outcomes else None,
         confusions=confusion_tables(outcomes, data.train.classes if data else ()),
         examples=_examples(outcomes, data, notes),
         notes=notes,
     )
-
-
-def _comparison(rows: Sequence[RunRow], against: str) -> Block:
-    """Return the table of differences from a method, and its notes."""
-    found = comparison_table(rows, against)
-    table, notes = found or ([], [f"No run here is of {against}."])
-    return Block(Table(comparisons.HEADS, table) if table else None, notes)
-
-
-def _ranks(tables: Sequence[Sequence[RunRow]], figures: Path) -> Block:
-    """Return the ranks over the OOD sets of all tables, and write their figure."""
-    found = ranking.ranking(tables)
-    if isinstance(found, str):
-        return Block(None, [found])
-    return Block(Table(ranking.HEADS, found.rows), found.notes, rank_picture(found, figures))
 
 
 def _load_all(

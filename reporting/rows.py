@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from utils.files import whole_file
 
-from .tables import without_formula
+from .table import without_formula
 
 
 @dataclass(frozen=True)

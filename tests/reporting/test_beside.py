@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiment import records
-from reporting.beside import BESIDE_HEADS, read_published
+from reporting.beside import HEADS, read_published
 from tests.common import ROOT
 from tests.reporting.tables import printed, rows_of
 
@@ -42,7 +42,7 @@ def test_published_means_stand_below_ours_on_the_same_data(grouped, tmp_path, ca
     status, out, err = printed(capsys, *given)
     assert (status, err) == (0, "")
     heads, rows = tables_of(out)
-    assert heads == BESIDE_HEADS
+    assert heads == HEADS
     groups = rows_of(out[out.index("means of near and far sets") : out.index("published")])[1]
     ours = [row for row in rows if row[-1] == "these runs"]
     assert [f"{method}, {score}" for method, score, *_ in groups] == [row[0] for row in ours]

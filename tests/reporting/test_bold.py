@@ -1,10 +1,13 @@
 """Which numbers are bold: by a paired test over seeds, and in the pages and tables that say so."""
 
+import math
+
 import numpy as np
 import pytest
 
-from reporting.bold import ONE_RUN, RULES, best_by_test, one_run_each
+from reporting.bold import ONE_RUN, RULES, among_best, best_by_test, one_run_each
 from reporting.seeds import compare
+from reporting.table import Table
 from tests.reporting.tables import changed, printed, rows_of
 
 LOW, HIGH = (0.900, 0.912, 0.921), (0.940, 0.951, 0.962)  # HIGH is better by 4 points for each seed
@@ -120,6 +123,18 @@ def test_one_run_each_is_about_every_method():
 
 @pytest.mark.parametrize("bold", RULES)
 def test_a_page_states_the_rule(bold):
-    from reporting.page import Block, render
+    from reporting.page import render
 
-    assert RULES[bold].replace("'", "&#39;") in render([], {}, bold, Block(None, []))
+    assert RULES[bold].replace("'", "&#39;") in render([], {}, bold, Table("", [], []))
+
+
+@pytest.mark.parametrize(
+    ("lower_is_better", "best"), [(False, {"a", "b"}), (True, {"c"})], ids=["highest", "lowest"]
+)
+def test_the_best_are_within_the_best_ones_deviation(lower_is_better, best):
+    cells = {"a": (9.0, 2.0), "b": (7.0, 0.0), "c": (6.0, 0.5), "d": (math.nan, 1.0)}
+    assert among_best(cells, lower_is_better) == best
+
+
+def test_a_single_method_is_not_the_best():
+    assert among_best({"a": (9.0, 2.0), "b": (math.nan, math.nan)}, False) == set()

@@ -1,5 +1,7 @@
 """The tables of calibration and of failures, of real runs and of records of earlier versions."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,8 +9,8 @@ import pytest
 import detect
 from experiment import search
 from reporting.classification import FAILURES_TITLE, classification_tables
-from reporting.printing import print_table
 from reporting.runs import method_of
+from reporting.text_table import terminal_table
 from tests.reporting.tables import changed, printed
 from utils.failures import aurc
 
@@ -21,8 +23,8 @@ def named(records):
 def tables_of(records):
     """Return the tables of records by title, each a table with the first two columns as index."""
     return {
-        title: pd.DataFrame(rows, columns=heads).set_index(heads[:2])
-        for title, heads, rows in classification_tables(named(records))
+        table.title: pd.DataFrame(table.rows, columns=table.heads).set_index(table.heads[:2])
+        for table in classification_tables(named(records))
     }
 
 
@@ -97,12 +99,12 @@ def test_a_run_without_wrong_answers_has_an_area_only(runs):
     assert row["near-OOD AURC %"] == "n/a"  # the sets lack it
 
 
-def test_the_tables_fit_80_columns(outcomes, monkeypatch, capsys):
+def test_the_tables_fit_80_columns(outcomes, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    for _, heads, rows in classification_tables(named(run.record for run in outcomes)):
+    for table in classification_tables(named(run.record for run in outcomes)):
         wide = [
             [cell if column < 3 else "99.99±9.99" for column, cell in enumerate(row)]
-            for row in rows
+            for row in table.rows
         ]
-        print_table(wide, heads, "table")
-    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+        lines = terminal_table(replace(table, rows=wide)).splitlines()
+        assert max(map(len, lines)) <= 80

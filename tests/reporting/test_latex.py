@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from reporting.latex import escaped, latex_table
-from reporting.tables import BEST
+from reporting.table import BEST, Table
 from tests.reporting.tables import changed, printed
 
 ODD = r"a & b_c 50% #1 {x} \y ~z ^w $v <u> |t| [s] ε±×·−→ Ünï"
@@ -30,8 +30,8 @@ def lines_of(table):
     ]
 
 
-def made(rows, heads=("method\n(runs)", "ACC\n%")):
-    return latex_table(heads, rows, "Title", "the rule", "label")
+def made(rows, heads=("method (runs)", "ACC %")):
+    return latex_table(Table("", heads, rows), "Title", "the rule", "label")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The table of the means of near and far sets."""
 
-from reporting.near_far import HEADS, near_far_rows
-from reporting.printing import print_table
+from reporting.near_far import near_far_table
+from reporting.text_table import terminal_table
 
 
 def record_with_sets(score, values):
@@ -35,7 +35,7 @@ def test_a_method_has_a_row_for_each_temperature_if_the_numbers_differ():
         ["85.0±.0", "45.0±.0", "85.0±.0", "0.0±.0"],
         ["75.0±.0", "55.0±.0", "75.0±.0", "10.0±.0"],
     )
-    assert near_far_rows(runs) == [
+    assert near_far_table(runs).rows == [
         ["SoftMax", "MPS, T = 1 (MSP)", "2", *softmax[0]],
         ["SoftMax", "MPS, fitted T (TempScale)", "2", *softmax[1]],
         ["IsoMax+", "MDS", "1", "85.0", "45.0", "85.0", "0.0"],
@@ -45,25 +45,29 @@ def test_a_method_has_a_row_for_each_temperature_if_the_numbers_differ():
 def test_one_set_of_each_kind_is_a_pair_and_a_very_far_set_is_far():
     values = [ALIKE[0], ("very_far", (0.6, 0.2), (0.6, 0.2))]
     row = ["IsoMax+", "MDS", "1", "90.0", "50.0"]
-    assert near_far_rows([("IsoMax+", record_with_sets("MDS", values))]) == [[*row, "60.0", "20.0"]]
+
+    def rows_of(values):
+        return near_far_table([("IsoMax+", record_with_sets("MDS", values))]).rows
+
+    assert rows_of(values) == [[*row, "60.0", "20.0"]]
     values.append(("far", (0.8, 0.0), (0.8, 0.0)))
-    assert near_far_rows([("IsoMax+", record_with_sets("MDS", values))]) == [[*row, "70.0", "10.0"]]
+    assert rows_of(values) == [[*row, "70.0", "10.0"]]
 
 
 def test_one_value_of_one_run_that_differs_gives_two_rows():
     values = [*ALIKE[:3], ("far", (0.7, 0), (0.7, 0.01))]
     runs = [("DisMax", record_with_sets("MMLES", each)) for each in (ALIKE, values)]
-    assert [row[:3] for row in near_far_rows(runs)] == [
+    assert [row[:3] for row in near_far_table(runs).rows] == [
         ["DisMax", "MMLES, T = 1", "2"],
         ["DisMax", "MMLES, fitted T", "2"],
     ]
 
 
 def test_without_runs_there_are_no_rows():
-    assert near_far_rows([]) == []
+    assert near_far_table([]).rows == []
 
 
-def test_the_groups_table_fits_80_columns(monkeypatch, capsys):
+def test_the_groups_table_fits_80_columns(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     scores = {"SoftMax": "MPS", "Deep Ensemble of 10": "MPS", "DisMax without FPR": "MMLES"}
     scores |= {"GODIN, inner product": "max h"}
@@ -72,8 +76,7 @@ def test_the_groups_table_fits_80_columns(monkeypatch, capsys):
     runs = [
         (name, record_with_sets(scores[name], each)) for each in (values, worse) for name in scores
     ]
-    print_table(near_far_rows(runs), HEADS, "table")
-    out = capsys.readouterr().out
+    out = terminal_table(near_far_table(runs))
     assert max(map(len, out.splitlines())) <= 80
     for text in ("MPS, fitted T", "(TempScale)", "MMLES, fitted T", "50.0±70.7"):
         assert text in out

@@ -7,14 +7,14 @@ from scipy import stats
 
 from experiment import search
 from experiment.records import METRICS, write_json
-from reporting import comparisons, ranking
+from reporting import comparisons
 from reporting.bold import ONE_RUN
 from reporting.columns import RunRow
 from reporting.grouping import tables_of
-from reporting.ranking import Ranking
+from reporting.ranking import Ranking, ranking, ranking_table
 from reporting.runs import group_runs
 from reporting.statistics import RANKINGS
-from reporting.tables import BEST
+from reporting.table import BEST
 from tests.common import ROOT
 from tests.reporting.tables import altered, changed, printed, rows_of, shown
 
@@ -36,7 +36,8 @@ def test_a_row_is_the_paired_test_of_a_column(runs, capsys):
         capsys, "--runs", folder, "--format", "markdown", "--no-detail", "--compare", "softmax"
     )
     assert (status, err) == (0, "")
-    rows, notes = comparisons.comparison_table(shown(written), "softmax")
+    table = comparisons.comparison_table(shown(written), "softmax")
+    rows, notes = table.rows, table.notes
     name, method, difference, interval, p, holm, n = rows[0]
     pair = [accuracies(written, loss) for loss in ("DisMax without FPR", "SoftMax")]
     expected = stats.ttest_rel(*pair)
@@ -53,14 +54,14 @@ def test_a_row_is_the_paired_test_of_a_column(runs, capsys):
 def test_a_method_with_one_run_has_a_difference_without_a_test(runs):
     _, written = runs
     one = altered(written[0], "titles", "loss", value="Deep Ensemble")
-    rows, notes = comparisons.comparison_table(shown([*written, one]), "SoftMax")
-    assert comparisons.NO_TEST in notes
-    row = next(row for row in rows if row[1] == "Deep Ensemble")
+    table = comparisons.comparison_table(shown([*written, one]), "SoftMax")
+    assert comparisons.NO_TEST in table.notes
+    row = next(row for row in table.rows if row[1] == "Deep Ensemble")
     mean = sum(accuracies(written, "SoftMax")) / 3
     assert row[2:] == [f"{accuracies([one], 'Deep Ensemble')[0] - mean:+.1f}", *[""] * 3, "one run"]
-    rows, notes = comparisons.comparison_table(shown([written[0], written[3]]), "SoftMax")
-    assert (rows, notes) == ([], [ONE_RUN])
-    assert comparisons.comparison_table(shown(written[:3]), "SoftMax")[0] == []
+    table = comparisons.comparison_table(shown([written[0], written[3]]), "SoftMax")
+    assert (table.rows, table.notes) == ([], [ONE_RUN])
+    assert comparisons.comparison_table(shown(written[:3]), "SoftMax").rows == []
 
 
 def test_other_seeds_are_compared_unpaired_and_the_table_says_so(runs):
@@ -69,12 +70,12 @@ def test_other_seeds_are_compared_unpaired_and_the_table_says_so(runs):
         altered(record, "config", "seed", value=9 + place)
         for place, record in enumerate(written[3:])
     ]
-    rows, notes = comparisons.comparison_table(shown([*written[:3], *others]), "SoftMax")
+    table = comparisons.comparison_table(shown([*written[:3], *others]), "SoftMax")
     pair = [accuracies(written, loss) for loss in ("DisMax without FPR", "SoftMax")]
     expected = stats.ttest_ind(*pair, equal_var=False)
-    assert rows[0][4] == f"{expected.pvalue:.3f}".removeprefix("0")
-    assert rows[0][6] == "3 and 3, unpaired"
-    assert notes[-1] == comparisons.UNPAIRED
+    assert table.rows[0][4] == f"{expected.pvalue:.3f}".removeprefix("0")
+    assert table.rows[0][6] == "3 and 3, unpaired"
+    assert table.notes[-1] == comparisons.UNPAIRED
 
 
 @pytest.mark.parametrize(
@@ -109,18 +110,19 @@ def test_a_method_is_named_without_its_version_or_by_its_loss(against, found):
 def test_without_a_name_softmax_is_compared_with(runs):
     _, written = runs
     soft = [altered(record, "config", "loss", value="softmax") for record in written[:3]]
-    rows, notes = comparisons.comparison_table(shown([*written[3:], *soft]), "")
-    assert {row[1] for row in rows} == {"DisMax without FPR"}
-    assert "minus that of SoftMax" in notes[0]
+    table = comparisons.comparison_table(shown([*written[3:], *soft]), "")
+    assert {row[1] for row in table.rows} == {"DisMax without FPR"}
+    assert "minus that of SoftMax" in table.notes[0]
 
 
 def test_of_chosen_methods_only_these_are_compared(runs):
     _, written = runs
     others = [altered(record, "titles", "loss", value="IsoMax") for record in written[3:]]
     chosen = shown([*written, *others], {"SoftMax", "IsoMax"})
-    rows, _ = comparisons.comparison_table(chosen, "SoftMax")
-    assert {row[1] for row in rows} == {"IsoMax"}
-    assert comparisons.comparison_table(shown(written, {"DisMax without FPR"}), "SoftMax") is None
+    table = comparisons.comparison_table(chosen, "SoftMax")
+    assert {row[1] for row in table.rows} == {"IsoMax"}
+    lacking = comparisons.comparison_table(shown(written, {"DisMax without FPR"}), "SoftMax")
+    assert (lacking.rows, lacking.notes) == ([], ["No run of this table is of SoftMax."])
 
 
 def test_an_unknown_method_and_csv_are_errors_in_one_line(runs, capsys):
@@ -166,9 +168,9 @@ def test_ranks_are_over_the_sets_of_all_tables(runs):
         f"other {name}": altered(record, "config", "batch_size", value=32)
         for name, record in first.items()
     }
-    found = ranking.ranking(by_table(first | other))
+    found = ranking(by_table(first | other))
     assert found.mean_ranks == {"DisMax": 1, "SoftMax": 2, "IsoMax": 3}
-    assert [row[0] for row in found.rows] == ["DisMax", "SoftMax", "IsoMax"]
+    assert [row[0] for row in ranking_table(found).rows] == ["DisMax", "SoftMax", "IsoMax"]
     assert found.blocks == 8
     # All blocks rank alike: no random ranking is as strong.
     assert found.p == pytest.approx(1 / (RANKINGS + 1))
@@ -184,7 +186,7 @@ def test_a_method_that_a_table_lacks_is_not_ranked_and_is_named(runs):
         f"other {name}": altered(record, "config", "batch_size", value=32)
         for name, record in first.items()
     }
-    found = ranking.ranking(by_table(first | other | fourth))
+    found = ranking(by_table(first | other | fourth))
     assert found.left_out == ["GODIN"]
     assert "Not in every table, so not ranked: GODIN." in found.notes
 
@@ -204,9 +206,7 @@ def test_only_the_methods_that_are_shown_are_ranked(runs, capsys):
 def test_ranks_that_show_nothing_say_so_and_two_methods_have_none(runs):
     _, written = runs
     assert "tell no methods apart" in Ranking({"a": 1.5, "b": 2.0}, 3, 0.3, 1.2, []).notes[0]
-    assert "three methods that every table has" in ranking.ranking(
-        by_table(dict(enumerate(written)))
-    )
+    assert "three methods that every table has" in ranking(by_table(dict(enumerate(written))))
 
 
 def test_intervals_are_of_runs_that_keep_their_predictions(finished, capsys):
@@ -244,7 +244,7 @@ def test_runs_whose_predictions_are_missing_or_damaged_are_named(runs, capsys):
 def of_the_study(against):
     """The rows of the study's comparisons, by column and method, without versions."""
     records = [*search.find_records(ROOT / "results" / "cifar10_small")[0].values()]
-    rows, _ = comparisons.comparison_table(shown(records), against)
+    rows = comparisons.comparison_table(shown(records), against).rows
     return {
         (column, method.replace(" (version 1)", "")): [
             cell.removesuffix(BEST) for cell in (difference, interval, p, holm)
@@ -255,7 +255,7 @@ def of_the_study(against):
 
 def test_differences_are_marked_if_holms_p_is_below_5_percent():
     records = [*search.find_records(ROOT / "results" / "cifar10_small")[0].values()]
-    rows, _ = comparisons.comparison_table(shown(records), "SoftMax")
+    rows = comparisons.comparison_table(shown(records), "SoftMax").rows
     assert any(float(row[4]) < 0.05 <= float(row[5]) for row in rows)
     for row in rows:
         assert row[2].endswith(BEST) == (float(row[5]) < 0.05), row

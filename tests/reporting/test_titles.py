@@ -11,7 +11,7 @@ import pytest
 
 import detect
 from experiment import detection, records, titles
-from reporting import tables
+from reporting.table import FORMULA
 from tests.reporting.tables import SETS, printed, rows_of
 from utils import output
 
@@ -244,7 +244,7 @@ def test_no_name_is_a_command_markup_or_a_formula(runs, capsys, style):
         table = pd.read_csv(io.StringIO(out))
         names = table.select_dtypes(exclude="number")
         assert names.shape[1] == 8
-        assert not any(str(cell).startswith(tables.FORMULA) for cell in names.to_numpy().ravel())
+        assert not any(str(cell).startswith(FORMULA) for cell in names.to_numpy().ravel())
     if style == "markdown":
         lengths = {len(rows_of(part)[0]) for part in out.split("\n\n") if part.startswith("|")}
         assert lengths == {5, 8}
