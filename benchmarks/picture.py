@@ -51,7 +51,7 @@ def draw_reliability(axes: Axes, run: Outcome) -> None:
     axes.plot([0, 1], [0, 1], color=LINE, linewidth=1)
     labels = {"t1": "before", "calibrated": "after calibration"}
     for (key, label), colour in zip(labels.items(), (FAINT, COLOURS[0]), strict=True):
-        confidence, accuracy, share = reliability(run.confidences[key], run.correct)
+        confidence, accuracy, share = reliability(run.confidences[key]["test"], run.correct)
         shown = share * len(run.correct) > 1.5  # a bin of one image has no accuracy
         text = f"{label}: ECE {run.ece[key]:.3f}"
         sizes = 15 + 80 * share[shown]

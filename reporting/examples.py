@@ -39,7 +39,7 @@ def most_wrong(run: Outcome, data: Data) -> list[Strip]:
     def predictions(name: str, positions: np.ndarray) -> list[str]:
         """The predicted class and its probability, of each image."""
         return [
-            f"{classes[run.predicted[name][i]]}, {run.confidence_by_set[name][i]:.0%}"
+            f"{classes[run.predicted[name][i]]}, {run.confidences['calibrated'][name][i]:.0%}"
             for i in positions
         ]
 

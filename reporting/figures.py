@@ -29,7 +29,7 @@ def reliability_diagrams(methods: Methods, look: Looks) -> Figure:
             ("t1", "T = 1", FAINT),
             ("calibrated", "calibrated", look[method]["color"]),
         ):
-            confidences = np.concatenate([run.confidences[at] for run in runs])
+            confidences = np.concatenate([run.confidences[at]["test"] for run in runs])
             _reliability_line(axes, *reliability(confidences, correct), label, colour)
         before, after = (np.mean([run.ece[at] for run in runs]) for at in ("t1", "calibrated"))
         axes.set_title(f"{method}\nECE {before:.3f} → {after:.3f}")

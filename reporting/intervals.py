@@ -52,7 +52,7 @@ def interval_tables(members: Runs) -> Iterator[Table]:
 
 def _test_row(outcome: "Outcome") -> list[str]:
     """Return a run's row below `TEST_HEADS`: accuracy, and ECE at the fitted temperature."""
-    found = classification_intervals(outcome.confidences["calibrated"], outcome.correct)
+    found = classification_intervals(outcome.confidences["calibrated"]["test"], outcome.correct)
     metrics = outcome.record["classification"]["test"]["calibrated"]
     cells = _cells(metrics, found, "accuracy", 1) + _cells(metrics, found, "ece", 4)
     return [*_names(outcome.record), *cells]

@@ -65,10 +65,9 @@ class Outcome:
     record: dict[str, Any]
     correct: NDArray  # bool [N], of the test images
     confusion: NDArray  # int [C, C]: test images of class i that were taken for class j
-    confidences: dict[str, NDArray]  # "t1" and "calibrated" → max p [N] of the test images
     ece: dict[str, float]  # "t1" and "calibrated" → ECE of the test images
     predicted: dict[str, NDArray]  # set → class [N]
-    confidence_by_set: dict[str, NDArray]  # set → max p [N] at the fitted temperature
+    confidences: dict[str, dict[str, NDArray]]  # "t1" and "calibrated" → set → max p [N]
     scores: dict[str, NDArray]  # set → the run's own score [N], at the temperature of its table
 
     @property
@@ -103,24 +102,20 @@ def load_outcome(folder: Path, record: dict[str, Any]) -> Outcome:
         raise ValueError(
             f"{path}: the scores of {', '.join(bad)} are not all finite: make the run again"
         )
-    confidence_by_set = {
-        name: softmax(arrays[name]["logits"].astype(float) / temperature, axis=1).max(1)
-        for name in sets
-    }
-    test_logits = arrays["test"]["logits"].astype(float)
-    classes = np.arange(test_logits.shape[1])
-    results = record["classification"]["test"]
+    logits = {name: arrays[name]["logits"].astype(float) for name in sets}
+    predicted = {name: values.argmax(1) for name, values in logits.items()}
+    labels, classes = arrays["test"]["labels"], np.arange(logits["test"].shape[1])
+    metrics = record["classification"]["test"]
     return Outcome(
         record=record,
-        correct=test_logits.argmax(1) == arrays["test"]["labels"],
-        confusion=confusion_matrix(arrays["test"]["labels"], test_logits.argmax(1), labels=classes),
+        correct=predicted["test"] == labels,
+        confusion=confusion_matrix(labels, predicted["test"], labels=classes),
+        ece={at: float(metrics[at]["ece"]) for at in ("t1", "calibrated")},
+        predicted=predicted,
         confidences={
-            "t1": softmax(test_logits, axis=1).max(1),
-            "calibrated": confidence_by_set["test"],
+            at: {name: softmax(values / t, axis=1).max(1) for name, values in logits.items()}
+            for at, t in (("t1", 1.0), ("calibrated", temperature))
         },
-        ece={at: float(results[at]["ece"]) for at in ("t1", "calibrated")},
-        predicted={name: arrays[name]["logits"].argmax(1) for name in sets},
-        confidence_by_set=confidence_by_set,
         scores=own,
     )
 

@@ -19,8 +19,8 @@ def test_recomputed_scores_are_those_of_the_records(outcomes):
 
 def test_reliability_diagrams_sum_to_the_ece(outcomes):
     for run in outcomes:
-        for at, confidence in run.confidences.items():
-            mean, accuracy, share = curves.reliability(confidence, run.correct)
+        for at, confidences in run.confidences.items():
+            mean, accuracy, share = curves.reliability(confidences["test"], run.correct)
             assert share.sum() == pytest.approx(1)
             assert share @ np.abs(accuracy - mean) == pytest.approx(
                 run.record["classification"]["test"][at]["ece"], abs=1e-9
