@@ -31,11 +31,26 @@ def number(labels: Tensor, folder: Path) -> tuple[str, ...]:
 def match(train: ImageSet, test: SameKind, folder: Path) -> SameKind:
     """Return the test set with the training set's classes.
 
-    Classes are matched by name. The test set need not have all of them. If it has no names, and
-    the training folders are named 0, 1, 2, ..., its labels are these names.
+    Classes are matched by name. The test set need not have all of them: a note names those without
+    images. If it has no names, and the training folders are named 0, 1, 2, ..., its labels are
+    these names.
 
     Raises ValueError if the test set has a class that the training set does not have.
     """
+    test = _with_the_same_numbers(train, test, folder)
+    seen = set(test.labels.tolist())
+    missing = [name for number, name in enumerate(test.classes) if number not in seen]
+    if not missing:
+        return test
+    note = (
+        f"{shown(folder)}: the test set has no images of {len(missing)} of {len(test.classes)} "
+        f"classes ({some(missing)})"
+    )
+    return replace(test, notes=(*test.notes, note))
+
+
+def _with_the_same_numbers(train: ImageSet, test: SameKind, folder: Path) -> SameKind:
+    """Return the test set with the classes, and their numbers, of the training set."""
     # In an .npz a label is the number of a class name, so its names are no numbers of a test set.
     in_folders = not (folder / "train.npz").is_file()
     if not test.classes and in_folders and _numbers_in_another_order(train.classes):
@@ -52,16 +67,8 @@ def match(train: ImageSet, test: SameKind, folder: Path) -> SameKind:
             "class_names"
         )
     refuse_wrong_labels(test, f"{folder}, test")
-    notes = test.notes
-    missing = [name for name in train.classes if name not in test.classes]
-    if missing:
-        notes = (
-            *notes,
-            f"{shown(folder)}: the test set has no images of {len(missing)} of "
-            f"{len(train.classes)} classes ({some(missing)})",
-        )
     numbers = torch.tensor([train.classes.index(name) for name in test.classes])
-    return replace(test, labels=numbers[test.labels], classes=train.classes, notes=notes)
+    return replace(test, labels=numbers[test.labels], classes=train.classes)
 
 
 def _numbers_in_another_order(names: tuple[str, ...]) -> bool:

@@ -60,7 +60,8 @@ def load_cropped_train_and_test(
     Raises ValueError for bad data, and OSError for what cannot be read.
     """
     if is_unsplit(folder):
-        return duplicates.noted(*_split(load_cropped(folder, size, margin), folder))
+        train, test = _split(load_cropped(folder, size, margin), folder)
+        return duplicates.noted(train, classes.match(train, test, folder))
     for split in ("train", "test"):
         refuse_dead_link(folder / split)
         if not (folder / split).is_dir():
@@ -139,7 +140,4 @@ def _split(images: ImageFiles, folder: Path) -> tuple[ImageSet, ImageSet]:
         "the test set, about a fifth of each class, the same ones until a file comes or goes; "
         f"{len(images.classes)} classes: {some(images.classes)}"
     )
-    seen = set(test.labels.tolist())
-    if missing := [name for number, name in enumerate(images.classes) if number not in seen]:
-        note += f"; the test set has no image of {some(missing)}"
     return replace(train, notes=(*images.notes, note)), replace(test, notes=())

@@ -61,6 +61,17 @@ def test_greyness_depends_on_all_images_in_every_format(tmp_path, coloured, monk
     assert found[0][:150].equal(torch.from_numpy(mixed[:150]).permute(0, 3, 1, 2))
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["with names", "by number"])
+def test_an_npz_without_images_of_a_class_says_so_too(tmp_path, named):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3)).astype(np.uint8)
+    (tmp_path / "mine").mkdir()
+    names = {"class_names": np.array(["cat", "dog", "owl"])}
+    save(tmp_path / "mine" / "train.npz", pixels, np.arange(6) % 3, **names)
+    save(tmp_path / "mine" / "test.npz", pixels, np.arange(6) % 2, **(names if named else {}))
+    _, test = sources.load_train_and_test(str(tmp_path / "mine"), tmp_path)
+    assert "no images of 1 of 3 classes (owl)" in test.notes[0]
+
+
 @pytest.mark.parametrize("form", ["npz", "folders", "bytes"])
 @pytest.mark.parametrize("place", ["test", "val"])
 def test_a_test_set_is_matched_by_name_and_need_not_have_every_class(
