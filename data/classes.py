@@ -39,7 +39,7 @@ def match(train: ImageSet, test: SameKind, folder: Path) -> SameKind:
     """
     test = _with_the_same_numbers(train, test, folder)
     seen = set(test.labels.tolist())
-    missing = [name for number, name in enumerate(test.classes) if number not in seen]
+    missing = [name for label, name in enumerate(test.classes) if label not in seen]
     if not missing:
         return test
     note = (

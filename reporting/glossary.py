@@ -50,8 +50,8 @@ GLOSSARY = {
     "the same kind are near, photographs of something else far, digits or noise very far.",
     "NLL": "Negative log-likelihood: the mean of -log p of the right class; 0 is best.",
     "OOD": "Out of distribution: images of none of the classes that the network has learned.",
-    "Own score": "The score that a method's paper proposes; the tables use it unless brackets name "
-    "another one.",
+    "Own score": "The score that we use for a method, mostly that of its paper; the tables use it "
+    "unless brackets name another one.",
     "Paper's protocol": "The epoch is chosen and the temperature fitted on the test images, as the "
     "paper's code did; the numbers are optimistic.",
     "Prototype": "The learned vector of a class; the loss measures the features' distance to it.",

@@ -1,7 +1,5 @@
 """--plugin: a user's own files add rows to the tables of every program."""
 
-import re
-
 import pytest
 
 import analyze
@@ -22,21 +20,29 @@ from utils import plugins
 from utils.metrics import DETECTION
 
 TABLES = (LOSSES, FAMILIES, DETECTORS, CATALOG, DETECTION, plugins.LOADED)
-PAGE = ROOT / "docs" / "plugins.md"
-NAMES = dict.fromkeys(re.findall(r"`(my_\w+\.py)`", PAGE.read_text()))
+DOCS = ROOT / "docs"
+# The code of docs/plugins.md, and of the pages that it names.
+FILES = dict(zip(("loss", "metric"), code_blocks(DOCS / "plugins.md", "python"), strict=True)) | {
+    name: "\n".join(code_blocks(DOCS / f"add-a-{page}.md", "python"))
+    for name, page in (
+        ("network", "network"),
+        ("data", "data-set"),
+        ("detector", "detector"),
+        ("column", "column"),
+    )
+}
 
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """The examples of docs/plugins.md by name. What they add is undone."""
+    """The files of `FILES` by name. What they add is undone."""
     monkeypatch.setattr(columns, "COLUMNS", columns.COLUMNS)
     before = [dict(table) for table in TABLES], [*columns.COLUMNS]
     modules = set(plugins.sys.modules)
     paths = {}
-    for name, block in zip(NAMES, code_blocks(PAGE, "python"), strict=True):
-        path = tmp_path / name
-        path.write_text(block)
-        paths[path.stem.removeprefix("my_")] = path
+    for name, code in FILES.items():
+        paths[name] = tmp_path / f"my_{name}.py"
+        paths[name].write_text(code)
     yield paths
     for table, rows in zip(TABLES, before[0], strict=True):
         table.clear()
@@ -47,7 +53,7 @@ def files(tmp_path, monkeypatch):
             del plugins.sys.modules[name]
 
 
-def test_every_example_of_the_page_works_in_the_programs(files, tmp_path, capsys):
+def test_every_example_of_the_pages_works_as_a_plugin(files, tmp_path, capsys):
     made = [files[name] for name in ("loss", "network", "data", "metric")]
     status, _, err = call(
         main,

@@ -43,7 +43,7 @@ def test_a_loss_added_as_the_page_says_trains_and_is_printed(workplace, printed)
 
 def test_a_detector_added_as_the_page_says_scores_a_run(workplace, printed):
     run_python(DOCS / "add-a-detector.md")
-    assert detect.main(["runs", "--scores", "meandistance"]) == 0
+    assert detect.main(["runs", "--scores", "mean_distance"]) == 0
     assert re.search(r"DisMax +\| Mean distance \(at T = 1\) +\| 1 +\| \d", printed("runs"))
 
 
