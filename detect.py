@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from detectors import DETECTORS, Detector, get_detector
 from detectors.odin import TEMPERATURE
-from dismax.score import check_deployable
+from dismax.score import OWN, check_deployable
 from experiment import search
 from experiment.deployment import deploy
 from experiment.detection import add, score
@@ -59,7 +59,7 @@ class Options(WithPlugins):
         if isinstance(self.epsilon, float) and not 0 <= self.epsilon < 1:
             raise ValueError(f"--epsilon is in pixels, 0 or more and below 1, got {self.epsilon}")
         for name in (*self.scores, *self.deploy):
-            if Path(name).is_dir():
+            if name not in (*DETECTORS, OWN) and Path(name).is_dir():
                 raise ValueError(
                     f"{name} is a folder, and here it would be the name of a detector: write the "
                     "folders before --scores and --deploy"

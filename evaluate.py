@@ -150,7 +150,7 @@ def plan(options: Options, where: Place, path: Path, digest: str, seed: int) -> 
         "ood": _ood_of(where, roles),
         "outputs": digest,
     }
-    config["versions"] = versions.current(config)
+    config.setdefault("versions", versions.current(config))
     data, model = place.folder_name(Path(config["data"]).name), config["model"].replace("/", "_")
     folder = options.runs / data / model / config["loss"] / str(seed)
     about = {

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from data import sources
 from data.catalog import CATALOG, title_of
 from models import model_title
+from utils import versions
 
 from . import records
 from .recipes import ELSEWHERE
@@ -34,7 +35,11 @@ def beside(run: Path) -> Place:
     roles = {source: entry["role"] for source, entry in record["detection"].items()}
     counts = {source: entry["n"] for source, entry in record["detection"].items()}
     counts["test"] = record["classification"]["test"]["n"]
-    return Place(record["config"], record["titles"], roles, counts)
+    config = record["config"]
+    # The versions keep the method in the same table. That of the run's loss is not the method's.
+    kept = dict(config.get("versions", {}))
+    kept.pop(versions.loss_of(config), None)
+    return Place(config | {"versions": kept}, record["titles"], roles, counts)
 
 
 def of_names(data: str, model: str) -> Place:

@@ -98,7 +98,12 @@ def of(name: str) -> int:
 
 
 def loss_of(config: Mapping[str, Any]) -> str:
-    """The loss that a configuration names; for an ensemble, the loss of its members."""
+    """The loss that a configuration names; for an ensemble, the loss of its members.
+
+    It is "" for outputs of another program, whose method may be called as any part here.
+    """
+    if "outputs" in config:
+        return ""
     loss = config["loss"]
     return "softmax" if loss == "ensemble" else loss.removeprefix("ensemble_")
 

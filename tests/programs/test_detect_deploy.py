@@ -62,6 +62,13 @@ def test_thresholds_are_not_set_for_a_network_with_another_body(runs, capsys, mo
     assert contents(folder) == before
 
 
+def test_a_folder_may_be_called_as_a_detector_is(runs, tmp_path, monkeypatch, capsys):
+    (tmp_path / "energy").mkdir()
+    monkeypatch.chdir(tmp_path)
+    given = (runs / "dismax" / "1", "--scores", "energy", "--device", "cpu")
+    assert call(detect, capsys, *given)[0] == 0
+
+
 def test_what_cannot_be_deployed_is_said_before_anything_is_scored(runs, capsys):
     before = contents(runs)
     status, _, err = call(detect, capsys, runs, "--deploy")

@@ -12,8 +12,10 @@ import ensemble
 import evaluate
 from experiment import predictions, records
 from losses.scores import maximum_probability
+from reporting.runs import group_runs
 from tests.elsewhere import NAMES, outputs, write
 from tests.finished_runs import call, read
+from utils import versions
 
 
 @pytest.fixture
@@ -70,6 +72,25 @@ def test_a_method_from_elsewhere_has_a_table_of_its_own_with_its_own_score(tmp_p
     assert (status, err) == (0, "")
     assert "My Data, Net/1\nheldout protocol, trained elsewhere, scores at the fitted T" in out
     assert "(n=2)" in out
+
+
+def test_a_method_that_is_called_as_a_part_of_ours_has_none_of_its_versions(tmp_path, capsys):
+    path = write(tmp_path / "x.npz", outputs())
+    given = ("--method", "ODIN", "--data", "My Data", "--model", "Net")
+    assert call(evaluate, capsys, path, *given, "--runs", tmp_path / "runs")[0] == 0
+    record = read(tmp_path / "runs" / "my_data" / "net" / "odin" / "1")
+    assert record["config"]["versions"] == {}
+
+
+def test_a_method_is_in_the_table_of_a_run_of_an_older_version(
+    softmax_run, runs, capsys, monkeypatch
+):
+    monkeypatch.setitem(versions.CHANGES, "smallcnn", (versions.Change("it is deeper"),))
+    given = (softmax_run / records.PREDICTIONS, "--method", "Mine", "--like", softmax_run)
+    assert call(evaluate, capsys, *given, "--runs", runs.parent.parent)[0] == 0
+    groups = group_runs({folder: read(folder) for folder in (softmax_run, runs / "mine" / "1")})
+    (group,) = groups
+    assert "it is deeper" in group.how
 
 
 def test_without_validation_images_the_temperature_is_fitted_to_the_test_set(tmp_path, capsys):
