@@ -5,6 +5,8 @@ output.
 from __future__ import annotations
 
 import copy
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +29,9 @@ class _HeadProxy(nn.Module):
     def __init__(self, head: LossFirstPart):
         super().__init__()
         self.__dict__["head"] = head  # no submodule: the head belongs to the detector
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["head"], name)  # a network may ask for its head's precision
 
     def forward(self, features: Tensor) -> Tensor:
         outputs = {
@@ -104,10 +109,40 @@ def find_head(network: nn.Module) -> LossFirstPart:
 
 
 def plain_copy(network: nn.Module) -> nn.Module:
-    """Return a copy of a network in evaluation mode, without any of these wrappers."""
-    plain = copy.deepcopy(_unwrap(network)).eval()
+    """Return a copy of a network in evaluation mode, without any of these wrappers.
+
+    Raises ValueError for a network that is a detector's, or that cannot be copied.
+    """
+    network = _unwrap(network)
+    title = type(network).__name__
+    if any(isinstance(module, _HeadProxy) for module in network.modules()):
+        raise ValueError(f"{title} is a detector already: give the network that it was made of")
+    try:
+        plain = copy.deepcopy(network)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{title} cannot be copied ({str(error).splitlines()[0]}). If it has the old "
+            "spectral_norm or weight_norm, is pruned, or keeps a tensor, run it once under "
+            "torch.no_grad() before"
+        ) from error
+    plain.eval()
     _unwrap_submodules(plain)
+    for path, module in plain.named_modules():
+        if _has_anothers_forward(module, plain):
+            raise ValueError(
+                f"the forward of {path or title} was replaced by a function, which a copy of the "
+                "network cannot have: for torch.compile, call module.compile() instead of setting "
+                "module.forward; for anything else, make a subclass"
+            )
     return plain
+
+
+def _has_anothers_forward(module: nn.Module, network: nn.Module) -> bool:
+    """Return whether the forward of a copied module may still run modules of the original."""
+    forward = vars(module).get("forward")
+    bound = [getattr(forward, "__self__", None), *getattr(forward, "args", ())]
+    own = any(each is other for each in bound for other in network.modules())
+    return forward is not None and not own
 
 
 def take_apart(network: nn.Module) -> tuple[nn.Module, LossFirstPart]:
@@ -124,6 +159,11 @@ def take_apart(network: nn.Module) -> tuple[nn.Module, LossFirstPart]:
     for path, module in list(body.named_modules(remove_duplicate=False)):
         if module is head:
             body.set_submodule(path, _HeadProxy(head))
+    # A network of several precisions, such as one that standardises rows in float64, converts its
+    # inputs itself. (To ask this for each batch would take longer than some networks.)
+    numbers = chain(body.parameters(), body.buffers())
+    precisions = {each.dtype for each in numbers if each.is_floating_point()}
+    body._one_precision = len(precisions) == 1  # pyrefly: ignore
     return body, head
 
 
@@ -132,12 +172,13 @@ def named_outputs(body: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
 
     Args:
         body: the copy of a network that `take_apart` returns.
-        inputs: a normalised batch [B, C, H, W]. Floats are converted to the network's precision;
-            whole numbers are not, so that a network for floats refuses pixels of uint8.
+        inputs: a normalised batch [B, C, H, W]. Floats are converted to the network's precision,
+            if it has a single one; whole numbers are not, so that a network for floats refuses
+            pixels of uint8.
 
     Raises ValueError if the network's output is not the head's.
     """
-    if inputs.is_floating_point():
+    if inputs.is_floating_point() and body._one_precision:
         weights = (weight.dtype for weight in body.parameters() if weight.is_floating_point())
         inputs = inputs.to(next(weights, inputs.dtype))
     returned = body(inputs)
@@ -148,7 +189,8 @@ def named_outputs(body: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
         kind = "something else" if is_tensor else f"a {type(returned).__name__}"
         raise ValueError(
             "a detector needs a network that returns the output of its head, "
-            f"{type(body).__name__} returns {kind}: end its forward with the head"
+            f"{type(body).__name__} returns {kind}: end its forward with the head, and keep the "
+            "head in an attribute or an nn.ModuleList, not in a plain list"
         )
     # len() would make the batch size of an exported graph a constant.
     if returned.shape[0] != inputs.shape[0]:

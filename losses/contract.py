@@ -17,6 +17,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from . import loading
 from . import scores as score_functions
 from .common import at_least_float32, without_autocast
 from .thresholds import no_thresholds, percentiles, threshold_at
@@ -32,10 +33,13 @@ class LossFirstPart(nn.Module):
     A subclass defines `raw_logits`, or `raw_outputs` if its scores need more than logits. The head
     has two buffers that belong to the deployed classifier:
 
-    - `temperature` [1]. `forward` returns logits that are already divided by it, so do not divide
-      them again. It is 1 during training (`train()` resets it) and is fitted afterwards.
+    - `temperature` [1]. In evaluation mode `forward` returns logits that are already divided by it,
+      so do not divide them again. In training mode it does not: `train()` sets it to 1, and it is
+      fitted afterwards.
     - `thresholds` [len(PERCENTILES)]: percentiles of in-distribution scores, NaN until
       `set_thresholds` is called.
+
+    Both stay in float32 or wider if the head is in half precision.
     """
 
     temperature: Tensor
@@ -59,6 +63,15 @@ class LossFirstPart(nn.Module):
         self.num_features, self.num_classes = num_features, num_classes
         self.register_buffer("temperature", torch.ones(1))
         self.register_buffer("thresholds", no_thresholds())
+
+    def options(self) -> dict[str, Any]:
+        """Return what the constructor was given besides the numbers of features and classes."""
+        return {}
+
+    def reset_parameters(self) -> None:
+        """Initialise the head anew, as its constructor does, and forget the calibration."""
+        new = type(self)(self.num_features, self.num_classes, **self.options())
+        self.load_state_dict(new.state_dict())
 
     def start_as_pytorch(self) -> None:
         """Initialise the parameters as PyTorch's own layer does, for recipes that need it.
@@ -92,14 +105,15 @@ class LossFirstPart(nn.Module):
             return self.raw_outputs(at_least_float32(features))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return logits [B, C] divided by the temperature."""
+        """Return logits [B, C], in evaluation mode divided by the temperature."""
         # A head is a single node of a torch.fx graph, like the layers of torch.nn.
         if isinstance(features, torch.fx.Proxy):
             tracer = cast(torch.fx.Tracer, features.tracer)
             if not (path := tracer.path_of_module(self)):
                 raise TypeError("torch.fx takes a network with a head, not a head alone")
             return cast(Tensor, tracer.create_proxy("call_module", path, (features,), {}))
-        return self.named_outputs(features)["logits"] / self.temperature
+        logits = self.named_outputs(features)["logits"]
+        return logits if self.training else logits / self.temperature
 
     def scores(self, outputs: Tensor | Outputs, temperature: float | None = None) -> Tensor:
         """Return the head's own detection score [B]. A higher score is more in-distribution.
@@ -189,27 +203,33 @@ class LossFirstPart(nn.Module):
         """
         return threshold_at(self.thresholds, tpr)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True):
+        """Like `nn.Module._apply`, which half() and to() call, but keep the buffers wide.
+
+        A threshold that is rounded up would reject images that it must accept.
+        """
+        before = {"temperature": self.temperature, "thresholds": self.thresholds}
+        super()._apply(fn, recurse)
+        for name, value in before.items():
+            changed = getattr(self, name)
+            if changed.element_size() < torch.float32.itemsize:
+                setattr(self, name, at_least_float32(value).to(changed.device))
+        return self
+
     def extra_repr(self) -> str:
         return f"num_features={self.num_features}, num_classes={self.num_classes}"
 
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        loading.sign(self, destination, prefix)
+
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args, **options
+        self, state_dict: dict[str, Any], prefix: str, metadata: Mapping[str, Any], *args, **options
     ) -> None:
         """Load a state dict of this head, of `nn.Linear` (weights alone), or of the authors' head.
 
-        The authors' heads have another shape for a single number, other names, and entries that we
-        do not need.
+        Of another head, such as IsoMax+'s for DisMax, the weights are loaded and the calibration is
+        not.
         """
-        for theirs, ours in self.authors_names.items():
-            if prefix + theirs in state_dict and prefix + ours not in state_dict:
-                state_dict[prefix + ours] = state_dict.pop(prefix + theirs)
-        for name, shape in self.authors_extras.items():
-            if prefix + name in state_dict and state_dict[prefix + name].shape == shape:
-                del state_dict[prefix + name]
-        state_dict.setdefault(prefix + "temperature", torch.ones_like(self.temperature))
-        state_dict.setdefault(prefix + "thresholds", torch.full_like(self.thresholds, torch.nan))
-        for name, own in self.state_dict().items():
-            loaded = state_dict.get(prefix + name)
-            if own.numel() == 1 and loaded is not None and loaded.numel() == 1:
-                state_dict[prefix + name] = loaded.reshape(own.shape)
-        super()._load_from_state_dict(state_dict, prefix, *args, **options)
+        loading.adapt(self, state_dict, prefix, metadata)
+        super()._load_from_state_dict(state_dict, prefix, metadata, *args, **options)

@@ -22,7 +22,9 @@ def direction_logits(
 ) -> Tensor:
     """Return k·d_ij [B, C] for distances between directions, d_ij = ‖f̂_i - p̂_j‖.
 
-    With `add_mean`, return k·(d_ij + mean_j d_ij). The forward pass takes one matrix product, and
+    With `add_mean`, return k·(d_ij + mean_j d_ij). A feature vector without a direction is as far
+    from each prototype as possible, d_ij = 2, so that no score takes it for in-distribution. Any
+    number would give the same probabilities. The forward pass takes one matrix product, and
     so does each of the two gradients. `_DirectionLogits` has the derivation and the accuracy.
 
     Args:
@@ -37,9 +39,9 @@ def direction_logits(
     dtype = torch.promote_types(features.dtype, prototypes.dtype)
     features, prototypes, scale = features.to(dtype), prototypes.to(dtype), scale.to(dtype)
     if in_torch_func() or being_recorded():
-        d = distances(
-            features * _inverse_lengths(features), prototypes * _inverse_lengths(prototypes)
-        )
+        by_feature = _inverse_lengths(features)
+        d = distances(features * by_feature, prototypes * _inverse_lengths(prototypes))
+        d = d + (by_feature == 0)  # as in `_DirectionLogits.forward`
         return (d + d.mean(1, keepdim=True) if add_mean else d) * (factor * scale.abs())
     return _DirectionLogits.apply(features, prototypes, scale, factor, add_mean)
 
@@ -129,6 +131,7 @@ class _DirectionLogits(torch.autograd.Function):
             unit_features, unit_prototypes.T, alpha=-2
         )
         d = roots(squares, unit_features, unit_prototypes, 10 * torch.finfo(features.dtype).eps)
+        d.add_(by_feature == 0)  # 1 from the origin to each prototype becomes 2; NaN stays NaN
         slope = scale.sign().mul_(factor)  # ∂k/∂s
         k = slope * scale
         ctx.save_for_backward(
@@ -176,4 +179,5 @@ def _recorded_forward(features: Tensor, prototypes: Tensor, k: Tensor) -> tuple[
     by_feature, by_prototype = _inverse_lengths(features), _inverse_lengths(prototypes)
     unit_features, unit_prototypes = features * by_feature, prototypes * by_prototype
     d = distances(unit_features, unit_prototypes).clamp_min(10 * torch.finfo(features.dtype).eps)
+    d = d + (by_feature == 0)
     return unit_features, unit_prototypes, by_feature, by_prototype, d, k

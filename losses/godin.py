@@ -3,7 +3,7 @@
 Its input preprocessing is a detector, `detectors/preprocessing.py`.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +57,9 @@ class GODINLossFirstPart(LossFirstPart):
         self.bias = nn.Parameter(torch.zeros(num_classes)) if form == "inner" else None
         self.divisor = PredictedScale(num_features)
         self.dropout = nn.Dropout(dropout)
+
+    def options(self) -> dict[str, Any]:
+        return {"form": self.form, "dropout": self.dropout.p}
 
     def raw_outputs(self, features: Tensor) -> dict[str, Tensor]:
         features = self.dropout(features)

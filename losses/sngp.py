@@ -1,7 +1,7 @@
 """SNGP, the spectral-normalized neural Gaussian process (Liu et al. 2020, arXiv 2006.10108)."""
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -108,6 +108,9 @@ class SNGPLossFirstPart(LossFirstPart):
         self.register_buffer("precision", RIDGE * torch.eye(RANDOM_FEATURES))
         self.register_buffer("rounding", torch.zeros(RANDOM_FEATURES, RANDOM_FEATURES))
         self.register_buffer("covariance", torch.eye(RANDOM_FEATURES) / RIDGE)
+
+    def options(self) -> dict[str, Any]:
+        return {"length_scale": self.length_scale}
 
     def raw_outputs(self, features: Tensor) -> dict[str, Tensor]:
         dtype = torch.promote_types(features.dtype, self.weight.dtype)

@@ -1,10 +1,14 @@
 """Which networks a detector can split from their head, and which it refuses."""
 
+import functools
+import types
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+import dismax
 import losses
 from dismax.detector import Detector
 from tests.dismax.networks import Ending, plainly, small
@@ -109,3 +113,113 @@ def test_a_compiled_detector_refuses_such_a_network_or_returns_nan():
     assert not found.accepted.any()
     with pytest.raises(ValueError, match="a network that returns the output of its head"):
         torch.compile(small(ENDINGS["log-softmax"]), backend="eager")(images)
+
+
+class Rows(nn.Module):
+    """A network for rows of numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5))
+        self.head = losses.DisMaxLossFirstPart(8, 3)
+
+    def forward(self, rows):
+        return self.head(self.body(rows))
+
+
+def loader(network, dtype=torch.float32):
+    rows = torch.randn(60, 6, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    with torch.no_grad():
+        labels = network.eval()(rows).argmax(1)
+    return [(rows, labels)]
+
+
+def bound_method(module):
+    module.forward = types.MethodType(type(module).forward, module)
+
+
+def partial_of_itself(module):  # as Hugging Face's accelerate does
+    module.forward = functools.partial(type(module).forward, module)
+
+
+@pytest.mark.parametrize("replace", [bound_method, partial_of_itself])
+def test_a_forward_that_is_bound_to_its_module_is_copied(replace):
+    network = Rows()
+    batches = loader(network)
+    replace(network.body)
+    before = network.train().body[1].running_mean.clone()
+    assert dismax.calibrate(network, batches).accuracy == 1  # without dropout
+    assert network.body[1].running_mean.equal(before)
+
+
+def closure(module):
+    old = module.forward
+    module.forward = lambda inputs: old(inputs)
+
+
+def compiled_method(module):
+    module.forward = torch.compile(module.forward, backend="eager")
+
+
+@pytest.mark.parametrize("replace", [closure, compiled_method])
+@pytest.mark.parametrize("place", ["body", "the network"])
+def test_a_forward_that_would_run_the_original_is_refused(replace, place):
+    network = Rows()
+    batches = loader(network)
+    replace(network.body if place == "body" else network)
+    name = "body" if place == "body" else "Rows"
+    with pytest.raises(ValueError, match=f"the forward of {name} was replaced by a function"):
+        dismax.calibrate(network, batches)
+
+
+def test_a_network_that_cannot_be_copied_says_what_helps():
+    network = Rows()
+    network.last = network.body(torch.randn(60, 6))
+    batches = loader(network)
+    with pytest.raises(ValueError, match=r"Rows cannot be copied \(.*run it once under"):
+        dismax.calibrate(network, batches)
+    with torch.no_grad():
+        network.last = network.body(batches[0][0])
+    assert dismax.calibrate(network, batches).accuracy == 1
+
+
+def test_a_train_method_may_return_nothing_and_a_forward_may_ask_for_the_heads_precision():
+    class Frozen(Rows):
+        def train(self, mode=True):
+            super().train(mode)
+            self.body[1].eval()
+
+        def forward(self, rows):
+            return self.head(self.body(rows.to(self.head.prototypes.dtype)))
+
+    network = Frozen()
+    network.train(False)
+    rows = torch.randn(60, 6)
+    with torch.no_grad():
+        labels = network(rows).argmax(1)
+    assert dismax.calibrate(network, [(rows, labels)]).accuracy == 1
+
+
+def test_a_network_of_several_precisions_gets_its_inputs_as_they_are():
+    class Standardised(Rows):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.tensor(1.7e9, dtype=torch.float64))
+
+        def forward(self, rows):
+            return super().forward((rows - self.mean).float())
+
+    network = Standardised().eval()
+    rows = 1.7e9 + torch.randn(60, 6, dtype=torch.float64)
+    with torch.no_grad():
+        labels = network(rows).argmax(1)
+    assert dismax.calibrate(network, [(rows, labels)]).accuracy == 1
+    assert dismax.CalibratedNetwork(network)(rows).classes.equal(labels)
+
+
+def test_a_detector_is_not_calibrated_again():
+    network = Rows()
+    batches = loader(network)
+    dismax.calibrate(network, batches)
+    with pytest.raises(ValueError, match="CalibratedNetwork is a detector already"):
+        dismax.calibrate(dismax.CalibratedNetwork(network), batches)
