@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .body import named_outputs, take_apart
 from .checks import check_names
 from .losses.common import at_least_float32
+from .losses.thresholds import percentiles
 from .score import OWN, DeployedScore
 
 
@@ -118,6 +119,19 @@ class CalibratedNetwork(nn.Module):
         Raises ValueError for a share outside [0, 1].
         """
         return (self.score or self.head).threshold(self.tpr if tpr is None else tpr)
+
+    @torch.no_grad()
+    def set_thresholds(self, in_scores: Tensor) -> None:
+        """Set the thresholds from the scores [N] that this network gave in-distribution inputs.
+
+        Raises ValueError for scores that are not finite, and with a threshold for each class, which
+        `dismax.fit_score` sets.
+        """
+        if self.per_class:
+            raise ValueError("thresholds for each class are set by dismax.fit_score")
+        thresholds = (self.score or self.head).thresholds
+        thresholds.copy_(percentiles(in_scores, thresholds.dtype))
+        self.tpr = self.tpr
 
     def train(self, mode: bool = True) -> Self:
         """Keep evaluation mode, whatever `mode` is: training mode would forget the calibration."""

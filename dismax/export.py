@@ -36,6 +36,15 @@ class _Outputs(nn.Module):
         )
 
 
+def _refuse_others(detector: object) -> None:
+    """Raises TypeError for anything but a `Detector`, such as a `CalibratedNetwork`."""
+    if not isinstance(detector, Detector):
+        raise TypeError(
+            f"a dismax.Detector can be exported, got a {type(detector).__name__}: make one of the "
+            "network and its normalisation"
+        )
+
+
 def _examples(detector: Detector, size: tuple[int, int] | None) -> Tensor:
     """Return two uint8 images of this (height, width), with which the exporter traces.
 
@@ -106,6 +115,7 @@ def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None =
     for package in ("onnx", "onnxscript"):
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(f"ONNX needs the package {package}: pip install {package}")
+    _refuse_others(detector)
     size = size or detector.size
     images = _examples(detector, size)
     with whole_files(Path(path)) as temporary:
@@ -132,20 +142,26 @@ def to_safetensors(detector: Detector, path: str | Path) -> None:
     if it does not exist. Needs the package safetensors (`pip install '.[export]'` in the
     repository).
 
-    Raises OSError if the file cannot be written.
+    Raises OSError if the file cannot be written, and ValueError for a network with weights that
+    safetensors cannot hold, such as those of torch.ao.quantization.
     """
     from safetensors.torch import save
 
+    _refuse_others(detector)
     metadata = describe(detector, detector.size) | {
         "head": type(detector.head).__name__,
         "config": json.dumps(detector.config),
     }
     if detector.score:
         metadata["fitted_score"] = json.dumps(outline(detector.score.pack()))
+    state = detector.state_dict()
+    if others := [name for name, value in state.items() if not isinstance(value, Tensor)]:
+        raise ValueError(
+            f"safetensors holds tensors only, and {others[0]} is none: is the network quantized?"
+        )
     # Copies, since safetensors refuses a tensor that two layers share.
     weights = {
-        name: value.clone(memory_format=torch.contiguous_format)
-        for name, value in detector.state_dict().items()
+        name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()
     }
     # `safetensors.torch.save_file` would make a file that only its owner can read.
     with whole_file(Path(path)) as temporary:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from . import metrics
@@ -72,8 +71,7 @@ def calibrate(network: nn.Module, loader: Iterable[Any], objective: str = "ece")
     logits, labels = found.outputs["logits"], found.labels
     temperature, messages = fit_and_judge(logits, labels, objective)
     before = metrics.classification_metrics(logits / head.temperature.item(), labels)
-    # Half precision rounds it.
-    temperature = torch.tensor(temperature).to(head.temperature).item()
+    temperature = head.temperature.new_tensor(temperature).item()  # float32 rounds it
     after = metrics.classification_metrics(logits / temperature, labels)
     thresholds = percentiles(head.scores(found.outputs, temperature), head.thresholds.dtype)
     head.temperature.data.fill_(temperature)

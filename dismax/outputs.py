@@ -38,13 +38,13 @@ def outputs_of(
     body, head = take_apart(network)
     tensors = chain(body.parameters(), head.buffers())
     device = next(tensors).device
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
     parts: list[dict[str, Tensor]] = []
     bound, count = 1.0, 0
     for inputs, labels in _pairs(loader, head.num_classes):
         # Each image gets a random number, and those with the lowest numbers are kept. A loader may
         # be sorted by class, so its first images will not do.
-        numbers = torch.rand(len(labels), generator=generator, dtype=torch.float64)
+        numbers = torch.rand(len(labels), generator=generator, dtype=torch.float64, device="cpu")
         chosen = numbers < bound
         if not chosen.any():
             continue
@@ -95,10 +95,11 @@ def _pairs(loader: Iterable[Any], num_classes: int) -> Iterator[tuple[Tensor, Te
                 "a loader gives tensors of inputs [B, ...] and of class numbers [B], got "
                 f"{_kind(inputs)} and {_kind(labels)}"
             )
-        if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
+        numbers = labels.long()  # PyTorch has no minimum of uint16
+        if len(labels) and not 0 <= numbers.min() <= numbers.max() < num_classes:
             raise ValueError(
-                f"labels are classes, integers in 0 to {num_classes - 1}, got {int(labels.min())} "
-                f"to {int(labels.max())}"
+                f"labels are classes, integers in 0 to {num_classes - 1}, got {int(numbers.min())} "
+                f"to {int(numbers.max())}"
             )
         yield inputs, labels
 

@@ -222,8 +222,9 @@ def fit_to_outputs(name: str, data: FitData, temperature: float) -> DeployedScor
     """
     check_deployable(name)
     head = cast(LossFirstPart, required(data.head, "the head"))
-    deployed = DeployedScore(name, Own(temperature) if name == OWN else _fitted(name, data))
-    deployed.set_thresholds(data.calibration.outputs, head)
+    with torch.device("cpu"):  # of the outputs; a script may have another default
+        deployed = DeployedScore(name, Own(temperature) if name == OWN else _fitted(name, data))
+        deployed.set_thresholds(data.calibration.outputs, head)
     return deployed
 
 

@@ -74,8 +74,9 @@ class DisMaxLossSecondPart(LossSecondPart):
 
         Returns:
             The inputs, and class indices [B, 4]. A mosaic has the classes of its quadrants; a
-            plain image has its class and -1 three times. Give the criterion the whole batch in
-            this order, else the loss is NaN. `unmixed` selects the plain images, for an accuracy.
+            plain image has its class and `fpr.NO_CLASS` three times. Give the criterion the whole
+            batch in this order, else the loss is NaN. `unmixed` selects the plain images, for an
+            accuracy.
 
         Raises:
             ValueError: for a batch under 7 images (unless it is a tail), images of odd height or
@@ -89,11 +90,17 @@ class DisMaxLossSecondPart(LossSecondPart):
                 f"targets [B, {fpr.SOURCES}] are those of a batch that was preprocessed already: "
                 "keep preprocess's outputs under names of their own, and give it class indices [B]"
             )
-        if inputs.ndim < 4 or targets.shape != inputs.shape[:1]:
+        if not isinstance(inputs, Tensor) or inputs.ndim < 4:
+            got = list(inputs.shape) if isinstance(inputs, Tensor) else f"a {type(inputs).__name__}"
             raise ValueError(
-                "FPR mixes images [B, channels, H, W] with class indices [B], got "
-                f"{list(inputs.shape)} and {list(targets.shape)}: for inputs that are not images, "
-                "make the criterion with regularization=None"
+                f"FPR mixes images [B, channels, H, W], got {got}: for other inputs, make the "
+                "criterion with regularization=None"
+            )
+        if targets.shape != inputs.shape[:1] or targets.is_floating_point():
+            raise ValueError(
+                f"FPR takes class indices [{len(inputs)}], got {targets.dtype} "
+                f"{list(targets.shape)}: with soft labels, as of mixup, make the criterion with "
+                "regularization=None"
             )
         if len(inputs) < fpr.SMALLEST_BATCH:
             if tail:

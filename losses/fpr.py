@@ -12,7 +12,7 @@ from torch import Tensor
 from .common import one_hot
 
 SOURCES = 4  # images that make one mosaic
-NO_CLASS = -1  # marks a plain image
+NO_CLASS = -(2**31)  # marks a plain image; no label of a data set is this, as -1 and -100 may be
 SMALLEST_BATCH = 2 * SOURCES - 1  # 7: its second half has the 4 images that a mosaic needs
 
 

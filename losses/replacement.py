@@ -93,12 +93,25 @@ def _find_classifier(
     return last
 
 
+def _is_plain(layer: nn.Linear) -> bool:
+    """Return whether a layer computes what an nn.Linear of its weights and bias does."""
+    if getattr(layer.forward, "__func__", None) is nn.Linear.forward:
+        return True
+    inputs = torch.randn(4, layer.in_features, generator=torch.Generator().manual_seed(0))
+    inputs = inputs.to(layer.weight)
+    with torch.no_grad():
+        return layer(inputs).allclose(nn.functional.linear(inputs, layer.weight, layer.bias))
+
+
 @torch.no_grad()
 def _take_weights(head: SoftMaxLossFirstPart, layer: nn.Linear) -> None:
-    """Copy a layer's weights and bias into a head. A layer without a bias leaves it at 0."""
-    head.weight.copy_(layer.weight)
+    """Copy a layer's weights and bias into a head, with whether they are trained.
+
+    A layer without a bias leaves it at 0.
+    """
+    head.weight.copy_(layer.weight).requires_grad_(layer.weight.requires_grad)
     if layer.bias is not None:
-        head.bias.copy_(layer.bias)
+        head.bias.copy_(layer.bias).requires_grad_(layer.bias.requires_grad)
 
 
 def replace_classifier(
@@ -127,14 +140,16 @@ def replace_classifier(
         name: the layer's name in `model.named_modules()`, if it is not the last one.
 
     Raises:
-        ValueError: if no linear layer has this name, if the layer is the whole model, or if the
-            model uses it in several places. Without a name, also in these three cases. First, the
-            last layer with weights is not linear: it is a convolution, or the norm of a network
-            without a classifier. Second, another linear layer has as many outputs as the last one.
-            Either could be the classifier, or the network adds up the outputs of both. In such a
-            network, put a head after the pooled features. Third, another linear layer may run after
-            the last one, since modules may run in another order than they were registered in. Such
-            a layer has as many inputs as the last one has outputs, or it has `num_classes` outputs.
+        ValueError: if no linear layer has this name, if the layer is the whole model, if it has
+            hooks, or if the model uses it in several places. Also if the head would keep the
+            weights of a layer that computes more than f·Wᵀ + b, such as one with LoRA. Without a
+            name, also in these three cases. First, the last layer with weights is not linear: it is
+            a convolution, or the norm of a network without a classifier. Second, another linear
+            layer has as many outputs as the last one. Either could be the classifier, or the
+            network adds up the outputs of both. In such a network, put a head after the pooled
+            features. Third, another linear layer may run after the last one, since modules may run
+            in another order than they were registered in. Such a layer has as many inputs as the
+            last one has outputs, or it has `num_classes` outputs.
     """
     linear = {
         path: module for path, module in model.named_modules() if isinstance(module, nn.Linear)
@@ -157,9 +172,16 @@ def replace_classifier(
             f"{type(model).__name__} uses one nn.Linear in several places ({_list_names(paths)}): "
             "put the head in by hand"
         )
+    if layer._forward_hooks or layer._forward_pre_hooks:
+        raise ValueError(f"{name!r} has forward hooks, which the head would not have: remove them")
     new_head = head(layer.in_features, layer.out_features if num_classes is None else num_classes)
     new_head = new_head.to(layer.weight.device, layer.weight.dtype).train(layer.training)
     if isinstance(new_head, SoftMaxLossFirstPart) and new_head.num_classes == layer.out_features:
+        if not _is_plain(layer):
+            raise ValueError(
+                f"{name!r} is a {type(layer).__name__} with a forward of its own, so a head with "
+                "its weights would give other logits: merge what it adds into an nn.Linear first"
+            )
         _take_weights(new_head, layer)
     model.set_submodule(name, new_head)
     return new_head

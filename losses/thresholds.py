@@ -22,7 +22,8 @@ def percentiles(in_scores: Tensor, dtype: torch.dtype = torch.float32) -> Tensor
     Each percentile is one of the scores, without interpolation. Raises ValueError if there are no
     scores, or if some are not finite.
     """
-    ordered = at_least_float32(torch.as_tensor(in_scores).flatten()).sort().values
+    scores = in_scores if isinstance(in_scores, Tensor) else torch.tensor(in_scores)
+    ordered = at_least_float32(scores.flatten()).sort().values
     if not len(ordered) or not ordered.isfinite().all():
         raise ValueError("thresholds need one finite in-distribution score or more")
     # The position is rounded down, so that the share of scores at or above the threshold is at
@@ -52,7 +53,7 @@ def class_percentiles(in_scores: Tensor, predicted: Tensor, num_classes: int) ->
         predicted: the class of the largest logit [N].
         num_classes: C.
     """
-    rows = torch.full((num_classes, len(PERCENTILES)), torch.nan)
+    rows = torch.full((num_classes, len(PERCENTILES)), torch.nan, device=in_scores.device)
     for number in predicted.unique().tolist():
         ordered = at_least_float32(in_scores[predicted == number]).sort().values
         count = len(ordered)

@@ -120,9 +120,12 @@ def _checked(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     # To int64 before all else: PyTorch lacks most operations for uint64. A label that does not fit
     # into int64 becomes negative.
     wide, labels = logits.double(), labels.long()
-    if not wide.isfinite().all() or labels.min() < 0 or labels.max() >= logits.shape[1]:
+    if bad := int((~wide.isfinite().all(1)).sum()):
+        raise ValueError(f"the logits of {bad} of {len(wide)} examples are not finite")
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(
-            f"the logits must be finite and the labels integers in 0 to {logits.shape[1] - 1}"
+            f"the labels must be integers in 0 to {logits.shape[1] - 1}, got {int(labels.min())} "
+            f"to {int(labels.max())}"
         )
     size = wide.abs().amax(1).median().item()
     spread = (wide.amax(1) - wide.amin(1)).median().item()
@@ -202,7 +205,11 @@ def fit_and_judge(logits: Tensor, labels: Tensor, objective: str) -> tuple[float
     """Return what `fit_temperature` returns, and the texts of its warnings. It does not warn."""
     if objective not in OBJECTIVES:
         raise ValueError(f"unknown objective {objective!r}: choose from {', '.join(OBJECTIVES)}")
-    logits, labels = _checked(logits, labels)
+    with torch.device("cpu"):  # a script may have another default
+        return _fit_and_judge(*_checked(logits, labels), objective)
+
+
+def _fit_and_judge(logits: Tensor, labels: Tensor, objective: str) -> tuple[float, list[str]]:
     errors = int((logits.argmax(1) != labels).sum())
     limit = (len(labels) + 1) / (len(labels) + 2)
     if not errors and _mean_confidence(logits, LOW) > limit:

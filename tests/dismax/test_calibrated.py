@@ -104,3 +104,20 @@ def test_a_head_alone_is_refused_and_the_message_says_what_to_do():
     head = losses.DisMaxLossFirstPart(8, CLASSES)
     with pytest.raises(ValueError, match=r"already: nn\.Sequential\(nn\.Identity\(\), head\)"):
         CalibratedNetwork(head)
+
+
+@pytest.mark.parametrize("score", ["own", "energy"])
+def test_other_thresholds_decide(score):
+    network, loader = calibrated(nn.Linear(5, 8), VECTORS)
+    fitted = None if score == "own" else dismax.fit_score(network, score, loader, loader)
+    detector = CalibratedNetwork(network, tpr=0.9, score=fitted)
+    other = 3 + torch.randn(150, 5)
+    detector.set_thresholds(detector(other).scores)
+    accepted = detector(other).accepted.float().mean()
+    assert 0.9 <= accepted < 0.92
+    assert detector.least.item() == pytest.approx(detector.threshold())
+    by_class = CalibratedNetwork(
+        network, tpr=0.5, score=dismax.fit_score(network, "own", loader, loader), per_class=True
+    )
+    with pytest.raises(ValueError, match="each class are set by dismax.fit_score"):
+        by_class.set_thresholds(torch.randn(10))

@@ -12,6 +12,7 @@ from torch import nn
 
 import dismax
 from dismax import export
+from dismax.calibrated import CalibratedNetwork
 from dismax.detector import Detector
 from experiment import records
 from experiment.config import RunConfig
@@ -19,6 +20,7 @@ from experiment.data import load_data
 from losses import LOSSES, DisMaxLossFirstPart, SoftMaxLossFirstPart
 from models import build_model
 from tests.common import QUICK, record_of
+from tests.dismax.networks import Ending, plainly
 
 OTHER_LOSSES = sorted({*LOSSES} - {"dismax", "sngp"})
 OTHER_NETWORKS = ("densenetbc22", "resnet10", "wideresnet101")
@@ -256,3 +258,18 @@ def test_weights_too_large_for_one_file_lie_beside_it(tmp_path):
         export.to_onnx(detector, tmp_path / "detector.onnx", size=(2, 2))
     assert {path.name for path in tmp_path.iterdir()} == {"detector.onnx", "detector.onnx.data"}
     agree(detector, tmp_path / "detector.onnx", torch.randint(256, (3, 3, 2, 2), dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("write", [export.to_onnx, export.to_safetensors])
+def test_only_a_detector_is_exported(write, tmp_path):
+    network = Ending(plainly)
+    with pytest.raises(TypeError, match="a dismax.Detector can be exported, got a Calibrated"):
+        write(CalibratedNetwork(network), tmp_path / "x")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_quantized_network_has_no_safetensors(tmp_path):
+    network = torch.ao.quantization.quantize_dynamic(Ending(plainly), {nn.Linear})
+    detector = dismax.Detector(network, (0.5,) * 3, (0.25,) * 3)
+    with pytest.raises(ValueError, match="is the network quantized"):
+        export.to_safetensors(detector, tmp_path / "x")

@@ -96,6 +96,17 @@ def test_a_network_of_any_precision_is_calibrated(precision):
     assert network.fc.temperature.item() == found.temperature
 
 
+def test_labels_of_16_bits_and_another_default_device_change_nothing():
+    network, images, labels = network_and_images()
+    expected = dismax.calibrate(copy.deepcopy(network), loader_of(images, labels))
+    loader = list(loader_of(images, labels.to(torch.uint16)))
+    with torch.device("meta"):
+        found = dismax.calibrate(network, loader)
+        score = dismax.fit_score(network, "combined", loader, loader)
+    assert found == expected
+    assert score.thresholds.isfinite().all()
+
+
 def test_under_autocast_the_temperature_is_nearly_the_same():
     network, images, labels = network_and_images()
     expected = dismax.calibrate(copy.deepcopy(network), loader_of(images, labels), "nll")
@@ -138,7 +149,7 @@ BATCHES = {
     "unknown classes": ((IMAGES, LABELS + 5), "integers in 0 to 4, got 5 to 5"),
     "no class": ((IMAGES, LABELS - 1), "integers in 0 to 4, got -1 to -1"),
     "truth values": ((IMAGES, LABELS == 0), r"and bool \[2\]"),
-    "NaN": ((IMAGES * math.nan, LABELS), "the logits must be finite"),
+    "NaN": ((IMAGES * math.nan, LABELS), "the logits of 2 of 2 examples are not finite"),
 }
 
 

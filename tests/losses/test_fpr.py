@@ -26,7 +26,7 @@ def test_targets_name_the_classes_of_the_four_quadrants():
         (top_left, top_right), (bottom_left, bottom_right) = (image % classes).tolist()
         assert quadrants.tolist() == [top_left, bottom_left, top_right, bottom_right]
     for image, quadrants in zip(inputs[:8, 0].long(), targets[:8], strict=True):
-        assert quadrants.tolist() == [image[0, 0] % classes, -1, -1, -1]
+        assert quadrants.tolist() == [image[0, 0] % classes, *[fpr.NO_CLASS] * 3]
 
 
 @pytest.mark.parametrize(
@@ -151,15 +151,30 @@ def test_images_of_odd_width_are_refused():
 @pytest.mark.parametrize("shape", [[8, 48], [8, 6, 4], [8, 5, 7]])
 def test_inputs_that_are_not_images_are_refused(shape):
     _head, criterion = build("dismax")
-    message = re.escape(f"got {shape} and [8]") + ".*regularization=None"
+    message = re.escape(f"got {shape}") + ".*regularization=None"
     with pytest.raises(ValueError, match=message):
         criterion.preprocess(torch.zeros(shape), torch.zeros(8).long())
 
 
-def test_one_hot_targets_are_refused():
+def test_inputs_that_are_no_tensor_are_refused():
     _head, criterion = build("dismax")
-    with pytest.raises(ValueError, match=r"class indices \[B\], got .*\[8, 4\]"):
+    with pytest.raises(ValueError, match="got a dict.*regularization=None"):
+        criterion.preprocess({"ids": torch.zeros(8, 4)}, torch.zeros(8).long())
+
+
+def test_soft_and_one_hot_targets_are_refused():
+    _head, criterion = build("dismax")
+    message = r"class indices \[8\], got torch.float32 \[8, 4\]: with soft labels"
+    with pytest.raises(ValueError, match=message):
         criterion.preprocess(torch.zeros(8, 3, 4, 4), torch.eye(4).repeat(2, 1))
+
+
+@pytest.mark.parametrize("label", [-1, -100, 4])
+def test_a_label_that_is_no_class_is_an_error_in_a_mosaic(label):
+    _head, criterion = build("dismax")
+    _, targets = criterion.preprocess(torch.zeros(8, 3, 4, 4), torch.full((8,), label))
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        criterion(torch.zeros(8, 4), targets)
 
 
 def test_a_batch_is_not_preprocessed_twice():

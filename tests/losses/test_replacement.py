@@ -239,3 +239,43 @@ def test_a_network_that_does_not_end_in_a_linear_layer_is_an_error():
         losses.replace_classifier(inner, losses.IsoMaxPlusLossFirstPart)
     with pytest.raises(ValueError, match="Flatten ends in no layer with weights"):
         losses.replace_classifier(nn.Flatten(), losses.IsoMaxPlusLossFirstPart)
+
+
+class WithLoRA(nn.Linear):
+    """A linear layer that adds a product of low rank."""
+
+    def __init__(self, num_features, num_classes):
+        super().__init__(num_features, num_classes)
+        self.down = nn.Parameter(torch.randn(2, num_features))
+        self.up = nn.Parameter(torch.randn(num_classes, 2))
+
+    def forward(self, features):
+        return super().forward(features) + features @ self.down.T @ self.up.T
+
+
+class Renamed(nn.Linear):
+    def forward(self, features):
+        return nn.functional.linear(features, self.weight, self.bias)
+
+
+def test_the_weights_of_a_layer_that_computes_more_are_not_taken():
+    network = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), WithLoRA(5, 4))
+    with pytest.raises(ValueError, match="'2' is a WithLoRA with a forward of its own"):
+        losses.replace_classifier(network, losses.SoftMaxLossFirstPart)
+    assert isinstance(network[2], WithLoRA)
+    losses.replace_classifier(network, losses.DisMaxLossFirstPart)  # has new weights
+    for kind in (Renamed, nn.Linear):
+        with torch.device("meta" if kind is nn.Linear else "cpu"):
+            network = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), kind(5, 4))
+            losses.replace_classifier(network, losses.SoftMaxLossFirstPart)
+
+
+def test_hooks_are_refused_and_frozen_weights_stay_frozen():
+    network = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
+    network[2].weight.requires_grad_(False)
+    hook = network[2].register_forward_hook(lambda *_: None)
+    with pytest.raises(ValueError, match="'2' has forward hooks"):
+        losses.replace_classifier(network, losses.SoftMaxLossFirstPart)
+    hook.remove()
+    head = losses.replace_classifier(network, losses.SoftMaxLossFirstPart)
+    assert [each.requires_grad for each in (head.weight, head.bias)] == [False, True]
