@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch
 from torch import Tensor, nn
 
 from . import versions
 from .body import find_head, plain_copy
+from .checks import FLOATS
 from .detectors.saved import fill
 from .losses import LossFirstPart
 from .saved import architecture, check_preprocessing
@@ -21,7 +21,6 @@ from .score import DeployedScore
 SUFFIX = ".safetensors"
 FORMAT = "dismax-detector-1"
 NAMES = ("format", "score", "head")  # metadata that is a name; the rest is JSON
-PRECISIONS = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
 
 def load_exported(
@@ -177,5 +176,5 @@ def _check_fit(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None
         found = tensors[name]
         if found.shape != value.shape:
             raise ValueError(f"{others}its {name} is {list(found.shape)}, not {list(value.shape)}")
-        if found.dtype != value.dtype and not {found.dtype, value.dtype} <= PRECISIONS:
+        if found.dtype != value.dtype and not {found.dtype, value.dtype} <= {*FLOATS}:
             raise ValueError(f"{others}its {name} is {found.dtype}, not {value.dtype}")

@@ -106,7 +106,7 @@ class FinishedRun:
             if head is not None and self.has_features:
                 self._refuse_other_logits("test", _logits(head, sets["test"].outputs["features"]))
         split = self.record["temperature"]["split"]
-        fit_data = FitData(network, head, sets.get("train"), sets[split], std, mean)
+        fit_data = FitData(network, head, sets.get("train"), sets[split], mean=mean, std=std)
         return fit_data, {name: sets[name] for name in ("test", *self.record["detection"])}
 
     def load_network(self) -> Network:

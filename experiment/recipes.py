@@ -1,4 +1,4 @@
-"""How to train: SGD with Nesterov momentum, and the learning rate of each step. No torch here."""
+"""How to train: the optimizer, and the learning rate of each step. No torch here."""
 
 import math
 from dataclasses import dataclass
@@ -49,9 +49,7 @@ class Recipe:
 
     def as_record(self, epochs: int) -> dict[str, Any]:
         """The recipe as JSON values, for the record of a run of that many epochs."""
-        names = ["learning_rate", "weight_decay", "start"]
-        if self.warmup:
-            names += ["optimizer", "warmup", "body_scale"]
+        names = ("learning_rate", "weight_decay", "start", "optimizer", "warmup", "body_scale")
         values: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.optimizer == "sgd":
             values["momentum"] = MOMENTUM

@@ -5,10 +5,10 @@ from typing import Any
 
 from torch import Tensor
 
+from losses.contract import Outputs
 from utils.failures import misclassification_metrics, ood_aurc
 from utils.metrics import detection_metrics
 
-Outputs = Mapping[str, Tensor]  # a head's named outputs for N images; `logits` are [N, C]
 AllScores = Callable[[Outputs, float], dict[str, Tensor]]  # outputs, temperature → scores [N]
 
 

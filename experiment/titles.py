@@ -80,22 +80,11 @@ def of_names(titles: Mapping[str, str]) -> dict[str, str]:
     return unique_titles({name: [title, f"{title} ({name})"] for name, title in titles.items()})
 
 
-def constants(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the constants that a detector's options asked for, by name; {} if it has no options.
-
-    Args:
-        name: the detector.
-        entry: its entry in a record.
+def constants(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the constants that a detector's options asked for, by name, from its entry in a
+    record; {} if it has no options, or does not apply.
     """
-    if "constants" in entry and "sets" in entry:
-        return entry["constants"]
-    if name not in ("odin", "preprocessing") or "sets" not in entry:
-        return {}
-    # Earlier entries hold only the constants that were used. From version 2 on, the title tells
-    # whether ε was chosen.
-    used, title = entry.get("parameters", {}), entry["title"]
-    chosen = "chosen" in title or (name == "preprocessing" and "ε" not in title)
-    return used | {"epsilon": "chosen"} if chosen and entry.get("version", 1) > 1 else used
+    return entry.get("constants", {}) if "sets" in entry else {}
 
 
 def as_suffix(values: Mapping[str, Any]) -> str:
@@ -120,7 +109,7 @@ class _DetectorRow(NamedTuple):
 
 def _row_of(name: str, entry: Mapping[str, Any]) -> _DetectorRow:
     """Return the row of a detector's entry in a record."""
-    suffix = as_suffix(constants(name, entry))
+    suffix = as_suffix(constants(entry))
     return _DetectorRow(name, entry["title"], suffix, entry.get("version", 1))
 
 

@@ -118,7 +118,7 @@ def _rows(
             text = signed(means[0] - means[1], column.digits)
             rows.append([column.title, method, text, "", "", "", "one run"])
             continue
-        mean, _, low, high, p = comparison.difference
+        mean, low, high, p = comparison.difference
         mark = BEST if corrected[method] < LEVEL else ""
         interval = f"{signed(low, column.digits)} to {signed(high, column.digits)}"
         numbers = [signed(mean, column.digits) + mark, interval]

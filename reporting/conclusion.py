@@ -1,12 +1,12 @@
 """What the numbers of a table carry: differences from one method, paired over common seeds."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from .columns import Column, RunRow, columns_of, values_by_seed
 from .comparisons import reference_of
 from .paper import in_the_papers_order
-from .seeds import compare
+from .seeds import Comparison, compare
 from .statistics import LEVEL, holm
 
 
@@ -17,25 +17,26 @@ class Statement(NamedTuple):
     differences: Sequence[str] = ()
 
 
-class Difference(NamedTuple):
-    """A method's difference from the reference in one column, with its paired t test."""
+class Finding(NamedTuple):
+    """A method's paired difference from the reference in one column."""
 
     method: str
     column: Column
-    pairs: int
-    mean: float
-    low: float  # of the 95 % t interval
-    high: float
-    p: float
+    comparison: Comparison
+
+    @property
+    def p(self) -> float:
+        """The p-value of its paired t test."""
+        return self.comparison.difference.p
 
     def __str__(self) -> str:
-        better = (self.mean < 0) == self.column.lower_is_better
+        mean, low, high, _ = self.comparison.difference
+        better = (mean < 0) == self.column.lower_is_better
         title, digits = self.column.title, self.column.digits
         unit = " points" if title.endswith("%") else ""
         return (
             f"{self.method} is {'better' if better else 'worse'} in {title.removesuffix(' %')}: "
-            f"{self.mean:+.{digits}f}{unit} (95 % interval {self.low:+.{digits}f} to "
-            f"{self.high:+.{digits}f})"
+            f"{mean:+.{digits}f}{unit} (95 % interval {low:+.{digits}f} to {high:+.{digits}f})"
         )
 
 
@@ -73,10 +74,10 @@ def conclude(rows: Sequence[RunRow]) -> list[Statement]:
 
 
 def _claimed(
-    reference: str, differences: Sequence[Difference], claims: Sequence[Difference]
+    reference: str, differences: Sequence[Finding], claims: Sequence[Finding]
 ) -> Statement:
     """Return the statement on the differences that are significant after correction."""
-    pairs = sorted({difference.pairs for difference in differences})
+    pairs = sorted({each.comparison.pairs for each in differences})
     seeds = str(pairs[0]) if len(pairs) == 1 else f"{pairs[0]} to {pairs[-1]}"
     tests = (
         f"{len(differences)} paired t tests over {seeds} common seeds, with Holm's correction at "
@@ -103,7 +104,7 @@ def _hints_text(hints: int, tests: int, further: bool) -> str:
 
 def _differences(
     rows: Sequence[RunRow], columns: Sequence[Column], others: Sequence[str], reference: str
-) -> list[Difference]:
+) -> list[Finding]:
     """Return the differences of the other methods from the reference, column by column."""
     found = []
     tested = []
@@ -115,22 +116,13 @@ def _differences(
             if column.source and test in tested:
                 continue
             tested.append(test)
-            found.append(_difference(name, column, values[name], values[reference]))
-    return [difference for difference in found if difference]
+            comparison = compare(values[name], values[reference])
+            if comparison and comparison.pairs:
+                found.append(Finding(name, column, comparison))
+    return found
 
 
-def _difference(
-    method: str, column: Column, values: Mapping[Any, float], reference: Mapping[Any, float]
-) -> Difference | None:
-    """Return the difference over common seeds; None with fewer than two of them."""
-    found = compare(values, reference)
-    if not found or not found.pairs:
-        return None
-    mean, _, low, high, p = found.difference
-    return Difference(method, column, found.pairs, mean, low, high, p)
-
-
-def corrected(differences: Sequence[Difference]) -> list[Difference]:
+def corrected(differences: Sequence[Finding]) -> list[Finding]:
     """Return the differences that are significant after Holm's correction, in the given order."""
     p_values = holm([difference.p for difference in differences])
     return [each for each, p in zip(differences, p_values, strict=True) if p < LEVEL]

@@ -53,7 +53,7 @@ def run_rows(
     title = f"{method}, preprocessing"
     if "sets" in preprocessing and title in set(paper()["method"]):
         # Other constants than the default, and other versions, have rows of their own.
-        constants = titles.constants("preprocessing", preprocessing)
+        constants = titles.constants(preprocessing)
         if constants.get("epsilon") != "chosen":
             title += titles.as_suffix(constants)
         title = with_version(title, "preprocessing", preprocessing.get("version", 1))

@@ -20,7 +20,6 @@ class Difference(NamedTuple):
     """A mean difference a - b, with its test. The interval is the 95 % t interval."""
 
     mean: float
-    error: float  # the standard error of the mean difference
     low: float
     high: float
     p: float  # two-sided, of the hypothesis that the expected difference is 0
@@ -72,10 +71,10 @@ def welch_difference(a: ArrayLike, b: ArrayLike) -> Difference:
 def _tested(mean: float, error: float, freedom: float) -> Difference:
     """Return a mean difference with its t interval and p-value, from its standard error."""
     if error < NO_SPREAD:  # nothing to judge by: coarse numbers can be equal by chance
-        return Difference(mean, 0.0, -math.inf, math.inf, 1.0)
+        return Difference(mean, -math.inf, math.inf, 1.0)
     half = float(stdtrit(freedom, 1 - LEVEL / 2)) * error
     p = 2 * float(stdtr(freedom, -abs(mean) / error))
-    return Difference(mean, error, mean - half, mean + half, p)
+    return Difference(mean, mean - half, mean + half, p)
 
 
 def reach(pairs: int) -> float:

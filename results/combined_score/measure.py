@@ -40,7 +40,8 @@ def outputs_of(run: FinishedRun) -> tuple[FitData, dict[str, SetOutputs]]:
     network, data = run.load_network(), run.load_data()
     sets = run.infer(network, data)
     head = copy.deepcopy(network.classifier).cpu()
-    fit_data = FitData(None, head, sets["train"], sets[data.calibration_split], data.std, data.mean)
+    held_out = sets[data.calibration_split]
+    fit_data = FitData(None, head, sets["train"], held_out, mean=data.mean, std=data.std)
     titles = of_sources({source: title_of(source) for source in data.ood})
     return fit_data, {"test": sets["test"]} | {titles[name]: sets[name] for name in data.ood}
 

@@ -16,7 +16,6 @@ def test_the_paired_difference_is_that_of_scipy(pairs):
     interval = expected.confidence_interval(0.95)
     found = statistics.paired_difference(a, b)
     assert found.mean == pytest.approx((a - b).mean())
-    assert found.error == pytest.approx(stats.sem(a - b))
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
     assert found.p == pytest.approx(expected.pvalue)
 
@@ -34,7 +33,7 @@ def test_welchs_difference_is_that_of_scipy():
 @pytest.mark.parametrize("test", [statistics.paired_difference, statistics.welch_difference])
 def test_differences_without_spread_show_nothing(test):
     for values in ([1, 1, 1], [3, 3, 3]):
-        assert test(values, [1, 1, 1]) == (values[0] - 1, 0, -np.inf, np.inf, 1)
+        assert test(values, [1, 1, 1]) == (values[0] - 1, -np.inf, np.inf, 1)
     assert statistics.paired_difference([0.3, 0.4, 0.9], [0.2, 0.3, 0.8]).p == 1  # up to rounding
 
 

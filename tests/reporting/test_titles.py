@@ -162,17 +162,14 @@ def test_a_detector_titled_like_another_or_like_a_score_has_a_row_of_its_own(run
 
 
 def odin(epsilon, temperature=1000.0, asked=None, version=2):
-    """An entry of ODIN as detect.py writes it: what was asked for, if that is kept, and what was
-    taken.
-    """
-    entry = {
+    """An entry of ODIN as detect.py writes it: what was asked for, and what was taken."""
+    asked = epsilon if asked is None else asked
+    return {
         "title": "ODIN",
         "version": version,
+        "constants": {"epsilon": asked, "temperature": temperature},
         "parameters": {"epsilon": epsilon, "temperature": temperature},
     }
-    return entry | (
-        {"constants": {"epsilon": asked, "temperature": temperature}} if asked is not None else {}
-    )
 
 
 NEVER = [  # two entries that no row may average
