@@ -1,1 +1,1 @@
-"""Shows the records of runs as tables and as a page. Only the page needs PyTorch."""
+"""Shows the records of runs as tables and as a page. Only the page and `intervals` need PyTorch."""
