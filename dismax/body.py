@@ -119,16 +119,18 @@ def plain_copy(network: nn.Module) -> nn.Module:
         raise ValueError(f"{title} is a detector already: give the network that it was made of")
     try:
         plain = copy.deepcopy(network)
+    except torch.OutOfMemoryError:
+        raise
     except (TypeError, RuntimeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"{title} cannot be copied ({str(error).splitlines()[0]}). If it has the old "
-            "spectral_norm or weight_norm, is pruned, or keeps a tensor, run it once under "
-            "torch.no_grad() before"
+            f"{title} cannot be copied ({reason}). If it has the old spectral_norm or weight_norm, "
+            "is pruned, or keeps a tensor, run it once under torch.no_grad() before"
         ) from error
     plain.eval()
     _unwrap_submodules(plain)
     for path, module in plain.named_modules():
-        if _has_anothers_forward(module, plain):
+        if not _modules_in(vars(module).get("forward")) <= {*plain.modules()}:
             raise ValueError(
                 f"the forward of {path or title} was replaced by a function, which a copy of the "
                 "network cannot have: for torch.compile, call module.compile() instead of setting "
@@ -137,12 +139,17 @@ def plain_copy(network: nn.Module) -> nn.Module:
     return plain
 
 
-def _has_anothers_forward(module: nn.Module, network: nn.Module) -> bool:
-    """Return whether the forward of a copied module may still run modules of the original."""
-    forward = vars(module).get("forward")
-    bound = [getattr(forward, "__self__", None), *getattr(forward, "args", ())]
-    own = any(each is other for each in bound for other in network.modules())
-    return forward is not None and not own
+def _modules_in(value: Any) -> set[nn.Module]:
+    """Return the modules that a function runs, as far as its parts show them: what it is bound to,
+    what a partial has, and what a closure has.
+    """
+    if isinstance(value, nn.Module):
+        return {value}
+    parts = [getattr(value, name, None) for name in ("__self__", "func", "__wrapped__")]
+    parts += [*getattr(value, "args", ()), *getattr(value, "keywords", {}).values()]
+    parts += [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
+    callables = [part for part in parts if isinstance(part, nn.Module) or callable(part)]
+    return set().union(*map(_modules_in, callables)) if callables else set()
 
 
 def take_apart(network: nn.Module) -> tuple[nn.Module, LossFirstPart]:
@@ -159,12 +166,13 @@ def take_apart(network: nn.Module) -> tuple[nn.Module, LossFirstPart]:
     for path, module in list(body.named_modules(remove_duplicate=False)):
         if module is head:
             body.set_submodule(path, _HeadProxy(head))
-    # A network of several precisions, such as one that standardises rows in float64, converts its
-    # inputs itself. (To ask this for each batch would take longer than some networks.)
-    numbers = chain(body.parameters(), body.buffers())
-    precisions = {each.dtype for each in numbers if each.is_floating_point()}
-    body._one_precision = len(precisions) == 1  # pyrefly: ignore
     return body, head
+
+
+def _standardises(body: nn.Module, inputs: Tensor) -> bool:
+    """Return whether a network may standardise inputs of float64 before it converts them."""
+    numbers = chain(body.parameters(), body.buffers())
+    return inputs.dtype == torch.float64 and any(each.dtype == torch.float64 for each in numbers)
 
 
 def named_outputs(body: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
@@ -173,12 +181,12 @@ def named_outputs(body: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     Args:
         body: the copy of a network that `take_apart` returns.
         inputs: a normalised batch [B, C, H, W]. Floats are converted to the network's precision,
-            if it has a single one; whole numbers are not, so that a network for floats refuses
-            pixels of uint8.
+            unless they and numbers of the network are float64: such a network converts them itself.
+            Whole numbers are not, so that a network for floats refuses pixels of uint8.
 
     Raises ValueError if the network's output is not the head's.
     """
-    if inputs.is_floating_point() and body._one_precision:
+    if inputs.is_floating_point() and not _standardises(body, inputs):
         weights = (weight.dtype for weight in body.parameters() if weight.is_floating_point())
         inputs = inputs.to(next(weights, inputs.dtype))
     returned = body(inputs)

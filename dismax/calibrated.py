@@ -124,11 +124,15 @@ class CalibratedNetwork(nn.Module):
     def set_thresholds(self, in_scores: Tensor) -> None:
         """Set the thresholds from the scores [N] that this network gave in-distribution inputs.
 
-        Raises ValueError for scores that are not finite, and with a threshold for each class, which
-        `dismax.fit_score` sets.
+        A score's thresholds for each class are lost: `dismax.fit_score` sets them.
+
+        Raises ValueError for scores that are not finite, and if this network has a threshold for
+        each class.
         """
         if self.per_class:
             raise ValueError("thresholds for each class are set by dismax.fit_score")
+        if self.score:
+            self.score.class_thresholds = self.score.class_counts = None
         thresholds = (self.score or self.head).thresholds
         thresholds.copy_(percentiles(in_scores, thresholds.dtype))
         self.tpr = self.tpr

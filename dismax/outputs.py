@@ -95,13 +95,13 @@ def _pairs(loader: Iterable[Any], num_classes: int) -> Iterator[tuple[Tensor, Te
                 "a loader gives tensors of inputs [B, ...] and of class numbers [B], got "
                 f"{_kind(inputs)} and {_kind(labels)}"
             )
-        numbers = labels.long()  # PyTorch has no minimum of uint16
-        if len(labels) and not 0 <= numbers.min() <= numbers.max() < num_classes:
+        classes = labels.long()  # PyTorch has no minimum of uint16
+        if len(classes) and not 0 <= classes.min() <= classes.max() < num_classes:
             raise ValueError(
-                f"labels are classes, integers in 0 to {num_classes - 1}, got {int(numbers.min())} "
-                f"to {int(numbers.max())}"
+                f"labels are classes, integers in 0 to {num_classes - 1}, got {int(classes.min())} "
+                f"to {int(classes.max())}"
             )
-        yield inputs, labels
+        yield inputs, classes
 
 
 def _kind(value: Any) -> str:

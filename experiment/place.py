@@ -36,7 +36,7 @@ def beside(run: Path) -> Place:
     counts = {source: entry["n"] for source, entry in record["detection"].items()}
     counts["test"] = record["classification"]["test"]["n"]
     config = record["config"]
-    # The versions keep the method in the same table. That of the run's loss is not the method's.
+    # The run's versions keep the method in the same table. It does not have that of the run's loss.
     kept = dict(config.get("versions", {}))
     kept.pop(versions.loss_of(config), None)
     return Place(config | {"versions": kept}, record["titles"], roles, counts)

@@ -34,8 +34,8 @@ class LossFirstPart(nn.Module):
     has two buffers that belong to the deployed classifier:
 
     - `temperature` [1]. In evaluation mode `forward` returns logits that are already divided by it,
-      so do not divide them again. In training mode it does not: `train()` sets it to 1, and it is
-      fitted afterwards.
+      so do not divide them again. In training mode the logits are not divided. `train()` sets the
+      temperature to 1; fit it after training.
     - `thresholds` [len(PERCENTILES)]: percentiles of in-distribution scores, NaN until
       `set_thresholds` is called.
 
@@ -61,7 +61,7 @@ class LossFirstPart(nn.Module):
                 f"{num_classes=}"
             )
         self.num_features, self.num_classes = num_features, num_classes
-        self.register_buffer("temperature", torch.ones(1))
+        self.register_buffer("temperature", at_least_float32(torch.ones(1)))
         self.register_buffer("thresholds", no_thresholds())
 
     def options(self) -> dict[str, Any]:
@@ -69,7 +69,10 @@ class LossFirstPart(nn.Module):
         return {}
 
     def reset_parameters(self) -> None:
-        """Initialise the head anew, as its constructor does, and forget the calibration."""
+        """Initialise the head anew, as its constructor does, and forget the calibration.
+
+        Make a new head instead if it is sharded, parametrized, or on the meta device.
+        """
         new = type(self)(self.num_features, self.num_classes, **self.options())
         self.load_state_dict(new.state_dict())
 

@@ -23,8 +23,8 @@ def direction_logits(
     """Return k·d_ij [B, C] for distances between directions, d_ij = ‖f̂_i - p̂_j‖.
 
     With `add_mean`, return k·(d_ij + mean_j d_ij). A feature vector without a direction is as far
-    from each prototype as possible, d_ij = 2, so that no score takes it for in-distribution. Any
-    number would give the same probabilities. The forward pass takes one matrix product, and
+    from each prototype with a direction as possible, d_ij = 2. So no score takes it for
+    in-distribution. The forward pass takes one matrix product, and
     so does each of the two gradients. `_DirectionLogits` has the derivation and the accuracy.
 
     Args:

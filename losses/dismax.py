@@ -82,26 +82,11 @@ class DisMaxLossSecondPart(LossSecondPart):
             ValueError: for a batch under 7 images (unless it is a tail), images of odd height or
                 width, or inputs that are not images.
             RuntimeError: for a batch that has been preprocessed before.
+            TypeError: for inputs or targets that are no tensors.
         """
         if self.regularization is None or not self.classifier.training:
             return inputs, targets
-        if targets.shape == (len(inputs), fpr.SOURCES) and not targets.is_floating_point():
-            raise RuntimeError(
-                f"targets [B, {fpr.SOURCES}] are those of a batch that was preprocessed already: "
-                "keep preprocess's outputs under names of their own, and give it class indices [B]"
-            )
-        if not isinstance(inputs, Tensor) or inputs.ndim < 4:
-            got = list(inputs.shape) if isinstance(inputs, Tensor) else f"a {type(inputs).__name__}"
-            raise ValueError(
-                f"FPR mixes images [B, channels, H, W], got {got}: for other inputs, make the "
-                "criterion with regularization=None"
-            )
-        if targets.shape != inputs.shape[:1] or targets.is_floating_point():
-            raise ValueError(
-                f"FPR takes class indices [{len(inputs)}], got {targets.dtype} "
-                f"{list(targets.shape)}: with soft labels, as of mixup, make the criterion with "
-                "regularization=None"
-            )
+        fpr.check_batch(inputs, targets)
         if len(inputs) < fpr.SMALLEST_BATCH:
             if tail:
                 return inputs, fpr.quadrant_classes(targets)

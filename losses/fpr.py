@@ -12,8 +12,40 @@ from torch import Tensor
 from .common import one_hot
 
 SOURCES = 4  # images that make one mosaic
-NO_CLASS = -(2**31)  # marks a plain image; no label of a data set is this, as -1 and -100 may be
+NO_CLASS = -(2**31)  # marks a plain image; data sets use -1 and -100, but not this number
 SMALLEST_BATCH = 2 * SOURCES - 1  # 7: its second half has the 4 images that a mosaic needs
+
+
+def check_batch(inputs: Tensor, targets: Tensor) -> None:
+    """Check that a batch is of images [B, channels, H, W] with class indices [B].
+
+    Raises:
+        TypeError: for inputs or targets that are no tensors.
+        RuntimeError: for targets [B, 4], as of a batch that was mixed already.
+        ValueError: for other shapes, and for targets that are not integers.
+    """
+    advice = "make the criterion with regularization=None"
+    if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor):
+        raise TypeError(
+            "FPR mixes a tensor of images with one of class indices, got "
+            f"{type(inputs).__name__} and {type(targets).__name__}: for other inputs, {advice}"
+        )
+    if targets.shape == (len(inputs), SOURCES) and not targets.is_floating_point():
+        raise RuntimeError(
+            f"targets [B, {SOURCES}] are those of a batch that was preprocessed already, or "
+            f"one-hot labels of {SOURCES} classes: keep preprocess's outputs under names of their "
+            "own, and give it class indices [B]"
+        )
+    if inputs.ndim < 4:
+        raise ValueError(
+            f"FPR mixes images [B, channels, H, W], got {list(inputs.shape)}: for other inputs, "
+            f"{advice}"
+        )
+    if targets.shape != inputs.shape[:1] or targets.is_floating_point():
+        raise ValueError(
+            f"FPR takes class indices [{len(inputs)}], got {targets.dtype} "
+            f"{list(targets.shape)}: with soft labels, as of mixup, {advice}"
+        )
 
 
 def plain_count(batch_size: int) -> int:

@@ -7,16 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .common import at_least_float32
+
 if TYPE_CHECKING:
     from .contract import LossFirstPart
 
 UNCALIBRATED = {"temperature": 1.0, "thresholds": torch.nan}
 
 
+def kind(head: LossFirstPart) -> str:
+    """Return the names of the methods that compute a head's outputs.
+
+    A head with the same ones can have the calibration of the other. The class is not asked, since
+    PyTorch changes it at run time, for parametrizations and FSDP.
+    """
+    return f"{type(head).raw_outputs.__qualname__}, {type(head).raw_logits.__qualname__}"
+
+
 def sign(head: LossFirstPart, state_dict: Any, prefix: str) -> None:
-    """Add the head's class to the metadata of a state dict. PyTorch keeps it in files."""
+    """Add the head's kind to the metadata of a state dict. PyTorch keeps it in files."""
     metadata = getattr(state_dict, "_metadata", {})
-    metadata.get(prefix[:-1], {})["head"] = type(head).__name__
+    metadata.get(prefix[:-1], {})["head"] = kind(head)
 
 
 def adapt(
@@ -26,8 +37,8 @@ def adapt(
 
     The authors' heads have another shape for a single number, other names, and entries that we do
     not need. Weights that were not calibrated for this head, such as those of `nn.Linear` or of
-    another head, get the temperature 1 and no thresholds. A dict without entries of the head does
-    not change.
+    another head, get the temperature 1 and no thresholds. A dict without weights of the head does
+    not change its calibration.
     """
     own = head.state_dict()
     for theirs, ours in head.authors_names.items():
@@ -36,12 +47,19 @@ def adapt(
     for name, shape in head.authors_extras.items():
         if prefix + name in state_dict and state_dict[prefix + name].shape == shape:
             del state_dict[prefix + name]
-    if any(prefix + name in state_dict for name in own):
-        other_head = metadata.get("head", type(head).__name__) != type(head).__name__
+    weights = [prefix + name for name in own if name not in UNCALIBRATED]
+    if loaded := [state_dict[name] for name in weights if name in state_dict]:
+        other_head = metadata.get("head", kind(head)) != kind(head)
         for name, value in UNCALIBRATED.items():
             if other_head or prefix + name not in state_dict:
-                state_dict[prefix + name] = torch.full_like(own[name], value)
+                state_dict[prefix + name] = torch.full_like(
+                    own[name], value, device=loaded[0].device
+                )
     for name, value in own.items():
-        loaded = state_dict.get(prefix + name)
-        if value.numel() == 1 and loaded is not None and loaded.numel() == 1:
-            state_dict[prefix + name] = loaded.reshape(value.shape)
+        if (entry := state_dict.get(prefix + name)) is None:
+            continue
+        if name in UNCALIBRATED:
+            entry = at_least_float32(entry)
+        if value.numel() == 1 and entry.numel() == 1:
+            entry = entry.reshape(value.shape)
+        state_dict[prefix + name] = entry

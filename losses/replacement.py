@@ -13,6 +13,7 @@ from .contract import LossFirstPart
 from .softmax import SoftMaxLossFirstPart
 
 Head = TypeVar("Head", bound=LossFirstPart)
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 MAX_NAMES = 4  # names of layers in an error message
 
 
@@ -93,25 +94,44 @@ def _find_classifier(
     return last
 
 
+@torch.no_grad()
 def _is_plain(layer: nn.Linear) -> bool:
     """Return whether a layer computes what an nn.Linear of its weights and bias does."""
-    if getattr(layer.forward, "__func__", None) is nn.Linear.forward:
+    if getattr(layer.forward, "__func__", None) is nn.Linear.forward or layer.weight.is_meta:
         return True
-    inputs = torch.randn(4, layer.in_features, generator=torch.Generator().manual_seed(0))
-    inputs = inputs.to(layer.weight)
-    with torch.no_grad():
-        return layer(inputs).allclose(nn.functional.linear(inputs, layer.weight, layer.bias))
+    generator = torch.Generator("cpu").manual_seed(0)
+    inputs = torch.randn(4, layer.in_features, generator=generator, device="cpu").to(layer.weight)
+    expected = nn.functional.linear(inputs, layer.weight, layer.bias)
+    mode = layer.training
+    try:
+        found = layer.eval()(inputs)
+    except Exception:  # it takes more than features
+        return False
+    finally:
+        layer.train(mode)
+    rounding = 10 * torch.finfo(expected.dtype).eps * expected.abs().max().item()
+    return found.shape == expected.shape and found.allclose(expected, rtol=0, atol=rounding)
 
 
-@torch.no_grad()
+def _is_trained(layer: nn.Linear, name: str) -> bool:
+    """Return whether a layer's weight or bias is trained, itself or by its parametrization."""
+    if isinstance(parameter := layer._parameters.get(name), nn.Parameter):
+        return parameter.requires_grad
+    return any(parameter.requires_grad for parameter in layer.parameters())
+
+
 def _take_weights(head: SoftMaxLossFirstPart, layer: nn.Linear) -> None:
     """Copy a layer's weights and bias into a head, with whether they are trained.
 
     A layer without a bias leaves it at 0.
     """
-    head.weight.copy_(layer.weight).requires_grad_(layer.weight.requires_grad)
+    with torch.no_grad():
+        head.weight.copy_(layer.weight)
+        if layer.bias is not None:
+            head.bias.copy_(layer.bias)
+    head.weight.requires_grad_(_is_trained(layer, "weight"))
     if layer.bias is not None:
-        head.bias.copy_(layer.bias).requires_grad_(layer.bias.requires_grad)
+        head.bias.requires_grad_(_is_trained(layer, "bias"))
 
 
 def replace_classifier(
@@ -172,8 +192,12 @@ def replace_classifier(
             f"{type(model).__name__} uses one nn.Linear in several places ({_list_names(paths)}): "
             "put the head in by hand"
         )
-    if layer._forward_hooks or layer._forward_pre_hooks:
-        raise ValueError(f"{name!r} has forward hooks, which the head would not have: remove them")
+    if any(getattr(layer, kind) for kind in HOOKS):
+        raise ValueError(
+            f"{name!r} has hooks, which the head would not have: remove them (those of the old "
+            "weight_norm and spectral_norm by torch.nn.utils.remove_weight_norm and "
+            "remove_spectral_norm)"
+        )
     new_head = head(layer.in_features, layer.out_features if num_classes is None else num_classes)
     new_head = new_head.to(layer.weight.device, layer.weight.dtype).train(layer.training)
     if isinstance(new_head, SoftMaxLossFirstPart) and new_head.num_classes == layer.out_features:

@@ -13,7 +13,7 @@ PERCENTILES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 1, 2, 3, 4, *range(5, 101, 5))
 
 def no_thresholds() -> Tensor:
     """Return thresholds that are not set yet: NaN [len(PERCENTILES)]."""
-    return torch.full((len(PERCENTILES),), torch.nan)
+    return at_least_float32(torch.full((len(PERCENTILES),), torch.nan))
 
 
 def percentiles(in_scores: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -67,7 +67,8 @@ class Outcome:
     confusion: NDArray  # int [C, C]: test images of class i that were taken for class j
     ece: dict[str, float]  # "t1" and "calibrated" → ECE of the test images
     predicted: dict[str, NDArray]  # set → class [N]
-    confidences: dict[str, dict[str, NDArray]]  # "t1" and "calibrated" → set → max p [N]
+    # "t1" (of the test images alone) and "calibrated" → set → max p [N]
+    confidences: dict[str, dict[str, NDArray]]
     scores: dict[str, NDArray]  # set → the run's own score [N], at the temperature of its table
 
     @property
@@ -113,8 +114,11 @@ def load_outcome(folder: Path, record: dict[str, Any]) -> Outcome:
         ece={at: float(metrics[at]["ece"]) for at in ("t1", "calibrated")},
         predicted=predicted,
         confidences={
-            at: {name: softmax(values / t, axis=1).max(1) for name, values in logits.items()}
-            for at, t in (("t1", 1.0), ("calibrated", temperature))
+            "t1": {"test": softmax(logits["test"], axis=1).max(1)},
+            "calibrated": {
+                name: softmax(values / temperature, axis=1).max(1)
+                for name, values in logits.items()
+            },
         },
         scores=own,
     )

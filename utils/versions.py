@@ -2,7 +2,8 @@
 
 A run's configuration, its checkpoints and its model.pt name the versions that they were made with.
 What they do not name had version 1. Whoever changes results adds a `Change` here, which raises the
-version. Imports no torch.
+version. (One has none: since 2026-11-29 features of zeros are farther from DisMax's and IsoMax+'s
+prototypes. No network of a record is known to give such features.) Imports no torch.
 """
 
 import re
@@ -100,7 +101,7 @@ def of(name: str) -> int:
 def loss_of(config: Mapping[str, Any]) -> str:
     """The loss that a configuration names; for an ensemble, the loss of its members.
 
-    It is "" for outputs of another program, whose method may be called as any part here.
+    It is "" for outputs of another program: its method's name may be that of one of our parts.
     """
     if "outputs" in config:
         return ""

@@ -142,7 +142,12 @@ def partial_of_itself(module):  # as Hugging Face's accelerate does
     module.forward = functools.partial(type(module).forward, module)
 
 
-@pytest.mark.parametrize("replace", [bound_method, partial_of_itself])
+def without_modules(module):
+    module[2].forward = torch.relu
+    module[3].forward = lambda inputs: inputs
+
+
+@pytest.mark.parametrize("replace", [bound_method, partial_of_itself, without_modules])
 def test_a_forward_that_is_bound_to_its_module_is_copied(replace):
     network = Rows()
     batches = loader(network)
@@ -161,7 +166,12 @@ def compiled_method(module):
     module.forward = torch.compile(module.forward, backend="eager")
 
 
-@pytest.mark.parametrize("replace", [closure, compiled_method])
+def partial_of_a_closure(module):
+    old = module.forward
+    module.forward = functools.partial(lambda module, inputs: old(inputs), module)
+
+
+@pytest.mark.parametrize("replace", [closure, compiled_method, partial_of_a_closure])
 @pytest.mark.parametrize("place", ["body", "the network"])
 def test_a_forward_that_would_run_the_original_is_refused(replace, place):
     network = Rows()
@@ -215,6 +225,38 @@ def test_a_network_of_several_precisions_gets_its_inputs_as_they_are():
         labels = network(rows).argmax(1)
     assert dismax.calibrate(network, [(rows, labels)]).accuracy == 1
     assert dismax.CalibratedNetwork(network)(rows).classes.equal(labels)
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_other_floats_are_converted_in_a_network_of_several_precisions(precision):
+    network = Rows()
+    network.register_buffer("unused", torch.zeros(1, dtype=torch.float64))
+    batches = loader(network)
+    dismax.calibrate(network, batches)
+    rows = batches[0][0]
+    detector = dismax.CalibratedNetwork(network)
+    detector.to(precision)
+    assert detector(rows).classes.eq(batches[0][1]).float().mean() > 0.9
+
+
+def test_running_out_of_memory_and_an_error_without_text_are_told_apart():
+    class Uncopyable(nn.Identity):
+        def __init__(self, error):
+            super().__init__()
+            self.error = error
+
+        def __deepcopy__(self, memo):
+            raise self.error
+
+    for error, expected in (
+        (NotImplementedError(), ValueError),
+        (torch.OutOfMemoryError("full"), torch.OutOfMemoryError),
+    ):
+        network = Rows()
+        batches = loader(network)
+        network.other = Uncopyable(error)
+        with pytest.raises(expected):
+            dismax.calibrate(network, batches)
 
 
 def test_a_detector_is_not_calibrated_again():

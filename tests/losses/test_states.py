@@ -101,6 +101,58 @@ def test_features_that_are_not_finite_are_not_taken_for_zeros():
         assert logits.isnan().all()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("godin_inner", {"form": "inner", "dropout": 0.2}), ("sngp", {"length_scale": 7.0})],
+    ids=lambda each: each[0],
+)
+def test_a_reset_keeps_the_options(options):
+    name, given = options
+    head = type(build(name)[0])(D, C, **given)
+    assert head.options() == given
+    before = head.weight.clone()
+    head.reset_parameters()
+    assert head.options() == given
+    assert not head.weight.equal(before)
+
+
+def test_a_subclass_takes_the_calibration_and_a_parametrized_head_gives_it():
+    class Same(losses.DisMaxLossFirstPart):
+        """It computes what its base class does."""
+
+    head = calibrated("dismax")
+    nn.utils.parametrize.register_parametrization(head, "distance_scale", nn.Identity())
+    state = head.state_dict()
+    scale = state.pop("parametrizations.distance_scale.original")
+    state["distance_scale"] = scale
+    loaded = Same(D, C)
+    loaded.load_state_dict(state)
+    assert loaded.temperature.item() == pytest.approx(0.3)
+
+
+def test_the_buffers_are_wide_whatever_the_default_and_the_file_are():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        head = losses.DisMaxLossFirstPart(D, C)
+    finally:
+        torch.set_default_dtype(before)
+    assert head.temperature.dtype == head.thresholds.dtype == torch.float32
+    state = {name: value.half() for name, value in calibrated("dismax").state_dict().items()}
+    head.load_state_dict(state, assign=True)
+    assert head.temperature.dtype == head.thresholds.dtype == torch.float32
+
+
+def test_what_a_dict_does_not_calibrate_is_on_its_device():
+    with torch.device("meta"):
+        head = losses.DisMaxLossFirstPart(D, C)
+    head.load_state_dict({"prototypes": torch.randn(C, D)}, strict=False, assign=True)
+    assert head.temperature.item() == 1
+    head = calibrated("dismax")
+    head.load_state_dict({"temperature": torch.tensor([0.5])}, strict=False)
+    assert head.threshold() < 10  # the dict has no weights
+
+
 def test_a_head_of_a_plugin_without_options_can_be_reset():
     class Mine(losses.SoftMaxLossFirstPart):
         pass
