@@ -12,13 +12,14 @@ from .columns import Column, RunRow, values_by_seed
 from .seeds import compare
 from .statistics import LEVEL, holm
 
+FEWEST = 3  # runs of a method that may be bold by the test
 Best = dict[str, set[str]]  # column's title → the methods that are bold
 # What bold means, by the value of --bold. The paper's own rows have the rule "paper".
 RULES = {
     "test": "the best mean, and the means that a paired t test over seeds does not find worse "
     "(5 %, Holm's correction over all pairs of methods; Welch's test where two methods have fewer "
-    "than two common seeds). A column in which it finds none worse "
-    "has no bold number. The paper's rows: within the best one's standard deviation",
+    "than two common seeds). A column in which it finds none worse has no bold number, nor has a "
+    "method of fewer than three runs. The paper's rows: within the best one's standard deviation",
     "paper": "within the best one's standard deviation",
 }
 ONE_RUN = (
@@ -91,15 +92,16 @@ def best_by_test(values: Mapping[str, Mapping[Any, float]], lower_is_better: boo
     pairs of methods, not only for those with the best. Without any difference between the methods,
     a column then has bold numbers in at most 5 % of the cases.
 
-    Returns nothing if no method is found worse, or if the method of the best mean has one run. A
-    method with one run is never returned.
+    Returns nothing if no method is found worse, or if the method of the best mean has fewer than
+    `FEWEST` runs. A method with fewer runs is never returned: a test of two pairs finds a
+    difference only if it is 9 times their standard deviation, so it would find nothing worse.
     """
     known = {method: numbers for method, numbers in values.items() if numbers}
     if not known:
         return set()
     sign = -1 if lower_is_better else 1
     best = max(known, key=lambda method: sign * fsum(known[method].values()) / len(known[method]))
-    tested = [method for method, numbers in known.items() if len(numbers) > 1]
+    tested = [method for method, numbers in known.items() if len(numbers) >= FEWEST]
     tested.sort(key=lambda method: method != best)  # the best is the first of its pairs
     found = {
         pair: comparison.difference

@@ -62,6 +62,12 @@ def test_a_method_with_one_run_is_never_among_the_best():
     assert best_by_test({"a": {}, "b": {}}, False) == set()
 
 
+def test_a_method_with_two_runs_is_never_among_the_best():
+    pair = {"a": by_seed(*HIGH), "b": by_seed(*LOW)}
+    assert best_by_test(pair | {"far below": by_seed(0.5, 0.6)}, False) == {"a"}
+    assert best_by_test(pair | {"above": by_seed(0.99, 0.98)}, False) == set()
+
+
 def test_a_method_that_is_better_on_the_common_seeds_is_not_found_worse():
     best = by_seed(*LOW) | dict.fromkeys((4, 5, 6, 7), 0.99)
     other = by_seed(*HIGH)
