@@ -5,7 +5,10 @@ output.
 from __future__ import annotations
 
 import copy
+from functools import partial
+from inspect import getclosurevars
 from itertools import chain
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -139,17 +142,21 @@ def plain_copy(network: nn.Module) -> nn.Module:
     return plain
 
 
-def _modules_in(value: Any) -> set[nn.Module]:
+def _modules_in(value: object, seen: frozenset[int] = frozenset()) -> set[nn.Module]:
     """Return the modules that a function runs, as far as its parts show them: what it is bound to,
-    what a partial has, and what a closure has.
+    what a partial has, and what a closure has. `seen` are the ids of what it is a part of.
     """
     if isinstance(value, nn.Module):
         return {value}
-    parts = [getattr(value, name, None) for name in ("__self__", "func", "__wrapped__")]
-    parts += [*getattr(value, "args", ()), *getattr(value, "keywords", {}).values()]
-    parts += [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
-    callables = [part for part in parts if isinstance(part, nn.Module) or callable(part)]
-    return set().union(*map(_modules_in, callables)) if callables else set()
+    parts: list[object] = []
+    if isinstance(value, partial):
+        parts = [value.func, *value.args, *value.keywords.values()]
+    elif isinstance(value, MethodType):
+        parts = [value.__self__, value.__func__]
+    elif isinstance(value, FunctionType) and id(value) not in seen:
+        parts = [*getclosurevars(value).nonlocals.values()]
+    inside = seen | {id(value)}
+    return {module for part in parts for module in _modules_in(part, inside)}
 
 
 def take_apart(network: nn.Module) -> tuple[nn.Module, LossFirstPart]:
