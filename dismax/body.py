@@ -132,8 +132,9 @@ def plain_copy(network: nn.Module) -> nn.Module:
         ) from error
     plain.eval()
     _unwrap_submodules(plain)
+    own = {*plain.modules()}
     for path, module in plain.named_modules():
-        if not _modules_in(vars(module).get("forward")) <= {*plain.modules()}:
+        if not _modules_in(vars(module).get("forward")) <= own:
             raise ValueError(
                 f"the forward of {path or title} was replaced by a function, which a copy of the "
                 "network cannot have: for torch.compile, call module.compile() instead of setting "

@@ -211,7 +211,7 @@ class LossFirstPart(nn.Module):
 
         A threshold that is rounded up would reject images that it must accept.
         """
-        before = {"temperature": self.temperature, "thresholds": self.thresholds}
+        before = {name: getattr(self, name) for name in loading.UNCALIBRATED}
         super()._apply(fn, recurse)
         for name, value in before.items():
             changed = getattr(self, name)

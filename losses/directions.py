@@ -24,8 +24,8 @@ def direction_logits(
 
     With `add_mean`, return k·(d_ij + mean_j d_ij). A feature vector without a direction is as far
     from each prototype with a direction as possible, d_ij = 2. So no score takes it for
-    in-distribution. The forward pass takes one matrix product, and
-    so does each of the two gradients. `_DirectionLogits` has the derivation and the accuracy.
+    in-distribution. The forward pass takes one matrix product, and so does each of the two
+    gradients. `_DirectionLogits` has the derivation and the accuracy.
 
     Args:
         features: f [B, D]. A feature vector shorter than 1e-18 counts as zero and gets no gradient.

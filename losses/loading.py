@@ -12,6 +12,7 @@ from .common import at_least_float32
 if TYPE_CHECKING:
     from .contract import LossFirstPart
 
+# The buffers of a calibration → their values before it.
 UNCALIBRATED = {"temperature": 1.0, "thresholds": torch.nan}
 
 
