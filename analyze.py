@@ -66,7 +66,7 @@ class Options(WithPlugins):
     """
     group_by: tuple[str, ...] = ()
     """Make one table of all runs that share these fields, such as data, network or epochs. The
-    rows' names say what else differs. Default: the runs of a table share all fields."""
+    rows' names say what else differs. Default: all fields but method and seed."""
     paper: bool = False
     """Print all tables of the paper's Table 2, those without runs too."""
     beside: Path | None = None

@@ -40,7 +40,7 @@ class Options(WithPlugins):
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs, or folders above them."""
     scores: tuple[str, ...] = ()
-    """Detectors, also pytorch_ood:NAME; by default all ours that apply, or none with --deploy."""
+    """Detectors, also pytorch_ood:NAME. Default: all of ours that apply; with --deploy, none."""
     deploy: tuple[str, ...] = ()
     """Detectors to fit and to put into the run's model.pt with their thresholds, for predict.py
     --score and `Detector.load`. They need logits or features only; "own" is the head's score."""
@@ -57,7 +57,9 @@ class Options(WithPlugins):
     def check(self) -> None:
         """Raises ValueError for a number out of range, or a constant of no chosen detector."""
         if isinstance(self.epsilon, float) and not 0 <= self.epsilon < 1:
-            raise ValueError(f"--epsilon is in pixels, 0 or more and below 1, got {self.epsilon}")
+            raise ValueError(
+                f"--epsilon is for pixels in [0, 1]: 0 or more and below 1, got {self.epsilon}"
+            )
         for name in (*self.scores, *self.deploy):
             if name not in (*DETECTORS, OWN) and Path(name).is_dir():
                 raise ValueError(

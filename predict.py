@@ -55,8 +55,7 @@ class Options(WithPlugins):
     per_class: bool = False
     """A threshold for each predicted class, so that the share holds for each."""
     out: Path | None = None
-    """A .csv or .json file with a row for each image. Rows are written while the program works; the
-    file is there at the end."""
+    """A .csv or .json file with a row for each image. It appears when all images are done."""
     probabilities: bool = False
     """Write the probability of every class to --out."""
     sheet: Path | None = None

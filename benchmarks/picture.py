@@ -9,11 +9,16 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from data.images import EVALUATION_BATCH
+from dismax import Detector
 from experiment import records
-from reporting.curves import reliability, threshold
+from experiment.finished import FinishedRun
+from reporting.curves import reliability
 from reporting.outcomes import Outcome, load_outcome
 from reporting.style import COLOURS, FAINT, INK, LINE, STYLE
 from utils.files import whole_file
@@ -21,27 +26,35 @@ from utils.output import print_line
 
 from .common import start
 
-TPR = 0.95  # share of in-distribution images to accept
+
+def scores(folder: Path, detector: Detector) -> dict[str, NDArray]:
+    """Return a detector's scores of the test images and of each out-of-distribution set."""
+    data = FinishedRun(folder, torch.device("cpu"), Path()).load_data()
+    sets = {name: images for name, images in data.evaluation_sets.items() if name != "validation"}
+    with torch.no_grad():
+        return {
+            name: torch.cat(
+                [detector(pixels).scores for pixels in images.batches(EVALUATION_BATCH)]
+            ).numpy()
+            for name, images in sets.items()
+        }
 
 
-def draw_scores(axes: Axes, run: Outcome, source: str, colour: str) -> None:
+def draw_scores(
+    axes: Axes, test: NDArray, ood: NDArray, lowest: float, title: str, colour: str
+) -> None:
     """Draw the scores of test images and of one out-of-distribution set, with the threshold."""
-    lowest = threshold(run.calibration_scores, TPR)
-    test, ood = run.scores["test"], run.scores[source]
-    low, high = np.quantile(np.concatenate([test, ood]), (0.002, 0.998))
-    edges = np.linspace(low, high, 40).tolist()
-    for values, shade, label in ((test, FAINT, "test"), (ood, colour, source)):
+    edges = np.linspace(min(test.min(), ood.min()), test.max(), 40).tolist()
+    for values, shade in ((test, FAINT), (ood, colour)):
         axes.hist(
-            np.clip(values, low, high),
+            values,
             edges,
             weights=np.full(len(values), 1 / len(values)),
             color=shade,
             alpha=0.65,
             histtype="stepfilled",
-            label=label,
         )
-    axes.axvline(lowest, color=INK, linewidth=1, linestyle="--", label="threshold")
-    title = run.record["detection"][source]["title"]
+    axes.axvline(lowest, color=INK, linewidth=1, linestyle="--")
     axes.set_title(f"{title}: {(ood >= lowest).mean():.0%} accepted")
     axes.set(yticks=[], xlabel="score")
 
@@ -61,16 +74,20 @@ def draw_reliability(axes: Axes, run: Outcome) -> None:
 
 
 @mpl.rc_context(STYLE)
-def draw(run: Outcome) -> Figure:
+def draw(folder: Path) -> Figure:
     """Return the picture: a panel for each out-of-distribution set, and one for calibration."""
-    sets = list(run.record["detection"])
+    run = load_outcome(folder, records.read_record(folder / records.METRICS))
+    detector = Detector.load(folder)  # as predict.py uses it
+    found = scores(folder, detector)
+    sets = run.record["detection"]
     figure = Figure(figsize=(2.5 * (len(sets) + 1), 2.7), layout="constrained")
     *panels, last = figure.subplots(1, len(sets) + 1)
     for axes, source, colour in zip(panels, sets, COLOURS[1:], strict=False):
-        draw_scores(axes, run, source, colour)
-    test, _, threshold = panels[0].get_legend_handles_labels()[0]
-    labels = ["test digits", f"threshold that accepts {TPR:.0%} of held-out digits"]
-    figure.legend([test, threshold], labels, loc="outside lower left", ncols=2, fontsize=9)
+        title = sets[source]["title"]
+        draw_scores(axes, found["test"], found[source], detector.threshold(), title, colour)
+    test, line = panels[0].patches[0], panels[0].lines[0]
+    labels = ["test digits", f"threshold that accepts {detector.tpr:.0%} of held-out digits"]
+    figure.legend([test, line], labels, loc="outside lower left", ncols=2, fontsize=9)
     draw_reliability(last, run)
     return figure
 
@@ -84,7 +101,7 @@ def main(
         run: folder of a finished run.
         out: PNG file to write.
     """
-    figure = draw(load_outcome(run, records.read_record(run / records.METRICS)))
+    figure = draw(run)
     with whole_file(out) as path:
         figure.savefig(path, format="png", dpi=130, facecolor="white")
     print_line(f"written to {out}")

@@ -38,7 +38,8 @@ def sharpening(features: Tensor, top: Tensor) -> Tensor:
 def ash_b(features: Tensor, percentile: int = PERCENTILE) -> Tensor:
     """Return ASH-B of features [N, D]: each of the k largest features becomes s₁/k, the others 0.
 
-    s₁ is the sum of the row before pruning.
+    s₁ is the sum of the row before pruning. If fewer than k features are above 0, some zeros become
+    s₁/k too, as in OpenOOD. Which ones depends on their order.
     """
     top, indices = largest(features, percentile)
     value = features.sum(1, keepdim=True) / top.shape[1]

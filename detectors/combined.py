@@ -6,10 +6,10 @@ One threshold shall serve. So each score becomes a p-value, which needs no out-o
 images: the share of held-out in-distribution images that score as low or lower (a conformal
 p-value: Bates et al. 2023, arXiv 2104.08279). Fisher's method adds their logarithms. The p-values
 depend on each other, so the sum does not follow Fisher's χ² distribution; its threshold is a
-percentile on the same held-out images. For it, each of them is ranked among the others only, since
-a new image is not among them either. Its rank is divided by n + 1 too, which makes its p-value a
-little lower than a new image's would be. So the threshold is not too high: a new image of the same
-distribution reaches it at least as often as with any other score.
+percentile on the same held-out images. For the threshold, each held-out image is ranked among the
+n - 1 others, as a new image is ranked among n. Its rank is still divided by n + 1, so its p-value
+is a little lower than a new image's. So the threshold is not too high: new images of the same
+distribution reach it at least as often as with any other score.
 """
 
 from dataclasses import replace

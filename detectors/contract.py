@@ -103,8 +103,8 @@ def required(value: T | None, name: str) -> T:
 class Score(nn.Module):
     """A fitted score that is computed from a network's outputs. It can be saved and exported.
 
-    A subclass hands on everything that it is made from, by the names of its own arguments:
-    tensors, which become buffers, numbers and other scores. `saved.pack` can then write it.
+    A subclass passes all its arguments to this constructor, by name: tensors, which become buffers,
+    numbers and other scores. `saved.pack` can then write it.
 
     A file names a score by its class. So a subclass with the name of another module's raises
     TypeError.

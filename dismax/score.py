@@ -144,7 +144,7 @@ class DeployedScore(nn.Module):
             more = f" and {len(few) - MAX_NAMES} more" if len(few) > MAX_NAMES else ""
             raise ValueError(
                 f"a threshold for each class at {tpr:.4g} needs {needed} held-out images or more "
-                f"that the network predicts as it, too few are {', '.join(listed)}"
+                f"predicted as that class, too few are {', '.join(listed)}"
                 f"{more}: take a lower share, more images, or one threshold for all"
             )
         return thresholds

@@ -67,9 +67,9 @@ class Options(WithPlugins):
     and the body has a tenth of the head's rate. Default: finetune with --weights, imagenet for
     imagenet1k and with --size, paper for the rest."""
     learning_rate: Annotated[float | None, tyro.conf.arg(aliases=["--lr"])] = None
-    """The recipe's highest learning rate, if another one is wanted."""
+    """The highest learning rate. Default: the recipe's."""
     weight_decay: float | None = None
-    """The recipe's weight decay, if another one is wanted."""
+    """The weight decay. Default: the recipe's."""
     epochs: int | None = None
     """Default: 100 for openood and the digits, 90 for imagenet, 20 for finetune, else 300."""
     batch_size: int | None = None
@@ -89,8 +89,8 @@ class Options(WithPlugins):
     compile: bool = False
     """Compile the network with torch.compile."""
     cuda_graph: Literal["auto", "off"] = "auto"
-    """auto: on a GPU, a training step is one CUDA graph if the images are in memory and one process
-    trains. It starts faster. off: the host starts every operation."""
+    """auto: on a GPU, a training step is one CUDA graph, which starts faster, if the images are in
+    memory and one process trains. off: no graph."""
     sync_batchnorm: bool = False
     """Under torchrun, on GPUs: batch norms use the whole batch, not each process's share."""
     checkpoint_every: tuple[float, str] = (10, "minutes")

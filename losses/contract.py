@@ -197,8 +197,8 @@ class LossFirstPart(nn.Module):
     def threshold(self, tpr: float = 0.95) -> float:
         """Return the threshold for a true-positive rate of at least `tpr`.
 
-        An image whose score is at or above it counts as in-distribution. It is the highest stored
-        percentile that has this rate.
+        An image whose score is at or above it counts as in-distribution. It is the percentile that
+        is stored for this rate, or for the next higher rate.
 
         Raises:
             ValueError: for a rate outside [0, 1].

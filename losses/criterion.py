@@ -53,15 +53,14 @@ class LossSecondPart(nn.Module, Generic[Head]):
     def classifier(self) -> Head:
         """The model's head.
 
-        Raises RuntimeError if it is gone, for example because the criterion was copied or loaded
-        without the model.
+        Raises RuntimeError if the head is lost, for example because the criterion was copied or
+        loaded without the model.
         """
         head = self.__dict__["_classifier"]()
         if head is None:
             raise RuntimeError(
-                f"the head of this {type(self).__name__} is gone: it was copied, loaded or kept "
-                "without its network; "
-                "make the criterion anew from the network's head"
+                f"this {type(self).__name__} has lost its head: it was copied, loaded or kept "
+                "without its network; make the criterion anew from the network's head"
             )
         return head
 

@@ -19,7 +19,7 @@ from .isomaxplus import IsoMaxPlusLossFirstPart
 class DisMaxLossFirstPart(IsoMaxPlusLossFirstPart):
     """Head with logits -(d_j + mean_k d_k), d_j = |s|·‖f̂ - p̂_j‖/√2.
 
-    These are IsoMax+'s distances, in [0, √2]·|s|, and their mean.
+    d_j is IsoMax+'s distance divided by √2, in [0, √2]·|s|.
 
     Parameters: `prototypes` p [C, D], from N(0, 1); `distance_scale` s [1], from 1.
     """

@@ -27,7 +27,7 @@ def check_batch(inputs: Tensor, targets: Tensor) -> None:
     advice = "make the criterion with regularization=None"
     if not isinstance(inputs, Tensor) or not isinstance(targets, Tensor):
         raise TypeError(
-            "FPR mixes a tensor of images with one of class indices, got "
+            "FPR takes a tensor of images and one of class indices, got "
             f"{type(inputs).__name__} and {type(targets).__name__}: for other inputs, {advice}"
         )
     if targets.shape == (len(inputs), SOURCES) and not targets.is_floating_point():

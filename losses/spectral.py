@@ -72,7 +72,8 @@ class _BoundedWeight(nn.Module):
 def bound_convolutions(model: Model, bound: float = BOUND) -> Model:
     """Bound the spectral norm of each `nn.Conv2d` of the model, in place, and return the model.
 
-    The norm stays at `bound` or below. (torch's own `spectral_norm` sets it to 1.)
+    The norm stays near `bound` or below it. It is estimated from below, so it can be up to 4 %
+    above. (torch's own `spectral_norm` sets it to 1.)
 
     Raises:
         ValueError: for a convolution that does not pad by a number of zeros.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .common import at_least_float32
 
-# Those that are kept.
+# Those that a head stores.
 PERCENTILES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 1, 2, 3, 4, *range(5, 101, 5))
 
 

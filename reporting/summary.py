@@ -97,8 +97,8 @@ class Summary:
         if large := self.counts["large"]:
             height, width = self.classifier.size
             lines.append(
-                f"{large:,} of {_images(total)} are more than {LARGE} times as large "
-                f"as the network's, {width}×{height} pixels: they were made smaller, and without "
+                f"{large:,} of {_images(total)} have a shorter side of more than {LARGE} times the "
+                f"network's ({width}×{height} pixels): they were made smaller, and without "
                 "their details it may accept images that it does not know"
             )
         return lines

@@ -89,7 +89,8 @@ class Run:
     def _refuse_non_finite(self, non_finite: bool) -> None:
         if non_finite:
             raise NonFiniteLoss(
-                f"the logits became NaN or infinite by the end of epoch {self.trainer.epoch}"
+                f"the logits became NaN or infinite by the end of epoch {self.trainer.epoch}: "
+                "try a lower --learning-rate"
             )
 
     def _batches(self, images: ImageSet) -> Iterator[Tensor]:

@@ -23,7 +23,7 @@ def save(trainer: Trainer) -> dict[str, Any]:
     if trainer.world.all_max(int(broken)):
         raise NonFiniteLoss(
             f"the weights became NaN or infinite in epoch {trainer.epoch + 1} (learning rate "
-            f"{trainer.last_rate:g})"
+            f"{trainer.last_rate:g}): try a lower --learning-rate"
         )
     return {
         "epoch": trainer.epoch,

@@ -162,7 +162,7 @@ class Trainer:
         except NonFiniteLoss as error:
             raise NonFiniteLoss(
                 f"the loss became NaN or infinite in epoch {self.epoch + 1} {error} (learning "
-                f"rate {self.last_rate:g})"
+                f"rate {self.last_rate:g}): try a lower --learning-rate"
             ) from None
 
     def _step(self, share: int, size: int, pixels: Tensor | None) -> int:

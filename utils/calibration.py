@@ -162,9 +162,10 @@ def _warnings(logits: Tensor, errors: int, objective: str, best: float) -> Itera
             f"no temperature in [{LOWEST}, {HIGHEST:g}] changes the confidences: "
             f"look at the logits, which differ by up to {spread:.0e} within an example"
         )
-    if best in (LOW, HIGH):
+    bound = LOW if best < 0 else HIGH
+    if abs(best - bound) < 1e-4:  # of equally good temperatures, one inside may be the nearest to 1
         yield (
-            f"the best temperature by {objective.upper()} lies at the bound {10**best:g} of "
+            f"the best temperature by {objective.upper()} lies at the bound {10**bound:g} of "
             f"[{LOWEST}, {HIGHEST:g}]"
         )
 

@@ -48,7 +48,11 @@ def write_turned(column: str, images: str) -> None:
     rows = rows[rows.loss.isin(usual)]
     groups = rows.groupby(["network", "epochs", "loss"], sort=False)
     numbers = groups[column].agg(["mean", "size"])
-    cells = numbers.apply(lambda row: f"{row['mean']:.2f} (n={row['size']:.0f})", axis=1)
+    if column == "auroc":
+        texts = (100 * numbers["mean"]).map("{:.1f} %".format)
+    else:
+        texts = numbers["mean"].map("{:.2f}".format)
+    cells = texts + numbers["size"].map(" (n={})".format)
     print(cells.unstack("loss", fill_value="").reset_index().to_markdown(index=False))
 
 

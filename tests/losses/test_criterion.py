@@ -70,7 +70,7 @@ def test_a_criterion_copied_without_its_network_has_no_head(copied):
     head, criterion = build("dismax")
     alone = copied(criterion)
     with pytest.raises(
-        RuntimeError, match="the head of this DisMaxLossSecondPart is gone.*make the criterion anew"
+        RuntimeError, match="this DisMaxLossSecondPart has lost its head.*make the criterion anew"
     ):
         alone(head(batch()[0]), batch()[1])
 

@@ -213,7 +213,10 @@ def test_a_detector_that_cannot_be_fitted_is_not_applicable(runs, capsys):
             "unknown detector 'enerji': choose from maxlogit, energy",
         ),
         (["RUN", "--scores", "ash"], "unknown detector 'ash': choose from maxlogit, energy"),
-        (["RUN", "--epsilon", "1"], "--epsilon is in pixels, 0 or more and below 1, got 1.0"),
+        (
+            ["RUN", "--epsilon", "1"],
+            "--epsilon is for pixels in [0, 1]: 0 or more and below 1, got 1.0",
+        ),
         (["RUN", "--epsilon", "nan"], "got nan"),
         (
             ["RUN", "--epsilon", "choose"],

@@ -22,6 +22,7 @@ import evaluate
 import main
 import predict
 from benchmarks import picture
+from experiment import records
 from experiment.parsing import CommandLine
 from tests.common import ROOT
 from tests.pages import code_blocks, relative_links, run_python, without_code
@@ -225,6 +226,9 @@ def test_the_picture_of_the_readme_is_small_and_drawn_by_the_command_beside_it(f
     picture.main(finished / "runs" / "digits" / "smallcnn" / "dismax" / "1", tmp_path / "new.png")
     with Image.open(DOCS / "picture.png") as committed, Image.open(tmp_path / "new.png") as drawn:
         assert committed.size == drawn.size
+    record = records.read_record(ROOT / "results/digits/runs/digits/smallcnn/dismax/1/metrics.json")
+    before, after = (record["classification"]["test"][at]["ece"] for at in ("t1", "calibrated"))
+    assert f"from {before:.2f} to {after:.2f}" in README.read_text()
 
 
 def test_the_page_of_the_installed_package_has_no_relative_links():

@@ -66,7 +66,7 @@ def test_a_network_of_grey_images_is_warned_of_colour_in_one_line(grey, warnings
 def test_images_of_more_than_four_times_the_size_are_counted_in_one_line():
     sizes = [(32, 32), (33, 33), (33, 1000), (32, 1000)]
     (line,) = summary([image(size=size) for size in sizes] + FAILED).warnings()
-    assert line.startswith("2 of 4 images are more than 4 times as large")
+    assert line.startswith("2 of 4 images have a shorter side of more than 4 times the network's")
     assert not summary([image()]).warnings()
 
 

@@ -229,6 +229,9 @@ def test_logits_and_labels_of_other_types_are_refused():
 def test_a_temperature_at_a_bound_warns():
     with pytest.warns(UserWarning, match=r"bound 0\.001"):
         fit_temperature(torch.tensor([[0.0001, 0.0]]), torch.tensor([0]), "nll")
+    # Near the bound all ECEs are equal. The temperature nearest to 1 of these is not the bound.
+    with pytest.warns(UserWarning, match=r"bound 100 "):
+        fit_temperature(torch.tensor([[2000.0, 0]] * 40), torch.ones(40, dtype=torch.long))
     with pytest.warns(UserWarning, match=r"bound 100 "):
         fit_temperature(torch.tensor([[0.001, 0.0]]), torch.tensor([1]), "nll")
 
