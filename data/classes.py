@@ -28,28 +28,34 @@ def number(labels: Tensor, folder: Path) -> tuple[str, ...]:
     return tuple(map(str, numbers))
 
 
-def match(train: ImageSet, test: SameKind, folder: Path) -> SameKind:
+def match(train: ImageSet, test: SameKind, folder: Path, split: str = "test") -> SameKind:
     """Return the test set with the training set's classes.
 
     Classes are matched by name. The test set need not have all of them: a note names those without
     images. If it has no names, and the training folders are named 0, 1, 2, ..., its labels are
     these names.
 
+    Args:
+        train: the training set.
+        test: the test set, or another one of the same kind.
+        folder: the folder of both, for messages.
+        split: what messages call `test`.
+
     Raises ValueError if the test set has a class that the training set does not have.
     """
-    test = _with_the_same_numbers(train, test, folder)
+    test = _with_the_same_numbers(train, test, folder, split)
     seen = set(test.labels.tolist())
     missing = [name for label, name in enumerate(test.classes) if label not in seen]
     if not missing:
         return test
     note = (
-        f"{shown(folder)}: the test set has no images of {len(missing)} of {len(test.classes)} "
+        f"{shown(folder)}: the {split} set has no images of {len(missing)} of {len(test.classes)} "
         f"classes ({some(missing)})"
     )
     return replace(test, notes=(*test.notes, note))
 
 
-def _with_the_same_numbers(train: ImageSet, test: SameKind, folder: Path) -> SameKind:
+def _with_the_same_numbers(train: ImageSet, test: SameKind, folder: Path, split: str) -> SameKind:
     """Return the test set with the classes, and their numbers, of the training set."""
     # In an .npz a label is the number of a class name, so its names are no numbers of a test set.
     in_folders = not (folder / "train.npz").is_file()
@@ -61,12 +67,12 @@ def _with_the_same_numbers(train: ImageSet, test: SameKind, folder: Path) -> Sam
     unknown = sorted(set(test.classes) - set(train.classes))
     if unknown:
         raise ValueError(
-            f"{folder}: train and test have different classes: of the test set's, {some(unknown)} "
-            f"{'is' if len(unknown) == 1 else 'are'} not among the training set's "
+            f"{folder}: train and {split} have different classes: of the {split} set's, "
+            f"{some(unknown)} {'is' if len(unknown) == 1 else 'are'} not among the training set's "
             f"({some(train.classes)}): rename them, move them elsewhere, or give an .npz "
             "class_names"
         )
-    refuse_wrong_labels(test, f"{folder}, test")
+    refuse_wrong_labels(test, f"{folder}, {split}")
     numbers = torch.tensor([train.classes.index(name) for name in test.classes])
     return replace(test, labels=numbers[test.labels], classes=train.classes)
 

@@ -15,6 +15,8 @@ from utils.files import open_regular
 from .folders import shown
 from .streaming import ImageFiles, ImageSet
 
+# Images, each with the positions of all images that are equal to it.
+Found = list[tuple[list[int], int]]
 HEAD = 4096  # bytes at the beginning of a file; nearly all photographs differ in them
 
 
@@ -32,7 +34,7 @@ def noted(train: ImageSet, test: ImageSet) -> tuple[ImageSet, ImageSet]:
         (
             f"of {len(test):,} test images are training images too: the results will look better "
             "than on new images",
-            [(group, image) for group in groups for image in group if group[0] < count <= image],
+            _in_both(groups, count),
         ),
         (
             f"of {count:,} training images are copies of others: some may be in training and "
@@ -49,21 +51,56 @@ def noted(train: ImageSet, test: ImageSet) -> tuple[ImageSet, ImageSet]:
             ],
         ),
     ]
+    notes = _notes(kinds, {"train": train, "test": test})
+    return replace(train, notes=(*train.notes, *notes)), test
+
+
+def noted_validation(validation: ImageSet, train: ImageSet, test: ImageSet) -> ImageSet:
+    """Return the validation set. Its notes say which of its images are in another set too."""
+    in_train = (
+        f"of {len(validation):,} validation images are training images too: the temperature and "
+        "the thresholds will not fit new images",
+        _in_both(_equal_images(train, validation), len(train)),
+    )
+    in_test = (
+        f"of {len(test):,} test images are validation images too: the results will look better "
+        "than on new images",
+        _in_both(_equal_images(validation, test), len(validation)),
+    )
+    notes = [
+        *_notes([in_train], {"train": train, "validation": validation}),
+        *_notes([in_test], {"validation": validation, "test": test}),
+    ]
+    return replace(validation, notes=(*validation.notes, *notes))
+
+
+def _in_both(groups: list[list[int]], count: int) -> Found:
+    """Return the images from position `count` on that are equal to one before it."""
+    return [(group, image) for group in groups for image in group if group[0] < count <= image]
+
+
+def _notes(kinds: Iterable[tuple[str, Found]], sets: Mapping[str, ImageSet]) -> list[str]:
+    """Return a line for each kind of images of which there are some, with an example.
+
+    Args:
+        kinds: what the line says of these images; the images with their groups.
+        sets: the two sets by their names, in the order of the positions.
+    """
     notes = []
     for what, found in kinds:
         if found:
             group, image = found[0]
-            name, other = _name(train, test, image), _name(train, test, group[0])
+            name, other = _name(sets, image), _name(sets, group[0])
             why = f"equal to {other}" if name != other else "which is listed twice"
             notes.append(f"{len(found):,} {what} (such as {name}, {why})")
-    return replace(train, notes=(*train.notes, *notes)), test
+    return notes
 
 
-def _equal_images(train: ImageSet, test: ImageSet) -> list[list[int]]:
-    """Return the positions of equal images, in order; those of the test set come after training."""
+def _equal_images(*sets: ImageSet) -> list[list[int]]:
+    """Return the positions of equal images, in order. The second set's follow the first set's."""
     files: dict[int, bytes] = {}
     pixels: dict[int, Tensor] = {}
-    for part, first in ((train, 0), (test, len(train))):
+    for part, first in zip(sets, (0, len(sets[0])), strict=True):
         if isinstance(part, ImageFiles):
             files |= enumerate(part.paths, first)
         else:
@@ -95,11 +132,12 @@ def _digest(path: bytes, length: int = -1) -> bytes:
         return hashlib.sha256(file.read(length)).digest()
 
 
-def _name(train: ImageSet, test: ImageSet, position: int) -> str:
+def _name(sets: Mapping[str, ImageSet], position: int) -> str:
     """Return the path of an image, or where it is in its array."""
-    split, part = "train", train
-    if position >= len(train):
-        split, part, position = "test", test, position - len(train)
+    (split, part), second = sets.items()
+    if position >= len(part):
+        position -= len(part)
+        split, part = second
     if isinstance(part, ImageFiles):
         return shown(part.paths[position])
     return f"images[{position}] of {split}"

@@ -44,6 +44,8 @@ class TrainingSet(DataSet):
 
     Args:
         load: takes the data directory. Returns the training and the test set.
+        load_validation: takes the data directory, the training and the test set. Returns the images
+            for validation; None: the held-out protocol takes some of the training images.
         ood_sets: (role, name) of the out-of-distribution sets that it is tested against.
         mean: of the channels in [0, 1]; None: it is measured on the training images.
         std: likewise.
@@ -72,4 +74,5 @@ class TrainingSet(DataSet):
     epochs: int = 300
     side: int | None = None
     margin: int = 0
+    load_validation: Callable[[Path, ImageSet, ImageSet], ImageSet] | None = None
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

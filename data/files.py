@@ -99,6 +99,8 @@ def load_cropped(folder: Path, size: tuple[int, int], margin: int) -> ImageFiles
 
     Training sees random crops of the images, evaluation their centres with a margin.
     """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder: with --size, give each set as class folders")
     return replace(_from_class_folders(folder, size), margin=margin, crops=True)
 
 

@@ -1,5 +1,6 @@
 """Loads a data set by its source: a name in the catalog, or a path to a user's own images."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from os.path import realpath
 from pathlib import Path
@@ -60,10 +61,11 @@ def entry_of(source: str, recipe: str | None = None, size: int | None = None) ->
         load_ood=lambda root, reference, margin: files.load_ood(path, reference, margin, root),
         ood_sets=BUILT_IN_OOD_SETS,
     )
+    own = train_and_test.validation_set(path)
     if size is None:
-        return folder
+        return folder if own is None else _with_validation(folder, own, train_and_test.load_at)
     margin = round(size * MARGIN)
-    return replace(
+    folder = replace(
         folder,
         load=lambda root: train_and_test.load_cropped_train_and_test(path, (size, size), margin),
         side=size,
@@ -71,6 +73,27 @@ def entry_of(source: str, recipe: str | None = None, size: int | None = None) ->
         recipe="imagenet",
         model="resnet18_imagenet",
         least_validation=LEAST_VALIDATION,
+    )
+    if own is None:
+        return folder
+    return _with_validation(folder, own, lambda at, _: files.load_cropped(at, (size, size), margin))
+
+
+def _with_validation(
+    folder: TrainingSet, own: Path, load: Callable[[Path, Path], ImageSet]
+) -> TrainingSet:
+    """Return the entry of a folder with its own validation set.
+
+    Args:
+        folder: the entry.
+        own: the path of the validation set.
+        load: takes it and the data directory, and returns the images.
+    """
+    return replace(
+        folder,
+        load_validation=lambda root, train, test: train_and_test.load_validation(
+            own, train, test, lambda: load(own, root)
+        ),
     )
 
 

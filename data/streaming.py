@@ -103,17 +103,19 @@ class ImageFiles(Dataset[Tensor]):
 ImageSet = Images | ImageFiles
 
 
-def turned_grey(test: ImageSet) -> ImageSet:
-    """Return a test set in grey, for a network whose training images are all grey."""
-    if isinstance(test, ImageFiles):
-        note = "test images with colour are turned grey: no training image has colour"
-        notes = (*test.notes, note) if has_colour(test.first(100)).any() else test.notes
-        return replace(test, grey=True, notes=notes)
-    coloured = int(has_colour(test.pixels).sum())
+def turned_grey(images: ImageSet, split: str) -> ImageSet:
+    """Return the images of a split in grey, for a network whose training images are all grey."""
+    if isinstance(images, ImageFiles):
+        # A hundred from all over the set: reading all would take long.
+        some = images.take(torch.linspace(0, len(images) - 1, 100).long().unique())
+        note = f"{split} images with colour are turned grey: no training image has colour"
+        notes = (*images.notes, note) if has_colour(some.first(100)).any() else images.notes
+        return replace(images, grey=True, notes=notes)
+    coloured = int(has_colour(images.pixels).sum())
     if not coloured:
-        return test
+        return images
     note = (
-        f"{coloured:,} of {len(test):,} test images have colour, and no training image has: they "
-        "are turned grey"
+        f"{coloured:,} of {len(images):,} {split} images have colour, and no training image has: "
+        "they are turned grey"
     )
-    return replace(test, pixels=to_grey(test.pixels), notes=(*test.notes, note))
+    return replace(images, pixels=to_grey(images.pixels), notes=(*images.notes, note))

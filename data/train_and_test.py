@@ -1,9 +1,10 @@
-"""Loads the training and the test set from a user's folder.
+"""Loads the training, validation and test set from a user's folder.
 
-The folder holds `train` and `test`, or nothing but class folders. Then about a fifth of each class
-is the test set.
+The folder holds `train` and `test`, and perhaps `val`, or nothing but class folders. Then about a
+fifth of each class is the test set.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from .splits import hold_out
 from .streaming import ImageFiles, ImageSet
 
 TEST_SHARE = 0.2  # of the images of a folder without train and test
+VALIDATION = ("val", "valid", "validation")  # names of a validation set
 # A folder that holds one of these is split already, perhaps under another name than train and test.
 SPLITS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval")
 
@@ -32,10 +34,12 @@ def load_train_and_test(folder: Path, root: Path = Path()) -> tuple[ImageSet, Im
 
     Raises ValueError for bad data, and OSError for what cannot be read.
     """
+    used = []
     if is_unsplit(folder):
         train, test = _split(images_of(folder), folder)
     else:
-        train, test = _load_named(folder, "train", root), _load_named(folder, "test", root)
+        used = [_found(folder, "train"), _found(folder, "test")]
+        train, test = (load_at(path, root) for path in used)
     if train.size != test.size:
         sizes = f"{size_text(train.size)} and {size_text(test.size)}"
         raise ValueError(
@@ -43,7 +47,7 @@ def load_train_and_test(folder: Path, root: Path = Path()) -> tuple[ImageSet, Im
         )
     if not train.classes:
         train = replace(train, classes=classes.number(train.labels, folder))
-    train, test = duplicates.noted(train, classes.match(train, test, folder))
+    train, test = _noted(train, classes.match(train, test, folder), folder, used)
     return decode_if_small(train), decode_if_small(test)
 
 
@@ -62,15 +66,16 @@ def load_cropped_train_and_test(
     if is_unsplit(folder):
         train, test = _split(load_cropped(folder, size, margin), folder)
         return duplicates.noted(train, classes.match(train, test, folder))
-    for split in ("train", "test"):
-        refuse_dead_link(folder / split)
-        if not (folder / split).is_dir():
+    places = (folder / "train", folder / "test")
+    for place in places:
+        refuse_dead_link(place)
+        if not place.is_dir():
             raise ValueError(
-                f"{folder} holds no folder {split}{_beside(folder)}: with --size, give it train "
-                "and test with a folder of images for each class, or nothing but these class "
+                f"{folder} holds no folder {place.name}{_beside(folder)}: with --size, give it "
+                "train and test with a folder of images for each class, or nothing but these class "
                 "folders"
             )
-    return duplicates.noted(*cropped_pair(folder / "train", folder / "test", size, margin))
+    return _noted(*cropped_pair(*places, size, margin), folder, places)
 
 
 def cropped_pair(
@@ -79,6 +84,50 @@ def cropped_pair(
     """Return the images of two folders of class folders in one folder: see `load_cropped`."""
     train, test = (load_cropped(folder, size, margin) for folder in (train_folder, test_folder))
     return train, classes.match(train, test, train_folder.parent)
+
+
+def validation_set(folder: Path) -> Path | None:
+    """Return the path of a folder's own validation set; None if it has none.
+
+    Raises ValueError if it has several.
+    """
+    found = [path for name in VALIDATION if (path := _find(folder, name))]
+    if len(found) > 1:
+        names = some(path.name for path in found)
+        raise ValueError(f"{folder} holds several validation sets ({names}): keep one of them")
+    return found[0] if found else None
+
+
+def load_validation(
+    path: Path, train: ImageSet, test: ImageSet, load: Callable[[], ImageSet]
+) -> ImageSet:
+    """Return the validation set at a path, with the training set's classes.
+
+    Args:
+        path: of `validation_set`.
+        train: the training set.
+        test: the test set.
+        load: loads the images of the validation set.
+
+    Raises what `load` raises, and ValueError for images of another size or another class.
+    """
+    validation = load()
+    if validation.size != train.size:
+        sizes = f"{size_text(train.size)} and {size_text(validation.size)}"
+        raise ValueError(
+            f"{path.parent}: train and validation images differ in size ({sizes}): resize them to "
+            "one"
+        )
+    validation = classes.match(train, validation, path.parent, "validation")
+    classes.refuse_wrong_labels(validation, f"{path.parent}, validation")
+    if not isinstance(train, ImageFiles):  # images in files and in memory cannot be compared
+        validation = decode_if_small(validation)
+    return duplicates.noted_validation(validation, train, test)
+
+
+def load_at(path: Path, root: Path = Path()) -> ImageSet:
+    """Return the images of an .npz, an image list or a folder; those in files are not decoded."""
+    return npz.load(path) if path.suffix.lower() == ".npz" else images_of(path, root)
 
 
 def is_unsplit(folder: Path) -> bool:
@@ -93,11 +142,7 @@ def _folders(folder: Path) -> list[Path]:
 
 def _named_like_splits(folder: Path) -> list[str]:
     """Return what a folder holds that shows that its images are split already."""
-    named = [
-        path.name
-        for path in sorted(folder.iterdir())
-        if (path.stem if path.suffix.lower() in (".npz", LIST) else path.name).lower() in SPLITS
-    ]
+    named = [path.name for path in sorted(folder.iterdir()) if _split_word(path) in SPLITS]
     folders = _folders(folder)
     if all(path.name.lower().startswith(SPLITS) for path in folders):  # train2017 and val2017
         named += [path.name for path in folders]
@@ -106,26 +151,62 @@ def _named_like_splits(folder: Path) -> list[str]:
     return [*dict.fromkeys(named)]
 
 
+def _split_word(path: Path) -> str:
+    """Return the name of a file or folder as far as it may name a split, in lower case."""
+    return (path.stem if path.suffix.lower() in (".npz", LIST) else path.name).lower()
+
+
+def _noted(
+    train: ImageSet, test: ImageSet, folder: Path, used: Iterable[Path | None]
+) -> tuple[ImageSet, ImageSet]:
+    """Return both sets with the notes of `duplicates`, and with one of other splits beside them.
+
+    Args:
+        train: the training set.
+        test: the test set.
+        folder: the folder of both.
+        used: where the images are from.
+    """
+    used = {*used, validation_set(folder)}
+    lists = any(path and path.suffix.lower() == LIST for path in used)
+    others = [
+        path.name
+        for path in sorted(folder.iterdir())
+        if _split_word(path) in SPLITS and path not in used
+        if not (lists and path.is_dir())  # the images of a list may be there
+    ]
+    if others:
+        chosen = some(path.name for path in sorted(filter(None, used)))
+        note = f"{shown(folder)}: only {chosen} are used, not {some(others)}"
+        train = replace(train, notes=(*train.notes, note))
+    return duplicates.noted(train, test)
+
+
 def _beside(folder: Path) -> str:
     """Say what keeps the class folders of a folder from being split; "" if there is no such."""
     names = _named_like_splits(folder)
     return f" beside {some(names)}" if names else ""
 
 
-def _load_named(folder: Path, split: str, root: Path) -> ImageSet:
-    """Return one split of `load_train_and_test`; images in files are not decoded."""
-    if (folder / f"{split}.npz").is_file():
-        return npz.load(folder / f"{split}.npz")
+def _find(folder: Path, split: str) -> Path | None:
+    """Return the .npz, the image list or the folder of a split: the first that is there."""
+    if (array := folder / f"{split}.npz").is_file():
+        return array
     lists = [
         path
         for path in folder.iterdir()
         if path.name.lower() == f"{split}{LIST}" and path.is_file()
     ]
     if lists:
-        return images_of(min(lists), root)
-    if (folder / split).is_dir():
-        return images_of(folder / split)
+        return min(lists)
     refuse_dead_link(folder / split)
+    return folder / split if (folder / split).is_dir() else None
+
+
+def _found(folder: Path, split: str) -> Path:
+    """Return what `_find` does. Raises ValueError if nothing is there."""
+    if path := _find(folder, split):
+        return path
     raise ValueError(
         f"{folder} holds no {split}.npz, no {split}{LIST} and no folder {split}"
         f"{_beside(folder)}: give it train and test, or nothing but class folders"

@@ -35,9 +35,9 @@ class Options(WithPlugins):
     """
 
     data: str = "digits"
-    """digits (built in), cifar10, cifar100, svhn, fashionmnist, imagenet1k, or a folder with train
-    and test, each an .npz, an image list (train.txt) or class folders; or class folders alone: a
-    fifth of the images is then the test set."""
+    """digits (built in), cifar10, cifar100, svhn, fashionmnist, imagenet1k, or a folder with train,
+    test and perhaps val, each an .npz, an image list (train.txt) or class folders; or class folders
+    alone: a fifth of the images is then the test set."""
     model: str | None = None
     """densenetbc100, resnet34, wideresnet2810, another of these families (resnet18, ...),
     resnet18_imagenet, smallcnn, timm/NAME or torchvision/NAME. The default depends on the recipe

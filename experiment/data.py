@@ -57,14 +57,15 @@ def load_data(config: RunConfig) -> Data:
     reference = sources.reference_image(train)
     grey = images.is_grey(reference)
     if grey:
-        test = turned_grey(test)  # as the OOD images are
+        test = turned_grey(test, "test")  # as the OOD images are
     notes = [*train.notes, *test.notes]
     entry = sources.entry_of(config.data, config.recipe, config.size)
     evaluation = {"test": test}
     if config.protocol == "heldout":
-        train, evaluation["validation"] = splits.hold_out(
-            train, sources.validation_share(entry, len(train))
-        )
+        train, evaluation["validation"] = _hold_out(config, entry, train, test, grey)
+        notes += evaluation["validation"].notes
+    elif entry.load_validation:
+        notes.append(f"{config.data}: --protocol paper does not use its validation set")
     train = train.take(splits.limited(len(train), config.limit_train))
     evaluation = {
         split: part.take(splits.limited(len(part), config.limit_eval))
@@ -81,7 +82,20 @@ def load_data(config: RunConfig) -> Data:
         mean, std = normalization(*parts)  # of the weights
     if not (mean and std):
         mean, std = images.channel_statistics(train.batches(EVALUATION_BATCH))
-    return Data(train, evaluation, ood, mean, std, entry, grey, tuple(notes))
+    return Data(train, evaluation, ood, mean, std, entry, grey, tuple(dict.fromkeys(notes)))
+
+
+def _hold_out(
+    config: RunConfig, entry: TrainingSet, train: ImageSet, test: ImageSet, grey: bool
+) -> tuple[ImageSet, ImageSet]:
+    """Return the training and the validation set.
+
+    The latter is the data set's own, or some of the training images.
+    """
+    if entry.load_validation is None:
+        return splits.hold_out(train, sources.validation_share(entry, len(train)))
+    own = with_workers(entry.load_validation(config.data_dir, train, test), config.workers)
+    return train, turned_grey(own, "validation") if grey else own
 
 
 def with_workers(part: ImageSet, count: int | None) -> ImageSet:
@@ -96,7 +110,8 @@ def refuse_runs_among_images(config: RunConfig) -> None:
     """
     data = Path(config.data)
     unsplit = data.is_dir() and train_and_test.is_unsplit(data)
-    for place in [data] if unsplit else [data / "train", data / "test"]:
+    splits_of = [data / name for name in ("train", "test", *train_and_test.VALIDATION)]
+    for place in [data] if unsplit else splits_of:
         if place.is_dir() and config.runs.resolve().is_relative_to(place.resolve()):
             raise ValueError(
                 f"--runs {config.runs} lies among the images of {place}: name a folder elsewhere"
