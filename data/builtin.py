@@ -50,20 +50,22 @@ def digits89() -> Tensor:
 
 
 def photos(size: tuple[int, int]) -> Tensor:
-    """Return square crops of scikit-learn's two photographs, scaled down to (height, width).
+    """Return crops of scikit-learn's two photographs, scaled down to (height, width).
 
-    A crop's side is four times the longer side of `size`, or the photograph's shorter side if that
-    is less.
+    A crop's longer side is four times that of `size`, or the photograph's shorter side if that is
+    less.
     """
     generator = torch.Generator().manual_seed(SEED)
     crops = []
     for photograph in load_sample_images().images:
         pixels = torch.from_numpy(photograph.copy()).permute(2, 0, 1)
-        side = min(4 * max(size), *pixels.shape[1:])
+        longer = min(4 * max(size), *pixels.shape[1:])
+        height, width = (max(1, round(longer * side / max(size))) for side in size)
         count = (COUNT // 2,)
-        tops = torch.randint(pixels.shape[1] - side + 1, count, generator=generator).tolist()
-        lefts = torch.randint(pixels.shape[2] - side + 1, count, generator=generator).tolist()
-        crops += [pixels[:, y : y + side, x : x + side] for y, x in zip(tops, lefts, strict=True)]
+        tops = torch.randint(pixels.shape[1] - height + 1, count, generator=generator).tolist()
+        lefts = torch.randint(pixels.shape[2] - width + 1, count, generator=generator).tolist()
+        corners = zip(tops, lefts, strict=True)
+        crops += [pixels[:, y : y + height, x : x + width] for y, x in corners]
     return torch.cat([resize(crop[None], size) for crop in crops])
 
 

@@ -1,5 +1,6 @@
 """Checks that the labels and class names of a training and a test set fit together."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -31,9 +32,9 @@ def number(labels: Tensor, folder: Path) -> tuple[str, ...]:
 def match(train: ImageSet, test: SameKind, folder: Path, split: str = "test") -> SameKind:
     """Return the test set with the training set's classes.
 
-    Classes are matched by name. The test set need not have all of them: a note names those without
-    images. If it has no names, and the training folders are named 0, 1, 2, ..., its labels are
-    these names.
+    Classes are matched by name. Neither set need have images of all: notes name those without. If
+    the test set has no names, and the training folders are named 0, 1, 2, ..., its labels are these
+    names.
 
     Args:
         train: the training set.
@@ -44,15 +45,15 @@ def match(train: ImageSet, test: SameKind, folder: Path, split: str = "test") ->
     Raises ValueError if the test set has a class that the training set does not have.
     """
     test = _with_the_same_numbers(train, test, folder, split)
-    seen = set(test.labels.tolist())
-    missing = [name for label, name in enumerate(test.classes) if label not in seen]
-    if not missing:
-        return test
-    note = (
-        f"{shown(folder)}: the {split} set has no images of {len(missing)} of {len(test.classes)} "
-        f"classes ({some(missing)})"
-    )
-    return replace(test, notes=(*test.notes, note))
+    notes = [*test.notes]
+    for part, name in ((train, "training"), (test, split)):
+        seen = set(part.labels.tolist())
+        if missing := [each for label, each in enumerate(train.classes) if label not in seen]:
+            notes.append(
+                f"{shown(folder)}: the {name} set has no images of {len(missing)} of "
+                f"{len(train.classes)} classes ({some(missing)})"
+            )
+    return replace(test, notes=tuple(notes))
 
 
 def _with_the_same_numbers(train: ImageSet, test: SameKind, folder: Path, split: str) -> SameKind:
@@ -61,6 +62,8 @@ def _with_the_same_numbers(train: ImageSet, test: SameKind, folder: Path, split:
     in_folders = not (folder / "train.npz").is_file()
     if not test.classes and in_folders and _numbers_in_another_order(train.classes):
         test = replace(test, classes=tuple(map(str, range(len(train.classes)))))
+    if not test.classes and in_folders:
+        refuse_ambiguous(train.classes, folder)
     # Without names, the test labels are the numbers of the training classes.
     if test.classes in ((), train.classes):
         return replace(test, classes=train.classes)
@@ -75,6 +78,28 @@ def _with_the_same_numbers(train: ImageSet, test: SameKind, folder: Path, split:
     refuse_wrong_labels(test, f"{folder}, {split}")
     numbers = torch.tensor([train.classes.index(name) for name in test.classes])
     return replace(test, labels=numbers[test.labels], classes=train.classes)
+
+
+def refuse_ambiguous(names: tuple[str, ...], folder: Path) -> None:
+    """Raise ValueError if labels without names may number the classes of these folders in two ways.
+
+    They may if the order of the names as text is another one than by the numbers in them (class10
+    comes before class2), or if the names are numbers, but not 0, 1, 2, ...
+    """
+    numbers = sorted(int(name) for name in names if re.fullmatch("[0-9]+", name))
+    by_number = sorted(names, key=_parts)
+    if list(names) != by_number or len(numbers) == len(names) != numbers[-1] + 1:
+        raise ValueError(
+            f"{folder}: the labels of one set have no names, and the classes of the other "
+            f"({some(names)}) may be numbered in two ways: give both as class folders, or an .npz "
+            "class_names"
+        )
+
+
+def _parts(name: str) -> list[str | int]:
+    """Return the sort key by which class2 comes before class10."""
+    parts = re.split("([0-9]+)", name)  # every second one is a number
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
 def _numbers_in_another_order(names: tuple[str, ...]) -> bool:

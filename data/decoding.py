@@ -120,6 +120,19 @@ def _image(path: Path, whole: bool = False) -> Iterator[tuple[Image.Image, bytes
         ) from error
 
 
+def decode_to_resize(path: Path, size: tuple[int, int], margin: int) -> Tensor:
+    """Return `decode` of an image that `images.resize_and_center_crop` will resize.
+
+    Raises ValueError too if the resized image would have more than `LARGEST` pixels.
+    """
+    pixels = decode(path)
+    height, width = pixels.shape[1:]
+    scale = max((size[0] + margin) / height, (size[1] + margin) / width)
+    if scale > 1 and scale**2 * height * width > LARGEST:
+        raise Unfit(f"{path} has {width}×{height} pixels, which is too narrow: crop it")
+    return pixels
+
+
 def _refuse_unfit(path: Path, image: Image.Image) -> None:
     """Raise Unfit if the image is too large, is an animation, or has too many bits.
 

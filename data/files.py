@@ -78,8 +78,10 @@ def load_ood(path: Path, reference: Tensor, margin: int = 0, root: Path = Path()
         )
     elif path.suffix.lower() == LIST:
         paths = _encoded(file for _, file, _ in entries(path, root))
-    else:
+    elif path.suffix.lower() == ".npz":
         return as_ood(npz.load_pixels(path), reference, margin)
+    else:
+        raise ValueError(f"{path} is no .npz, no image list ({LIST}) and no folder of images")
     height, width = reference.shape[-2:]
     return decode_if_small(
         ImageFiles(

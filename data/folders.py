@@ -8,6 +8,7 @@
 - `Found.notes` says how many files were left out.
 """
 
+import heapq
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -162,9 +163,10 @@ def _walk(
     # Real folder → its `top`, the name of its folder directly below `folder`. The folders above are
     # included: a link to one of them would lead back here.
     owners = {_identity(above): "" for above in Path(folder).resolve().parents}
-    waiting = [(os.fspath(folder), "")]
-    while waiting:
-        here, top = waiting.pop()
+    waiting, links = [(os.fspath(folder), "")], []
+    while waiting or links:
+        # Links come last and in order, so that it is always the same path that counts.
+        here, top = waiting.pop() if waiting else heapq.heappop(links)
         if (identity := _identity(here)) in owners:
             if by_class and owners[identity] not in ("", top):
                 raise ValueError(
@@ -182,6 +184,8 @@ def _walk(
                     left["images in hidden or system folders"] += sum(
                         _suffix(name) in SUFFIXES | FOREIGN for name in inside
                     )
+                elif entry.is_symlink():
+                    heapq.heappush(links, (entry.path, top or entry.name))
                 else:
                     waiting.append((entry.path, top or entry.name))
 

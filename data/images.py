@@ -19,6 +19,14 @@ class Images:
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()  # lines that say what was left out when it was loaded
 
+    def __post_init__(self):
+        check_pixels(self.pixels)
+        if self.labels.shape != (len(self.pixels),):
+            raise ValueError(
+                f"{len(self.pixels)} images need labels [{len(self.pixels)}], got "
+                f"{list(self.labels.shape)}"
+            )
+
     def __len__(self) -> int:
         return len(self.pixels)
 
@@ -38,6 +46,15 @@ class Images:
     def batches(self, batch_size: int) -> Iterable[Tensor]:
         """Yield all images in order, uint8 [B, 3, H, W]."""
         return self.pixels.split(batch_size)
+
+
+def check_pixels(pixels: Tensor) -> None:
+    """Raise ValueError for images that are not uint8 [N, 3, H, W]. Floats would look black."""
+    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
+        raise ValueError(
+            f"images must be uint8 [N, 3, H, W] from 0 to 255, got {pixels.dtype} "
+            f"{list(pixels.shape)}"
+        )
 
 
 def resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
@@ -104,7 +121,10 @@ def as_ood(
 
     The images get the format of the reference images: their size, and grey if those are grey.
     Otherwise the format alone would tell the two sets apart.
+
+    Raises ValueError for images of another format.
     """
+    check_pixels(pixels)
     height, width = reference.shape[-2:]
     pixels = resize_and_center_crop(pixels, (height, width), margin)
     if is_grey(reference):

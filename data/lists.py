@@ -9,6 +9,7 @@ A bad line raises ValueError, a missing image FileNotFoundError. Both name the l
 
 import codecs
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,12 +48,12 @@ def _entry(line: bytes, where: str, root: Path) -> tuple[Path, int]:
     shown = [repr(part if len(part) <= SHOWN else f"{part[:SHOWN]}...") for part in parts]
     if len(parts) < 2:
         raise ValueError(f"{where}: {shown[0]} is not `PATH LABEL`: write both")
-    try:
-        label = int(parts[1])
-    except ValueError:
+    # int() also takes 1_0, and the digits of any script.
+    if not re.fullmatch("[+-]?[0-9]{1,4000}", parts[1]):
         raise ValueError(
             f"{where}: the label {shown[1]} is not an integer: write a whole number after the path"
-        ) from None
+        )
+    label = int(parts[1])
     path = root / parts[0]
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(

@@ -30,7 +30,9 @@ def load(path: Path) -> Images:
             f"{list(labels.shape)}"
         )
     classes = _class_names(path, arrays["class_names"]) if "class_names" in arrays else ()
-    return Images(pixels, torch.from_numpy(labels.astype(np.int64)), classes)
+    dark = f"{path}: no value of the images is above 1, so they are black; white is 255"
+    notes = () if pixels.amax() > 1 else (dark,)
+    return Images(pixels, torch.from_numpy(labels.astype(np.int64)), classes, notes)
 
 
 def load_pixels(path: Path) -> Tensor:
@@ -68,7 +70,7 @@ def _arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
     if not set(needed) <= arrays.keys():
         raise ValueError(
             f"{path} needs {' and '.join(needed)}; the arrays in it are "
-            f"{', '.join(names) or 'none'}"
+            f"{some(names) or 'none'} (if these are image files, unpack them and name their folder)"
         )
     return arrays
 

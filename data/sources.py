@@ -1,6 +1,5 @@
 """Loads a data set by its source: a name in the catalog, or a path to a user's own images."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from os.path import realpath
 from pathlib import Path
@@ -59,41 +58,23 @@ def entry_of(source: str, recipe: str | None = None, size: int | None = None) ->
         title=title_of(source),
         load=lambda root: train_and_test.load_train_and_test(path, root),
         load_ood=lambda root, reference, margin: files.load_ood(path, reference, margin, root),
+        load_validation=train_and_test.validation_loader(path, train_and_test.load_at),
         ood_sets=BUILT_IN_OOD_SETS,
     )
-    own = train_and_test.validation_set(path)
     if size is None:
-        return folder if own is None else _with_validation(folder, own, train_and_test.load_at)
+        return folder
     margin = round(size * MARGIN)
-    folder = replace(
+    return replace(
         folder,
         load=lambda root: train_and_test.load_cropped_train_and_test(path, (size, size), margin),
+        load_validation=train_and_test.validation_loader(
+            path, lambda place, root: files.load_cropped(place, (size, size), margin)
+        ),
         side=size,
         margin=margin,
         recipe="imagenet",
         model="resnet18_imagenet",
         least_validation=LEAST_VALIDATION,
-    )
-    if own is None:
-        return folder
-    return _with_validation(folder, own, lambda at, _: files.load_cropped(at, (size, size), margin))
-
-
-def _with_validation(
-    folder: TrainingSet, own: Path, load: Callable[[Path, Path], ImageSet]
-) -> TrainingSet:
-    """Return the entry of a folder with its own validation set.
-
-    Args:
-        folder: the entry.
-        own: the path of the validation set.
-        load: takes it and the data directory, and returns the images.
-    """
-    return replace(
-        folder,
-        load_validation=lambda root, train, test: train_and_test.load_validation(
-            own, train, test, lambda: load(own, root)
-        ),
     )
 
 
@@ -144,6 +125,18 @@ def _place(source: str) -> str:
     return source if source in CATALOG else realpath(source)
 
 
+def _shared_place(source: str, name: str) -> Path | None:
+    """Return the folder of in-distribution images that an OOD folder is in, or that is in it."""
+    if {source, name} & CATALOG.keys() or not (Path(source).is_dir() and Path(name).is_dir()):
+        return None
+    other = Path(name).resolve()
+    for place in train_and_test.places(Path(source)):
+        own = place.resolve()
+        if own.is_relative_to(other) or other.is_relative_to(own):
+            return place
+    return None
+
+
 def ood_sets(
     source: str, chosen: tuple[str, ...], recipe: str | None = None
 ) -> list[tuple[str, str]]:
@@ -166,6 +159,11 @@ def ood_sets(
         if not name or _place(name) == _place(source):
             problem = "the in-distribution set itself" if name else "no set"
             raise ValueError(f"--ood {text} names {problem}: give a name or a path")
+        if shared := _shared_place(source, name):
+            raise ValueError(
+                f"--ood {text} holds images of the in-distribution set, which are in {shared}: "
+                "name another folder"
+            )
         if twin := next((each for each in roles if _place(each) == _place(name)), ""):
             same = "" if twin == name else f": {twin!r} is the same"
             raise ValueError(f"the out-of-distribution set {name!r} is given twice{same}")

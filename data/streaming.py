@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from . import workers
-from .decoding import decode
+from .decoding import decode_to_resize
 from .images import (
     EVALUATION_BATCH,
     Images,
@@ -58,7 +58,8 @@ class ImageFiles(Dataset[Tensor]):
         return torch.stack([self._load(position, seed) for position, seed in index])
 
     def _load(self, position: int, seed: int | None) -> Tensor:
-        pixels = decode(Path(os.fsdecode(self.paths[position])))
+        path = Path(os.fsdecode(self.paths[position]))
+        pixels = decode_to_resize(path, self.size, self.margin)
         if seed is None:
             pixels = resize_and_center_crop(pixels, self.size, self.margin)
         else:

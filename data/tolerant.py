@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from utils.program import out_of_memory
 
 from . import workers
-from .decoding import LARGEST, decode
+from .decoding import decode_to_resize
 from .folders import FOREIGN
 from .images import resize_and_center_crop
 
@@ -63,12 +63,7 @@ class TolerantFiles(Dataset[Batch]):
         suffix = path.suffix.lower()
         if suffix in FOREIGN:  # some hold a preview, which is not the image
             raise ValueError(f"{path} is a {suffix} file, which is not read: convert it to PNG")
-        pixels = decode(path)
-        height, width = pixels.shape[1:]
-        scale = max((self.size[0] + self.margin) / height, (self.size[1] + self.margin) / width)
-        if scale > 1 and scale**2 * height * width > LARGEST:  # resizing would fill the memory
-            raise ValueError(f"{path} has {width}×{height} pixels, which is too narrow: crop it")
-        return pixels
+        return decode_to_resize(path, self.size, self.margin)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield all files in order; other processes read them. Raises as `workers.read`."""

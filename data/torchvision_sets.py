@@ -70,6 +70,9 @@ class TorchvisionSet:
         either_is_unnamed = numbers in (train.classes, test.classes)
         if not either_is_unnamed or set(train.classes) == set(test.classes):
             test = classes.match(train, test, root / self.name)
+        else:
+            for part in (train, test):
+                classes.refuse_ambiguous(part.classes, root / self.name)
         return train, test
 
     def load_ood(self, root: Path, reference: Tensor, margin: int) -> Images:

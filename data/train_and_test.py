@@ -4,6 +4,7 @@ The folder holds `train` and `test`, and perhaps `val`, or nothing but class fol
 fifth of each class is the test set.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -66,8 +67,8 @@ def load_cropped_train_and_test(
     if is_unsplit(folder):
         train, test = _split(load_cropped(folder, size, margin), folder)
         return duplicates.noted(train, classes.match(train, test, folder))
-    places = (folder / "train", folder / "test")
-    for place in places:
+    both = (folder / "train", folder / "test")
+    for place in both:
         refuse_dead_link(place)
         if not place.is_dir():
             raise ValueError(
@@ -75,7 +76,7 @@ def load_cropped_train_and_test(
                 "train and test with a folder of images for each class, or nothing but these class "
                 "folders"
             )
-    return _noted(*cropped_pair(*places, size, margin), folder, places)
+    return _noted(*cropped_pair(*both, size, margin), folder, both)
 
 
 def cropped_pair(
@@ -98,20 +99,28 @@ def validation_set(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def load_validation(
-    path: Path, train: ImageSet, test: ImageSet, load: Callable[[], ImageSet]
-) -> ImageSet:
-    """Return the validation set at a path, with the training set's classes.
+def validation_loader(
+    folder: Path, load: Callable[[Path, Path], ImageSet]
+) -> Callable[[Path, ImageSet, ImageSet], ImageSet] | None:
+    """Return what loads a folder's own validation set; None if it has none.
 
     Args:
-        path: of `validation_set`.
-        train: the training set.
-        test: the test set.
-        load: loads the images of the validation set.
-
-    Raises what `load` raises, and ValueError for images of another size or another class.
+        folder: the folder.
+        load: takes a path and the data directory, and returns the images at this path.
     """
-    validation = load()
+    path = validation_set(folder)
+    if path is None:
+        return None
+    return lambda root, train, test: _matched_validation(path, load(path, root), train, test)
+
+
+def _matched_validation(
+    path: Path, validation: ImageSet, train: ImageSet, test: ImageSet
+) -> ImageSet:
+    """Return the validation set at a path with the training set's classes, and with notes.
+
+    Raises ValueError for images of another size or another class.
+    """
     if validation.size != train.size:
         sizes = f"{size_text(train.size)} and {size_text(validation.size)}"
         raise ValueError(
@@ -130,6 +139,14 @@ def load_at(path: Path, root: Path = Path()) -> ImageSet:
     return npz.load(path) if path.suffix.lower() == ".npz" else images_of(path, root)
 
 
+def places(folder: Path) -> list[Path]:
+    """Return the folders of class folders that a folder's sets may be read from."""
+    if is_unsplit(folder):
+        return [folder]
+    named = [folder / name for name in ("train", "test", *VALIDATION)]
+    return [place for place in named if place.is_dir()]
+
+
 def is_unsplit(folder: Path) -> bool:
     """Return whether a folder holds class folders, and nothing that is named like a split."""
     return bool(_folders(folder)) and not _named_like_splits(folder)
@@ -146,6 +163,11 @@ def _named_like_splits(folder: Path) -> list[str]:
     folders = _folders(folder)
     if all(path.name.lower().startswith(SPLITS) for path in folders):  # train2017 and val2017
         named += [path.name for path in folders]
+    # seg_train and seg_test: such a pair shows that they are no classes, whatever else is there.
+    words = {path.name: set(re.split("[^a-z]+", path.name.lower())) & {*SPLITS} for path in folders}
+    of_training = [name for name, found in words.items() if found & {"train", "training"}]
+    others = [name for name, found in words.items() if found and name not in of_training]
+    named += [*of_training, *others] if of_training and others else []
     inside = [path / split for path in folders for split in ("train", "test")]
     named += [f"{path.parent.name}/{path.name}" for path in inside if path.is_dir()]
     return [*dict.fromkeys(named)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data import fingerprint, sources
+from data.lists import LIST
 
 from .config import RunConfig
 from .data import Data, load_data
@@ -28,8 +29,8 @@ def changed_sets(record: Mapping[str, Any], data: Data) -> list[str]:
 def refuse_changed_images(config: RunConfig) -> None:
     """Raises ValueError if images in the user's own files differ from those of a finished run.
 
-    They are read only if a file or folder is newer than the run. An image that an image list names
-    does not count as such a file.
+    They are read only if a file or folder is newer than the run, or if image lists are read from
+    another data directory. An image that an image list names does not count as such a file.
     """
     record = read_record(config.folder / METRICS)
     own = {source for _, source in sources.ood_sets(config.data, config.ood, config.recipe)}
@@ -37,7 +38,12 @@ def refuse_changed_images(config: RunConfig) -> None:
     if Path(config.data).exists():
         own.add(config.data)
     began = datetime.fromisoformat(record["started"]).timestamp()
-    if not record.get("fingerprints") or not any(_changed_after(began, Path(path)) for path in own):
+    # Image lists name files in the data directory.
+    elsewhere = record["config"]["data_dir"] != str(config.data_dir)
+    compare = any(_changed_after(began, Path(path)) for path in own) or (
+        elsewhere and any(_has_lists(Path(path)) for path in own)
+    )
+    if not record.get("fingerprints") or not compare:
         return
     try:
         data = load_data(config)
@@ -51,6 +57,12 @@ def refuse_changed_images(config: RunConfig) -> None:
             "changed since, or another Pillow decodes them: delete this folder to train again, or "
             "choose another one with --runs"
         )
+
+
+def _has_lists(path: Path) -> bool:
+    """Return whether a source is an image list, or a folder with some."""
+    files = [path] if path.is_file() else path.iterdir()
+    return any(file.suffix.lower() == LIST for file in files)
 
 
 def _changed_after(moment: float, path: Path) -> bool:

@@ -109,10 +109,8 @@ def refuse_runs_among_images(config: RunConfig) -> None:
     The folder of the runs would be taken for a class without images.
     """
     data = Path(config.data)
-    unsplit = data.is_dir() and train_and_test.is_unsplit(data)
-    splits_of = [data / name for name in ("train", "test", *train_and_test.VALIDATION)]
-    for place in [data] if unsplit else splits_of:
-        if place.is_dir() and config.runs.resolve().is_relative_to(place.resolve()):
+    for place in train_and_test.places(data) if data.is_dir() else []:
+        if config.runs.resolve().is_relative_to(place.resolve()):
             raise ValueError(
                 f"--runs {config.runs} lies among the images of {place}: name a folder elsewhere"
             )

@@ -48,11 +48,10 @@ def write_turned(column: str, images: str) -> None:
     rows = rows[rows.loss.isin(usual)]
     groups = rows.groupby(["network", "epochs", "loss"], sort=False)
     numbers = groups[column].agg(["mean", "size"])
-    if column == "auroc":
-        texts = (100 * numbers["mean"]).map("{:.1f} %".format)
-    else:
-        texts = numbers["mean"].map("{:.2f}".format)
-    cells = texts + numbers["size"].map(" (n={})".format)
+    number = "{:.1%}" if column == "auroc" else "{:.2f}"
+    cells = numbers.apply(
+        lambda row: number.format(row["mean"]) + f" (n={row['size']:.0f})", axis=1
+    )
     print(cells.unstack("loss", fill_value="").reset_index().to_markdown(index=False))
 
 

@@ -41,5 +41,9 @@ def test_built_in_sets_have_the_format_of_the_in_distribution_images():
             assert pixels.dtype == torch.uint8
             assert pixels.shape[1:] == reference.shape[1:]
             assert images.is_grey(pixels) == (images.is_grey(reference) or "digits" in source)
+    # Not distorted: neighbours differ as much across as down, as they do in square crops.
+    crops = builtin.photos((8, 64)).float()
+    across, down = crops.diff(dim=3).abs().mean(), crops.diff(dim=2).abs().mean()
+    assert 0.6 < across / down < 1.2
     assert builtin.photos((8, 8)).equal(builtin.photos((8, 8)))
     assert len(builtin.digits89()) == (load_digits().target >= 8).sum()

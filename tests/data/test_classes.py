@@ -69,7 +69,10 @@ def test_an_npz_without_images_of_a_class_says_so_too(tmp_path, named):
     save(tmp_path / "mine" / "train.npz", pixels, np.arange(6) % 3, **names)
     save(tmp_path / "mine" / "test.npz", pixels, np.arange(6) % 2, **(names if named else {}))
     _, test = sources.load_train_and_test(str(tmp_path / "mine"), tmp_path)
-    assert "no images of 1 of 3 classes (owl)" in test.notes[0]
+    assert "the test set has no images of 1 of 3 classes (owl)" in test.notes[0]
+    save(tmp_path / "mine" / "train.npz", pixels, 1 + np.arange(6) % 2, **names)
+    _, test = sources.load_train_and_test(str(tmp_path / "mine"), tmp_path)
+    assert "the training set has no images of 1 of 3 classes (cat)" in test.notes[0]
 
 
 @pytest.mark.parametrize("form", ["npz", "folders", "bytes"])
@@ -115,6 +118,23 @@ def test_a_test_set_is_matched_by_name_and_need_not_have_every_class(
     ) as error:
         load()
     assert len(str(error.value)) < 400 + len(str(root))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [[str(i) for i in range(1, 13)], [f"class{i}" for i in range(12)], ["1", "2", "3"]],
+    ids=["1 to 12", "class0 to class11", "1 to 3"],
+)
+def test_test_labels_that_may_number_the_folders_in_two_ways_are_refused(tmp_path, names):
+    count = len(names)
+    pixels = np.zeros((count, 4, 4, 3), np.uint8)
+    class_folders(tmp_path / "train", pixels, np.arange(count), names)
+    save(tmp_path / "test.npz", pixels, np.arange(count))
+    with pytest.raises(ValueError, match=r"may be numbered in two ways: give both as class fold"):
+        sources.load_train_and_test(str(tmp_path), tmp_path)
+    save(tmp_path / "test.npz", pixels, np.arange(count), class_names=np.array(names))
+    train, test = sources.load_train_and_test(str(tmp_path), tmp_path)
+    assert [train.classes[label] for label in test.labels] == names
 
 
 @pytest.mark.parametrize("form", ["npz", "list"])

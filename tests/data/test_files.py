@@ -1,6 +1,7 @@
 """A user's own images: class folders and .npz files as training, test and OOD sets."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data import files, npz, sources
+from data import files, folders, npz, sources
 from tests.image_files import save_folders, save_npz
 
 
@@ -122,3 +123,26 @@ def test_images_too_small_for_a_network_end_in_an_error_of_one_line(
     assert f"--model {model} cannot take images of {size}×{size} pixels (" in err
     assert "take larger ones, the size that it was made for, or another network" in err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_link_to_a_folder_of_its_class_counts_in_the_same_way_in_every_order(
+    tmp_path, monkeypatch, backwards
+):
+    """The order in which a system lists a folder is that of its making, or none at all."""
+    listed = os.scandir
+
+    @contextmanager
+    def scandir(folder):
+        with listed(folder) as entries:
+            yield sorted(entries, key=lambda entry: entry.name, reverse=backwards)
+
+    save_folders(tmp_path / "mine", save_npz(tmp_path / "all.npz"))
+    for name in ("a", "z"):
+        (tmp_path / "mine" / "class1" / name).symlink_to("real")
+    (tmp_path / "mine" / "class1" / "real").mkdir()
+    (tmp_path / "mine" / "class1" / "001.png").rename(tmp_path / "mine/class1/real/001.png")
+    monkeypatch.setattr(folders.os, "scandir", scandir)
+    paths = [path for path, _ in folders.search(tmp_path / "mine", by_class=True).images]
+    assert str(tmp_path / "mine" / "class1" / "real" / "001.png") in paths
+    assert len(paths) == 20

@@ -200,6 +200,18 @@ def test_a_link_to_other_images_that_are_older_is_noticed(mine, tmp_path, run_ma
     assert (status, "the images or labels of test have changed" in err) == (2, True)
 
 
+def test_image_lists_of_another_data_directory_are_noticed(mine, tmp_path, run_main):
+    for name, value in (("a", 0), ("b", 200)):
+        (tmp_path / name).mkdir()
+        Image.new("L", (8, 8), value).save(tmp_path / name / "0.png")
+    (tmp_path / "near.txt").write_text("0.png -1\n")
+    time.sleep(1)  # a record has the second in which its run began
+    given = ("--data", str(mine), "--ood", str(tmp_path / "near.txt"), "--data-dir")
+    assert run_main(*given, str(tmp_path / "a"))[0] == 0
+    status, _, err = run_main(*given, str(tmp_path / "b"))
+    assert (status, f"labels of {tmp_path / 'near.txt'} have changed" in err) == (2, True)
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_detectors_are_not_fitted_to_other_images_than_the_network(
     mine, tmp_path, run_main, capsys, split

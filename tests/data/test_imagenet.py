@@ -24,7 +24,7 @@ import predict
 from data import class_folders, files, images, sources, splits
 from data.batches import Normalizer, TrainingBatches
 from data.catalog import CATALOG
-from data.streaming import decode
+from data.decoding import decode
 from experiment import records
 from experiment.recipes import MOMENTUM, RECIPES
 from models import build_model

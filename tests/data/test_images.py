@@ -51,3 +51,25 @@ def test_one_side_fits_a_target_of_any_shape_exactly(shape, size, margin, scaled
     resized = v2.functional.resize(pixels, list(scaled), antialias=True)
     expected = v2.functional.center_crop(resized, list(size))
     assert images.resize_and_center_crop(pixels, size, margin).equal(expected)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        torch.rand(2, 3, 4, 4),
+        torch.zeros(2, 4, 4, 3, dtype=torch.uint8),
+        torch.zeros(2, 1, 4, 4).byte(),
+    ],
+    ids=["floats", "channels last", "one channel"],
+)
+def test_images_of_another_format_are_refused_wherever_they_come_from(pixels):
+    message = r"images must be uint8 \[N, 3, H, W\] from 0 to 255, got torch"
+    with pytest.raises(ValueError, match=message):
+        images.Images(pixels, torch.zeros(2).long(), ())
+    with pytest.raises(ValueError, match=message):
+        images.as_ood(pixels, torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
+
+
+def test_images_need_a_label_each():
+    with pytest.raises(ValueError, match=r"2 images need labels \[2\], got \[3\]"):
+        images.Images(torch.zeros(2, 3, 4, 4).byte(), torch.zeros(3).long(), ())

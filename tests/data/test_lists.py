@@ -94,6 +94,7 @@ def test_a_bad_list_ends_in_an_error_of_one_line(root, tmp_path, run_main, conte
     split = tmp_path / "mine"
     split.mkdir()
     (split / "train.txt").write_bytes(content)
+    (split / "test.txt").touch()
     with pytest.raises((ValueError, FileNotFoundError)) as found:
         sources.load_train_and_test(str(split), root)
     assert str(found.value).startswith(f"{split}/train.txt{message.replace('{root}', str(root))}")

@@ -70,3 +70,22 @@ def test_an_error_names_bad_class_names(tmp_path, class_names):
     save_npz(tmp_path / "train.npz", class_names=class_names)
     with pytest.raises(ValueError, match=r"train\.npz: class_names must be text \[C\]"):
         npz.load(tmp_path / "train.npz")
+
+
+def test_an_npz_of_black_images_says_so(tmp_path):
+    save_npz(tmp_path / "train.npz", images=np.ones((20, 6, 6, 3), np.uint8))
+    assert (
+        "no value of the images is above 1, so they are black"
+        in npz.load(tmp_path / "train.npz").notes[0]
+    )
+
+
+def test_an_archive_of_image_files_is_no_npz_and_the_error_is_short(tmp_path):
+    with zipfile.ZipFile(tmp_path / "images.npz", "w") as archive:
+        for number in range(400):
+            archive.writestr(f"{number}.png", b"")
+    with pytest.raises(ValueError, match="unpack them and name their folder") as error:
+        npz.load(tmp_path / "images.npz")
+    assert len(str(error.value)) < 300 + len(str(tmp_path))
+    with pytest.raises(ValueError, match="images.zip is no .npz, no image list"):
+        files.load_ood((tmp_path / "images.npz").rename(tmp_path / "images.zip"), torch.zeros(1))

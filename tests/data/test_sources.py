@@ -31,6 +31,21 @@ def test_chosen_ood_sets_have_roles():
             sources.ood_sets("cifar10", (given,))
 
 
+def test_a_folder_of_in_distribution_images_is_no_ood_set(tmp_path):
+    data = tmp_path / "mine"
+    for name in ("train/cat", "test/cat", "ood", "linked"):
+        (data / name).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(data / "test")
+    for name in ("mine/test", "mine/train/cat", "link", "."):
+        with pytest.raises(ValueError, match="holds images of the in-distribution set"):
+            sources.ood_sets(str(data), (f"near={tmp_path / name}",))
+    assert sources.ood_sets(str(data), (str(data / "ood"),)) == [("far", str(data / "ood"))]
+    alone = tmp_path / "alone"
+    (alone / "cat").mkdir(parents=True)
+    with pytest.raises(ValueError, match=f"which are in {alone}: name another folder"):
+        sources.ood_sets(str(alone), (str(alone / "cat"),))
+
+
 @pytest.mark.parametrize("name", ["digits", "photos", "noise", "svhn", "digits89"])
 def test_a_name_of_the_catalog_that_is_a_path_too_is_refused_with_both_ways_to_name_it(
     tmp_path, run_main, monkeypatch, name

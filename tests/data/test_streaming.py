@@ -141,14 +141,14 @@ def test_an_image_that_is_deleted_during_a_run_is_named_and_the_run_goes_on_once
 
 
 def test_a_killed_process_of_a_streamed_set_is_said_in_one_line(folder, run_main, monkeypatch):
-    decode = streaming.decode
+    decode = streaming.decode_to_resize
 
-    def fatal(path):
+    def fatal(path, *options):
         if get_worker_info() and path.name == "7.png":
             os.kill(os.getpid(), signal.SIGKILL)
-        return decode(path)
+        return decode(path, *options)
 
-    monkeypatch.setattr(streaming, "decode", fatal)
+    monkeypatch.setattr(streaming, "decode_to_resize", fatal)
     monkeypatch.setattr(files, "IN_MEMORY", 0)
     status, _, err = run_main(*options(folder, "--epochs", "1"))
     assert status == 1

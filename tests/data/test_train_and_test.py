@@ -61,16 +61,24 @@ def test_what_is_named_like_a_split_is_no_class(alone, name, size):
 
 
 @pytest.mark.parametrize(
-    "names", [("train2017", "val2017"), ("Test set", "trainset"), ("bottle/test", "bottle/train")]
+    "names",
+    [
+        ("train2017", "val2017"),
+        ("Test set", "trainset"),
+        ("bottle/test", "bottle/train"),
+        ("seg_test", "seg_train", "seg_pred"),
+        ("single_prediction", "test_set", "training_set"),
+    ],
 )
 @pytest.mark.parametrize("size", [None, 4], ids=["one size", "cropped"])
 def test_splits_under_other_names_are_no_classes(alone, names, size):
     for number, name in enumerate(names):
         (alone / name).parent.mkdir(exist_ok=True)
         (alone / f"class{number}").rename(alone / name)
-    for number in (2, 3):
-        shutil.rmtree(alone / f"class{number}")
-    with pytest.raises(ValueError, match=f"holds no .* .*{names[-1]}"):
+    for path in alone.glob("class*"):
+        shutil.rmtree(path)
+    split = next(name for name in names if "train" in name)
+    with pytest.raises(ValueError, match=f"holds no .* .*{split}"):
         load(alone, size)
 
 

@@ -97,7 +97,7 @@ def test_with_little_shared_memory_images_take_another_way(many):
 @pytest.mark.parametrize(("asked", "raised"), [(True, KeyboardInterrupt), (False, ValueError)])
 def test_a_disk_that_does_not_answer_ends_the_wait(many, monkeypatch, asked, raised):
     paths = np.array([str(path).encode() for path in many.iterdir()])
-    monkeypatch.setattr(streaming, "decode", lambda path: time.sleep(1000))
+    monkeypatch.setattr(streaming, "decode_to_resize", lambda *_: time.sleep(1000))
     monkeypatch.setattr(workers, "TIMEOUT", 0.2)
     monkeypatch.setattr(workers, "STALLED", 1000 if asked else 0)
     monkeypatch.setattr(interruption, "_asked", asked)
