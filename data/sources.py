@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from . import classes, files, train_and_test
+from . import classes, files, layout, train_and_test
 from .catalog import BUILT_IN_OOD_SETS, CATALOG, named_path, title_of
 from .entries import ROLES, TrainingSet
 from .folders import refuse_dead_link
@@ -130,7 +130,7 @@ def _shared_place(source: str, name: str) -> Path | None:
     if {source, name} & CATALOG.keys() or not (Path(source).is_dir() and Path(name).is_dir()):
         return None
     other = Path(name).resolve()
-    for place in train_and_test.places(Path(source)):
+    for place in layout.places(Path(source)):
         own = place.resolve()
         if own.is_relative_to(other) or other.is_relative_to(own):
             return place

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from data import images, sources, splits, train_and_test
+from data import images, layout, sources, splits
 from data.entries import TrainingSet
 from data.images import EVALUATION_BATCH
 from data.streaming import ImageFiles, ImageSet, turned_grey
@@ -109,7 +109,7 @@ def refuse_runs_among_images(config: RunConfig) -> None:
     The folder of the runs would be taken for a class without images.
     """
     data = Path(config.data)
-    for place in train_and_test.places(data) if data.is_dir() else []:
+    for place in layout.places(data) if data.is_dir() else []:
         if config.runs.resolve().is_relative_to(place.resolve()):
             raise ValueError(
                 f"--runs {config.runs} lies among the images of {place}: name a folder elsewhere"

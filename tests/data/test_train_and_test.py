@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import detect
-from data import duplicates, files, sources, train_and_test
+from data import duplicates, files, layout, sources
 from experiment import records
 from experiment.config import RunConfig
 from experiment.data import load_data
@@ -47,7 +47,7 @@ def test_class_folders_alone_are_split_once_and_for_all(alone, size):
     )
 
 
-@pytest.mark.parametrize("name", [*train_and_test.SPLITS, "Test", "val.npz", "train.TXT"])
+@pytest.mark.parametrize("name", [*layout.SPLITS, "Test", "val.npz", "train.TXT"])
 @pytest.mark.parametrize("size", [None, 4], ids=["one size", "cropped"])
 def test_what_is_named_like_a_split_is_no_class(alone, name, size):
     """A folder with `train` and `val` would else have two classes of these names."""
