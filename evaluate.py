@@ -69,8 +69,11 @@ class Options(WithPlugins):
             raise ValueError(
                 f"--seeds names {len(self.seeds)} for {len(self.outputs)} files: one for each"
             )
-        if len(set(self.all_seeds)) < len(self.outputs) or min(self.all_seeds) < 0:
-            raise ValueError(f"--seeds are different numbers, 0 or more, got {self.seeds}")
+        possible = all(0 <= seed < 2**32 for seed in self.all_seeds)
+        if len(set(self.all_seeds)) < len(self.outputs) or not possible:
+            raise ValueError(
+                f"--seeds are different numbers, 0 or more and below 2^32, got {self.seeds}"
+            )
         if self.score not in (None, external.GIVEN, *SCORES):
             raise ValueError(
                 f"--score is one of {', '.join((external.GIVEN, *SCORES))}, got {self.score}"

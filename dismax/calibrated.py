@@ -41,7 +41,8 @@ class CalibratedNetwork(nn.Module):
             the head; if it does not, the first inputs raise ValueError.
         class_names: names of the C classes; may be empty.
         tpr: the share of in-distribution inputs to accept, at least.
-        score: a score of `dismax.fit_score`, by default the head's own.
+        score: a score of `dismax.fit_score`, by default the head's own. It must be fitted to this
+            network after its last training step, which is not checked.
         per_class: whether an input is accepted by the threshold of its predicted class. Then the
             share holds for each predicted class, not only for all inputs together. It needs a
             `score`, which may be that of `dismax.fit_score(network, "own", ...)`, and for each

@@ -43,7 +43,8 @@ class Detector(CalibratedNetwork):
         std: of each channel, for pixels in [0, 1], as in training.
         class_names: names of the C classes; may be empty.
         tpr: the share of in-distribution images to accept, at least.
-        score: a score of `dismax.fit_score`, by default the head's own.
+        score: a score of `dismax.fit_score`, by default the head's own. It must be fitted to this
+            network after its last training step, which is not checked.
         per_class: whether an image is accepted by the threshold of its predicted class. Then the
             share holds for each predicted class, not only for all images together. It needs a
             `score`, which may be that of `dismax.fit_score(network, "own", ...)`, and for each
@@ -51,7 +52,7 @@ class Detector(CalibratedNetwork):
 
     Raises ValueError for a network that has no such head or several, for a mean or std that cannot
     be of such pixels, for a wrong number of names, for a share outside [0, 1], and for too few
-    held-out images of a class; RuntimeError for a head without thresholds.
+    held-out images of a class; RuntimeError for a head without thresholds if there is no `score`.
     """
 
     mean: Tensor  # [C, 1, 1]

@@ -14,7 +14,7 @@ from . import archive, shipped, versions
 from .detectors.saved import UnknownScore
 from .losses import get_loss
 from .models import Network, build_model, split_name
-from .score import DEFAULT, OWN, DeployedScore
+from .score import DEFAULT, OWN, DeployedScore, check_deployable
 
 MODEL = "model.pt"  # in the folder of a run
 # The largest number of pixels of a training image: 8,192 × 8,192.
@@ -233,6 +233,7 @@ def choose(
     if name == OWN and not per_class:
         return None
     if name not in scores:
+        check_deployable(name)
         missing = f"score {name}, only {', '.join(dict.fromkeys((OWN, *scores)))}"
         if name == OWN:
             missing = "thresholds of its own score for each class"

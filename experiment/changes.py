@@ -1,4 +1,4 @@
-"""Finds out whether the images of a run have changed since."""
+"""Finds out whether the images of a run, or the weights it began with, have changed since."""
 
 import os
 import stat
@@ -7,11 +7,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from data import fingerprint, sources
 from data.lists import LIST
 
+from . import weights
 from .config import RunConfig
 from .data import Data, load_data
+from .network import build_network
 from .records import METRICS, read_record
 
 
@@ -26,8 +30,9 @@ def changed_sets(record: Mapping[str, Any], data: Data) -> list[str]:
     ]
 
 
-def refuse_changed_images(config: RunConfig) -> None:
-    """Raises ValueError if images in the user's own files differ from those of a finished run.
+def refuse_changes(config: RunConfig) -> None:
+    """Raises ValueError if images or weights in the user's own files differ from those of a
+    finished run.
 
     They are read only if a file or folder is newer than the run, or if image lists are read from
     another data directory. An image that an image list names does not count as such a file.
@@ -38,6 +43,7 @@ def refuse_changed_images(config: RunConfig) -> None:
     if Path(config.data).exists():
         own.add(config.data)
     began = datetime.fromisoformat(record["started"]).timestamp()
+    _refuse_changed_weights(config, record, began)
     # Image lists name files in the data directory.
     elsewhere = record["config"]["data_dir"] != str(config.data_dir)
     compare = any(_changed_after(began, Path(path)) for path in own) or (
@@ -56,6 +62,23 @@ def refuse_changed_images(config: RunConfig) -> None:
             f"{config.folder} is finished, but the images or labels of {', '.join(changed)} have "
             "changed since, or another Pillow decodes them: delete this folder to train again, or "
             "choose another one with --runs"
+        )
+
+
+def _refuse_changed_weights(config: RunConfig, record: Mapping[str, Any], began: float) -> None:
+    """Raises ValueError if --weights names a file whose weights are not those of a finished run.
+
+    The file is read only if it is newer than the run.
+    """
+    recorded, path = record.get("fingerprints", {}).get("--weights"), Path(str(config.weights))
+    if not (recorded and path.is_file() and _changed_after(began, path)):
+        return
+    with torch.random.fork_rng(devices=[]):
+        body = build_network(config, 2, torch.device("cpu")).body  # the body has no classes
+    if weights.fingerprint(body) != recorded:
+        raise ValueError(
+            f"{config.folder} is finished, but the weights in {path} have changed since: delete "
+            "this folder to train again, or choose another one with --runs"
         )
 
 

@@ -6,9 +6,11 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from detectors import Detector, FitData, NotApplicable, SetOutputs
 from detectors.contract import required
-from utils import runtime, versions
+from utils import plugins, runtime, versions
 from utils.failures import misclassification_metrics
 
 from . import records
@@ -35,6 +37,8 @@ def score(
     entries = {}
     for name, detector in detectors.items():
         entry: dict[str, Any] = {"title": detector.title, "version": versions.of(name)}
+        if plugin := plugins.of(detector.fit):
+            entry["plugin"] = plugin
         try:
             with runtime.autocast(run.device, run.precision):
                 results = measure(detector, fit_data, sets)
@@ -54,15 +58,30 @@ def measure(
     and its metrics on each out-of-distribution set.
 
     Raises NotApplicable if the detector does not apply to this network or head, ValueError for
-    scores that are NaN or infinite.
+    scores that are NaN or infinite or not one for each image, and for changed outputs.
     """
+    if fit_data.network is not None:
+        fit_data.network.eval()  # a detector before may have left it in another mode
+    before = _versions(sets)
     if "head" in detector.all_needs:
         head = required(fit_data.head, "the network's head")
         if reason := detector.refuses(head):
             raise NotApplicable(reason)
     fitted = detector.fit(fit_data)
     scores = {name: fitted(outputs) for name, outputs in sets.items()}
+    if _versions(sets) != before:
+        raise ValueError(
+            f"{detector.title} changes the network's outputs, which other detectors need: let it "
+            "work on copies"
+        )
     for name, values in scores.items():
+        needed = len(sets[name].outputs["logits"])
+        if not isinstance(values, Tensor) or values.shape != (needed,):
+            found = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(
+                f"{detector.title} needs a score for each of the {needed} images of {name}, a "
+                f"tensor [{needed}], got {found}"
+            )
         if count := int((~values.isfinite()).sum()):
             raise ValueError(
                 f"{detector.title} has no finite score for {count} of {len(values)} images of "
@@ -78,6 +97,11 @@ def measure(
             source: score_metrics(in_scores, wrong, values) for source, values in scores.items()
         },
     }
+
+
+def _versions(sets: Mapping[str, SetOutputs]) -> list[int]:
+    """Return how often each output was changed in place."""
+    return [tensor._version for images in sets.values() for tensor in images.outputs.values()]
 
 
 def add(run: FinishedRun, entries: dict[str, dict[str, Any]]) -> None:

@@ -10,7 +10,7 @@ from utils.distributed import World
 from utils.output import print_error, print_line
 
 from . import schema
-from .changes import refuse_changed_images
+from .changes import refuse_changes
 from .config import RunConfig, identity_of
 from .lock import Locked, locked
 from .records import (
@@ -137,7 +137,7 @@ def skip(config: RunConfig) -> int:
 
     Raises ValueError if its images have changed since.
     """
-    refuse_changed_images(config)
+    refuse_changes(config)
     delete_checkpoints(config.folder)  # a process that was killed at its very end left them
     print_line(f"{config.folder} is finished: skipped")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from utils import plugins, runtime
+from utils.output import print_line
 
 from . import predictions, records
 from .evaluation import evaluation_results, temperature_results
@@ -58,4 +60,6 @@ def record_outputs(
         prepare(folder, about["config"])
         predictions.write_predictions(folder, outputs, labels, with_features=True)
         records.write_record(folder / records.METRICS, record)
+    for warning in temperature["warnings"]:
+        print_line(f"warning: {folder}: {warning}", sys.stderr)
     return results["classification"]["test"]["t1"]["accuracy"]

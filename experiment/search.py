@@ -54,10 +54,10 @@ def files_named(root: Path, name: str) -> tuple[list[Path], list[str]]:
     return sorted(found, key=_numbers_in_order), sorted(unreadable)
 
 
-def _numbers_in_order(path: Path) -> list[str | int]:
-    """Return the sort key by which the folder 4-epochs comes before 15-epochs."""
-    parts = re.split(r"(\d+)", str(path))  # every second one is a number
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
+def _numbers_in_order(path: Path) -> list[list[str | int]]:
+    """Return the sort key: numbers by value, and the folder 1 before the folder 1-old."""
+    parts = [re.split(r"(\d+)", part) for part in path.parts]  # every second one is a number
+    return [[int(text) if index % 2 else text for index, text in enumerate(part)] for part in parts]
 
 
 def find_records(*roots: Path) -> tuple[dict[Path, dict[str, Any]], list[str], list[str]]:

@@ -93,6 +93,11 @@ def set_columns(source: str, label: str, role: str) -> list[Column]:
     return columns
 
 
+def _as_in_the_paper(source: str, role: str) -> bool:
+    """Return whether the paper has an out-of-distribution set, in this role."""
+    return source in PAPER_SETS and PAPER_SETS[source].role == role
+
+
 def columns_of(records: Sequence[Mapping[str, Any]]) -> list[Column]:
     """Return the columns of a table: the fixed ones, and those of every OOD set of its runs.
 
@@ -113,8 +118,8 @@ def columns_of(records: Sequence[Mapping[str, Any]]) -> list[Column]:
     )
     labels = of_sources(
         {
-            source: PAPER_SETS[source].label if source in PAPER_SETS else title
-            for source, title, _ in sets
+            source: PAPER_SETS[source].label if _as_in_the_paper(source, role) else title
+            for source, title, role in sets
         }
     )
     columns = {column.title: column for column in COLUMNS}

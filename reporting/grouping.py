@@ -146,19 +146,27 @@ def split_by_precision(groups: Iterable[Group]) -> str:
 
 
 def other_content(groups: Mapping[Group, Runs]) -> list[str]:
-    """Return a sentence for each table whose runs had other images, or other code of a plugin,
-    under the same name.
+    """Return a sentence for each table whose runs had other images, other first weights, or other
+    code of a plugin, under the same name.
     """
     sentences = []
     for group, runs in groups.items():
         content: dict[str, set[str]] = {}
         for record in runs.values():
+            loss = record["config"]["loss"]
             for name, digest in record.get("fingerprints", {}).items():
-                if name[:2] != "--":  # the weights that it began with
-                    content.setdefault(f"the images of {name}", set()).add(digest)
-            for path, digest in record.get("plugins", {}).items():
-                loss = record["config"]["loss"]
-                content.setdefault(f"the plugin {Path(path).name} of {loss}", set()).add(digest)
+                what = f"the images of {name}"
+                if name == "--weights":
+                    what = f"the weights that {loss} began with"
+                content.setdefault(what, set()).add(digest)
+            plugins = [(loss, path, digest) for path, digest in record.get("plugins", {}).items()]
+            plugins += [
+                (name, path, digest)
+                for name, entry in record.get("detectors", {}).items()
+                for path, digest in entry.get("plugin", {}).items()
+            ]
+            for user, path, digest in plugins:
+                content.setdefault(f"the plugin {Path(path).name} of {user}", set()).add(digest)
         if changed := [visible(name) for name, digests in content.items() if len(digests) > 1]:
             sentences.append(
                 f"{visible(group.data_title)}, {visible(group.network)}: the runs differ in "

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from experiment import predictions, records
 from losses import LOSSES, scores
 
-from .runs import Runs, is_from_elsewhere, method_of
+from .runs import Runs, is_from_elsewhere, is_trained, method_of
 
 # Errors that damaged files of a run, or a missing image, can cause.
 DAMAGED = (
@@ -137,6 +137,9 @@ def _own_score(record: dict[str, Any], outputs: dict[str, NDArray], temperature:
     if loss in LOSSES and not is_from_elsewhere(record):
         head = LOSSES[loss].head(1, tensors["logits"].shape[1])
         return head.all_scores(tensors, temperature)[score].numpy()
+    if is_trained(record):
+        named = " ".join(record["config"].get("plugin", ())) or "FILE"
+        raise ValueError(f"the loss {loss} is a plugin's: name it with --plugin {named}")
     # An ensemble has no head, nor have outputs of another program.
     return scores.SCORES[score](tensors["logits"] / temperature).numpy()
 

@@ -211,7 +211,8 @@ def detection_metrics(in_scores: ArrayLike, out_scores: ArrayLike) -> dict[str, 
     for name, metric in DETECTION.items():
         if name in found:
             raise ValueError(f"a plugin's metric is called {name}, as another is: rename it")
-        found[name] = float(metric.value(inside, outside))
+        # Copies, because a metric may sort its arguments.
+        found[name] = float(metric.value(inside.copy(), outside.copy()))
         if not 0 <= found[name] <= 1:  # true for NaN
             raise ValueError(f"the metric {name} is a number in [0, 1], got {found[name]}")
     return found

@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,13 @@ def load(paths: Iterable[Path]) -> None:
     """
     for path in paths:
         _load(path.resolve())
+
+
+def of(function: Callable[..., Any]) -> dict[str, str]:
+    """Return the path and the SHA-256 of the plugin that defines a function; {} if none does."""
+    module = sys.modules.get(getattr(function, "__module__", ""))
+    path = str(getattr(module, "__file__", ""))
+    return {path: LOADED[path]} if path in LOADED else {}
 
 
 def _load(path: Path) -> None:

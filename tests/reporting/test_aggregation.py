@@ -215,7 +215,7 @@ def test_a_column_of_another_metric_has_no_number_of_the_paper(runs, capsys):
     _, out, _ = printed(capsys, "--runs", folder, "--format", "markdown")
     heads, rows = rows_of(out)
     paper = dict(zip(heads[1:], [cell.replace("*", "") for cell in rows[1][1:]], strict=True))
-    assert paper["near AUROC %"] == ""
+    assert paper["CIFAR-100 AUROC %"] == ""
     assert paper["SVHN AUPR %"] == "93.7±3.3"
 
 
