@@ -23,18 +23,19 @@ from tyro.conf import Positional
 from reporting.aggregation import main_table
 from reporting.beside import beside_table, read_published, source_lines
 from reporting.bold import ONE_RUN, RULES, one_run_each
+from reporting.cautions import other_content, split_by_precision
 from reporting.choosing import choose_columns, choose_runs
 from reporting.classification import classification_tables
 from reporting.comparisons import comparison_table, refuse_unknown_method
 from reporting.details import detail_tables
-from reporting.grouping import RunTable, other_content, split_by_precision, tables_of
+from reporting.grouping import RunTable, tables_of
 from reporting.intervals import interval_tables
 from reporting.latex import opening
 from reporting.near_far import has_near_and_far, near_far_table
 from reporting.printing import Printer, print_csv
 from reporting.ranking import ranking, ranking_table
 from reporting.reading import read_runs
-from reporting.run_rows import Efficiencies, efficiencies
+from reporting.run_rows import Measured, efficiencies
 from reporting.runs import Runs, group_runs
 from reporting.table import Table
 from reporting.text_table import STAR
@@ -177,7 +178,7 @@ def report(
     options: Options,
     folder: Path,
     runs: Runs,
-    measured: Efficiencies,
+    measured: Measured,
     methods: Container[str] | None,
 ) -> int:
     """Write the page. Returns the exit status: 0 written, 2 not possible, 75 interrupted."""
@@ -197,9 +198,7 @@ def perform(options: Options, arguments: Sequence[str]) -> int:
     Raises ValueError or OSError for bad input.
     """
     options.check()
-    measured: Efficiencies = {}
-    for folder in reversed(options.places):  # the first one counts
-        measured |= efficiencies(folder)
+    measured = efficiencies(options.places)
     runs, complete = read_runs(options.places)
     status = 0 if complete else 2
     if not (runs or options.paper):

@@ -11,6 +11,7 @@ from utils import interruption
 if __name__ == "__main__":
     interruption.begin()
 
+import hashlib
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ from experiment.folder import is_finished
 from experiment.outputs import record_outputs
 from losses.scores import SCORES
 from utils import program
+from utils.files import open_regular
 from utils.output import print_line
 from utils.plugins import WithPlugins
 
@@ -157,6 +159,12 @@ def _sizes(members: Sequence[Member]) -> dict[str, int]:
     return {"train_images": first["train_images"], "parameters": parameters}
 
 
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a member's predictions."""
+    with open_regular(path) as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
 def perform(options: Options) -> str:
     """Record the ensemble. Return the message about it."""
     members = find_members(options)
@@ -166,9 +174,20 @@ def perform(options: Options) -> str:
     if loss != "softmax":
         name, title = f"ensemble_{loss}", f"Deep Ensemble, {first['titles']['loss']}"
     seeds = [str(record["config"]["seed"]) for _, record in members]
+    if first_folder.resolve().parts[-2:] != (loss, seeds[0]):
+        raise ValueError(
+            f"{first_folder} is not called {loss}/{seeds[0]}, so the ensemble has no place beside "
+            f"{loss}: rename it"
+        )
     config = first["config"] | {"loss": name, "seed": "+".join(seeds)}
     folder = first_folder.resolve().parent.parent / name / config["seed"]
+    made_of = [_digest(member / records.PREDICTIONS) for member, _ in members]
     if is_finished(folder, identity_of(config)):
+        # Records of earlier versions do not have it.
+        if records.read_record(folder / records.METRICS).get("made_of", made_of) != made_of:
+            raise ValueError(
+                f"{folder} is finished, but its members were made again since: delete it"
+            )
         return f"{folder} is finished: skipped"
     outputs, labels = average(members)
     for member, record in members:
@@ -178,6 +197,7 @@ def perform(options: Options) -> str:
         **_sizes(members),
         "config": config,
         "members": [record["config"]["seed"] for _, record in members],
+        "made_of": made_of,
         "titles": first["titles"] | {"loss": title},
         "recipe": first["recipe"],
         "score": "MPS",

@@ -139,12 +139,8 @@ def plan(options: Options, where: Place, path: Path, digest: str, seed: int) -> 
     roles = roles_of(options, path, outputs, where.roles)
     used = {name: outputs[name] for name in outputs if name in (*external.IN_SETS, *roles)}
     score = external.score_of(options.score, path, used)
-    for name, count in where.counts.items():
-        if name in used and (found := len(used[name]["logits"])) != count:
-            raise ValueError(
-                f"{path} has {found} images of {name}, and the run of --like has {count}: one "
-                "table compares the same images"
-            )
+    if options.like is not None:
+        external.refuse_other_images(path, used, labels["test"], options.like)
     fitted = "validation" in labels
     config = where.config | {
         "loss": place.folder_name(options.method),
@@ -163,12 +159,20 @@ def plan(options: Options, where: Place, path: Path, digest: str, seed: int) -> 
         "score": score,
         "scores_at": "calibrated" if fitted else "t1",
     }
+    same = _outputs_in(folder) == digest
+    if not same:
+        external.compare_with_other_seeds(folder, path, used, labels["test"], about)
     finished = is_finished(folder, identity_of(config))
     if finished:
         _check_finished(folder, options.method, score)
-    else:
-        external.compare_with_other_seeds(folder, score, digest)
     return Plan(folder, about, used, labels, roles, finished)
+
+
+def _outputs_in(folder: Path) -> str | None:
+    """Return the SHA-256 of the outputs that a folder's record is of; None if it has no record."""
+    if not (folder / records.METRICS).exists():
+        return None
+    return records.read_record(folder / records.METRICS)["config"].get("outputs")
 
 
 def _check_finished(folder: Path, method: str, score: str) -> None:

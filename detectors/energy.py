@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from .common import deployable
-from .contract import FitData, Fitted, Score
+from .contract import FitData, Fitted, NotApplicable, Score
 
 
 class Energy(Score):
@@ -25,5 +25,11 @@ class ShapedEnergy(Score):
 
 
 def fit_energy(data: FitData) -> Fitted:
-    """Return the detector whose score is the energy of the logits."""
+    """Return the detector whose score is the energy of the logits.
+
+    Raises:
+        NotApplicable: if the logits are log-probabilities, whose energy is 0 for every image.
+    """
+    if data.calibration.outputs["logits"].double().logsumexp(1).abs().max() < 1e-4:
+        raise NotApplicable("the logits are log-probabilities, so every image has the energy 0")
     return deployable(Energy(), data)

@@ -50,7 +50,7 @@ class CalibratedNetwork(nn.Module):
 
     Raises ValueError for a network that has no such head or several, for a wrong number of names,
     for a share outside [0, 1], and for too few held-out inputs of a class; RuntimeError for a head
-    without thresholds.
+    without thresholds if there is no `score`.
     """
 
     # Inputs with at least this score are accepted: a single number, or one for each class [C].

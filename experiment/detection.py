@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from detectors import Detector, FitData, NotApplicable, SetOutputs
 from detectors.contract import required
@@ -60,7 +60,7 @@ def measure(
     Raises NotApplicable if the detector does not apply to this network or head, ValueError for
     scores that are NaN or infinite or not one for each image, and for changed outputs.
     """
-    if fit_data.network is not None:
+    if isinstance(fit_data.network, nn.Module):
         fit_data.network.eval()  # a detector before may have left it in another mode
     before = _versions(sets)
     if "head" in detector.all_needs:

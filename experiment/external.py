@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,22 +113,68 @@ def score_of(wanted: str | None, path: Path, outputs: OutputsBySet) -> str:
     return score
 
 
-def compare_with_other_seeds(folder: Path, score: str, digest: str) -> None:
-    """Raise ValueError if another seed of the method has another own score, or the same outputs.
+def refuse_other_images(path: Path, outputs: OutputsBySet, labels: Tensor, run: Path) -> None:
+    """Raise ValueError if a file's outputs are of other images than those of a finished run.
+
+    Args:
+        path: of the file.
+        outputs: of the file.
+        labels: of its test images [N].
+        run: the folder of the run.
+    """
+    record = records.read_record(run / records.METRICS)
+    counts = {source: entry["n"] for source, entry in record["detection"].items()}
+    counts["test"] = record["classification"]["test"]["n"]
+    for name, count in counts.items():
+        if name in outputs and (found := len(outputs[name]["logits"])) != count:
+            raise ValueError(
+                f"{path} has {found} images of {name}, and {run} has {count}: one table compares "
+                "the same images"
+            )
+    if not (run / records.PREDICTIONS).exists():
+        return
+    test = predictions.predictions_of(run, record)["test"]
+    classes = [outputs["test"]["logits"].shape[1], test["logits"].shape[1]]
+    here, there = (np.bincount(each, minlength=max(classes)) for each in (labels, test["labels"]))
+    if len(set(classes)) > 1 or not np.array_equal(here, there):
+        raise ValueError(
+            f"{path} has other numbers of classes, or of test images in them, than {run}: one "
+            "table compares the same images"
+        )
+
+
+def compare_with_other_seeds(
+    folder: Path, path: Path, outputs: OutputsBySet, labels: Tensor, about: Mapping[str, Any]
+) -> None:
+    """Raise ValueError if a file cannot be one of several seeds of its method.
+
+    The others must have other outputs, the same titles and score, and the same images.
 
     Args:
         folder: of the seed that is to be recorded; the other seeds are beside it.
-        score: the name of the method's own score.
-        digest: SHA-256 of the file of outputs.
+        path: of the file.
+        outputs: of the file.
+        labels: of its test images [N].
+        about: what is to be recorded: `config`, `titles` and `score`.
     """
-    for path in sorted(folder.parent.glob(f"*/{records.METRICS}")):
-        if path.parent == folder:
-            continue
-        other = records.read_record(path)
-        if other["config"].get("outputs") == digest:
-            raise ValueError(f"{path.parent} has these outputs: each seed has outputs of its own")
-        if other["score"] != score:
+    for other_path in sorted(folder.parent.glob(f"*/{records.METRICS}")):
+        run, other = other_path.parent, records.read_record(other_path)
+        for field, title in about["titles"].items():
+            if other["titles"][field].casefold() != title.casefold():
+                raise ValueError(
+                    f"{run} has {other['titles'][field]!r}, not {title!r}, though their folders "
+                    "have one name: choose another name"
+                )
+        digests = [each.get("outputs") for each in (other["config"], about["config"])]
+        if run == folder:
             raise ValueError(
-                f"{path.parent} has the score {other['score']}, this file {score}; all seeds of "
+                f"{folder} has other outputs: name another seed with --seeds, or delete it"
+            )
+        if digests[0] == digests[1]:
+            raise ValueError(f"{run} has these outputs: each seed has outputs of its own")
+        if other["score"] != about["score"]:
+            raise ValueError(
+                f"{run} has the score {other['score']}, this file {about['score']}; all seeds of "
                 "a method have the same: choose another --method or --score"
             )
+        refuse_other_images(path, outputs, labels, run)

@@ -24,7 +24,6 @@ class Place(NamedTuple):
     config: dict[str, Any]
     titles: dict[str, str]
     roles: dict[str, str]  # of the usual out-of-distribution sets
-    counts: dict[str, int]  # of the images of each set, if a run beside it has them
 
 
 def beside(run: Path) -> Place:
@@ -33,13 +32,11 @@ def beside(run: Path) -> Place:
         raise ValueError(f"--like {run} is no folder of a finished run")
     record = records.read_record(run / records.METRICS)
     roles = {source: entry["role"] for source, entry in record["detection"].items()}
-    counts = {source: entry["n"] for source, entry in record["detection"].items()}
-    counts["test"] = record["classification"]["test"]["n"]
     config = record["config"]
     # The run's versions keep the method in the same table. It does not have that of the run's loss.
     kept = dict(config.get("versions", {}))
     kept.pop(versions.loss_of(config), None)
-    return Place(config | {"versions": kept}, record["titles"], roles, counts)
+    return Place(config | {"versions": kept}, record["titles"], roles)
 
 
 def of_names(data: str, model: str) -> Place:
@@ -48,7 +45,7 @@ def of_names(data: str, model: str) -> Place:
     config = {"data": data, "model": folder_name(model), "recipe": ELSEWHERE, "epochs": None}
     titles = {"data": title_of(data) if in_catalog else data, "model": _network_title(model)}
     roles = {name: role for role, name in sources.ood_sets(data, ())} if in_catalog else {}
-    return Place(config, titles, roles, {})
+    return Place(config, titles, roles)
 
 
 def _network_title(name: str) -> str:

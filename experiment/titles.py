@@ -75,11 +75,6 @@ def _longer_titles(source: str, title: str) -> list[str]:
     return [ending for ending in dict.fromkeys([*endings, source]) if ending != title]
 
 
-def of_names(titles: Mapping[str, str]) -> dict[str, str]:
-    """Return a unique title for each name: its own, followed by the name if others share it."""
-    return unique_titles({name: [title, f"{title} ({name})"] for name, title in titles.items()})
-
-
 def constants(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return the constants that a detector's options asked for, by name, from its entry in a
     record; {} if it has no options, or does not apply.
@@ -147,8 +142,8 @@ def _detector_titles(records: Sequence[Mapping[str, Any]]) -> dict[_DetectorRow 
 def with_unique_titles(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return copies of records in which titles are unique and hold no control characters."""
     data = of_sources(_first_titles(_config_title(record, "data") for record in records))
-    models = of_names(_first_titles(_config_title(record, "model") for record in records))
-    losses = of_names(_first_titles(_config_title(record, "loss") for record in records))
+    models = _titles_by_record(records, "model")
+    losses = _titles_by_record(records, "loss")
     sets = of_sources(
         _first_titles(
             (source, entry["title"])
@@ -158,13 +153,8 @@ def with_unique_titles(records: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     )
     detectors = _detector_titles(records)
     copies = []
-    for record in records:
-        config = record["config"]
-        titles = {
-            "data": data[config["data"]],
-            "model": models[config["model"]],
-            "loss": losses[config["loss"]],
-        }
+    for record, model, loss in zip(records, models, losses, strict=True):
+        titles = {"data": data[record["config"]["data"]], "model": model, "loss": loss}
         detection = {
             source: {**entry, "title": sets[source]}
             for source, entry in record["detection"].items()
@@ -177,14 +167,33 @@ def with_unique_titles(records: Sequence[Mapping[str, Any]]) -> list[dict[str, A
     return copies
 
 
+def _titles_by_record(records: Sequence[Mapping[str, Any]], field: str) -> list[str]:
+    """Return the unique title of each record's network (`model`) or method (`loss`).
+
+    evaluate.py makes a folder's name of a title, so two titles may have one name there. A method
+    of another program is none of main.py's, whatever it is called; its network may be.
+    """
+    elsewhere = ["outputs" in record["config"] for record in records]
+    pairs = [_config_title(record, field) for record in records]
+    own = _first_titles(pair for pair, other in zip(pairs, elsewhere, strict=True) if not other)
+    keys, candidates = [], {}
+    for (name, title), other in zip(pairs, elsewhere, strict=True):
+        shared = not other or (field == "model" and own.get(name) == title)
+        keys.append((name, "" if shared else title))
+        longer = "trained elsewhere" if other and field == "loss" else name
+        candidates.setdefault(keys[-1], [title, f"{title} ({longer})"])
+    titles = unique_titles(candidates)
+    return [titles[key] for key in keys]
+
+
 def _config_title(record: Mapping[str, Any], field: str) -> tuple[str, str]:
     """Return a field of a record's configuration, and its title."""
     return record["config"][field], record["titles"][field]
 
 
-def _first_titles(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _first_titles(pairs: Iterable[tuple[Key, str]]) -> dict[Key, str]:
     """Return the first title of each key."""
-    titles: dict[str, str] = {}
+    titles: dict[Key, str] = {}
     for key, title in pairs:
         titles.setdefault(key, title)
     return titles

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from experiment.recipes import ELSEWHERE
@@ -12,7 +11,7 @@ from utils.output import visible
 
 from .columns import RunRow
 from .paper import paper_name, paper_rows
-from .run_rows import Efficiencies, run_rows
+from .run_rows import Measured, efficiencies_of, run_rows
 from .runs import Group, Runs, is_from_elsewhere, method_of
 
 NETWORK = ("network", "model")  # two names of one field
@@ -75,7 +74,7 @@ def part_of(
     group: Group,
     runs: Runs,
     methods: Container[str] | None = None,
-    measured: Efficiencies | None = None,
+    measured: Measured | None = None,
 ) -> Part:
     """Return the rows of a group of runs, and the paper's.
 
@@ -87,8 +86,8 @@ def part_of(
     """
     rows = [
         row
-        for record in runs.values()
-        for row in run_rows(record, measured or {})
+        for folder, record in runs.items()
+        for row in run_rows(record, efficiencies_of(measured or {}, folder))
         if methods is None or row.method in methods
     ]
     shown = {paper_name(row.method) for row in rows}
@@ -104,7 +103,7 @@ def tables_of(
     groups: Mapping[Group, Runs],
     fields: Sequence[str] = (),
     methods: Container[str] | None = None,
-    measured: Efficiencies | None = None,
+    measured: Measured | None = None,
 ) -> list[RunTable]:
     """Return a table for each group, or for all groups with the same values of some fields.
 
@@ -129,50 +128,6 @@ def tables_of(
         words = _words(part.group)
         joined.setdefault(tuple(words.get(name, "") for name in chosen), []).append(part)
     return [_joined_table(members) for members in joined.values()]
-
-
-def split_by_precision(groups: Iterable[Group]) -> str:
-    """Return a sentence if two groups differ in nothing but the precision, else ""."""
-    others = [
-        group._replace(fields=tuple(field for field in group.fields if field[0] != "precision"))
-        for group in groups
-    ]
-    if len(set(others)) == len(others):
-        return ""
-    return (
-        "Some tables differ in the precision alone, which --precision auto chooses for each run: "
-        "name one for all seeds."
-    )
-
-
-def other_content(groups: Mapping[Group, Runs]) -> list[str]:
-    """Return a sentence for each table whose runs had other images, other first weights, or other
-    code of a plugin, under the same name.
-    """
-    sentences = []
-    for group, runs in groups.items():
-        content: dict[str, set[str]] = {}
-        for record in runs.values():
-            loss = record["config"]["loss"]
-            for name, digest in record.get("fingerprints", {}).items():
-                what = f"the images of {name}"
-                if name == "--weights":
-                    what = f"the weights that {loss} began with"
-                content.setdefault(what, set()).add(digest)
-            plugins = [(loss, path, digest) for path, digest in record.get("plugins", {}).items()]
-            plugins += [
-                (name, path, digest)
-                for name, entry in record.get("detectors", {}).items()
-                for path, digest in entry.get("plugin", {}).items()
-            ]
-            for user, path, digest in plugins:
-                content.setdefault(f"the plugin {Path(path).name} of {user}", set()).add(digest)
-        if changed := [visible(name) for name, digests in content.items() if len(digests) > 1]:
-            sentences.append(
-                f"{visible(group.data_title)}, {visible(group.network)}: the runs differ in "
-                f"{', '.join(changed)}, so compare them with care."
-            )
-    return sentences
 
 
 def _words(group: Group) -> dict[str, str]:

@@ -31,7 +31,7 @@ from .page import Section, operating_points, render
 from .paper import in_the_papers_order
 from .pictures import pictures, rank_picture
 from .ranking import Ranking, ranking, ranking_table
-from .run_rows import Efficiencies
+from .run_rows import Measured
 from .runs import Runs, group_runs, is_from_elsewhere, is_trained, method_of
 from .style import looks
 
@@ -42,7 +42,7 @@ T = TypeVar("T")
 def write_report(
     folder: Path,
     runs: Runs,
-    measured: Efficiencies,
+    measured: Measured,
     methods: Container[str] | None = None,
     bold: str = "test",
     against: str = "",

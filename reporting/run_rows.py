@@ -1,7 +1,7 @@
 """Makes the rows of runs, and reads the inference efficiencies that stand in them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,13 +14,26 @@ from .runs import method_of, with_version
 
 # (network, method) → inference in percent of SoftMax's images/s.
 Efficiencies = dict[tuple[str, str], float]
+# A folder → the efficiencies of the runs in and below it.
+Measured = Mapping[Path, Efficiencies]
 
 
-def efficiencies(folder: Path) -> Efficiencies:
-    """Return the inference efficiencies that `benchmarks.inference --out` wrote into a folder.
+def efficiencies(folders: Iterable[Path]) -> Measured:
+    """Return the inference efficiencies that `benchmarks.inference --out` wrote into folders.
 
     Raises ValueError for a damaged file.
     """
+    return {folder.resolve(): found for folder in folders if (found := _efficiencies(folder))}
+
+
+def efficiencies_of(measured: Measured, run: Path) -> Efficiencies:
+    """Return the efficiencies that were measured for the runs of a folder, by a run in it."""
+    return next(
+        (found for folder, found in measured.items() if run.resolve().is_relative_to(folder)), {}
+    )
+
+
+def _efficiencies(folder: Path) -> Efficiencies:
     path = folder / "efficiency.json"
     if not path.exists():
         return {}

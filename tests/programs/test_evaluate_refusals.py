@@ -19,7 +19,7 @@ def test_the_same_file_is_skipped_and_another_one_is_refused(tmp_path, capsys):
     write(path, outputs(5))
     status, _, err = call(evaluate, capsys, *given)
     assert (status, err.count("\n")) == (2, 1)
-    assert "holds another run" in err
+    assert "has other outputs: name another seed with --seeds, or delete it" in err
     assert contents(tmp_path / "runs") == before
 
 
@@ -94,7 +94,7 @@ def test_what_would_mix_up_a_table_is_refused(runs, tmp_path, capsys):
         ((path, *NAMES), "two of the files are equal"),
         (
             ("--method", "Mine", "--like", runs / "softmax" / "1"),
-            "images of test, and the run of --like has",
+            "images of test, and ",
         ),
         ((*NAMES, "--ood", "near=far", "far=far"), "--ood names a set twice"),
     ):
@@ -146,3 +146,26 @@ def test_files_of_one_call_have_one_score(tmp_path, capsys):
     assert (status, err.count("\n")) == (2, 1)
     assert "some files have SET/score and others not" in err
     assert not (tmp_path / "runs").exists()
+
+
+def test_seeds_and_methods_that_do_not_belong_together_are_refused(tmp_path, capsys):
+    where = ("--runs", tmp_path / "runs")
+    first = write(tmp_path / "1.npz", outputs(1))
+    assert call(evaluate, capsys, first, *NAMES, *where)[0] == 0
+    others = outputs(2)
+    others["test/labels"] = (others["test/labels"] > 0).astype(int)
+    for number, (arrays, options, message) in enumerate(
+        (
+            (outputs(2), ("--method", "Mine+"), "has 'Mine', not 'Mine+', though their folders"),
+            (outputs(2), ("--model", "Net+1"), "has 'Net/1', not 'Net+1', though their folders"),
+            (outputs(2, test=39), (), "has 39 images of test, and "),
+            (outputs(2, far=19), (), "has 19 images of far, and "),
+            (outputs(2, classes=4), (), "has other numbers of classes, or of test images in them"),
+            (others, (), "has other numbers of classes, or of test images in them"),
+        )
+    ):
+        path = write(tmp_path / f"other{number}.npz", arrays)
+        for seed in ("1", "2"):
+            status, _, err = call(evaluate, capsys, path, *NAMES, *options, "--seeds", seed, *where)
+            assert (status, err.count("\n")) == (2, 1)
+            assert message in err or (not options and seed == "1" and "has other outputs" in err)

@@ -47,16 +47,44 @@ def test_sources_have_the_shortest_endings_that_tell_them_apart(sources, expecte
     assert [*titles.of_sources(sources).values()] == expected
 
 
+def titled(loss, title, model=("net", "Net"), **config):
+    """The parts of a record that its titles are made from."""
+    return {
+        "config": {"data": "digits", "model": model[0], "loss": loss} | config,
+        "titles": {"data": "Digits", "model": model[1], "loss": title},
+        "detection": {},
+    }
+
+
 def test_names_of_one_title_stand_behind_it():
-    found = titles.of_names(
-        {"a": "Mine", "b": "mine", "c": "Mine of 3", "d": "Mine, preprocessing", "e": "Other"}
-    )
-    assert [*found.values()] == [
+    names = {"a": "Mine", "b": "mine", "c": "Mine of 3", "d": "Mine, preprocessing", "e": "Other"}
+    found = titles.with_unique_titles([titled(*pair) for pair in names.items()])
+    assert [each["titles"]["loss"] for each in found] == [
         "Mine (a)",
         "mine (b)",
         "Mine of 3 (c)",
         "Mine, preprocessing (d)",
         "Other",
+    ]
+
+
+def test_methods_from_elsewhere_with_one_folder_name_have_rows_of_their_own():
+    given = [
+        titled("mixup", "Mixup", outputs="1"),
+        titled("mixup", "Mixup+", outputs="2"),
+        titled("mixup", "Mixup", ("net", "Net+"), outputs="3"),
+        titled("logitnorm", "LogitNorm"),
+        titled("logitnorm", "LogitNorm", outputs="4"),
+        titled("softmax", "SoftMax"),
+    ]
+    found = titles.with_unique_titles(given)
+    assert [(each["titles"]["loss"], each["titles"]["model"]) for each in found] == [
+        ("Mixup", "Net"),
+        ("Mixup+", "Net"),
+        ("Mixup", "Net+"),
+        ("LogitNorm (logitnorm)", "Net"),
+        ("LogitNorm (trained elsewhere)", "Net"),
+        ("SoftMax", "Net"),
     ]
 
 
