@@ -113,6 +113,11 @@ class CalibratedNetwork(nn.Module):
             )
         return self.score.class_threshold(tpr, self.class_names)
 
+    def has_threshold_of_tpr(self) -> bool:
+        """Return whether `least` is the threshold of `tpr`: it may have been changed by hand."""
+        expected = self._least(self.tpr, self.per_class)
+        return self.least.cpu().equal(expected.to("cpu", self.least.dtype))
+
     def threshold(self, tpr: float | None = None) -> float:
         """Return the score that at least the share `tpr` of in-distribution images reached, of all
         classes together. By default `tpr` is the detector's own.

@@ -37,11 +37,18 @@ class _Outputs(nn.Module):
 
 
 def _refuse_others(detector: object) -> None:
-    """Raises TypeError for anything but a `Detector`, such as a `CalibratedNetwork`."""
+    """Raises TypeError for anything but a `Detector`, such as a `CalibratedNetwork`, and ValueError
+    for a detector whose threshold was changed by hand: a file is read with the threshold of `tpr`.
+    """
     if not isinstance(detector, Detector):
         raise TypeError(
             f"a dismax.Detector can be exported, got a {type(detector).__name__}: make one of the "
             "network and its normalisation"
+        )
+    if not detector.has_threshold_of_tpr():
+        raise ValueError(
+            f"the detector's `least` is not the threshold of its tpr, {detector.tpr:.4g}: set it "
+            "by `tpr` or `set_thresholds`"
         )
 
 

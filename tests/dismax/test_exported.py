@@ -14,7 +14,7 @@ import losses
 from detectors import DETECTORS
 from dismax import archive
 from dismax.detector import Detector
-from dismax.export import to_safetensors
+from dismax.export import to_onnx, to_safetensors
 from dismax.saved import add_scores
 from dismax.score import fit_to_outputs
 from losses import LOSSES
@@ -272,3 +272,15 @@ def test_the_network_is_asked_for_where_it_is_needed_and_refused_elsewhere(tmp_p
         )
     with pytest.raises(ValueError, match="a model.pt has its network"):
         Detector.load(tmp_path / "model.pt", network=Ending(plainly))
+
+
+def test_a_threshold_that_was_changed_by_hand_is_not_exported(tmp_path):
+    """A file is read with the threshold of its share, so this one would be lost."""
+    network = untrained_data().network
+    network.classifier.set_thresholds(torch.arange(100.0))
+    detector = Detector(network, MEAN, STD)
+    detector.least.fill_(-100)
+    for write in (to_safetensors, to_onnx):
+        with pytest.raises(ValueError, match="`least` is not the threshold of its tpr, 0.95: set"):
+            write(detector, tmp_path / "detector")
+    assert list(tmp_path.iterdir()) == []

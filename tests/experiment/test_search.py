@@ -25,6 +25,15 @@ def test_runs_are_found_in_the_folder_and_below_it_in_order(tmp_path):
     assert search.run_folders([first]) == [first]
 
 
+def test_a_backup_beside_a_run_is_left_out_not_the_run(tmp_path):
+    run = copy_run(tmp_path / "softmax" / "1")
+    for name in ("1-old", "1.bak", "1 (copy)"):
+        shutil.copytree(run, tmp_path / "softmax" / name)
+    found, problems, _ = search.find_records(tmp_path)
+    assert list(found) == [run]
+    assert len(problems) == 3
+
+
 def test_a_run_below_two_of_the_folders_is_found_once(tmp_path):
     run = copy_run(tmp_path / "a")
     assert search.run_folders([tmp_path, run]) == [run]

@@ -47,6 +47,16 @@ def test_the_record_of_an_ensemble_describes_it(runs, capsys):
 def test_a_finished_ensemble_is_skipped(runs, capsys):
     call(ensemble, capsys, runs / "softmax")
     assert "finished: skipped" in call(ensemble, capsys, runs / "softmax")[1]
+    # Seed 2 is made again, with other predictions.
+    path = runs / "softmax" / "2" / "predictions.npz"
+    shutil.copy(runs / "softmax" / "1" / "predictions.npz", path)
+    refuse(capsys, runs, [runs / "softmax"], "its members were made again since: delete it")
+
+
+def test_an_ensemble_of_runs_in_folders_of_other_names_is_refused(runs, capsys):
+    (runs / "softmax" / "1").rename(runs / "softmax" / "first")
+    messages = ("first is not called softmax/1, so the ensemble has no place", "rename it")
+    refuse(capsys, runs, [runs / "softmax"], *messages)
 
 
 def test_an_ensemble_of_one_has_the_results_of_its_member(runs, capsys):
@@ -73,6 +83,7 @@ def test_detectors_of_logits_score_an_ensemble(runs, capsys):
     entries = read(runs / "ensemble" / "1+2")["detectors"]
     assert set(entries) == {name for name, row in DETECTORS.items() if row.needs == "logits"}
     assert set(entries["gen"]["sets"]) == SETS
+    assert "log-probabilities" in entries["energy"]["not_applicable"]  # their energy is 0
 
 
 def test_detectors_of_features_refuse_an_ensemble(runs, capsys):

@@ -57,6 +57,7 @@ def test_tables_that_differ_in_the_precision_alone_are_noted(two, capsys):
     [
         ({"fingerprints": {"svhn": "2"}}, "the images of svhn"),
         ({"plugins": {"/a/mine.py": "2"}}, "the plugin mine.py of DisMax without FPR"),
+        ({"fingerprints": {"--weights": "2"}}, "the weights that DisMax without FPR began with"),
     ],
 )
 def test_runs_of_a_table_with_other_content_are_noted(runs, capsys, entry, named):
@@ -70,6 +71,30 @@ def test_runs_of_a_table_with_other_content_are_noted(runs, capsys, entry, named
     assert err == (
         f"note: CIFAR-10, DenseNet-BC-100: the runs differ in {named}, so compare them with care.\n"
     )
+
+
+def test_runs_with_other_code_of_a_detectors_plugin_are_noted(runs, capsys):
+    folder, _ = runs
+    for number, path in enumerate(sorted(folder.rglob(records.METRICS))):
+        record = records.read_record(path)
+        entry = {"title": "Mine", "plugin": {"/a/mine.py": str(number)}, "not_applicable": "never"}
+        record["detectors"] = {"mine": entry}
+        path.write_text(json.dumps(record))
+    _, _, err = printed(capsys, folder)
+    assert "the runs differ in the plugin mine.py of mine, so compare them with care" in err
+
+
+def test_runs_with_the_same_seed_in_one_row_are_noted(runs, capsys):
+    folder, _ = runs
+    path = min(folder.rglob(records.METRICS))
+    record = records.read_record(path)
+    record["config"] |= {"outputs": "1"}
+    for number in (1, 2):
+        record["config"]["outputs"] = record["titles"]["loss"] = f"made {number}"
+        record["titles"]["loss"] = "Mine"
+        records.write_json(folder / f"more{number}" / records.METRICS, record)
+    _, _, err = printed(capsys, folder)
+    assert "Mine: some of its runs have the same seeds or members, so they are not indep" in err
 
 
 def test_networks_share_a_table_whose_rows_name_them(two, capsys):

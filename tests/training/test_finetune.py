@@ -3,6 +3,7 @@ and a body that stays as it is.
 """
 
 import math
+import os
 
 import pytest
 import torch
@@ -79,6 +80,17 @@ def test_an_interrupted_fine_tuning_resumes_to_the_same_weights(
     assert without_times(record_of(tmp_path)) == whole
     resumed = checkpoint.load(run_folder(tmp_path) / "model.pt")["state_dict"]
     assert all(value.equal(state[name]) for name, value in resumed.items())
+
+
+def test_a_finished_run_whose_first_weights_have_changed_is_not_skipped(run_main, tmp_path):
+    weights = make_weights(run_main, tmp_path)
+    options = ("--loss", "dismax", "--weights", str(weights), "--recipe", "finetune", *QUICK)
+    assert run_main(*options)[0] == 0
+    os.utime(weights)  # the same weights in a newer file
+    assert "skipped" in run_main(*options)[1]
+    change_a_weight(weights)
+    status, _, err = run_main(*options)
+    assert (status, f"the weights in {weights} have changed since" in err) == (2, True)
 
 
 def test_a_frozen_body_ends_with_the_weights_that_it_started_with(run_main, tmp_path):

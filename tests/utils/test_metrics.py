@@ -12,6 +12,8 @@ from sklearn.metrics import log_loss
 from tests.utils.logits import random_logits
 from utils.bins import BINS
 from utils.metrics import (
+    DETECTION,
+    DetectionMetric,
     adaptive_calibration_error,
     bin_of,
     brier_score,
@@ -188,3 +190,14 @@ def test_bins_have_equal_width_and_are_closed_above():
     edges = np.arange(BINS + 1) / BINS
     assert bin_of(edges).tolist() == [0, *range(BINS)]
     assert bin_of(edges[:-1] + 1e-9).tolist() == [*range(BINS)]
+
+
+def test_a_metric_that_sorts_its_arguments_changes_nothing(monkeypatch):
+    def value(in_scores, out_scores):
+        in_scores.sort()
+        return 0.5
+
+    scores = [np.array([3.0, 1.0, 2.0]), np.array([0.0, 1.5])]
+    monkeypatch.setitem(DETECTION, "mine", DetectionMetric("Mine", value))
+    assert detection_metrics(*scores)["mine"] == 0.5
+    assert scores[0].tolist() == [3, 1, 2]
