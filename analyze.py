@@ -23,7 +23,7 @@ from tyro.conf import Positional
 from reporting.aggregation import main_table
 from reporting.beside import beside_table, read_published, source_lines
 from reporting.bold import ONE_RUN, RULES, one_run_each
-from reporting.cautions import other_content, split_by_precision
+from reporting.cautions import cautions, split_by_precision
 from reporting.choosing import choose_columns, choose_runs
 from reporting.classification import classification_tables
 from reporting.comparisons import comparison_table, refuse_unknown_method
@@ -223,7 +223,7 @@ def perform(options: Options, arguments: Sequence[str]) -> int:
     if options.format == "latex":
         deliver(opening(shlex.join(["python", "analyze.py", *arguments])))
     print_tables(tables, options)
-    for note in (split_by_precision(groups), *other_content(groups)):
+    for note in (split_by_precision(groups), *cautions(groups)):
         if note:
             print_line(f"note: {note}", sys.stderr)
     return status

@@ -159,8 +159,10 @@ def _sizes(members: Sequence[Member]) -> dict[str, int]:
     return {"train_images": first["train_images"], "parameters": parameters}
 
 
-def _digest(path: Path) -> str:
-    """Return the SHA-256 of a member's predictions."""
+def _digest(path: Path) -> str | None:
+    """Return the SHA-256 of a member's predictions; None if they were deleted."""
+    if not path.exists():
+        return None
     with open_regular(path) as file:
         return hashlib.sha256(file.read()).hexdigest()
 
@@ -174,17 +176,19 @@ def perform(options: Options) -> str:
     if loss != "softmax":
         name, title = f"ensemble_{loss}", f"Deep Ensemble, {first['titles']['loss']}"
     seeds = [str(record["config"]["seed"]) for _, record in members]
-    if first_folder.resolve().parts[-2:] != (loss, seeds[0]):
+    place = first_folder.resolve()
+    if place.parts[-2:] != (loss, seeds[0]):
         raise ValueError(
-            f"{first_folder} is not called {loss}/{seeds[0]}, so the ensemble has no place beside "
+            f"{place} is not called {loss}/{seeds[0]}, so the ensemble has no place beside "
             f"{loss}: rename it"
         )
     config = first["config"] | {"loss": name, "seed": "+".join(seeds)}
-    folder = first_folder.resolve().parent.parent / name / config["seed"]
+    folder = place.parent.parent / name / config["seed"]
     made_of = [_digest(member / records.PREDICTIONS) for member, _ in members]
     if is_finished(folder, identity_of(config)):
         # Records of earlier versions do not have it.
-        if records.read_record(folder / records.METRICS).get("made_of", made_of) != made_of:
+        before = records.read_record(folder / records.METRICS).get("made_of", made_of)
+        if any(now not in (None, then) for now, then in zip(made_of, before, strict=True)):
             raise ValueError(
                 f"{folder} is finished, but its members were made again since: delete it"
             )

@@ -218,7 +218,16 @@ def perform(options: Options) -> None:
         raise ValueError("two of the files are equal: each is the outputs of another seed")
     files = list(zip(options.outputs, digests, options.all_seeds, strict=True))
     # Every file is read twice, because the outputs of all of them may not fit in memory.
-    scores = {plan(options, where, *file).about["score"] for file in files}
+    scores, counts = set(), {}
+    for path, digest, seed in files:
+        planned = plan(options, where, path, digest, seed)
+        scores.add(planned.about["score"])
+        for name, count in external.image_counts(planned.outputs, planned.labels["test"]).items():
+            if counts.setdefault(name, count) != count:
+                raise ValueError(
+                    f"{path} has other numbers of images of {name} than {files[0][0]}: all seeds "
+                    "of a method have the same images"
+                )
     if len(scores) > 1:
         raise ValueError(
             f"some files have SET/{external.GIVEN} and others not: all seeds of a method have the "

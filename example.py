@@ -3,6 +3,8 @@
 
 python example.py                     # the built-in digits: seconds on a laptop
 python example.py --data cifar100     # after `bash prepare-cifar.sh cifar100`
+
+It holds out some of the training images for the temperature. A folder's own `val` is not used.
 """
 
 from utils import interruption

@@ -44,7 +44,8 @@ def draw_scores(
     axes: Axes, test: NDArray, ood: NDArray, lowest: float, title: str, colour: str
 ) -> None:
     """Draw the scores of test images and of one out-of-distribution set, with the threshold."""
-    edges = np.linspace(min(test.min(), ood.min()), test.max(), 40).tolist()
+    both = np.concatenate([test, ood])
+    edges = np.linspace(both.min(), both.max(), 40).tolist()
     for values, shade in ((test, FAINT), (ood, colour)):
         axes.hist(
             values,

@@ -63,7 +63,7 @@ def _with_the_same_numbers(train: ImageSet, test: SameKind, folder: Path, split:
     if not test.classes and in_folders and _numbers_in_another_order(train.classes):
         test = replace(test, classes=tuple(map(str, range(len(train.classes)))))
     if not test.classes and in_folders:
-        refuse_ambiguous(train.classes, folder)
+        refuse_ambiguous(train.classes, test.labels, f"{folder}, {split}")
     # Without names, the test labels are the numbers of the training classes.
     if test.classes in ((), train.classes):
         return replace(test, classes=train.classes)
@@ -80,26 +80,30 @@ def _with_the_same_numbers(train: ImageSet, test: SameKind, folder: Path, split:
     return replace(test, labels=numbers[test.labels], classes=train.classes)
 
 
-def refuse_ambiguous(names: tuple[str, ...], folder: Path) -> None:
-    """Raise ValueError if labels without names may number the classes of these folders in two ways.
+def refuse_ambiguous(names: tuple[str, ...], labels: Tensor, where: str) -> None:
+    """Raise ValueError if labels without names may number the classes of folders in two ways.
 
     They may if the order of the names as text is another one than by the numbers in them (class10
-    comes before class2), or if the names are numbers, but not 0, 1, 2, ...
+    comes before class2), or if the names are numbers from 1 on, and a label is one of them.
+
+    Args:
+        names: of the folders, in the order of text.
+        labels: of the other set [N].
+        where: what the error begins with: the place of the labels.
     """
-    numbers = sorted(int(name) for name in names if re.fullmatch("[0-9]+", name))
-    by_number = sorted(names, key=_parts)
-    if list(names) != by_number or len(numbers) == len(names) != numbers[-1] + 1:
+    groups: dict[tuple[str, ...], list[list[int]]] = {}
+    for name in names:
+        parts = re.split("([0-9]+)", name)  # every second one is a number
+        groups.setdefault(tuple(parts[::2]), []).append([*map(int, parts[1::2])])
+    in_order = all(numbers == sorted(numbers) for numbers in groups.values())
+    numbers = [int(name) for name in names if re.fullmatch("[0-9]+", name)]
+    all_numbers = len(numbers) == len(names) and numbers != [*range(len(names))]
+    if not in_order or (all_numbers and {*numbers} & {*labels.tolist()}):
         raise ValueError(
-            f"{folder}: the labels of one set have no names, and the classes of the other "
-            f"({some(names)}) may be numbered in two ways: give both as class folders, or an .npz "
+            f"{where}: the labels have no names, and may number the classes of the folders "
+            f"({some(names)}) in two ways: give this set as class folders too, or an .npz "
             "class_names"
         )
-
-
-def _parts(name: str) -> list[str | int]:
-    """Return the sort key by which class2 comes before class10."""
-    parts = re.split("([0-9]+)", name)  # every second one is a number
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
 def _numbers_in_another_order(names: tuple[str, ...]) -> bool:

@@ -55,23 +55,28 @@ def noted(train: ImageSet, test: ImageSet) -> tuple[ImageSet, ImageSet]:
     return replace(train, notes=(*train.notes, *notes)), test
 
 
-def noted_validation(validation: ImageSet, train: ImageSet, test: ImageSet) -> ImageSet:
-    """Return the validation set. Its notes say which of its images are in another set too."""
-    in_train = (
+def in_training(train: ImageSet, validation: ImageSet) -> list[str]:
+    """Return a line that says which validation images are training images too, if any."""
+    what = (
         f"of {len(validation):,} validation images are training images too: the temperature and "
-        "the thresholds will not fit new images",
-        _in_both(_equal_images(train, validation), len(train)),
+        "the thresholds will not fit new images"
     )
-    in_test = (
+    return _across(what, {"train": train, "validation": validation})
+
+
+def in_validation(validation: ImageSet, test: ImageSet) -> list[str]:
+    """Return a line that says which test images are validation images too, if any."""
+    what = (
         f"of {len(test):,} test images are validation images too: the results will look better "
-        "than on new images",
-        _in_both(_equal_images(validation, test), len(validation)),
+        "than on new images"
     )
-    notes = [
-        *_notes([in_train], {"train": train, "validation": validation}),
-        *_notes([in_test], {"validation": validation, "test": test}),
-    ]
-    return replace(validation, notes=(*validation.notes, *notes))
+    return _across(what, {"validation": validation, "test": test})
+
+
+def _across(what: str, sets: Mapping[str, ImageSet]) -> list[str]:
+    """Return the line of `_notes` for the second set's images that are in the first set too."""
+    count = len(next(iter(sets.values())))
+    return _notes([(what, _in_both(_equal_images(*sets.values(), across=True), count))], sets)
 
 
 def _in_both(groups: list[list[int]], count: int) -> Found:
@@ -96,24 +101,35 @@ def _notes(kinds: Iterable[tuple[str, Found]], sets: Mapping[str, ImageSet]) -> 
     return notes
 
 
-def _equal_images(*sets: ImageSet) -> list[list[int]]:
-    """Return the positions of equal images, in order. The second set's follow the first set's."""
+def _equal_images(first: ImageSet, second: ImageSet, across: bool = False) -> list[list[int]]:
+    """Return the positions of equal images, in order. The second set's follow the first set's.
+
+    With `across`, only those that are in both sets.
+    """
     files: dict[int, bytes] = {}
     pixels: dict[int, Tensor] = {}
-    for part, first in zip(sets, (0, len(sets[0])), strict=True):
+    for part, start in ((first, 0), (second, len(first))):
         if isinstance(part, ImageFiles):
-            files |= enumerate(part.paths, first)
+            files |= enumerate(part.paths, start)
         else:
-            pixels |= enumerate(part.pixels, first)
+            pixels |= enumerate(part.pixels, start)
     # Each key reads more of a file. So few files are read to their end, unless they are equal.
     keys = (os.path.getsize, lambda path: _digest(path, HEAD), _digest)
-    groups = _equal(files, keys)
-    groups += _equal(pixels, [lambda image: hashlib.sha256(image.numpy().tobytes()).digest()])
+    count = len(first) if across else 0
+    groups = _equal(files, keys, count)
+    groups += _equal(
+        pixels, [lambda image: hashlib.sha256(image.numpy().tobytes()).digest()], count
+    )
     return groups
 
 
-def _equal(images: Mapping[int, Any], keys: Iterable[Callable[[Any], Any]]) -> list[list[int]]:
-    """Return the positions of images that have all keys in common."""
+def _equal(
+    images: Mapping[int, Any], keys: Iterable[Callable[[Any], Any]], across: int
+) -> list[list[int]]:
+    """Return the positions of images that have all keys in common.
+
+    If `across` is not 0, only of those with a position below it and one from it on.
+    """
     groups = [[*images]]
     for key in keys:
         smaller = []
@@ -121,7 +137,11 @@ def _equal(images: Mapping[int, Any], keys: Iterable[Callable[[Any], Any]]) -> l
             equal = defaultdict(list)
             for position in group:
                 equal[key(images[position])].append(position)
-            smaller += [positions for positions in equal.values() if len(positions) > 1]
+            smaller += [
+                positions
+                for positions in equal.values()
+                if len(positions) > 1 and (not across or positions[0] < across <= positions[-1])
+            ]
         groups = smaller
     return groups
 

@@ -50,10 +50,11 @@ class Images:
 
 def check_pixels(pixels: Tensor) -> None:
     """Raise ValueError for images that are not uint8 [N, 3, H, W]. Floats would look black."""
-    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[1] != 3:
+    right = isinstance(pixels, Tensor) and pixels.dtype == torch.uint8
+    if not right or pixels.ndim != 4 or pixels.shape[1] != 3:
         raise ValueError(
-            f"images must be uint8 [N, 3, H, W] from 0 to 255, got {pixels.dtype} "
-            f"{list(pixels.shape)}"
+            f"images must be a torch tensor, uint8 [N, 3, H, W] from 0 to 255, got "
+            f"{type(pixels).__name__} {pixels.dtype} {list(pixels.shape)}: convert them first"
         )
 
 

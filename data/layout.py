@@ -1,5 +1,6 @@
 """Finds the training, validation and test set in a user's folder, by the names in it."""
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,11 +19,10 @@ def is_unsplit(folder: Path) -> bool:
 
 
 def places(folder: Path) -> list[Path]:
-    """Return the folders of class folders that a folder's sets may be read from."""
+    """Return the folders and files that a folder's sets are read from, if --size is not given."""
     if is_unsplit(folder):
         return [folder]
-    named = [folder / name for name in ("train", "test", *VALIDATION)]
-    return [place for place in named if place.is_dir()]
+    return [path for name in ("train", "test", *VALIDATION) if (path := _find(folder, name))]
 
 
 def find(folder: Path, split: str) -> Path:
@@ -40,9 +40,7 @@ def find(folder: Path, split: str) -> Path:
 
 def find_folder(folder: Path, split: str) -> Path:
     """Return the folder of a split. Raises ValueError if it is not there."""
-    path = folder / split
-    refuse_dead_link(path)
-    if path.is_dir():
+    if path := _folder(folder, split):
         return path
     raise ValueError(
         f"{folder} holds no folder {split}{_beside(folder)}: with --size, give it train and test "
@@ -50,22 +48,26 @@ def find_folder(folder: Path, split: str) -> Path:
     )
 
 
-def find_validation(folder: Path) -> Path | None:
+def find_validation(folder: Path, cropped: bool = False) -> Path | None:
     """Return the path of a folder's own validation set; None if it has none.
+
+    Args:
+        folder: the folder.
+        cropped: whether only a folder counts, as with --size.
 
     Raises ValueError if it has several.
     """
-    found = [path for name in VALIDATION if (path := _find(folder, name))]
+    find = _folder if cropped else _find
+    found = [path for name in VALIDATION if (path := find(folder, name))]
     if len(found) > 1:
         names = some(path.name for path in found)
         raise ValueError(f"{folder} holds several validation sets ({names}): keep one of them")
     return found[0] if found else None
 
 
-def unused(folder: Path, used: Iterable[Path]) -> list[str]:
+def unused(folder: Path, used: Iterable[Path | None]) -> list[str]:
     """Return a line that says which splits lie in a folder beside those that are used, if any."""
-    validation = find_validation(folder)
-    chosen = {*used, validation} if validation else {*used}
+    chosen = {path for path in used if path}
     lists = any(path.suffix.lower() == LIST for path in chosen)
     others = [
         path.name
@@ -88,13 +90,21 @@ def _find(folder: Path, split: str) -> Path | None:
     ]
     if lists:
         return min(lists)
+    return _folder(folder, split)
+
+
+def _folder(folder: Path, split: str) -> Path | None:
+    """Return the folder of a split; None if it is not there."""
     refuse_dead_link(folder / split)
     return folder / split if (folder / split).is_dir() else None
 
 
 def _folders(folder: Path) -> list[Path]:
     """Return the folders in a folder, without those that systems and programs make."""
-    return [path for path in sorted(folder.iterdir()) if path.is_dir() and not is_system(path.name)]
+    with os.scandir(folder) as entries:  # it knows what is no folder without asking for each file
+        named = [entry.name for entry in entries if entry.is_symlink() or entry.is_dir()]
+    paths = [folder / name for name in sorted(named) if not is_system(name)]
+    return [path for path in paths if path.is_dir()]
 
 
 def _named_like_splits(folder: Path) -> list[str]:

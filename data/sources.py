@@ -1,5 +1,6 @@
 """Loads a data set by its source: a name in the catalog, or a path to a user's own images."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from os.path import realpath
 from pathlib import Path
@@ -58,7 +59,9 @@ def entry_of(source: str, recipe: str | None = None, size: int | None = None) ->
         title=title_of(source),
         load=lambda root: train_and_test.load_train_and_test(path, root),
         load_ood=lambda root, reference, margin: files.load_ood(path, reference, margin, root),
-        load_validation=train_and_test.validation_loader(path, train_and_test.load_at),
+        load_validation=train_and_test.validation_loader(
+            path, layout.find_validation(path, size is not None), train_and_test.load_at
+        ),
         ood_sets=BUILT_IN_OOD_SETS,
     )
     if size is None:
@@ -68,7 +71,9 @@ def entry_of(source: str, recipe: str | None = None, size: int | None = None) ->
         folder,
         load=lambda root: train_and_test.load_cropped_train_and_test(path, (size, size), margin),
         load_validation=train_and_test.validation_loader(
-            path, lambda place, root: files.load_cropped(place, (size, size), margin)
+            path,
+            layout.find_validation(path, cropped=True),
+            lambda place, root: files.load_cropped(place, (size, size), margin),
         ),
         side=size,
         margin=margin,
@@ -125,14 +130,15 @@ def _place(source: str) -> str:
     return source if source in CATALOG else realpath(source)
 
 
-def _shared_place(source: str, name: str) -> Path | None:
-    """Return the folder of in-distribution images that an OOD folder is in, or that is in it."""
-    if {source, name} & CATALOG.keys() or not (Path(source).is_dir() and Path(name).is_dir()):
+def _shared_place(places: Iterable[Path], name: str) -> Path | None:
+    """Return what holds in-distribution images and is an OOD set, is in it, or has it inside."""
+    if name in CATALOG:
         return None
     other = Path(name).resolve()
-    for place in layout.places(Path(source)):
+    for place in places:
         own = place.resolve()
-        if own.is_relative_to(other) or other.is_relative_to(own):
+        inside = place.is_dir() and (own.is_relative_to(other) or other.is_relative_to(own))
+        if own == other or inside:
             return place
     return None
 
@@ -154,12 +160,14 @@ def ood_sets(
     if not chosen:
         return [(role, name) for name, role in default_roles.items()]
     roles: dict[str, str] = {}
+    in_folder = source not in CATALOG and Path(source).is_dir()
+    places = layout.places(Path(source)) if in_folder else []
     for text in chosen:
         role, name = role_and_source(text)
         if not name or _place(name) == _place(source):
             problem = "the in-distribution set itself" if name else "no set"
             raise ValueError(f"--ood {text} names {problem}: give a name or a path")
-        if shared := _shared_place(source, name):
+        if shared := _shared_place(places, name):
             raise ValueError(
                 f"--ood {text} holds images of the in-distribution set, which are in {shared}: "
                 "name another folder"

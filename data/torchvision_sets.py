@@ -71,8 +71,8 @@ class TorchvisionSet:
         if not either_is_unnamed or set(train.classes) == set(test.classes):
             test = classes.match(train, test, root / self.name)
         else:
-            for part in (train, test):
-                classes.refuse_ambiguous(part.classes, root / self.name)
+            for named, other in ((train, test), (test, train)):
+                classes.refuse_ambiguous(named.classes, other.labels, str(root / self.name))
         return train, test
 
     def load_ood(self, root: Path, reference: Tensor, margin: int) -> Images:

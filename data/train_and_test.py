@@ -36,7 +36,7 @@ def load_train_and_test(folder: Path, root: Path = Path()) -> tuple[ImageSet, Im
     else:
         used = [layout.find(folder, split) for split in ("train", "test")]
         train, test = (load_at(path, root) for path in used)
-        notes = layout.unused(folder, used)
+        notes = layout.unused(folder, [*used, layout.find_validation(folder)])
     _refuse_other_size(train, test, folder, "test")
     if not train.classes:
         train = replace(train, classes=classes.number(train.labels, folder))
@@ -62,7 +62,8 @@ def load_cropped_train_and_test(
         return duplicates.noted(train, classes.match(train, test, folder))
     used = [layout.find_folder(folder, split) for split in ("train", "test")]
     train, test = cropped_pair(used[0], used[1], size, margin)
-    train = replace(train, notes=(*train.notes, *layout.unused(folder, used)))
+    notes = layout.unused(folder, [*used, layout.find_validation(folder, cropped=True)])
+    train = replace(train, notes=(*train.notes, *notes))
     return duplicates.noted(train, test)
 
 
@@ -75,30 +76,43 @@ def cropped_pair(
 
 
 def validation_loader(
-    folder: Path, load: Callable[[Path, Path], ImageSet]
+    folder: Path, path: Path | None, load: Callable[[Path, Path], ImageSet]
 ) -> Callable[[Path, ImageSet, ImageSet], ImageSet] | None:
     """Return what loads a folder's own validation set; None if it has none.
 
     Args:
         folder: the folder.
+        path: of its validation set.
         load: takes a path and the data directory, and returns the images at this path.
 
     Returns:
         a function of the data directory, the training and the test set. It raises ValueError for
         images of another size or another class.
     """
-    path = layout.find_validation(folder)
     if path is None:
         return None
 
     def load_validation(root: Path, train: ImageSet, test: ImageSet) -> ImageSet:
-        images = load(path, root)
+        try:
+            images = load(path, root)
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; or rename {path.name}: then some training images are held out"
+            ) from error
         _refuse_other_size(train, images, folder, "validation")
         images = classes.match(train, images, folder, "validation")
         classes.refuse_wrong_labels(images, f"{folder}, validation")
-        if not isinstance(train, ImageFiles):  # images in files and in memory cannot be compared
-            images = decode_if_small(images)
-        return duplicates.noted_validation(images, train, test)
+        decoded = decode_if_small(images)
+
+        def like(other: ImageSet) -> ImageSet:
+            """Return the images in files or in memory, as another set, to be compared with it."""
+            return images if isinstance(other, ImageFiles) else decoded
+
+        notes = [
+            *duplicates.in_training(train, like(train)),
+            *duplicates.in_validation(like(test), test),
+        ]
+        return replace(like(train), notes=(*images.notes, *notes))
 
     return load_validation
 

@@ -38,7 +38,7 @@ class _Outputs(nn.Module):
 
 def _refuse_others(detector: object) -> None:
     """Raises TypeError for anything but a `Detector`, such as a `CalibratedNetwork`, and ValueError
-    for a detector whose threshold was changed by hand: a file is read with the threshold of `tpr`.
+    for a detector whose `least` was set by hand: its file would give `tpr` with another threshold.
     """
     if not isinstance(detector, Detector):
         raise TypeError(
@@ -116,7 +116,8 @@ def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None =
         path: the file. Its folder is made if it does not exist.
         size: (height, width) of the images in pixels; by default that of the training images.
 
-    Raises ValueError if neither the detector nor the call gives a size, and for a detector that
+    Raises ValueError if neither the detector nor the call gives a size, for a detector whose
+    `least` was set by hand, and for one that
     refuses images of that size; OSError if the file cannot be written.
     """
     for package in ("onnx", "onnxscript"):
@@ -149,8 +150,9 @@ def to_safetensors(detector: Detector, path: str | Path) -> None:
     if it does not exist. Needs the package safetensors (`pip install '.[export]'` in the
     repository).
 
-    Raises OSError if the file cannot be written, and ValueError for a network with weights that
-    safetensors cannot hold, such as those of torch.ao.quantization.
+    Raises OSError if the file cannot be written, and ValueError for a detector whose `least` was
+    set by hand, and for a network with weights that safetensors cannot hold, such as those of
+    torch.ao.quantization.
     """
     from safetensors.torch import save
 

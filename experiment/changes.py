@@ -12,7 +12,6 @@ import torch
 from data import fingerprint, sources
 from data.lists import LIST
 
-from . import weights
 from .config import RunConfig
 from .data import Data, load_data
 from .network import build_network
@@ -74,8 +73,8 @@ def _refuse_changed_weights(config: RunConfig, record: Mapping[str, Any], began:
     if not (recorded and path.is_file() and _changed_after(began, path)):
         return
     with torch.random.fork_rng(devices=[]):
-        body = build_network(config, 2, torch.device("cpu")).body  # the body has no classes
-    if weights.fingerprint(body) != recorded:
+        network = build_network(config, 2, torch.device("cpu"))  # the body has no classes
+    if network.began_with != recorded:
         raise ValueError(
             f"{config.folder} is finished, but the weights in {path} have changed since: delete "
             "this folder to train again, or choose another one with --runs"

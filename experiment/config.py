@@ -54,8 +54,9 @@ class Options(WithPlugins):
     seed: int = 1
     """Seed of initialisation, shuffling and augmentation."""
     protocol: Literal["heldout", "paper"] = "heldout"
-    """Which images choose the epoch and fit the temperature. heldout: training images that are held
-    out. paper: the test set, as in the paper, which is optimistic."""
+    """Which images choose the epoch and fit the temperature. heldout: the data set's own validation
+    images, or training images that are held out. paper: the test set, as in the paper, which is
+    optimistic."""
     size: int | None = None
     """Height and width of the network's images, for a folder of images of any size and shape:
     training sees random crops, evaluation the centre."""

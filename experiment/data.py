@@ -56,11 +56,10 @@ def load_data(config: RunConfig) -> Data:
     # From all training images, so that it does not depend on the protocol or on a limit.
     reference = sources.reference_image(train)
     grey = images.is_grey(reference)
-    if grey:
-        test = turned_grey(test, "test")  # as the OOD images are
-    notes = [*train.notes, *test.notes]
+    # As the OOD images are.
+    evaluation = {"test": turned_grey(test, "test") if grey else test}
+    notes = [*train.notes, *evaluation["test"].notes]
     entry = sources.entry_of(config.data, config.recipe, config.size)
-    evaluation = {"test": test}
     if config.protocol == "heldout":
         train, evaluation["validation"] = _hold_out(config, entry, train, test, grey)
         notes += evaluation["validation"].notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -62,14 +62,15 @@ def measure(
     """
     if isinstance(fit_data.network, nn.Module):
         fit_data.network.eval()  # a detector before may have left it in another mode
-    before = _versions(sets)
+    known = [*sets.values(), fit_data.calibration, *([fit_data.train] if fit_data.train else [])]
+    before = _versions(known)
     if "head" in detector.all_needs:
         head = required(fit_data.head, "the network's head")
         if reason := detector.refuses(head):
             raise NotApplicable(reason)
     fitted = detector.fit(fit_data)
     scores = {name: fitted(outputs) for name, outputs in sets.items()}
-    if _versions(sets) != before:
+    if _versions(known) != before:
         raise ValueError(
             f"{detector.title} changes the network's outputs, which other detectors need: let it "
             "work on copies"
@@ -99,9 +100,9 @@ def measure(
     }
 
 
-def _versions(sets: Mapping[str, SetOutputs]) -> list[int]:
-    """Return how often each output was changed in place."""
-    return [tensor._version for images in sets.values() for tensor in images.outputs.values()]
+def _versions(sets: Iterable[SetOutputs]) -> list[int]:
+    """Return how often each output was changed in place. Changes through NumPy do not count."""
+    return [tensor._version for images in sets for tensor in images.outputs.values()]
 
 
 def add(run: FinishedRun, entries: dict[str, dict[str, Any]]) -> None:

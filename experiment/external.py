@@ -113,6 +113,18 @@ def score_of(wanted: str | None, path: Path, outputs: OutputsBySet) -> str:
     return score
 
 
+def image_counts(outputs: OutputsBySet, labels: Tensor) -> dict[str, Any]:
+    """Return the number of images of each set, and of each class of the test set.
+
+    Args:
+        outputs: of the sets.
+        labels: of the test images [N].
+    """
+    classes = outputs["test"]["logits"].shape[1]
+    counts = {name: len(values["logits"]) for name, values in outputs.items()}
+    return counts | {"each test class": np.bincount(labels, minlength=classes).tolist()}
+
+
 def refuse_other_images(path: Path, outputs: OutputsBySet, labels: Tensor, run: Path) -> None:
     """Raise ValueError if a file's outputs are of other images than those of a finished run.
 

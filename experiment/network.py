@@ -13,7 +13,7 @@ from models import Network, build_model
 from . import records
 from .config import RunConfig
 from .recipes import RECIPES
-from .weights import start_from_weights
+from .weights import fingerprint, start_from_weights
 
 
 def build_network(config: RunConfig, num_classes: int, device: torch.device) -> Network:
@@ -26,6 +26,7 @@ def build_network(config: RunConfig, num_classes: int, device: torch.device) -> 
     network = build_model(config.model, num_classes, loss.head, start)
     if config.weights is not None:
         network.start_note = start_from_weights(config, network)
+        network.began_with = fingerprint(network.body)  # before `wrap`, which may add others
     network = loss.wrap(network)
     if config.freeze:
         network.freeze_body()

@@ -178,8 +178,8 @@ def _titles_by_record(records: Sequence[Mapping[str, Any]], field: str) -> list[
     own = _first_titles(pair for pair, other in zip(pairs, elsewhere, strict=True) if not other)
     keys, candidates = [], {}
     for (name, title), other in zip(pairs, elsewhere, strict=True):
-        shared = not other or (field == "model" and own.get(name) == title)
-        keys.append((name, "" if shared else title))
+        same = own.get(name, "").casefold() == title.casefold()
+        keys.append((name, title.casefold() if other and not (field == "model" and same) else ""))
         longer = "trained elsewhere" if other and field == "loss" else name
         candidates.setdefault(keys[-1], [title, f"{title} ({longer})"])
     titles = unique_titles(candidates)

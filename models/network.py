@@ -28,6 +28,7 @@ class Network(nn.Module):
     has_layers = True  # whether `layer_maps` and `layer_features` work
     frozen = False  # whether training leaves the body as it is
     start_note = ""  # what a user should know of the weights that it started with
+    began_with: str | None = None  # the fingerprint of these weights; None if they were random
 
     def __init__(self, body: nn.Module, num_features: int, num_classes: int, head: Head):
         super().__init__()

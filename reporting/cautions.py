@@ -1,4 +1,4 @@
-"""Says with what care a table is to be read: what its runs do not share."""
+"""Says what keeps the runs of a table from being comparable, or independent of each other."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,9 +22,9 @@ def split_by_precision(groups: Iterable[Group]) -> str:
     )
 
 
-def other_content(groups: Mapping[Group, Runs]) -> list[str]:
-    """Return a sentence for each table whose runs had other images, other first weights, or other
-    code of a plugin, under the same name.
+def cautions(groups: Mapping[Group, Runs]) -> list[str]:
+    """Return a sentence for each table whose runs differ in images, first weights or a plugin's
+    code, and for each row whose runs share seeds or members.
     """
     sentences = []
     for group, runs in groups.items():

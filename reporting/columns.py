@@ -60,6 +60,7 @@ PAPER_SETS = {
     "lsun_resize": PaperSet("LSUN", "far", "lsun_auroc"),
     "svhn": PaperSet("SVHN", "very_far", "svhn_aupr"),
 }
+PAPER_ROLES = {(source, paper_set.role) for source, paper_set in PAPER_SETS.items()}
 
 
 def _test(row: RunRow, at: str) -> Mapping[str, float]:
@@ -93,11 +94,6 @@ def set_columns(source: str, label: str, role: str) -> list[Column]:
     return columns
 
 
-def _as_in_the_paper(source: str, role: str) -> bool:
-    """Return whether the paper has an out-of-distribution set, in this role."""
-    return source in PAPER_SETS and PAPER_SETS[source].role == role
-
-
 def columns_of(records: Sequence[Mapping[str, Any]]) -> list[Column]:
     """Return the columns of a table: the fixed ones, and those of every OOD set of its runs.
 
@@ -116,10 +112,13 @@ def columns_of(records: Sequence[Mapping[str, Any]]) -> list[Column]:
         for record in records
         for source, entry in record["detection"].items()
     )
+    # A set that has another role in some runs keeps its own title: "near" would be wrong for it.
+    others = {source for source, _, role in sets if (source, role) not in PAPER_ROLES}
+    as_in_the_paper = PAPER_SETS.keys() - others
     labels = of_sources(
         {
-            source: PAPER_SETS[source].label if _as_in_the_paper(source, role) else title
-            for source, title, role in sets
+            source: PAPER_SETS[source].label if source in as_in_the_paper else title
+            for source, title, _ in sets
         }
     )
     columns = {column.title: column for column in COLUMNS}

@@ -38,8 +38,8 @@ GLOSSARY = {
     "of the right answers.",
     "Head, body": "The head is the last layer, which a loss brings: it turns features into "
     "logits. The body is the rest of the network: it turns images into features.",
-    "Held-out protocol": "The epoch is chosen and the temperature fitted on images held out of "
-    "the training images; the test images are used once.",
+    "Held-out protocol": "The epoch is chosen and the temperature fitted on validation images: the "
+    "data set's own, or some of the training images. The test images are used once.",
     "MDS": "Minimum-distance score: the largest logit; with a loss of distances it is minus the "
     "smallest distance.",
     "MMLEPS": "MMLES plus MPS.",

@@ -1,6 +1,7 @@
 """Makes the rows of runs, and reads the inference efficiencies that stand in them."""
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -23,14 +24,19 @@ def efficiencies(folders: Iterable[Path]) -> Measured:
 
     Raises ValueError for a damaged file.
     """
-    return {folder.resolve(): found for folder in folders if (found := _efficiencies(folder))}
+    found = {_absolute(folder): _efficiencies(folder) for folder in folders}
+    return {folder: values for folder, values in found.items() if values}
 
 
 def efficiencies_of(measured: Measured, run: Path) -> Efficiencies:
-    """Return the efficiencies that were measured for the runs of a folder, by a run in it."""
-    return next(
-        (found for folder, found in measured.items() if run.resolve().is_relative_to(folder)), {}
-    )
+    """Return the efficiencies of the nearest folder above a run that has some."""
+    above = [folder for folder in measured if _absolute(run).is_relative_to(folder)]
+    return measured[max(above, key=lambda folder: len(folder.parts))] if above else {}
+
+
+def _absolute(path: Path) -> Path:
+    """Return a path that begins at the root. A link keeps its name: runs may be behind one."""
+    return Path(os.path.abspath(path))
 
 
 def _efficiencies(folder: Path) -> Efficiencies:

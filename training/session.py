@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data import fingerprint
-from experiment import lock, records, weights
+from experiment import lock, records
 from experiment.folder import differences
 from utils import interruption
 from utils.output import print_line
@@ -50,9 +50,7 @@ class Session:
             split: fingerprint.of(data.evaluation[split]),
         }
         # Of the weights that the run began with; None if they were random, or if it is not known.
-        self.began_with = None
-        if config.weights is not None:
-            self.began_with = weights.fingerprint(self.run.model.body)
+        self.began_with = self.run.model.began_with
         self.counted_until = time.monotonic()  # `seconds` counts up to this moment
 
     def resume(self) -> None:

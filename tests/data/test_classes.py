@@ -130,9 +130,22 @@ def test_test_labels_that_may_number_the_folders_in_two_ways_are_refused(tmp_pat
     pixels = np.zeros((count, 4, 4, 3), np.uint8)
     class_folders(tmp_path / "train", pixels, np.arange(count), names)
     save(tmp_path / "test.npz", pixels, np.arange(count))
-    with pytest.raises(ValueError, match=r"may be numbered in two ways: give both as class fold"):
+    with pytest.raises(
+        ValueError, match=r"test: the labels have no names, and may number .* in two ways"
+    ):
         sources.load_train_and_test(str(tmp_path), tmp_path)
     save(tmp_path / "test.npz", pixels, np.arange(count), class_names=np.array(names))
+    train, test = sources.load_train_and_test(str(tmp_path), tmp_path)
+    assert [train.classes[label] for label in test.labels] == names
+
+
+@pytest.mark.parametrize(
+    "names", [["2019", "2020", "2021"], ["a-1", "a1", "b"], ["00", "01", "02"]]
+)
+def test_test_labels_that_number_the_folders_in_one_way_are_taken(tmp_path, names):
+    pixels = np.zeros((3, 4, 4, 3), np.uint8)
+    class_folders(tmp_path / "train", pixels, np.arange(3), names)
+    save(tmp_path / "test.npz", pixels, np.arange(3))
     train, test = sources.load_train_and_test(str(tmp_path), tmp_path)
     assert [train.classes[label] for label in test.labels] == names
 

@@ -63,7 +63,7 @@ def test_one_side_fits_a_target_of_any_shape_exactly(shape, size, margin, scaled
     ids=["floats", "channels last", "one channel"],
 )
 def test_images_of_another_format_are_refused_wherever_they_come_from(pixels):
-    message = r"images must be uint8 \[N, 3, H, W\] from 0 to 255, got torch"
+    message = r"images must be a torch tensor, uint8 \[N, 3, H, W\] from 0 to 255, got Tensor torch"
     with pytest.raises(ValueError, match=message):
         images.Images(pixels, torch.zeros(2).long(), ())
     with pytest.raises(ValueError, match=message):

@@ -40,6 +40,13 @@ def test_a_folder_of_in_distribution_images_is_no_ood_set(tmp_path):
         with pytest.raises(ValueError, match="holds images of the in-distribution set"):
             sources.ood_sets(str(data), (f"near={tmp_path / name}",))
     assert sources.ood_sets(str(data), (str(data / "ood"),)) == [("far", str(data / "ood"))]
+    lists = tmp_path / "lists"
+    (lists / "train" / "left_out").mkdir(parents=True)
+    for name in ("train", "test"):
+        (lists / f"{name}.txt").touch()
+    assert sources.ood_sets(str(lists), (str(lists / "train" / "left_out"),))
+    with pytest.raises(ValueError, match="holds images of the in-distribution set"):
+        sources.ood_sets(str(lists), (str(lists / "test.txt"),))
     alone = tmp_path / "alone"
     (alone / "cat").mkdir(parents=True)
     with pytest.raises(ValueError, match=f"which are in {alone}: name another folder"):

@@ -38,6 +38,18 @@ def test_what_a_detector_of_a_plugin_does_wrong_is_said(score, message):
         measured(score)
 
 
+def test_a_detector_may_not_change_what_it_is_fitted_to():
+    data = untrained_data()
+
+    def fit(data):
+        data.train.outputs["features"].zero_()
+        return DETECTORS["energy"].fit(data)
+
+    sets = {name: network_set(data.network, 0, 60) for name in ("test", "far")}
+    with pytest.raises(ValueError, match="changes the network's outputs"):
+        detection.measure(Detector("Mine", "features", fit), data, sets)
+
+
 def test_a_detector_that_leaves_the_network_in_training_mode_changes_no_other():
     def score(data: FitData, outputs):
         data.network.train()

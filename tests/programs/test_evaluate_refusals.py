@@ -169,3 +169,15 @@ def test_seeds_and_methods_that_do_not_belong_together_are_refused(tmp_path, cap
             status, _, err = call(evaluate, capsys, path, *NAMES, *options, "--seeds", seed, *where)
             assert (status, err.count("\n")) == (2, 1)
             assert message in err or (not options and seed == "1" and "has other outputs" in err)
+
+
+def test_files_of_other_images_are_refused_before_the_first_is_recorded(tmp_path, capsys):
+    others = outputs(2)
+    others["test/labels"] = (others["test/labels"] > 0).astype(int)
+    first = write(tmp_path / "1.npz", outputs(1))
+    for arrays, what in ((others, "each test class"), (outputs(2, far=19), "far")):
+        second = write(tmp_path / "2.npz", arrays)
+        status, _, err = call(evaluate, capsys, first, second, *NAMES, "--runs", tmp_path / "runs")
+        assert (status, err.count("\n")) == (2, 1)
+        assert f"2.npz has other numbers of images of {what} than" in err
+    assert not (tmp_path / "runs").exists()

@@ -76,6 +76,7 @@ def test_methods_from_elsewhere_with_one_folder_name_have_rows_of_their_own():
         titled("logitnorm", "LogitNorm"),
         titled("logitnorm", "LogitNorm", outputs="4"),
         titled("softmax", "SoftMax"),
+        titled("mixup", "mixup", outputs="5"),
     ]
     found = titles.with_unique_titles(given)
     assert [(each["titles"]["loss"], each["titles"]["model"]) for each in found] == [
@@ -85,6 +86,7 @@ def test_methods_from_elsewhere_with_one_folder_name_have_rows_of_their_own():
         ("LogitNorm (logitnorm)", "Net"),
         ("LogitNorm (trained elsewhere)", "Net"),
         ("SoftMax", "Net"),
+        ("Mixup", "Net"),
     ]
 
 
