@@ -57,8 +57,8 @@ def find_validation(folder: Path, cropped: bool = False) -> Path | None:
 
     Raises ValueError if it has several.
     """
-    find = _folder if cropped else _find
-    found = [path for name in VALIDATION if (path := find(folder, name))]
+    look = _folder if cropped else _find
+    found = [path for name in VALIDATION if (path := look(folder, name))]
     if len(found) > 1:
         names = some(path.name for path in found)
         raise ValueError(f"{folder} holds several validation sets ({names}): keep one of them")
