@@ -159,8 +159,7 @@ def plan(options: Options, where: Place, path: Path, digest: str, seed: int) -> 
         "score": score,
         "scores_at": "calibrated" if fitted else "t1",
     }
-    same = _outputs_in(folder) == digest
-    if not same:
+    if _outputs_in(folder) != digest:
         external.compare_with_other_seeds(folder, path, used, labels["test"], about)
     finished = is_finished(folder, identity_of(config))
     if finished:

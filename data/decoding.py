@@ -128,7 +128,7 @@ def decode_to_resize(path: Path, size: tuple[int, int], margin: int) -> Tensor:
     pixels = decode(path)
     height, width = pixels.shape[1:]
     scale = max((size[0] + margin) / height, (size[1] + margin) / width)
-    if scale > 1 and scale**2 * height * width > LARGEST:
+    if scale > 1 and scale**2 * height * width > LARGEST:  # resizing would fill the memory
         raise Unfit(f"{path} has {width}×{height} pixels, which is too narrow: crop it")
     return pixels
 

@@ -59,21 +59,18 @@ def entry_of(source: str, recipe: str | None = None, size: int | None = None) ->
         title=title_of(source),
         load=lambda root: train_and_test.load_train_and_test(path, root),
         load_ood=lambda root, reference, margin: files.load_ood(path, reference, margin, root),
-        load_validation=train_and_test.validation_loader(
-            path, layout.find_validation(path, size is not None), train_and_test.load_at
-        ),
         ood_sets=BUILT_IN_OOD_SETS,
     )
+    own = layout.find_validation(path, cropped=size is not None)
     if size is None:
-        return folder
+        validation = train_and_test.validation_loader(own, train_and_test.load_at)
+        return replace(folder, load_validation=validation)
     margin = round(size * MARGIN)
     return replace(
         folder,
         load=lambda root: train_and_test.load_cropped_train_and_test(path, (size, size), margin),
         load_validation=train_and_test.validation_loader(
-            path,
-            layout.find_validation(path, cropped=True),
-            lambda place, root: files.load_cropped(place, (size, size), margin),
+            own, lambda place, root: files.load_cropped(place, (size, size), margin)
         ),
         side=size,
         margin=margin,

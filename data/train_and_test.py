@@ -76,13 +76,12 @@ def cropped_pair(
 
 
 def validation_loader(
-    folder: Path, path: Path | None, load: Callable[[Path, Path], ImageSet]
+    path: Path | None, load: Callable[[Path, Path], ImageSet]
 ) -> Callable[[Path, ImageSet, ImageSet], ImageSet] | None:
     """Return what loads a folder's own validation set; None if it has none.
 
     Args:
-        folder: the folder.
-        path: of its validation set.
+        path: of the validation set, in the folder; None if it has none.
         load: takes a path and the data directory, and returns the images at this path.
 
     Returns:
@@ -91,6 +90,7 @@ def validation_loader(
     """
     if path is None:
         return None
+    folder = path.parent
 
     def load_validation(root: Path, train: ImageSet, test: ImageSet) -> ImageSet:
         try:

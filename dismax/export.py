@@ -117,8 +117,8 @@ def to_onnx(detector: Detector, path: str | Path, size: tuple[int, int] | None =
         size: (height, width) of the images in pixels; by default that of the training images.
 
     Raises ValueError if neither the detector nor the call gives a size, for a detector whose
-    `least` was set by hand, and for one that
-    refuses images of that size; OSError if the file cannot be written.
+    `least` was set by hand, and for one that refuses images of that size; OSError if the file
+    cannot be written.
     """
     for package in ("onnx", "onnxscript"):
         if importlib.util.find_spec(package) is None:

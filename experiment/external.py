@@ -134,11 +134,12 @@ def refuse_other_images(path: Path, outputs: OutputsBySet, labels: Tensor, run: 
         labels: of its test images [N].
         run: the folder of the run.
     """
+    here = image_counts(outputs, labels)
     record = records.read_record(run / records.METRICS)
     counts = {source: entry["n"] for source, entry in record["detection"].items()}
     counts["test"] = record["classification"]["test"]["n"]
     for name, count in counts.items():
-        if name in outputs and (found := len(outputs[name]["logits"])) != count:
+        if (found := here.get(name, count)) != count:
             raise ValueError(
                 f"{path} has {found} images of {name}, and {run} has {count}: one table compares "
                 "the same images"
@@ -146,9 +147,8 @@ def refuse_other_images(path: Path, outputs: OutputsBySet, labels: Tensor, run: 
     if not (run / records.PREDICTIONS).exists():
         return
     test = predictions.predictions_of(run, record)["test"]
-    classes = [outputs["test"]["logits"].shape[1], test["logits"].shape[1]]
-    here, there = (np.bincount(each, minlength=max(classes)) for each in (labels, test["labels"]))
-    if len(set(classes)) > 1 or not np.array_equal(here, there):
+    each_class = np.bincount(test["labels"], minlength=test["logits"].shape[1]).tolist()
+    if here["each test class"] != each_class:
         raise ValueError(
             f"{path} has other numbers of classes, or of test images in them, than {run}: one "
             "table compares the same images"
